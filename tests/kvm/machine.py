@@ -1,0 +1,554 @@
+"""Real arm64 kernels with a working KVM, booted under QEMU on any Debian machine.
+
+`kernels()` names what can be booted, `run()` boots one, runs one command in it and gives back what it wrote.
+Everything comes from Debian's packages, once: a second run needs no network.
+
+Environment: VMCFG_KVM_REFRESH=1 asks the mirror for newer packages; XDG_CACHE_HOME moves the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+KERNEL_SUITES = ("bookworm", "trixie", "sid")
+KERNEL_METAPACKAGE = "linux-image-cloud-arm64"
+BASE_SUITE = "bookworm"
+BASE_PACKAGES = (
+    "busybox-static",
+    "libbz2-1.0",
+    "libc6",
+    "libcrypt1",
+    "libexpat1",
+    "libffi8",
+    "libgcc-s1",
+    "liblzma5",
+    "libpython3.11-minimal",
+    "libpython3.11-stdlib",
+    "libssl3",
+    "libuuid1",
+    "libyaml-0-2",
+    "python3-click",
+    "python3-markdown-it",
+    "python3-mdurl",
+    "python3-pygments",
+    "python3-rich",
+    "python3-yaml",
+    "python3.11-minimal",
+    "zlib1g",
+)
+LEFT_OUT = re.compile(r"usr/share/(doc|man|info|locale|lintian|bug|doc-base)/")
+NESTED_SUITE = "trixie"
+FIRST_QEMU_WITH_NESTED = 9
+CONSOLE_TAIL = 4000
+RESULT_DISK_BYTES = 1 << 30  # sparse
+
+INIT = b"""\
+#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+exec < /dev/null > /dev/console 2>&1
+export HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin TERM=dumb
+/bin/busybox --install -s /bin
+mkdir -p /results /tmp
+mkfifo /stderr
+tee /results/stderr < /stderr &
+cd /work
+sh /command > /results/stdout 2> /stderr
+echo $? > /results/exit_code
+wait
+for _ in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/nvme0n1 ] && break; sleep 1; done
+tar -c -f /dev/nvme0n1 -C /results . && sync
+poweroff -f
+"""
+
+# Run once in the guest: compiles what its Python programs import, so that no later boot compiles it again.
+WARM_UP = b"""\
+import importlib, io, pkgutil, py_compile, sys, tarfile
+for name in ("argparse", "click.testing", "click.shell_completion", "concurrent.futures", "csv", "ctypes.util",
+             "difflib", "fcntl", "gettext", "hashlib", "importlib.metadata", "json", "logging", "mmap", "pathlib",
+             "platform", "resource", "rich.console", "rich.markdown", "rich.markup", "rich.padding", "rich.panel",
+             "rich.progress", "rich.syntax", "rich.table", "rich.text", "rich.traceback", "rich.tree", "shlex",
+             "subprocess", "tempfile", "tomllib", "unicodedata", "unittest.mock", "uuid", "yaml", "zipfile"):
+    importlib.import_module(name)
+import click, rich
+for package in (click, rich):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        if module.name not in ("rich.__main__", "rich.jupyter") and "_win" not in module.name:
+            importlib.import_module(module.name)
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+    for module in list(sys.modules.values()):
+        source = getattr(module, "__file__", None) or ""
+        if source.startswith("/usr/lib/") and source.endswith(".py"):
+            archive.add(py_compile.compile(source, doraise=True, invalidation_mode=mode))
+"""
+
+
+class NoMachineError(Exception):
+    """This host cannot boot the kernels; the message says why."""
+
+
+class GuestError(Exception):
+    """The guest hung or died before its command ended; the message ends with the console's tail."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One Debian arm64 kernel image in the cache."""
+
+    series: str  # "6.1"
+    package: str
+    version: str  # of the package: "6.1.176-1"
+    suite: str
+    image: Path
+
+    def __str__(self) -> str:
+        return self.series
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the guest's command left behind."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float  # from the start of QEMU to its end
+
+
+def kernels() -> tuple[Kernel, ...]:
+    """Debian's newest cloud kernels for arm64, oldest series first."""
+    return tuple(_kernel(suite) for suite in KERNEL_SUITES)
+
+
+def run(
+    kernel: Kernel,
+    files: Mapping[str, bytes],
+    command: Sequence[str],
+    *,
+    gic_version: int = 3,
+    cpu: str = "max,pauth-impdef=on",
+    smp: int = 2,
+    memory_mb: int = 1024,
+    append: str = "",
+    nested: bool = False,
+    timeout: float = 300,
+) -> Result:
+    """The command's result on that kernel, as root in /work, with the files at their absolute paths.
+
+    nested asks for EL2 inside KVM's guests (KVM_CAP_ARM_EL2), which needs a newer QEMU than Debian 12's.
+    """
+    if nested:
+        append = f"kvm-arm.mode=nested {append}"
+    return _boot(
+        kernel,
+        _base_initrd(kernel),
+        files,
+        command,
+        qemu=_nested_qemu() if nested else _qemu(),
+        machine=f"virt,virtualization=on,gic-version={gic_version}",
+        cpu=cpu,
+        smp=smp,
+        memory_mb=memory_mb,
+        append=append,
+        timeout=timeout,
+    )
+
+
+# Booting
+
+
+def _boot(
+    kernel: Kernel,
+    base_initrd: Path,
+    files: Mapping[str, bytes],
+    command: Sequence[str],
+    *,
+    qemu: Sequence[str],
+    machine: str,
+    cpu: str,
+    smp: int,
+    memory_mb: int,
+    append: str,
+    timeout: float,
+) -> Result:
+    tree: Tree = {"work": FOLDER, "command": (stat.S_IFREG | 0o755, shlex.join(command).encode())}
+    tree |= {path.lstrip("/"): (stat.S_IFREG | 0o755, content) for path, content in files.items()}
+    with tempfile.TemporaryDirectory(prefix="vmcfg-kvm-") as folder:
+        initrd, disk, console = (Path(folder, name) for name in ("initrd", "disk", "console"))
+        shutil.copyfile(base_initrd, initrd)
+        with initrd.open("ab") as stream:
+            stream.write(_cpio(tree))
+        with disk.open("wb") as stream:
+            stream.truncate(RESULT_DISK_BYTES)
+        arguments = [*qemu, "-M", machine, "-cpu", cpu, "-smp", str(smp), "-m", str(memory_mb)]
+        arguments += ["-display", "none", "-monitor", "none", "-serial", "stdio", "-nic", "none", "-no-reboot"]
+        arguments += ["-drive", f"file={disk},if=none,id=results,format=raw,cache=unsafe"]
+        arguments += ["-device", "nvme,serial=results,drive=results"]
+        arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
+        arguments += ["-append", f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()]
+        started = time.monotonic()
+        with console.open("wb") as stream:
+            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+            try:
+                status = process.wait(timeout)
+                ending = f"QEMU ended with status {status} before the command did"
+            except subprocess.TimeoutExpired:
+                ending = f"the guest did not end within {timeout:g} s"
+            finally:
+                process.kill()
+                process.wait()
+        seconds = time.monotonic() - started
+        try:
+            with tarfile.open(disk, "r:") as archive:
+                exit_code, stdout, stderr = (_member(archive, name) for name in ("exit_code", "stdout", "stderr"))
+        except (tarfile.TarError, KeyError):
+            tail = console.read_bytes()[-CONSOLE_TAIL:].decode(errors="replace")
+            raise GuestError(f"kernel {kernel.series}: {ending}; its console ends:\n{tail}") from None
+    return Result(int(exit_code), stdout, stderr, seconds)
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(f"./{name}")
+    assert stream is not None
+    return stream.read()
+
+
+# Archives the kernel unpacks
+
+Tree = dict[str, tuple[int, bytes]]  # path without leading slash -> mode with file type, content (a link's: its target)
+FOLDER = (stat.S_IFDIR | 0o755, b"")
+
+
+def _cpio(tree: Tree) -> bytes:
+    """The tree as an uncompressed newc archive, folders included: nothing to unpack under emulation."""
+    folders = {str(parent) for path in tree for parent in Path(path).parents} - {"."}
+    whole = dict.fromkeys(folders, FOLDER) | tree
+    archive = io.BytesIO()
+    for path, (mode, content) in [*sorted(whole.items()), ("TRAILER!!!", (0, b""))]:
+        name = path.encode() + b"\0"
+        fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
+        archive.write(b"070701" + b"".join(b"%08x" % field for field in fields) + name)
+        archive.write(bytes(-archive.tell() % 4))
+        archive.write(content)
+        archive.write(bytes(-archive.tell() % 4))
+    return archive.getvalue()
+
+
+def _tree(archive: tarfile.TarFile) -> Tree:
+    tree: Tree = {}
+    for member in archive:
+        path = member.name.removeprefix("./").lstrip("/")
+        if not path or path == "." or LEFT_OUT.match(path):
+            continue
+        if member.isdir():
+            tree[path] = FOLDER
+        elif member.issym():
+            tree[path] = (stat.S_IFLNK | 0o777, member.linkname.encode())
+        else:
+            content = archive.extractfile(member)
+            tree[path] = (stat.S_IFREG | member.mode, content.read() if content else b"")
+    return tree
+
+
+# The cache: every entry is written aside and renamed, so that it is whole or absent
+
+
+def _cache_folder() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vmcfg-tests", "kvm")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _store(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
+        stream.write(content)
+    os.replace(stream.name, path)
+
+
+@contextlib.contextmanager
+def _cache_lock() -> Iterator[None]:
+    with Path(_cache_folder(), "lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _say(text: str) -> None:
+    print(f"vmcfg tests: {text}", file=sys.stderr, flush=True)
+
+
+# What the cache holds
+
+
+@cache
+def _kernel(suite: str) -> Kernel:
+    with _cache_lock():
+        note = Path(_cache_folder(), "kernels", f"{suite}.json")
+        if note.exists() and not _refresh():
+            found = json.loads(note.read_text())
+        else:
+            found = _fetch_kernel(suite)
+            _store(note, json.dumps(found).encode())
+    image = Path(_cache_folder(), "kernels", found["image"])
+    return Kernel(found["series"], found["package"], found["version"], suite, image)
+
+
+def _fetch_kernel(suite: str) -> dict[str, str]:
+    apt = _Apt(suite, "arm64")
+    package = KERNEL_METAPACKAGE
+    while successor := re.search(r"\blinux-(?:image|binary)-\d[^ ,|]*", apt.field(package, "Depends")):
+        package = successor[0]
+    version = apt.field(package, "Version")
+    series = ".".join(version.split(".")[:2])
+    image = f"{package}_{version}"
+    path = Path(_cache_folder(), "kernels", image)
+    if not path.exists():
+        started = time.monotonic()
+        (deb,) = apt.packages([package])
+        for name, (mode, content) in deb.items():
+            if re.fullmatch(r"(boot/vmlinuz-.*|usr/lib/modules/[^/]*/vmlinuz)", name) and stat.S_ISREG(mode):
+                _store(path, content)
+        if not path.exists():
+            raise NoMachineError(f"{package} {version} of {suite} holds no kernel image")
+        _say(f"kernel {series} ({package} {version}) fetched in {time.monotonic() - started:.1f} s")
+    return {"series": series, "package": package, "version": version, "image": image}
+
+
+@cache
+def _base_initrd(kernel: Kernel) -> Path:
+    """Debian's Python with what vmcfg imports, as an uncompressed archive."""
+    qemu = _qemu()
+    with _cache_lock():
+        folder = Path(_cache_folder(), "base")
+        recipe = hashlib.sha256(repr((BASE_SUITE, BASE_PACKAGES, LEFT_OUT.pattern, INIT, WARM_UP)).encode()).hexdigest()
+        note = Path(folder, f"{recipe[:16]}.current")
+        if note.exists() and not _refresh():
+            return Path(folder, note.read_text())
+        apt = _Apt(BASE_SUITE, "arm64")
+        versions = "".join(f"{package} {apt.field(package, 'Version')}\n" for package in BASE_PACKAGES)
+        archive = Path(folder, f"{hashlib.sha256((recipe + versions).encode()).hexdigest()[:16]}.cpio")
+        if not archive.exists():
+            _build_base(archive, apt, kernel, qemu)
+        _store(note, archive.name.encode())
+    return archive
+
+
+def _build_base(archive: Path, apt: _Apt, kernel: Kernel, qemu: Sequence[str]) -> None:
+    started = time.monotonic()
+    tree: Tree = {
+        "init": (stat.S_IFREG | 0o755, INIT),
+        "usr/bin/python3": (stat.S_IFLNK | 0o777, b"python3.11"),
+        **dict.fromkeys(("dev", "proc", "sys", "tmp", "root"), FOLDER),
+    }
+    for contents in apt.packages(BASE_PACKAGES):
+        tree |= contents
+    fetched = time.monotonic()
+    with tempfile.NamedTemporaryFile(prefix="vmcfg-kvm-base-") as plain:
+        plain.write(_cpio(tree))
+        plain.flush()
+        compiled = _boot(
+            kernel,
+            Path(plain.name),
+            {"/work/warm-up.py": WARM_UP},
+            ["python3", "/work/warm-up.py"],
+            qemu=qemu,
+            machine="virt,gic-version=3",
+            cpu="max,pauth-impdef=on",
+            smp=2,
+            memory_mb=1024,
+            append="",
+            timeout=600,
+        )
+    if compiled.exit_code != 0:
+        raise NoMachineError(f"the guest's Python does not work:\n{compiled.stderr.decode(errors='replace')}")
+    with tarfile.open(fileobj=io.BytesIO(compiled.stdout)) as modules:
+        tree |= _tree(modules)
+    _store(archive, _cpio(tree))
+    _say(
+        f"root of {BASE_SUITE}: fetched in {fetched - started:.1f} s, "
+        f"{len(compiled.stdout) >> 10} KiB of modules compiled in {compiled.seconds:.1f} s"
+    )
+
+
+def _refresh() -> bool:
+    return os.environ.get("VMCFG_KVM_REFRESH") == "1"
+
+
+# QEMU
+
+EMULATOR = "qemu-system-aarch64"
+EMULATOR_PACKAGE = "qemu-system-arm"
+
+
+@cache
+def _qemu() -> tuple[str, ...]:
+    """The system's QEMU, installed where it is missing and may be."""
+    if not shutil.which(EMULATOR):
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            raise NoMachineError(
+                f"{EMULATOR} is missing, and only root can install it: apt-get install {EMULATOR_PACKAGE}"
+            )
+        started = time.monotonic()
+        install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", EMULATOR_PACKAGE)
+        with _cache_lock():
+            try:
+                _output(*install, DEBIAN_FRONTEND="noninteractive")
+            except NoMachineError:  # no package lists yet, or old ones
+                _output("apt-get", "update", "-qq")
+                _output(*install, DEBIAN_FRONTEND="noninteractive")
+        _say(f"{EMULATOR_PACKAGE} installed in {time.monotonic() - started:.1f} s")
+    return (EMULATOR,)
+
+
+@cache
+def _nested_qemu() -> tuple[str, ...]:
+    """A QEMU that emulates nested virtualization: the system's, or a private one with its own libraries."""
+    if shutil.which(EMULATOR):
+        major = re.search(r"version (\d+)", _output(EMULATOR, "--version"))
+        if major and int(major[1]) >= FIRST_QEMU_WITH_NESTED:
+            return (EMULATOR,)
+    with _cache_lock():
+        folder = Path(_cache_folder(), "qemu")
+        note = Path(folder, "current")
+        if note.exists() and not _refresh():
+            root = Path(folder, note.read_text())
+        else:
+            apt = _Apt(NESTED_SUITE, _output("dpkg", "--print-architecture").strip())
+            root = Path(folder, apt.field(EMULATOR_PACKAGE, "Version").replace(":", "%3a"))  # colons part search paths
+            if not root.exists():
+                started = time.monotonic()
+                apt.unpack_with_dependencies(EMULATOR_PACKAGE, root)
+                _say(f"private {EMULATOR_PACKAGE} {root.name} fetched in {time.monotonic() - started:.1f} s")
+            _store(note, root.name.encode())
+    loader = next(Path(root, "usr/lib").glob("*/ld-linux-*.so.*"))
+    data = ("-L", f"{root}/usr/share/qemu")
+    return (str(loader), "--library-path", str(loader.parent), f"{root}/usr/bin/{EMULATOR}", *data)
+
+
+# Debian's packages, by an APT configuration that leaves the system's alone
+
+
+@dataclass(frozen=True)
+class _Apt:
+    """The packages of one suite for one architecture."""
+
+    suite: str
+    architecture: str
+
+    def field(self, package: str, name: str) -> str:
+        """One field of the package's newest version, empty if it has none."""
+        shown = _output("apt-cache", "show", "--no-all-versions", package, APT_CONFIG=self._configuration())
+        return next((line.split(": ", 1)[1] for line in shown.splitlines() if line.startswith(f"{name}: ")), "")
+
+    def packages(self, names: Iterable[str]) -> list[Tree]:
+        """The contents of the packages, in order of their files' names."""
+        with tempfile.TemporaryDirectory(prefix="vmcfg-kvm-apt-") as folder:
+            _output("apt-get", "download", "-qq", *names, folder=folder, APT_CONFIG=self._configuration())
+            return [_deb(path) for path in sorted(Path(folder).glob("*.deb"))]
+
+    def unpack_with_dependencies(self, package: str, root: Path) -> None:
+        """The package and all it depends on are unpacked in the folder, which appears whole or not at all."""
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent, prefix=".partial-") as folder:
+            archives, unpacked = Path(folder, "archives"), Path(folder, "root")
+            Path(archives, "partial").mkdir(parents=True)
+            install = ("apt-get", "install", "-y", "-qq", "--download-only", "--no-install-recommends", package)
+            _output(*install, "-o", f"Dir::Cache::Archives={archives}", APT_CONFIG=self._configuration())
+            for deb in archives.glob("*.deb"):
+                _output("dpkg-deb", "-x", str(deb), str(unpacked))
+            unpacked.rename(root)
+
+    def _configuration(self) -> str:
+        return _apt_configuration(self.suite, self.architecture)
+
+
+@cache
+def _apt_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="vmcfg-kvm-apt-")
+
+
+@cache
+def _apt_configuration(suite: str, architecture: str) -> str:
+    """The path of an APT configuration whose package lists are as new as this process."""
+    if not KEYRING.exists():
+        raise NoMachineError(f"{KEYRING} is missing (apt-get install debian-archive-keyring)")
+    folder = Path(_apt_folder().name, f"{suite}-{architecture}")
+    for name in ("lists/partial", "cache/archives/partial"):
+        Path(folder, name).mkdir(parents=True, exist_ok=True)
+    source = f"deb [arch={architecture} signed-by={KEYRING}] {_debian_mirror()} {suite} main\n"
+    Path(folder, "sources.list").write_text(source)
+    settings = {
+        "APT::Architecture": architecture,
+        "APT::Architectures": architecture,
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "Dir::Cache": f"{folder}/cache",
+        "Dir::Etc::Main": "/dev/null",
+        "Dir::Etc::Parts": "/dev/null",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::Etc::SourceList": f"{folder}/sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::State": f"{folder}",
+        "Dir::State::Lists": f"{folder}/lists",
+        "Dir::State::Status": "/dev/null",
+    }
+    text = _output("apt-config", "dump", "Acquire")  # proxies and the like
+    text += "".join(f'{name} "{value}";\n' for name, value in settings.items())
+    configuration = Path(folder, "apt.conf")
+    configuration.write_text(text)
+    started = time.monotonic()
+    _output("apt-get", "update", "-qq", APT_CONFIG=str(configuration))
+    _say(f"package lists of {suite} {architecture} fetched in {time.monotonic() - started:.1f} s")
+    return str(configuration)
+
+
+@cache
+def _debian_mirror() -> str:
+    """The mirror this machine's own APT uses for Debian."""
+    if not shutil.which("apt-get"):
+        raise NoMachineError("no apt-get here: the kernels are fetched from the Debian mirror APT knows")
+    targets = _output("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")
+    for line in targets.splitlines():
+        uri, release = line.split()
+        if re.fullmatch(r"[a-z]+", release) and "debian" in uri:
+            return uri
+    raise NoMachineError("this machine's APT sources name no Debian mirror to fetch arm64 kernels from")
+
+
+def _deb(path: Path) -> Tree:
+    content = subprocess.run(["dpkg-deb", "--fsys-tarfile", path], check=True, stdout=subprocess.PIPE).stdout
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        return _tree(archive)
+
+
+def _output(*command: str, folder: str | None = None, **environment: str) -> str:
+    """The command's standard output; its failure means no machine."""
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise NoMachineError(f"{shlex.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout

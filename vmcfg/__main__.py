@@ -1,0 +1,6 @@
+"""``python -m vmcfg``."""
+
+from vmcfg.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The whole reading of a description, stage by stage: bytes in, a machine and every finding out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from vmcfg import rules
+from vmcfg.decode import decode
+from vmcfg.machine import Machine, machine, range_misfits
+from vmcfg.report import ERROR, WARNING, Diagnostic, Finding, Rule, diagnose, in_order
+from vmcfg.scalars import Version
+from vmcfg.tree import Tree
+
+
+class Checked(NamedTuple):
+    """A description read and checked. `machine` is None where its shape or its ranges leave none to plan."""
+
+    tree: Tree
+    machine: Machine | None
+    diagnostics: list[Diagnostic]
+
+    def stands(self, strict: bool) -> bool:
+        """Whether nothing was found that is at or above the threshold: an error, or with `strict` a warning."""
+        return not any(found.severity == ERROR or strict for found in self.diagnostics)
+
+    def count(self, severity: str) -> int:
+        """How many findings have this severity."""
+        return sum(found.severity == severity for found in self.diagnostics)
+
+
+def check(data: bytes, file: str, host_kernel: Version | None = None) -> Checked:
+    """What there is to say of the description `data`, read from `file`; `host_kernel` beats the one that it names."""
+    tree = Tree(file, data)
+    if tree.root is None:
+        return Checked(tree, None, in_order(tree.diagnostics))
+    values, misfits = decode(tree.root)
+    misfits += range_misfits(values)
+    if misfits or tree.diagnostics:
+        return Checked(tree, None, in_order(tree.diagnostics + _placed(tree, misfits)))
+    vm = machine(values)
+    if host_kernel is not None:
+        vm = vm._replace(host_kernel=host_kernel)
+    return Checked(tree, vm, in_order(_placed(tree, rules.findings(vm))))
+
+
+def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
+    return [
+        diagnose(
+            tree.file,
+            rule,
+            finding,
+            tree.place(finding.path, finding.on),
+            [(tree.place(path), words) for path, words in finding.related],
+        )
+        for rule, finding in found
+    ]
+
+
+SEVERITIES = (ERROR, WARNING)

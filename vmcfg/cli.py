@@ -1,0 +1,119 @@
+"""The command line: which commands there are, and how a run ends."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import Any
+
+import click
+
+from vmcfg import __version__
+from vmcfg.files import NoFile, print_error
+
+FOUND = 1
+USAGE = 2
+FAILED = 3
+
+COMMANDS = {
+    "validate": "Check descriptions and print every mistake with its place.",
+    "emit": "Print the ordered commands that set up a description's VM.",
+    "explain": "Explain a rule, an attribute, or the order of the commands.",
+    "example": "Print a sample description, or list them.",
+    "schema": "Print a JSON Schema: of descriptions, plans or diagnostics.",
+}
+"""The commands with their one line of help, so that the help of all need not load any."""
+
+EPILOG = """
+\b
+Exit codes:
+  0  nothing found at or above the threshold
+  1  findings
+  2  wrong usage
+  3  the job could not be done
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are loaded when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are documented."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"vmcfg.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the likely command named where there is none of that name."""
+        name = click.utils.make_str(args[0])
+        if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, COMMANDS, 1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from vmcfg.files import print_out
+
+        print_out(f"vmcfg {__version__}\n")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, no_args_is_help=False, invoke_without_command=True)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version and exit."
+)
+@click.pass_context
+def vmcfg(ctx: click.Context) -> None:
+    """Check YAML descriptions of arm64 KVM virtual machines, and emit the ordered commands that set their KVM device attributes."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+def main() -> None:
+    """Run vmcfg on this process's arguments, and exit with its code: never with a traceback."""
+    if hasattr(signal, "SIGPIPE"):
+        # A reader that has seen enough ends us as it ends any other program: silently, with 141 to the shell.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        result: Any = vmcfg.main(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except NoFile as error:
+        print_error(f"vmcfg: {error}\n")
+        return FAILED
+    except click.ClickException as error:
+        if sys.stderr is not None:
+            error.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except OSError as error:
+        print_error(f"vmcfg: {error}\n")
+        return FAILED
+    except Exception as error:
+        print_error(
+            f"vmcfg: internal error: {type(error).__name__}: {error}\n"
+            "This is a defect of vmcfg; please report it with the description and the command.\n"
+        )
+        return FAILED

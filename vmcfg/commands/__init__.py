@@ -1,0 +1,79 @@
+"""The commands, a file each, and the options that several of them have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from vmcfg.files import STDIN
+from vmcfg.scalars import KernelVersion, Misfit, Version
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A kernel's version on the command line: X.Y, 6.1 or later."""
+
+    name = "X.Y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Version:
+        """The version as two numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            version = KernelVersion().read(value, plain=False)
+        except Misfit as misfit:
+            self.fail(f"{misfit.message}: {misfit.hint}", param, ctx)
+        if version < (6, 1):
+            self.fail(f"{value} is before 6.1, the oldest kernel that vmcfg plans for", param, ctx)
+        return version
+
+
+def host_kernel_option(command: Command) -> Command:
+    """Add --host-kernel."""
+    return click.option(
+        "--host-kernel",
+        type=HostKernel(),
+        help="The oldest host kernel that the plan must work on; beats the description's.",
+    )(command)
+
+
+def stdin_filename_option(command: Command) -> Command:
+    """Add --stdin-filename."""
+    return click.option(
+        "--stdin-filename", metavar="NAME", default=STDIN, help="What to call standard input in findings."
+    )(command)
+
+
+def color_option(command: Command) -> Command:
+    """Add --color."""
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        help="Colour findings; auto: NO_COLOR, FORCE_COLOR, then whether it is a terminal that shows them.",
+    )(command)
+
+
+def strict_option(command: Command) -> Command:
+    """Add --strict."""
+    return click.option("--strict", is_flag=True, help="Let warnings count as errors do.")(command)
+
+
+def wants_color(choice: str, stream: Any) -> bool:
+    """Whether what goes to `stream` is coloured, by --color, NO_COLOR, FORCE_COLOR and the stream's terminal, in this order."""
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal(stream) and os.environ.get("TERM") != "dumb"
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether `stream` is there and is a terminal."""
+    return stream is not None and bool(stream.isatty())

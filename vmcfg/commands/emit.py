@@ -1,0 +1,106 @@
+"""``vmcfg emit``: the plan, whole or not at all."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from vmcfg import console, files
+from vmcfg.check import check
+from vmcfg.cli import FOUND
+from vmcfg.commands import color_option, host_kernel_option, stdin_filename_option, strict_option, wants_color
+from vmcfg.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower
+from vmcfg.scalars import Version
+from vmcfg.sequence import PHASES
+from vmcfg.tree import Tree
+
+FORMATS = ("text", "json", "jsonl")
+
+
+class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """Phases of a plan, with commas between them."""
+
+    name = "P[,P...]"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The phases named, checked."""
+        if isinstance(value, tuple):
+            return value
+        phases = tuple(str(value).split(","))
+        for phase in phases:
+            if phase not in PHASES:
+                self.fail(f"{phase!r} is not a phase; they are {', '.join(PHASES)}", param, ctx)
+        return phases
+
+
+@click.command()
+@click.argument("path", metavar="PATH|-")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", help="How the plan is written.")
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default=ATTRIBUTES,
+    help="attributes: what is set; vm: also what makes the objects.",
+)
+@click.option("--phase", "phases", type=Phases(), help=f"Only the commands of these phases: {', '.join(PHASES)}.")
+@click.option("--numbers", is_flag=True, help="Text in numbers, for a C program to scan.")
+@click.option("--comments", is_flag=True, help="Text with lines that say what each command is and where it comes from.")
+@click.option("--unchecked", is_flag=True, help="Report findings and emit all the same.")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write the plan to FILE, which is replaced in one step or not at all."
+)
+@host_kernel_option
+@strict_option
+@stdin_filename_option
+@color_option
+def emit(
+    path: str,
+    format_: str,
+    scope: str,
+    phases: tuple[str, ...] | None,
+    numbers: bool,
+    comments: bool,
+    unchecked: bool,
+    output: str | None,
+    host_kernel: Version | None,
+    strict: bool,
+    stdin_filename: str,
+    color: str,
+) -> int:
+    """Print the ordered commands that set up the VM that PATH describes.
+
+    Findings go to standard error. Where there are errors nothing is printed, and no file is written.
+    """
+    _refuse_odd_options(format_, scope, numbers, comments)
+    if output is not None and output != "-" and files.same(path, output):
+        raise click.UsageError(f"-o {files.printable(output)} is the description itself.")
+    checked = check(files.read(path), stdin_filename if path == "-" else path, host_kernel)
+    if checked.diagnostics:
+        files.print_error(console.drawn(checked.diagnostics, checked.tree.text, wants_color(color, sys.stderr)))
+    if checked.machine is None or not (unchecked or checked.stands(strict)):
+        return FOUND
+    plan = lower(checked.machine, scope, phases or PHASES, unchecked)
+    written = _written(plan, checked.tree, format_, numbers, comments)
+    if output is None or output == "-":
+        files.print_out(written)
+    else:
+        files.write(output, written.encode("ascii", "backslashreplace"))
+    return 0
+
+
+def _refuse_odd_options(format_: str, scope: str, numbers: bool, comments: bool) -> None:
+    if format_ != "text" and (numbers or comments):
+        raise click.UsageError(f"--{'numbers' if numbers else 'comments'} goes with --format text, not {format_}.")
+    if numbers and scope == WHOLE_VM:
+        raise click.UsageError("--numbers has no words for --scope vm: making a VM is not one number in one place.")
+
+
+def _written(plan: Plan, tree: Tree, format_: str, numbers: bool, comments: bool) -> str:
+    if format_ == "text":
+        from vmcfg.formats.text import text
+
+        return text(plan, tree, numbers, comments)
+    from vmcfg.formats.lines import json_object, jsonl
+
+    return jsonl(plan, tree) if format_ == "jsonl" else json_object(plan, tree)

@@ -1,0 +1,169 @@
+"""Nodes to a `Description`: one walk over the model, collecting everything that doesn't fit it.
+
+What comes before: `tree`, whose nodes are bounded and have unique keys. What this stage guarantees: with no finding,
+every value has its field's type; what two values say together is left to the rules. Next: `machine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from yaml.events import ScalarEvent
+
+from vmcfg import scalars
+from vmcfg.model import Description, Either, Field, ListOf, every_field, fields, required
+from vmcfg.places import Path
+from vmcfg.report import Finding, Rule, shown
+from vmcfg.scalars import Misfit
+from vmcfg.tree import Alias, Mapping, Node, Sequence
+
+KIND = Rule("VMC109", "values-have-their-kind", """A mapping, a list or a single value stands where one is wanted.""")
+UNKNOWN_KEY = Rule(
+    "VMC110",
+    "keys-are-known",
+    """Every key is one that vmcfg knows; keys at the top that begin with `x-` are the user's own, `$schema` is ignored.
+
+    A misspelt key would otherwise be a setting that silently never takes effect.""",
+)
+MISSING_KEY = Rule("VMC111", "required-keys-stand", """The keys that a mapping can't do without are there.""")
+RULES = (
+    KIND,
+    UNKNOWN_KEY,
+    MISSING_KEY,
+    scalars.NUMBER,
+    scalars.BOUNDS,
+    scalars.TEXT,
+    scalars.CHOICE,
+    scalars.NAME,
+    scalars.MPIDR,
+    scalars.INTERRUPT,
+    scalars.SIZE,
+    scalars.KERNEL,
+)
+
+Misfits = list[tuple[Rule, Finding]]
+
+MISSING = object()
+"""What stands in the place of a value that could not be read. A description that holds one is never planned."""
+
+
+def decode(root: Mapping) -> tuple[dict[str, Any], Misfits]:
+    """The values of the description by key, and every VMC1xx finding that reading them gave."""
+    walk = _Walk()
+    return walk.entries(root, Description, ()), walk.misfits
+
+
+_fields = cache(fields)
+_required = cache(required)
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.misfits: Misfits = []
+
+    def misfit(self, rule: Rule, path: Path, message: str, hint: str | None = None, on: str = "value") -> Any:
+        self.misfits.append((rule, Finding(path, message, hint, on)))
+        return MISSING
+
+    def value(self, node: Node, kind: Any, path: Path) -> Any:
+        """What `node` says, read as `kind`."""
+        if isinstance(node, Alias):
+            node = node.target
+        if isinstance(kind, Either):
+            kind = kind.many if isinstance(node, Sequence) else kind.scalar
+        if isinstance(kind, ListOf):
+            return self.items(node, kind, path)
+        if isinstance(kind, type):
+            return self.mapping(node, kind, path)
+        if isinstance(node, ScalarEvent):
+            plain = not node.style
+            if plain and not node.value:
+                return self.misfit(KIND, path, f"{_named(path)} has no value")
+            try:
+                return kind.read(node.value, plain)
+            except Misfit as misfit:
+                return self.misfit(misfit.rule, path, f"{_named(path)}: {misfit.message}", misfit.hint)
+        return self.misfit(KIND, path, f"{_named(path)} is {_kind(node)}, but a single value is wanted")
+
+    def items(self, node: Node, kind: ListOf, path: Path) -> Any:
+        if not isinstance(node, Sequence):
+            hint = f"begin each of the {kind.word} with '- '" if isinstance(node, Mapping) else None
+            return self.misfit(
+                KIND, path, f"{_named(path)} is {_kind(node)}, but a list of {kind.word} is wanted", hint
+            )
+        return tuple([self.value(item, kind.item, (*path, index)) for index, item in enumerate(node.items)])
+
+    def mapping(self, node: Node, kind: Any, path: Path) -> Any:
+        if not isinstance(node, Mapping):
+            keys = ", ".join(_fields(kind))
+            return self.misfit(
+                KIND, path, f"{_named(path)} is {_kind(node)}, but a mapping is wanted", f"its keys: {keys}"
+            )
+        return kind(**self.entries(node, kind, path))
+
+    def entries(self, node: Mapping, kind: Any, path: Path) -> dict[str, Any]:
+        known = _fields(kind)
+        found = {}
+        for key, value in node.values.items():
+            field = known.get(key)
+            if field is None:
+                if not (kind is Description and (key.startswith("x-") or key == "$schema")):
+                    self.unknown(key, known, path)
+            else:
+                found[key] = self.value(value, field.kind, (*path, key))
+        for key in _required(kind):
+            if key not in found:
+                found[key] = self.missing(key, known[key], path)
+        return found
+
+    def missing(self, key: str, field: Field, path: Path) -> Any:
+        example = f"write '{key}: {field.examples[0]}'" if isinstance(field.examples[0], (int, str)) else None
+        return self.misfit(MISSING_KEY, path, f"{_named(path)} has no '{key}': {field.doc}", example, "first key")
+
+    def unknown(self, key: str, known: Iterable[str], path: Path) -> None:
+        message = f"{_named(path)} has no key '{shown(key)}'"
+        expected = f"its keys: {', '.join(sorted(known))}"
+        likely = _likely(key, path)
+        self.misfit(UNKNOWN_KEY, (*path, key), message, f"{likely}; {expected}" if likely else expected, "key")
+
+
+def _named(path: Path) -> str:
+    """The value at `path`, as a message speaks of it."""
+    if not path:
+        return "the description"
+    if isinstance(path[-1], int):
+        return f"this item of {path[-2]}"
+    return f"'{path[-1]}'"
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(node, Sequence) else "a single value"
+
+
+def _likely(key: str, path: Path) -> str | None:
+    """What the writer of an unknown key probably meant: a key here, by other tools' words or by spelling, or elsewhere."""
+    from difflib import get_close_matches
+
+    here = ".".join(step for step in path if isinstance(step, str))
+    everything = every_field()
+    prefix = f"{here}." if here else ""
+    siblings = {name.removeprefix(prefix): field for name, field in everything.items() if name.startswith(prefix)}
+    siblings = {name: field for name, field in siblings.items() if "." not in name}
+    word = key.lower().replace("-", "_")
+    for name, field in siblings.items():
+        if word == name.lower() or word in field.also or key in field.also:
+            return f"did you mean '{name}'?"
+    for name, field in everything.items():
+        if word == name.rpartition(".")[2]:
+            return f"did you mean '{name}'? It has its own place"
+    close = get_close_matches(word, siblings, 1, 0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    for name, field in everything.items():
+        if word in field.also:
+            return f"did you mean '{name}'?"
+    return None

@@ -1,0 +1,140 @@
+"""The one place that reads and writes files: descriptions in as bytes, plans out whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+STDIN = "<stdin>"
+
+
+class NoFile(Exception):
+    """A file that can't be read or written; its text is one clear line."""
+
+
+def read(path: str) -> bytes:
+    """The bytes of the file at `path`, or of standard input for ``-``. Raises `NoFile`."""
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise NoFile(f"cannot read {printable(path)}: {error.strerror}") from None
+    except AttributeError:
+        raise NoFile("cannot read standard input: it is closed") from None
+
+
+def descriptions(paths: Sequence[str]) -> Iterator[str]:
+    """The files that `paths` stand for, in the order of their names, each once.
+
+    A directory stands for all *.yaml and *.yml below it, hidden files and directories left out.
+    """
+    found: set[str] = set()
+    for path in paths:
+        if path != "-" and os.path.isdir(path):
+            for folder, folders, names in os.walk(path, onerror=_refuse):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                for name in names:
+                    if name.endswith((".yaml", ".yml")) and not name.startswith("."):
+                        found.add(os.path.join(folder, name))
+        else:
+            found.add(path)
+    return iter(sorted(found))
+
+
+def _refuse(error: OSError) -> None:
+    raise NoFile(f"cannot read {printable(str(error.filename))}: {error.strerror}")
+
+
+def write(path: str, data: bytes) -> None:
+    """Make `data` the whole content of the file at `path`, or leave it as it was. Raises `NoFile`.
+
+    A regular file is replaced in one step by a finished one, which keeps its mode. Devices and pipes are written to.
+    """
+    target = os.path.realpath(path)
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG | 0o666 & ~_umask()
+    except OSError as error:
+        raise NoFile(f"cannot write {printable(path)}: {error.strerror}") from None
+    try:
+        if stat.S_ISREG(mode):
+            _replace(target, data, stat.S_IMODE(mode))
+        else:
+            with open(target, "wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise NoFile(f"cannot write {printable(path)}: {error.strerror}") from None
+
+
+def _replace(target: str, data: bytes, mode: int) -> None:
+    folder = os.path.dirname(target)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:100]}.", dir=folder)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def same(path: str, other: str) -> bool:
+    """Whether two paths name one existing file."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
+
+
+def print_out(text: str) -> None:
+    """Write `text` to standard output, whole, and flush it. Raises `NoFile`."""
+    _print(sys.stdout, text, "standard output")
+
+
+def print_error(text: str) -> None:
+    """Write `text` to standard error where there is one."""
+    with contextlib.suppress(NoFile):
+        _print(sys.stderr, text, "standard error")
+
+
+def _print(stream: object, text: str, name: str) -> None:
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None:
+        raise NoFile(f"cannot write to {name}: it is closed")
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        buffer.write(text.encode(encoding, "backslashreplace"))
+        buffer.flush()
+    except OSError as error:
+        raise NoFile(f"cannot write to {name}: {error.strerror}") from None
+
+
+def printable(path: str) -> str:
+    """A file's name, fit for one line of any output."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in path
+    )
+
+
+def packed(folder: str) -> Path:
+    """The folder of that name that ships with vmcfg: beside the modules in a wheel, beside the package in a checkout."""
+    here = Path(__file__).parent
+    inside = here / folder
+    return inside if inside.is_dir() else here.parent / folder

@@ -1,0 +1,1 @@
+"""How a plan is written: one function a format, from a `Plan` and the places of its values to text."""

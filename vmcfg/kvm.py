@@ -1,0 +1,49 @@
+"""KVM's arm64 ABI: the numbers and names of <linux/kvm.h> and <asm/kvm.h>, as of Linux 7.2."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Attr(NamedTuple):
+    """A device attribute by the uapi's names and numbers. An attribute without a name is its number in hex."""
+
+    group: str
+    group_id: int
+    name: str
+    id: int
+
+
+PMU_V3_IRQ = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_IRQ", 0)
+PMU_V3_INIT = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_INIT", 1)
+
+TIMER_IRQ_VTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_VTIMER", 0)
+TIMER_IRQ_PTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_PTIMER", 1)
+TIMER_IRQ_HVTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_HVTIMER", 2)
+TIMER_IRQ_HPTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_HPTIMER", 3)
+
+VGIC_V2_DIST = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V2_ADDR_TYPE_DIST", 0)
+VGIC_V2_CPU = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V2_ADDR_TYPE_CPU", 1)
+VGIC_V3_DIST = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_DIST", 2)
+VGIC_V3_REDIST = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_REDIST", 3)
+VGIC_V3_REDIST_REGION = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION", 5)
+VGIC_NR_IRQS = Attr("KVM_DEV_ARM_VGIC_GRP_NR_IRQS", 3, "0x0", 0)
+VGIC_CTRL_INIT = Attr("KVM_DEV_ARM_VGIC_GRP_CTRL", 4, "KVM_DEV_ARM_VGIC_CTRL_INIT", 0)
+
+DEVICE_TYPES = {2: ("KVM_DEV_TYPE_ARM_VGIC_V2", 5), 3: ("KVM_DEV_TYPE_ARM_VGIC_V3", 7)}
+"""The vGIC's device type by the GIC's version."""
+
+CREATE_VM = 0xAE01
+SET_USER_MEMORY_REGION = 0x4020AE46
+CREATE_VCPU = 0xAE41
+CREATE_DEVICE = 0xC00CAEE0
+ARM_VCPU_INIT = 0x4020AEAE
+ARM_VCPU_FINALIZE = 0x4004AEC2
+SET_ONE_REG = 0x4010AEAC
+SET_DEVICE_ATTR = 0x4018AEE1
+
+MPIDR_EL1 = 0x603000000013C005
+"""The id of MPIDR_EL1 for KVM_SET_ONE_REG."""
+
+VCPU_FEATURES = {"POWER_OFF": 0, "PSCI_0_2": 2, "PMU_V3": 3}
+"""The feature bits of KVM_ARM_VCPU_INIT that vmcfg sets, by their names without KVM_ARM_VCPU_."""

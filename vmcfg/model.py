@@ -1,0 +1,368 @@
+"""What a description may say: the one table of its keys, which decoding, schema, documentation and hints come from.
+
+Each class is a mapping of the document, each of its attributes a key: the type is what Python sees, the `Field` beside
+it what a reader of YAML needs. A key without a default is required.
+"""
+
+from typing import Annotated, Any, NamedTuple
+
+from vmcfg.scalars import (
+    Choice,
+    Interrupt,
+    IrqRange,
+    KernelVersion,
+    Mpidr,
+    MpidrRange,
+    Name,
+    Number,
+    Size,
+    Version,
+)
+
+Scalar = Number | Choice | Name | KernelVersion | Size | Mpidr | Interrupt
+
+
+class ListOf(NamedTuple):
+    """A list whose items are all of one kind: mappings of one class, or scalars."""
+
+    item: "Kind"
+    word: str
+
+
+class Either(NamedTuple):
+    """One scalar, or a list."""
+
+    scalar: Scalar
+    many: ListOf
+
+
+Kind = Any
+"""How a key's value is read: a `Scalar`, a `ListOf`, an `Either`, or one of this module's mappings."""
+
+
+class Field(NamedTuple):
+    """One key: how its value is read, a sentence with its unit, values that show it, and other tools' words for it."""
+
+    kind: Kind
+    doc: str
+    examples: tuple[Any, ...] = ()
+    also: tuple[str, ...] = ()
+    default: str | None = None
+
+
+ADDRESS = Number(0, (1 << 64) - 1, hex=True)
+ONE_INTERRUPT = Interrupt(ranges=False)
+INTERRUPTS = Interrupt(ranges=True)
+
+
+DEFAULT_TIMERS = {"virtual": 27, "physical": 30, "hyp_virtual": 28, "hyp_physical": 26}
+"""The INTIDs that KVM gives the timers by itself."""
+
+
+class MemorySlot(NamedTuple):
+    """One memory slot: guest-physical addresses that are backed by the host's memory."""
+
+    base: Annotated[
+        int,
+        Field(
+            ADDRESS,
+            "Guest-physical address of the slot's first byte; a multiple of 64 KiB.",
+            ("0x40000000",),
+            ("start", "address", "gpa"),
+        ),
+    ]
+    size: Annotated[
+        int,
+        Field(
+            Size(),
+            "Length of the slot in bytes, or in KiB, MiB, GiB or TiB; a multiple of 64 KiB.",
+            ("1GiB",),
+            ("length", "len"),
+        ),
+    ]
+
+
+class RedistributorRegion(NamedTuple):
+    """A stretch of addresses that holds redistributors of a GICv3, 128 KiB each."""
+
+    base: Annotated[
+        int,
+        Field(
+            ADDRESS,
+            "Guest-physical address of the region; a multiple of 64 KiB.",
+            ("0x080a0000",),
+            ("start", "address"),
+        ),
+    ]
+    count: Annotated[  # type: ignore[assignment]  # hides tuple.count, which nobody calls here
+        int | None,
+        Field(
+            Number(1, 4095),
+            "How many redistributors the region holds.",
+            (123,),
+            ("size", "num", "n"),
+            "in the last region: as many as the regions before leave, at least 1",
+        ),
+    ] = None
+
+
+class Gic(NamedTuple):
+    """The interrupt controller that KVM emulates for the VM."""
+
+    version: Annotated[
+        int,
+        Field(
+            Choice(2, 3, others={5: "KVM's GICv5 takes no addresses and no SPIs, and vmcfg doesn't describe it yet"}),
+            "The GIC architecture's version: 2 or 3.",
+            (3,),
+            ("type", "gic_version", "model"),
+        ),
+    ]
+    set_up_by: Annotated[
+        str,
+        Field(
+            Choice("plan", "monitor"),
+            "Who sets the GIC up: the plan, or the monitor by itself; the plan then has no GIC command.",
+            ("monitor",),
+            ("managed_by", "owner"),
+            "plan",
+        ),
+    ] = "plan"
+    nr_irqs: Annotated[
+        int | None,
+        Field(
+            Number(64, 992),
+            "How many INTIDs there are, the 32 private ones included: a multiple of 32.",
+            (256,),
+            ("irqs", "num_irqs", "nr_interrupts", "interrupts", "spis"),
+            "256 where the plan sets the GIC up, 992 where the monitor does",
+        ),
+    ] = None
+    distributor: Annotated[
+        int | None,
+        Field(
+            ADDRESS,
+            "Guest-physical address of the distributor's frame: 64 KiB with GICv3, 4 KiB with GICv2.",
+            ("0x08000000",),
+            ("dist", "gicd", "distributor_base", "dist_base"),
+        ),
+    ] = None
+    redistributors: Annotated[
+        int | tuple[RedistributorRegion, ...] | None,
+        Field(
+            Either(ADDRESS, ListOf(RedistributorRegion, "redistributor regions")),
+            "GICv3's redistributor regions in index order; or one address, which KVM extends by 128 KiB a vCPU (KVM_VGIC_V3_ADDR_TYPE_REDIST).",
+            ([{"base": "0x080a0000", "count": 123}], "0x080a0000"),
+            ("redist", "gicr", "redistributor", "redist_regions", "redistributor_regions"),
+        ),
+    ] = None
+    cpu_interface: Annotated[
+        int | None,
+        Field(
+            ADDRESS,
+            "Guest-physical address of GICv2's CPU interface, 8 KiB.",
+            ("0x08010000",),
+            ("cpu", "gicc", "cpuif", "cpu_interface_base"),
+        ),
+    ] = None
+
+
+class VcpuEntry(NamedTuple):
+    """One vCPU, or a range of them."""
+
+    mpidr: Annotated[
+        int | MpidrRange,
+        Field(
+            Mpidr(),
+            "The vCPU's affinity, Aff3.Aff2.Aff1.Aff0; a range in any field stands for one vCPU each, the rightmost running fastest.",
+            ("0.0.1.0", "0.0.0-31.0-15"),
+            ("affinity", "id", "reg", "cpu"),
+        ),
+    ]
+    pmu_irq: Annotated[
+        int | IrqRange | None,
+        Field(
+            INTERRUPTS,
+            "The PMU's overflow interrupt: an INTID, ppi:N or spi:N; a range runs in step with mpidr's.",
+            (23, "ppi:7", "spi:0-511"),
+            ("irq", "pmu", "pmu_interrupt", "interrupt", "pmu_intid"),
+            "pmu.irq",
+        ),
+    ] = None
+
+
+class Pmu(NamedTuple):
+    """The virtual PMU, as far as it is the same for the whole VM."""
+
+    irq: Annotated[
+        int | IrqRange | None,
+        Field(
+            INTERRUPTS,
+            "The PMU interrupt of every vCPU that has none of its own; a range deals out one each, in order.",
+            (23, "spi:8-11"),
+            ("interrupt", "pmu_irq", "intid"),
+        ),
+    ] = None
+
+
+class Timers(NamedTuple):
+    """The PPIs of the four timers of each vCPU; the same on all of them."""
+
+    virtual: Annotated[
+        int | IrqRange | None,
+        Field(
+            ONE_INTERRUPT,
+            "The EL1 virtual timer's PPI.",
+            (27, "ppi:11"),
+            ("virt", "vtimer", "el1_virtual"),
+            str(DEFAULT_TIMERS["virtual"]),
+        ),
+    ] = None
+    physical: Annotated[
+        int | IrqRange | None,
+        Field(
+            ONE_INTERRUPT,
+            "The EL1 physical timer's PPI.",
+            (30, "ppi:14"),
+            ("phys", "ptimer", "el1_physical"),
+            str(DEFAULT_TIMERS["physical"]),
+        ),
+    ] = None
+    hyp_virtual: Annotated[
+        int | IrqRange | None,
+        Field(
+            ONE_INTERRUPT,
+            "The EL2 virtual timer's PPI.",
+            (28, "ppi:12"),
+            ("hvtimer", "hyp_virt", "el2_virtual"),
+            str(DEFAULT_TIMERS["hyp_virtual"]),
+        ),
+    ] = None
+    hyp_physical: Annotated[
+        int | IrqRange | None,
+        Field(
+            ONE_INTERRUPT,
+            "The EL2 physical timer's PPI.",
+            (26, "ppi:10"),
+            ("hptimer", "hyp_phys", "el2_physical"),
+            str(DEFAULT_TIMERS["hyp_physical"]),
+        ),
+    ] = None
+
+    def intid(self, timer: str) -> int:
+        """The INTID of a timer, named by its key: as written, or as KVM sets it (arch_timer.c:default_ppi)."""
+        written = getattr(self, timer)
+        if written is None:
+            return DEFAULT_TIMERS[timer]
+        return written.intid if isinstance(written, IrqRange) else int(written)
+
+
+class Description(NamedTuple):
+    """An arm64 KVM virtual machine, as far as KVM's device attributes set it up."""
+
+    vmcfg: Annotated[
+        int,
+        Field(
+            Choice(1, others={2: "this vmcfg reads version 1 of the format"}),
+            "The version of this format: 1.",
+            (1,),
+            ("version", "api_version", "apiVersion", "format"),
+        ),
+    ]
+    name: Annotated[
+        str,
+        Field(
+            Name(),
+            "The VM's name: 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit.",
+            ("edge-gateway",),
+            ("vm", "vm_name", "hostname"),
+        ),
+    ]
+    vcpus: Annotated[
+        int | tuple[VcpuEntry, ...],
+        Field(
+            Either(Number(1, (1 << 31) - 1), ListOf(VcpuEntry, "vCPUs")),
+            "The vCPUs by MPIDR; or how many there are, each with the MPIDR that KVM gives it. 512 at most.",
+            (4, [{"mpidr": "0.0.0.0", "pmu_irq": 23}]),
+            ("cpus", "smp", "vcpu_count", "num_cpus", "cpu_count", "vcpu", "cpu", "nr_cpus", "cores"),
+        ),
+    ]
+    host_kernel: Annotated[
+        Version,
+        Field(
+            KernelVersion(),
+            "The oldest host kernel that the plan must work on, in quotes; 6.1 or later.",
+            ("6.12",),
+            ("kernel", "min_kernel", "linux"),
+            '"6.1"',
+        ),
+    ] = (6, 1)
+    ipa_bits: Annotated[
+        int,
+        Field(
+            Number(32, 52),
+            "Width of guest-physical addresses in bits, the argument of KVM_CREATE_VM.",
+            (40,),
+            ("ipa_size", "phys_bits", "address_bits", "pa_bits"),
+            "40",
+        ),
+    ] = 40
+    memory: Annotated[
+        tuple[MemorySlot, ...],
+        Field(
+            ListOf(MemorySlot, "memory slots"),
+            "The VM's memory slots.",
+            ([{"base": "0x40000000", "size": "1GiB"}],),
+            ("mem", "ram", "memory_slots", "memslots"),
+            "none",
+        ),
+    ] = ()
+    vcpu_ids: Annotated[
+        str,
+        Field(
+            Choice("derived", "sequential"),
+            "How vCPUs get the ids of KVM_CREATE_VCPU: derived from their MPIDRs as KVM does it, or 0, 1, 2 in file order.",
+            ("sequential",),
+            ("ids", "id_policy", "numbering"),
+            "derived",
+        ),
+    ] = "derived"
+    gic: Annotated[
+        Gic | None,
+        Field(
+            Gic,
+            "The interrupt controller.",
+            (),
+            ("irqchip", "interrupt_controller", "vgic"),
+            "the monitor sets up one of its own, in the kernel",
+        ),
+    ] = None
+    pmu: Annotated[Pmu, Field(Pmu, "The PMU, as far as it is the same for the whole VM.", (), ("perf", "pmuv3"))] = (
+        Pmu()
+    )
+    timers: Annotated[Timers, Field(Timers, "The timers' PPIs.", (), ("timer", "arch_timer", "arch_timers"))] = Timers()
+
+
+Mapping = type[NamedTuple]
+
+
+def fields(mapping: Any) -> dict[str, Field]:
+    """The keys of one of this module's mappings, in the order in which they are documented."""
+    return {name: hint.__metadata__[0] for name, hint in mapping.__annotations__.items()}
+
+
+def required(mapping: Any) -> tuple[str, ...]:
+    """The keys that a mapping can't do without, whatever else it says."""
+    return tuple(name for name in mapping._fields if name not in mapping._field_defaults)
+
+
+def every_field(mapping: Any = Description, prefix: str = "") -> dict[str, Field]:
+    """Every key of the format by its dotted path, list indices left out: ``gic.redistributors.base``."""
+    found = {}
+    for name, field in fields(mapping).items():
+        found[prefix + name] = field
+        kind = field.kind.many if isinstance(field.kind, Either) else field.kind
+        inner = kind.item if isinstance(kind, ListOf) else kind
+        if isinstance(inner, type):
+            found |= every_field(inner, f"{prefix}{name}.")
+    return found

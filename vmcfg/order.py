@@ -1,0 +1,40 @@
+"""Why the sequence is in its order: what must come before what, with the authority. It checks the table, and never drives it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Constraint(NamedTuple):
+    """Every command of `before` comes before every command of `after`; with `per_vcpu`, only those of the same vCPU.
+
+    Both are names of rows; a name that ends with a dot stands for all rows that begin with it.
+    """
+
+    before: str
+    after: str
+    why: str
+    source: str
+    per_vcpu: bool = False
+
+
+CONSTRAINTS = (
+    Constraint("vm.create", "memory.slot", "a slot belongs to a VM", "Documentation/virt/kvm/api.rst 4.35"),
+    Constraint("vm.create", "vcpu.create", "a vCPU belongs to a VM", "Documentation/virt/kvm/api.rst 4.7"),
+    Constraint("vm.create", "gic.", "the address width bounds every frame (E2BIG)", "mmu.c:kvm_init_ipa_range; vgic-kvm-device.c:vgic_check_iorange (7.2)"),
+    Constraint("vcpu.create", "vcpu.init", "there is no vCPU to initialise before; KVM asks for all of them first, so that registers reflect the topology", "Documentation/virt/kvm/api.rst 4.82"),
+    Constraint("vcpu.create", "gic.init", "CREATE_VCPU after CTRL_INIT is EBUSY", "arm.c:kvm_arch_vcpu_precreate (7.2); measured on 6.1, 6.12, 7.2"),
+    Constraint("vcpu.create", "timer.", "6.1 gives a timer's PPI only to the vCPUs that exist then", "measured on 6.1"),
+    Constraint("vcpu.init", "vcpu.mpidr", "SET_ONE_REG before VCPU_INIT is ENOEXEC, and 6.1 puts the default back at every VCPU_INIT", "measured on 6.1, 6.12, 7.2", per_vcpu=True),
+    Constraint("vcpu.init", "pmu.", "PMU attributes before VCPU_INIT are ENODEV", "pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); measured", per_vcpu=True),
+    Constraint("gic.create", "gic.nr_irqs", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic-v3.rst"),
+    Constraint("gic.create", "gic.v", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic-v3.rst"),
+    Constraint("gic.create", "gic.init", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic-v3.rst"),
+    Constraint("gic.create", "timer.", "a timer's PPI without a vGIC is EINVAL", "arch_timer.c:kvm_arm_timer_set_attr (7.2); measured on 6.1, 6.12, 7.2"),
+    Constraint("gic.create", "pmu.irq", "a PMU interrupt without a vGIC is EINVAL", "pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); measured on 6.1, 6.12, 7.2"),
+    Constraint("gic.nr_irqs", "gic.init", "NR_IRQS after CTRL_INIT is EBUSY, and 256 without it", "vgic-kvm-device.c:vgic_set_common_attr (7.2); measured"),
+    Constraint("gic.v3.distributor", "gic.v3.region", "in this order an overlap is EINVAL at once; in the other it kills the VM at the first KVM_RUN", "measured on 6.1, 6.12, 7.2"),
+    Constraint("gic.v3.distributor", "gic.v3.redistributors", "in this order an overlap is EINVAL at once; in the other it kills the VM at the first KVM_RUN", "measured on 6.1, 6.12, 7.2"),
+    Constraint("gic.init", "pmu.init", "PMU INIT before CTRL_INIT is ENODEV", "pmu-emul.c:kvm_arm_pmu_v3_init (7.2); measured on 6.1, 6.12, 7.2"),
+    Constraint("pmu.irq", "pmu.init", "PMU INIT without an interrupt is ENXIO, and after it the interrupt can't be set (EBUSY)", "pmu-emul.c:kvm_arm_pmu_v3_init (7.2); measured on 6.1, 6.12, 7.2", per_vcpu=True),
+)  # fmt: skip

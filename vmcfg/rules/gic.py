@@ -1,0 +1,245 @@
+"""VMC4xx: the GIC, its frames and its interrupts. Rules about what the plan sends apply where the plan sets it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vmcfg.machine import Machine, redistributor_regions
+from vmcfg.places import Path
+from vmcfg.report import Answer, Finding, rule
+
+NR_IRQS = "KVM_SET_DEVICE_ATTR(KVM_DEV_ARM_VGIC_GRP_NR_IRQS)"
+ADDR = "KVM_SET_DEVICE_ATTR(KVM_VGIC_V{}_ADDR_TYPE_{})"
+REDISTRIBUTOR = 0x20000
+"""A redistributor's two frames of 64 KiB."""
+MOST_REGIONS = 256
+MOST_COUNT = 4095
+
+V2_KEYS = ("cpu_interface",)
+V3_KEYS = ("redistributors",)
+
+
+class Frame(NamedTuple):
+    """A stretch of guest-physical addresses that the GIC answers: where it is written, its name, first byte, length."""
+
+    at: Path
+    name: str
+    base: int
+    size: int
+    attr: str
+    alignment: int
+
+    @property
+    def end(self) -> int:
+        """One more than its last byte."""
+        return self.base + self.size
+
+    @property
+    def extent(self) -> str:
+        """Its first and last address."""
+        return f"{self.base:#x}..{self.end - 1:#x}"
+
+
+def frames(machine: Machine) -> list[Frame]:
+    """The frames of the GIC that are written, in the order in which KVM is told of them."""
+    gic = machine.gic
+    if gic is None:
+        return []
+    found = []
+    dist_size, granule, dist_attr = (0x10000, 0x10000, ADDR.format(3, "DIST"))
+    if gic.version == 2:
+        dist_size, granule, dist_attr = (0x1000, 0x1000, ADDR.format(2, "DIST"))
+    if gic.distributor is not None:
+        found.append(Frame(("gic", "distributor"), "the distributor", gic.distributor, dist_size, dist_attr, granule))
+    if gic.version == 3:
+        attr = ADDR.format(3, "REDIST_REGION")
+        for index, (region, count) in enumerate(
+            zip(redistributor_regions(gic), machine.redistributor_counts(), strict=True)
+        ):
+            at = ("gic", "redistributors", index, "base")
+            found.append(Frame(at, f"redistributor region {index}", region.base, count * REDISTRIBUTOR, attr, granule))
+        if isinstance(gic.redistributors, int):
+            size = len(machine.vcpus) * REDISTRIBUTOR
+            attr = ADDR.format(3, "REDIST")
+            found.append(
+                Frame(("gic", "redistributors"), "the redistributors", gic.redistributors, size, attr, granule)
+            )
+    elif gic.cpu_interface is not None:
+        attr = ADDR.format(2, "CPU")
+        found.append(Frame(("gic", "cpu_interface"), "the CPU interface", gic.cpu_interface, 0x2000, attr, granule))
+    return found
+
+
+@rule("VMC401", Answer("KVM_RUN", "ENXIO", "run"))
+def redistributors_hold_every_vcpu(machine: Machine) -> Iterator[Finding]:
+    """The redistributor regions have room for every vCPU's redistributor.
+
+    KVM fills them in index order, in the order of creation, and counts only when a vCPU first runs; the VM is then
+    dead. (vgic-mmio-v3.c:vgic_register_redist_iodev; measured on 6.1, 6.12, 7.2)"""
+    regions = redistributor_regions(machine.gic)
+    if machine.gic_version() != 3 or not regions:
+        return
+    room, vcpus = sum(machine.redistributor_counts()), len(machine.vcpus)
+    if room < vcpus:
+        last = len(regions) - 1
+        message = f"the regions hold {room} redistributors, but the VM has {vcpus} vCPUs"
+        hint = f"raise a count by {vcpus - room}, or leave out the last one"
+        at = ("gic", "redistributors", last, "count")
+        yield Finding(at, message, hint, related=((("vcpus",), f"{vcpus} vCPUs"),))
+
+
+@rule("VMC402", Answer(ADDR.format(3, "REDIST_REGION"), "EINVAL", "set"))
+def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
+    """A redistributor region holds 1 to 4,095 redistributors, and all but the last say how many.
+
+    (vgic-mmio-v3.c:vgic_v3_alloc_redist_region, linux 7.2; measured: 0 is EINVAL)"""
+    regions = redistributor_regions(machine.gic)
+    for index, (base, count) in enumerate(regions):
+        at = ("gic", "redistributors", index)
+        if count is None:
+            if index < len(regions) - 1:
+                message = f"redistributor region {index} at {base:#x} does not say how many redistributors it holds"
+                yield Finding(at, message, "only the last region's count may be left out", "first key")
+        elif not 1 <= count <= MOST_COUNT:
+            message = f"redistributor region {index} at {base:#x} has a count of {count}, but it is 1 to {MOST_COUNT}"
+            yield Finding((*at, "count"), message)
+
+
+@rule("VMC403", Answer(ADDR.format(3, "REDIST_REGION"), "EINVAL", "set"))
+def regions_at_most_256(machine: Machine) -> Iterator[Finding]:
+    """There are 1 to 256 redistributor regions.
+
+    The index has 12 bits in the attribute and 8 in KVM: region 256 is taken for region 0.
+    (vgic-kvm-device.c:kvm_vgic_addr, linux 7.2)"""
+    regions = redistributor_regions(machine.gic)
+    if len(regions) > MOST_REGIONS:
+        message = f"there are {len(regions)} redistributor regions, but KVM takes {MOST_REGIONS} at most"
+        yield Finding(("gic", "redistributors", MOST_REGIONS), message, "make some of them larger")
+    elif machine.gic is not None and machine.gic.redistributors == () and machine.gic_version() == 3:
+        kernel = Answer("KVM_RUN", "ENXIO", "run")
+        yield Finding(
+            ("gic", "redistributors"), "there is no redistributor region", "list one: {base: ADDRESS}", kernel=kernel
+        )
+
+
+@rule("VMC404", Answer(NR_IRQS, "EINVAL", "set"))
+def nr_irqs_taken_by_kvm(machine: Machine) -> Iterator[Finding]:
+    """`gic.nr_irqs` is a multiple of 32 from 64 to 992.
+
+    KVM's documents say up to 1024, but the code refuses it. (vgic-kvm-device.c:vgic_set_common_attr; measured on 6.1,
+    6.12, 7.2)"""
+    if machine.gic is None or machine.gic.nr_irqs is None:
+        return
+    number = machine.gic.nr_irqs
+    if not 64 <= number <= 992 or number % 32:
+        down, up = max(64, min(992, number // 32 * 32)), max(64, min(992, -(-number // 32) * 32))
+        nearest = f"{down} or {up}" if down != up else f"{down}"
+        yield Finding(
+            ("gic", "nr_irqs"), f"nr_irqs is {number}, but KVM takes multiples of 32 from 64 to 992", f"write {nearest}"
+        )
+
+
+@rule("VMC405", Answer(ADDR.format(3, "DIST"), "EINVAL", "set"))
+def frames_aligned(machine: Machine) -> Iterator[Finding]:
+    """A GICv3's frames lie at multiples of 64 KiB, a GICv2's at multiples of 4 KiB.
+
+    (vgic-kvm-device.c:vgic_check_iorange; measured on 6.1, 6.12, 7.2)"""
+    for frame in frames(machine):
+        if frame.base % frame.alignment:
+            down = frame.base // frame.alignment * frame.alignment
+            message = f"{frame.name} is at {frame.base:#x}, which is not a multiple of {frame.alignment >> 10} KiB"
+            hint = f"the nearest: {down:#x} and {down + frame.alignment:#x}"
+            yield Finding(frame.at, message, hint, kernel=Answer(frame.attr, "EINVAL", "set"))
+
+
+@rule("VMC406", Answer(ADDR.format(3, "DIST"), "E2BIG", "set"))
+def frames_addressable(machine: Machine) -> Iterator[Finding]:
+    """Every frame ends within the guest-physical address space, 2^ipa_bits bytes.
+
+    (vgic-kvm-device.c:vgic_check_iorange; measured on 6.1, 6.12, 7.2)"""
+    space = 1 << max(32, min(machine.ipa_bits, 52))
+    for frame in frames(machine):
+        if frame.end > space:
+            bits = (frame.end - 1).bit_length()
+            message = f"{frame.name}, {frame.extent}, ends beyond the {space.bit_length() - 1}-bit address space"
+            hint = f"write 'ipa_bits: {bits}', or place it lower" if bits <= 52 else "place it lower"
+            yield Finding(frame.at, message, hint, kernel=Answer(frame.attr, "E2BIG", "set"))
+
+
+@rule("VMC407", Answer("KVM_RUN", "EINVAL", "run"))
+def frames_disjoint(machine: Machine) -> Iterator[Finding]:
+    """No two frames of the GIC share an address.
+
+    In the order of the plan a redistributor over the distributor or over another region is refused at once; GICv2's two
+    frames only at the first KVM_RUN. (vgic-mmio-v3.c:vgic_v3_alloc_redist_region, vgic-v2.c:vgic_v2_map_resources;
+    measured)"""
+    written = frames(machine)
+    for place, frame in enumerate(written):
+        for earlier in written[:place]:
+            if frame.base < earlier.end and earlier.base < frame.end:
+                message = f"{frame.name}, {frame.extent}, overlaps {earlier.name}, {earlier.extent}"
+                related = ((earlier.at, f"{earlier.name} ends at {earlier.end - 1:#x}"),)
+                kernel = Answer(frame.attr, "EINVAL", "set") if machine.gic_version() == 3 else None
+                yield Finding(frame.at, message, related=related, kernel=kernel)
+                break
+
+
+@rule("VMC408", Answer(ADDR.format(3, "DIST")))
+def frames_outside_memory(machine: Machine) -> Iterator[Finding]:
+    """No frame of the GIC lies in a memory slot.
+
+    KVM checks neither against the other; the guest's accesses then reach memory, and never the GIC.
+    (measured on 6.1, 6.12, 7.2)"""
+    for frame in frames(machine):
+        for index, (base, size) in enumerate(machine.memory):
+            if frame.base < base + size and base < frame.end:
+                message = f"{frame.name}, {frame.extent}, lies in the memory slot {base:#x}..{base + size - 1:#x}"
+                related = ((("memory", index, "base"), "the memory slot"),)
+                yield Finding(frame.at, message, "move one of the two", related=related, kernel=Answer(frame.attr))
+                break
+
+
+@rule("VMC409", Answer("KVM_RUN", "ENXIO", "run"))
+def gic_has_its_frames(machine: Machine) -> Iterator[Finding]:
+    """A GIC that the plan sets up has a distributor, and with GICv3 redistributors, with GICv2 a CPU interface.
+
+    KVM asks for the addresses when a vCPU first runs. (vgic-v3.c:vgic_v3_map_resources, vgic-v2.c:vgic_v2_map_resources;
+    measured on 6.1, 6.12, 7.2)"""
+    gic = machine.gic
+    if gic is None or not machine.sets_up_gic():
+        return
+    needed = ("distributor", *(V3_KEYS if gic.version == 3 else V2_KEYS))
+    for key in needed:
+        if getattr(gic, key) is None:
+            message = f"the GICv{gic.version} that the plan sets up has no '{key}'"
+            yield Finding(
+                ("gic",), message, "add it; or write 'set_up_by: monitor' if the monitor sets up the GIC", "first key"
+            )
+
+
+@rule("VMC410", None)
+def gic_keys_are_its_versions(machine: Machine) -> Iterator[Finding]:
+    """`redistributors` belongs to GICv3, `cpu_interface` to GICv2."""
+    gic = machine.gic
+    if gic is None:
+        return
+    other, keys = (2, V2_KEYS) if gic.version == 3 else (3, V3_KEYS)
+    for key in keys:
+        if getattr(gic, key) is not None:
+            message = f"'{key}' is GICv{other}'s, but this is a GICv{gic.version}"
+            yield Finding(("gic", key), message, "remove it", "key", ((("gic", "version"), f"GICv{gic.version}"),))
+
+
+RULES = (
+    redistributors_hold_every_vcpu,
+    region_counts_in_range,
+    regions_at_most_256,
+    nr_irqs_taken_by_kvm,
+    frames_aligned,
+    frames_addressable,
+    frames_disjoint,
+    frames_outside_memory,
+    gic_has_its_frames,
+    gic_keys_are_its_versions,
+)

@@ -1,0 +1,59 @@
+"""VMC7xx: what the host's kernel must have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmcfg.machine import Machine
+from vmcfg.places import Path
+from vmcfg.report import Answer, Finding, rule
+from vmcfg.sequence import LINUX_6_1, SEQUENCE
+
+MPIDR_KEPT = (6, 10)
+"""Since when KVM keeps a set MPIDR_EL1 over a reset of the vCPU (commit e016333745c7)."""
+
+
+@rule("VMC701", Answer("KVM_SET_ONE_REG(MPIDR_EL1)"))
+def set_mpidrs_are_kept(machine: Machine) -> Iterator[Finding]:
+    """An MPIDR that KVM would not give by itself needs a host kernel 6.10 or later.
+
+    Kernels before take the value and put their own back at every reset of the vCPU, and so when a guest starts it by
+    PSCI CPU_ON. (linux commit e016333745c7; measured on 6.1 and 6.12)"""
+    if machine.host_kernel >= MPIDR_KEPT:
+        return
+    by_register = [vcpu for vcpu in machine.vcpus if vcpu.mpidr_by_register]
+    if not by_register:
+        return
+    places: dict[Path, str] = {}
+    for vcpu in sorted(by_register, key=lambda vcpu: vcpu.at):
+        places.setdefault(vcpu.at, f"vCPU {vcpu.name}, id {vcpu.id}")
+    (at, _), *others = places.items()
+    vcpu = next(vcpu for vcpu in by_register if vcpu.at == at)
+    version = "{}.{}".format(*machine.host_kernel)
+    message = f"vCPU {vcpu.name}, id {vcpu.id}, has an MPIDR that kernels before 6.10 lose at a reset; the oldest host kernel is {version}"
+    hint = 'write host_kernel: "6.10" or later if all hosts have it, or take the MPIDRs that KVM gives to ids: Aff0 0 to 15, then Aff1'
+    yield Finding(at, message, hint, related=tuple(others))
+
+
+@rule("VMC702", Answer("KVM_SET_DEVICE_ATTR", "ENXIO", "set"))
+def attributes_are_known(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel knows every attribute that the plan sets."""
+    for row in SEQUENCE:
+        if row.since > machine.host_kernel and row.attr is not None:
+            for _, origin, _ in row.select(machine):
+                needed, oldest = ("{}.{}".format(*version) for version in (row.since, machine.host_kernel))
+                message = f"{row.field} needs a host kernel {needed} or later ({row.attr.name}); the oldest is {oldest}"
+                hint = f'write host_kernel: "{needed}" if all hosts have it, or leave {row.field} out'
+                kernel = Answer(f"KVM_SET_DEVICE_ATTR({row.attr.name})", "ENXIO", "set")
+                yield Finding(origin or (), message, hint, kernel=kernel)
+
+
+@rule("VMC703", None)
+def host_kernel_is_planned_for(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel is 6.1 or later: what older ones do is not known here."""
+    if machine.host_kernel < LINUX_6_1:
+        version = "{}.{}".format(*machine.host_kernel)
+        yield Finding(("host_kernel",), f"host_kernel is {version}, but vmcfg knows no kernel before 6.1")
+
+
+RULES = (set_mpidrs_are_kept, attributes_are_known, host_kernel_is_planned_for)

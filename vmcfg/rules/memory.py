@@ -1,0 +1,82 @@
+"""VMC2xx: the guest-physical address space and its memory slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmcfg.machine import Machine
+from vmcfg.report import Answer, Finding, rule
+
+SLOT = "KVM_SET_USER_MEMORY_REGION"
+GRANULE = 0x10000
+"""The largest page size of an arm64 host: 64 KiB."""
+
+
+@rule("VMC201", Answer("KVM_CREATE_VM", "EINVAL", "set"))
+def ipa_bits_in_range(machine: Machine) -> Iterator[Finding]:
+    """A guest-physical address has 32 to 52 bits.
+
+    A host may have fewer than 52; `probe` says how many. (mmu.c:kvm_init_ipa_range, linux 7.2)"""
+    if not 32 <= machine.ipa_bits <= 52:
+        yield Finding(("ipa_bits",), f"ipa_bits is {machine.ipa_bits}, but KVM takes 32 to 52")
+
+
+@rule("VMC202", Answer(SLOT, "EINVAL", "set"))
+def memory_slots_aligned(machine: Machine) -> Iterator[Finding]:
+    """A memory slot's base and size are multiples of 64 KiB, and its size is not 0.
+
+    A host with 64 KiB pages refuses anything else; one with 4 KiB pages takes multiples of 4 KiB.
+    (kvm_main.c:kvm_set_memory_region, linux 7.2)"""
+    for index, (base, size) in enumerate(machine.memory):
+        for key, value in (("base", base), ("size", size)):
+            if value % GRANULE:
+                down, up = value // GRANULE * GRANULE, -(-value // GRANULE) * GRANULE
+                kernel = Answer(SLOT) if value % 0x1000 == 0 else None
+                message = f"the memory slot's {key}, {value:#x}, is not a multiple of 64 KiB"
+                nearest = f"{down:#x} and {up:#x}" if down or key == "base" else f"{up:#x}"
+                yield Finding(("memory", index, key), message, f"the nearest: {nearest}", kernel=kernel)
+        if not size:
+            yield Finding(("memory", index, "size"), f"the memory slot at {base:#x} is empty", "leave it out")
+
+
+@rule("VMC203", Answer(SLOT, "EEXIST", "set"))
+def memory_slots_disjoint(machine: Machine) -> Iterator[Finding]:
+    """No two memory slots share an address. (kvm_main.c:kvm_set_memory_region, linux 7.2)"""
+    highest: tuple[int, int] | None = None
+    for base, size, index in sorted((base, size, index) for index, (base, size) in enumerate(machine.memory)):
+        if highest is not None and base < highest[0] and size:
+            first, second = sorted((index, highest[1]))
+            mine, other = machine.memory[second], machine.memory[first]
+            message = f"the memory slot {_extent(*mine)} overlaps the one at {_extent(*other)}"
+            hint = f"the first ends at {other.base + other.size:#x}"
+            yield Finding(
+                ("memory", second, "base"), message, hint, related=((("memory", first, "base"), "the other slot"),)
+            )
+        if highest is None or base + size > highest[0]:
+            highest = (base + size, index)
+
+
+@rule("VMC204", Answer(SLOT, "EFAULT", "set"))
+def memory_slots_addressable(machine: Machine) -> Iterator[Finding]:
+    """A memory slot ends within the guest-physical address space, 2^ipa_bits bytes.
+
+    (mmu.c:kvm_arch_prepare_memory_region, linux 7.2)"""
+    space = 1 << max(32, min(machine.ipa_bits, 52))
+    for index, (base, size) in enumerate(machine.memory):
+        end = base + size
+        if end > space:
+            bits = (end - 1).bit_length()
+            message = (
+                f"the memory slot {_extent(base, size)} ends beyond the {space.bit_length() - 1}-bit address space"
+            )
+            hint = f"write 'ipa_bits: {bits}', or end it at {space:#x}" if bits <= 52 else f"end it at {space:#x}"
+            kernel = Answer(SLOT, "EINVAL", "set") if end > 1 << 64 else None
+            related = ((("ipa_bits",), "the address space"),) if machine.ipa_bits != 40 else ()
+            yield Finding(("memory", index, "base"), message, hint, related=related, kernel=kernel)
+
+
+def _extent(base: int, size: int) -> str:
+    return f"{base:#x}..{base + size - 1:#x}" if size else f"{base:#x}"
+
+
+RULES = (ipa_bits_in_range, memory_slots_aligned, memory_slots_disjoint, memory_slots_addressable)

@@ -1,0 +1,119 @@
+"""VMC3xx: vCPUs and their MPIDRs. The rules of ranges, VMC302 to VMC306, stand in `machine`: they leave none to check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from vmcfg.machine import Machine, Vcpu
+from vmcfg.places import Path
+from vmcfg.report import WARNING, Answer, Finding, rule
+from vmcfg.scalars import mpidr_of_id, mpidr_text
+
+SET_MPIDR = "KVM_SET_ONE_REG(MPIDR_EL1)"
+GICV2_VCPUS = 8
+
+
+@rule("VMC301", Answer(SET_MPIDR))
+def mpidrs_distinct(machine: Machine) -> Iterator[Finding]:
+    """No two vCPUs have one MPIDR.
+
+    KVM takes any value; which of the two PSCI, SGIs and the GIC's registers then reach is undefined.
+    (sys_regs.c, linux 7.2: no check on 6.1, 6.12, 7.2)"""
+    if len({vcpu.mpidr for vcpu in machine.vcpus}) == len(machine.vcpus):
+        return
+    first: dict[int, Path] = {}
+    again: dict[tuple[Path, Path], int] = {}
+    for vcpu in sorted(machine.vcpus, key=lambda vcpu: (vcpu.at, vcpu.mpidr)):
+        if vcpu.mpidr not in first:
+            first[vcpu.mpidr] = vcpu.at
+        else:
+            again.setdefault((vcpu.at, first[vcpu.mpidr]), vcpu.mpidr)
+    for (at, earlier), mpidr in again.items():
+        message = f"MPIDR {mpidr_text(mpidr)} is another vCPU's already"
+        hint = f"the lowest that is free: {mpidr_text(_free(machine))}"
+        yield Finding(at, message, hint, related=((earlier, f"vCPU {mpidr_text(mpidr)} is first here"),))
+
+
+def _free(machine: Machine) -> int:
+    taken = {vcpu.mpidr for vcpu in machine.vcpus}
+    return next(mpidr for mpidr in map(mpidr_of_id, range(len(taken) + 1)) if mpidr not in taken)
+
+
+def _written_once(machine: Machine, breaks: Callable[[Vcpu], bool]) -> Iterator[Vcpu]:
+    """Of each MPIDR as written, the first vCPU that `breaks` is true of."""
+    seen = set()
+    for vcpu in machine.vcpus:
+        if breaks(vcpu) and vcpu.at not in seen:
+            seen.add(vcpu.at)
+            yield vcpu
+
+
+def _aff3(vcpu: Vcpu) -> bool:
+    return vcpu.mpidr >> 24 != 0
+
+
+def _aff0(vcpu: Vcpu) -> bool:
+    return vcpu.mpidr & 0xFF > 15
+
+
+def _aff0_hint(vcpu: Vcpu) -> str:
+    aff0 = vcpu.mpidr & 0xFF
+    return f"KVM's vCPU {aff0} is {mpidr_text(mpidr_of_id(aff0))}; a cluster holds 16 vCPUs, Aff0 0 to 15"
+
+
+@rule("VMC307", Answer(SET_MPIDR))
+def aff3_is_zero_with_gicv3(machine: Machine) -> Iterator[Finding]:
+    """With GICv3, Aff3 of every MPIDR is 0.
+
+    KVM takes it, but GICR_TYPER and GICD_IROUTER of the vGIC have no Aff3: the guest finds no redistributor of that
+    vCPU. (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, linux 7.2)"""
+    if machine.gic_version() == 3:
+        for vcpu in _written_once(machine, _aff3):
+            message = (
+                f"vCPU {vcpu.name} has Aff3 {vcpu.mpidr >> 24}, but a guest with GICv3 can't reach it: Aff3 must be 0"
+            )
+            yield Finding(vcpu.at, message, related=((("gic", "version"), "GICv3"),))
+
+
+@rule("VMC308", Answer(SET_MPIDR))
+def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
+    """With GICv3, Aff0 of every MPIDR is at most 15.
+
+    KVM takes it, but an SGI's target list has 16 bits, one for each Aff0: the vCPU gets no SGI.
+    (vgic-mmio-v3.c:vgic_v3_dispatch_sgi, linux 7.2)"""
+    if machine.gic_version() == 3:
+        for vcpu in _written_once(machine, _aff0):
+            message = f"vCPU {vcpu.name} has Aff0 {vcpu.mpidr & 255}, but with GICv3 no SGI reaches an Aff0 above 15"
+            yield Finding(vcpu.at, message, _aff0_hint(vcpu), related=((("gic", "version"), "GICv3"),))
+
+
+@rule("VMC309", Answer(SET_MPIDR), WARNING)
+def affinities_fit_gicv3(machine: Machine) -> Iterator[Finding]:
+    """Where the description says nothing of the GIC, MPIDRs are such as a guest with GICv3 can reach.
+
+    With GICv3, which most monitors make, Aff3 must be 0 and Aff0 at most 15. Write `gic: {version: 2, set_up_by: monitor}`
+    where the monitor makes a GICv2. (vgic-mmio-v3.c, linux 7.2)"""
+    if machine.gic is None:
+        for vcpu in _written_once(machine, lambda vcpu: _aff3(vcpu) or _aff0(vcpu)):
+            what = f"Aff3 {vcpu.mpidr >> 24}, not 0" if _aff3(vcpu) else f"Aff0 {vcpu.mpidr & 255}, above 15"
+            message = f"vCPU {vcpu.name} has {what}: with a GICv3 a guest can't reach it"
+            hint = (
+                _aff0_hint(vcpu)
+                if not _aff3(vcpu)
+                else "write 'gic: {version: 2, set_up_by: monitor}' if the monitor makes a GICv2"
+            )
+            yield Finding(vcpu.at, message, hint)
+
+
+@rule("VMC310", Answer("KVM_CREATE_DEVICE(KVM_DEV_TYPE_ARM_VGIC_V2)", "E2BIG", "set"))
+def vcpus_fit_gicv2(machine: Machine) -> Iterator[Finding]:
+    """A VM with GICv2 has at most 8 vCPUs: its registers have a byte of CPU targets.
+
+    (vgic-init.c:kvm_vgic_create, linux 7.2)"""
+    if machine.gic_version() == 2 and len(machine.vcpus) > GICV2_VCPUS:
+        message = f"the VM has {len(machine.vcpus)} vCPUs, but GICv2 serves {GICV2_VCPUS} at most"
+        related = ((("gic", "version"), "GICv2"),)
+        yield Finding(("vcpus",), message, "take GICv3, or leave some out", related=related)
+
+
+RULES = (mpidrs_distinct, aff3_is_zero_with_gicv3, aff0_below_16_with_gicv3, affinities_fit_gicv3, vcpus_fit_gicv2)

@@ -1,0 +1,323 @@
+"""What KVM is told, in which order: the one table of commands, read top to bottom.
+
+Each row selects from a `Machine` the values that it sends, each with the path that it comes from. The order is this
+list; why it may not be another is in `order`, whose constraints a test replays against every plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from vmcfg import kvm
+from vmcfg.kvm import Attr
+from vmcfg.machine import Machine, Vcpu, redistributor_regions
+from vmcfg.places import Path
+from vmcfg.scalars import Version, mpidr_register
+
+CREATE, CONFIGURE, GIC_INIT, PMU_INIT, LATE = PHASES = ("create", "configure", "gic-init", "pmu-init", "late")
+
+PHASE_DOCS = {
+    CREATE: "The VM, its memory, its vCPUs and its devices come into being.",
+    CONFIGURE: "Everything that an initialisation freezes: how many interrupts, where the frames lie, who interrupts with what.",
+    GIC_INIT: "The vGIC is initialised: no vCPU can be added, and the number of interrupts is fixed.",
+    PMU_INIT: "Each vCPU's PMU is initialised, which takes an initialised vGIC and claims the interrupt.",
+    LATE: "What needs memory and vCPUs, and nothing before the first KVM_RUN needs.",
+}
+
+
+class Selected(NamedTuple):
+    """One value that a row sends. `origin` is where it is written, or what called for it; `vcpu` whom it is sent to."""
+
+    value: Any
+    origin: Path | None = None
+    vcpu: Vcpu | None = None
+
+
+def decimal(value: Any) -> str:
+    """INTIDs and counts as a plan shows them."""
+    return str(value)
+
+
+def hexadecimal(value: Any) -> str:
+    """Addresses, registers and packed words as a plan shows them."""
+    return hex(value)
+
+
+def nothing(value: Any) -> str:
+    """What stands where a command carries no value."""
+    return "-"
+
+
+class Row(NamedTuple):
+    """One kind of command.
+
+    `target` is ``vm``, ``gic`` or ``vcpu``; `attr` is None but for set-attr. `field` is the key of the description that
+    it carries, by its dotted path. `since` is the first mainline release that has it and `source` says who says so;
+    `errors` what each errno means there.
+    """
+
+    name: str
+    phase: str
+    op: str
+    target: str
+    attr: Attr | None
+    type: str
+    show: Callable[[Any], str]
+    select: Callable[[Machine], Iterator[Selected]]
+    doc: str
+    field: str
+    since: Version
+    source: str
+    errors: dict[str, str]
+
+
+# What the rows select ------------------------------------------------------------------------------------------------
+
+
+def _vm(machine: Machine) -> Iterator[Selected]:
+    yield Selected(machine.ipa_bits)
+
+
+def _memory(machine: Machine) -> Iterator[Selected]:
+    for slot, (base, size) in enumerate(machine.memory):
+        yield Selected((slot, base, size), ("memory", slot))
+
+
+def _memory_shown(value: Any) -> str:
+    return "slot={},base={:#x},size={:#x}".format(*value)
+
+
+def _vcpus(machine: Machine) -> Iterator[Selected]:
+    for vcpu in machine.vcpus:
+        yield Selected(vcpu.id, None, vcpu)
+
+
+def _gic(machine: Machine) -> Iterator[Selected]:
+    if machine.gic is not None and machine.sets_up_gic():
+        yield Selected(kvm.DEVICE_TYPES[machine.gic.version][1])
+
+
+def _features(machine: Machine) -> Iterator[Selected]:
+    for vcpu in machine.vcpus:
+        power = () if vcpu.boot else ("POWER_OFF",)
+        pmu = () if vcpu.pmu_irq is None else ("PMU_V3",)
+        yield Selected((*power, "PSCI_0_2", *pmu), None, vcpu)
+
+
+def _mpidr(machine: Machine) -> Iterator[Selected]:
+    for vcpu in machine.vcpus:
+        if vcpu.mpidr_by_register:
+            yield Selected(mpidr_register(vcpu.mpidr), vcpu.at, vcpu)
+
+
+def _gic_value(key: str, version: int | None = None) -> Callable[[Machine], Iterator[Selected]]:
+    """A selector of one number of `gic`, of one GIC version or of any."""
+
+    def select(machine: Machine) -> Iterator[Selected]:
+        gic = machine.gic
+        if gic is not None and machine.sets_up_gic() and version in (None, gic.version):
+            value = getattr(gic, key)
+            if isinstance(value, int):
+                yield Selected(value, ("gic", key))
+
+    return select
+
+
+def _regions(machine: Machine) -> Iterator[Selected]:
+    if machine.sets_up_gic() and machine.gic_version() == 3:
+        regions = redistributor_regions(machine.gic)
+        for index, (region, count) in enumerate(zip(regions, machine.redistributor_counts(), strict=True)):
+            yield Selected(count << 52 | region.base | index, ("gic", "redistributors", index))
+
+
+def _timer(key: str) -> Callable[[Machine], Iterator[Selected]]:
+    """A selector of one timer's PPI: VM-wide, sent once, through the vCPU with the lowest id."""
+
+    def select(machine: Machine) -> Iterator[Selected]:
+        if getattr(machine.timers, key) is not None:
+            yield Selected(machine.timers.intid(key), ("timers", key), machine.vcpus[0])
+
+    return select
+
+
+def _pmu_irq(machine: Machine) -> Iterator[Selected]:
+    for vcpu in machine.vcpus:
+        if vcpu.pmu_irq is not None:
+            yield Selected(vcpu.pmu_irq, vcpu.irq_at, vcpu)
+
+
+def _gic_init(machine: Machine) -> Iterator[Selected]:
+    if machine.sets_up_gic():
+        yield Selected(None, ("gic",))
+
+
+def _pmu_init(machine: Machine) -> Iterator[Selected]:
+    for vcpu in machine.vcpus:
+        if vcpu.pmu_irq is not None:
+            yield Selected(None, vcpu.irq_at, vcpu)
+
+
+# The table -----------------------------------------------------------------------------------------------------------
+
+_FRAME_ERRORS = {
+    "EINVAL": "not aligned, wraps around, or overlaps another frame",
+    "E2BIG": "beyond the guest's address space (ipa_bits)",
+    "EEXIST": "this address is set already",
+}
+_TIMER_ERRORS = {
+    "EINVAL": "not a PPI, or there is no in-kernel GIC yet",
+    "EBUSY": "a vCPU has run already",
+    "ENXIO": "this kernel does not know the attribute",
+}
+_SOURCE = "linux 7.2, arch/arm64/kvm/"
+LINUX_6_1 = (6, 1)
+"""What the oldest kernel that vmcfg plans for has already."""
+
+SEQUENCE = (
+    Row(
+        "vm.create", CREATE, "create-vm", "vm", None, "u64", hexadecimal, _vm,
+        "Makes the VM, with guest-physical addresses of so many bits.",
+        "ipa_bits", LINUX_6_1, _SOURCE + "mmu.c:kvm_init_ipa_range",
+        {"EINVAL": "the host has fewer bits, or fewer than 32 were asked for"},
+    ),
+    Row(
+        "memory.slot", CREATE, "add-memory", "vm", None, "memory", _memory_shown, _memory,
+        "Adds a memory slot; who performs the plan brings the pages.",
+        "memory", LINUX_6_1, "linux 7.2, virt/kvm/kvm_main.c:kvm_set_memory_region",
+        {
+            "EINVAL": "not page-aligned, empty, or wraps around",
+            "EEXIST": "overlaps another slot",
+            "EFAULT": "beyond the guest's address space (ipa_bits)",
+        },
+    ),
+    Row(
+        "vcpu.create", CREATE, "create-vcpu", "vcpu", None, "u64", hexadecimal, _vcpus,
+        "Makes a vCPU, in ascending order of ids; its MPIDR follows from its id.",
+        "vcpus", LINUX_6_1, _SOURCE + "arm.c:kvm_arch_vcpu_precreate",
+        {
+            "EINVAL": "the id or the number of vCPUs is over the limit: 512, with GICv2 8",
+            "EEXIST": "this id is taken",
+            "EBUSY": "the vGIC is initialised already",
+        },
+    ),
+    Row(
+        "gic.create", CREATE, "create-device", "gic", None, "u32", decimal, _gic,
+        "Makes the in-kernel vGIC.",
+        "gic.version", LINUX_6_1, _SOURCE + "vgic/vgic-init.c:kvm_vgic_create",
+        {
+            "ENODEV": "this host can't emulate this GIC",
+            "E2BIG": "there are more vCPUs than this GIC can serve: 8 with GICv2",
+            "EEXIST": "there is a vGIC already",
+            "EBUSY": "a vCPU has run already",
+        },
+    ),
+    # An ITS is created here (create-device its:N).
+    Row(
+        "vcpu.init", CREATE, "init-vcpu", "vcpu", None, "features", ",".join, _features,
+        "Initialises a vCPU with its features, starting from the host's preferred target.",
+        "vcpus", LINUX_6_1, _SOURCE + "arm.c:kvm_arch_vcpu_ioctl_vcpu_init",
+        {
+            "EINVAL": "the host lacks a feature, or another vCPU has other features",
+            "ENOENT": "this kernel does not know a feature",
+            "ENODEV": "the host has no PMU that KVM can use",
+        },
+    ),
+    # Features that have to be finalised are finalised here (finalize-vcpu).
+    Row(
+        "vcpu.mpidr", CREATE, "set-reg", "vcpu", None, "u64", hexadecimal, _mpidr,
+        "Sets MPIDR_EL1 of a vCPU whose MPIDR is not the one that KVM gives to its id.",
+        "vcpus.mpidr", LINUX_6_1, _SOURCE + "sys_regs.c:reset_mpidr; before 6.10 (commit e016333745c7) a reset loses the value",
+        {"ENOEXEC": "the vCPU is not initialised", "ENOENT": "this kernel does not know the register"},
+    ),
+    # The SMCCC filter is set here.
+    Row(
+        "gic.nr_irqs", CONFIGURE, "set-attr", "gic", kvm.VGIC_NR_IRQS, "u32", decimal, _gic_value("nr_irqs"),
+        "How many INTIDs the GIC has, the 32 private ones included; 256 where it is not set.",
+        "gic.nr_irqs", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:vgic_set_common_attr",
+        {
+            "EINVAL": "less than 64, more than 992 (whatever the documents say of 1024), or not a multiple of 32",
+            "EBUSY": "set already, or the vGIC is initialised",
+        },
+    ),
+    Row(
+        "gic.v3.distributor", CONFIGURE, "set-attr", "gic", kvm.VGIC_V3_DIST, "u64", hexadecimal,
+        _gic_value("distributor", 3),
+        "Where the GICv3 distributor's 64 KiB lie. First of the frames, so that an overlap is an errno and not a dead VM.",
+        "gic.distributor", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+    ),
+    Row(
+        "gic.v3.region", CONFIGURE, "set-attr", "gic", kvm.VGIC_V3_REDIST_REGION, "u64", hexadecimal, _regions,
+        "A redistributor region: count in bits 63..52, base in 51..16, index in 11..0. In index order from 0.",
+        "gic.redistributors", LINUX_6_1, _SOURCE + "vgic/vgic-mmio-v3.c:vgic_v3_alloc_redist_region", _FRAME_ERRORS,
+    ),
+    Row(
+        "gic.v3.redistributors", CONFIGURE, "set-attr", "gic", kvm.VGIC_V3_REDIST, "u64", hexadecimal,
+        _gic_value("redistributors", 3),
+        "Where the redistributors lie, 128 KiB a vCPU; the older form, which can't be mixed with regions.",
+        "gic.redistributors", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+    ),
+    Row(
+        "gic.v2.distributor", CONFIGURE, "set-attr", "gic", kvm.VGIC_V2_DIST, "u64", hexadecimal,
+        _gic_value("distributor", 2),
+        "Where the GICv2 distributor's 4 KiB lie.",
+        "gic.distributor", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+    ),
+    Row(
+        "gic.v2.cpu_interface", CONFIGURE, "set-attr", "gic", kvm.VGIC_V2_CPU, "u64", hexadecimal,
+        _gic_value("cpu_interface", 2),
+        "Where the GICv2 CPU interface's 8 KiB lie.",
+        "gic.cpu_interface", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+    ),
+    # The maintenance interrupt, and each ITS's address and CTRL_INIT, are set here.
+    Row(
+        "timer.virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_VTIMER, "s32", decimal, _timer("virtual"),
+        "The PPI of the EL1 virtual timer, on all vCPUs.",
+        "timers.virtual", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS,
+    ),
+    Row(
+        "timer.physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_PTIMER, "s32", decimal, _timer("physical"),
+        "The PPI of the EL1 physical timer, on all vCPUs.",
+        "timers.physical", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS,
+    ),
+    Row(
+        "timer.hyp_virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HVTIMER, "s32", decimal, _timer("hyp_virtual"),
+        "The PPI of the EL2 virtual timer, on all vCPUs; unused without EL2.",
+        "timers.hyp_virtual", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS,
+    ),
+    Row(
+        "timer.hyp_physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HPTIMER, "s32", decimal, _timer("hyp_physical"),
+        "The PPI of the EL2 physical timer, on all vCPUs; unused without EL2.",
+        "timers.hyp_physical", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS,
+    ),
+    # SET_PMU, SET_NR_COUNTERS and the event filters are set here, in this order.
+    Row(
+        "pmu.irq", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_IRQ, "s32", decimal, _pmu_irq,
+        "The overflow interrupt of one vCPU's PMU.",
+        "vcpus.pmu_irq", LINUX_6_1, _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_attr",
+        {
+            "EINVAL": "no in-kernel GIC, neither PPI nor SPI, or at odds with another vCPU's",
+            "EBUSY": "set already, or this vCPU's PMU is initialised",
+            "ENODEV": "the vCPU has no PMU",
+        },
+    ),
+    Row(
+        "gic.init", GIC_INIT, "set-attr", "gic", kvm.VGIC_CTRL_INIT, "none", nothing, _gic_init,
+        "Initialises the vGIC, after the last vCPU and before the first PMU.",
+        "gic", LINUX_6_1, _SOURCE + "vgic/vgic-init.c:vgic_init",
+        {"EBUSY": "a vCPU is half created", "ENOMEM": "the host is out of memory"},
+    ),
+    Row(
+        "pmu.init", PMU_INIT, "set-attr", "vcpu", kvm.PMU_V3_INIT, "none", nothing, _pmu_init,
+        "Initialises one vCPU's PMU, which claims its interrupt.",
+        "vcpus.pmu_irq", LINUX_6_1, _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_init",
+        {
+            "ENODEV": "the vCPU has no PMU, or the vGIC is not initialised",
+            "ENXIO": "the interrupt is not set",
+            "EINVAL": "the SPI is not below the number of INTIDs",
+            "EEXIST": "another device in the kernel has claimed the interrupt",
+            "EBUSY": "initialised already",
+        },
+    ),
+    # The place of each vCPU's steal time is set here (phase late).
+)  # fmt: skip

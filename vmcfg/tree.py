@@ -1,0 +1,450 @@
+"""Bytes to nodes: YAML read event by event, so that every key and value keeps its place and its own text.
+
+What comes before: a file's bytes. What this stage guarantees: one mapping at the root, UTF-8, no duplicate keys, no
+tags, no merge keys, every alias resolved and their multiplication bounded; or findings that say what is in the way.
+Next: `decode`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    StreamEndEvent,
+)
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.scanner import Scanner, ScannerError
+
+from vmcfg.places import WHOLE, Path, Place, Span, pointer
+from vmcfg.report import Diagnostic, Finding, Rule, diagnose, shown
+
+SYNTAX = Rule("VMC100", "text-is-yaml", """The text is YAML.""")
+ENCODING = Rule(
+    "VMC101",
+    "text-is-utf-8",
+    """The text is UTF-8 (a byte order mark and CRLF are fine), without control characters.
+
+    The line breaks U+0085, U+2028 and U+2029 are refused too: YAML counts them as line ends, editors don't, and every
+    line number after one would be wrong.""",
+)
+ONE_DOCUMENT = Rule("VMC102", "one-document", """A file holds exactly one document, and that is a mapping.""")
+DUPLICATE_KEY = Rule(
+    "VMC103", "keys-are-unique", """A key stands once in a mapping. YAML readers would silently keep the last."""
+)
+PLAIN_KEY = Rule("VMC104", "keys-are-words", """A key is a single word, written where it stands.""")
+NO_TAG = Rule(
+    "VMC105", "no-tags", """Nothing is tagged: each field has its own type, which a tag could only contradict."""
+)
+ALIAS = Rule(
+    "VMC106",
+    "aliases-have-anchors",
+    """An alias stands for an anchored node that came before it and does not contain it.""",
+)
+BOUNDED = Rule(
+    "VMC107",
+    "documents-are-bounded",
+    """Nesting goes at most 64 deep, and a document with its aliases written out has at most 100,000 nodes.""",
+)
+NO_MERGE = Rule(
+    "VMC108",
+    "no-merge-keys",
+    """Nothing is merged with `<<`, which YAML 1.2 does not have. `pmu.irq` gives every vCPU its interrupt, and ranges
+    (`mpidr: 0.0.0.0-3`) write many vCPUs at once.""",
+)
+RULES = (SYNTAX, ENCODING, ONE_DOCUMENT, DUPLICATE_KEY, PLAIN_KEY, NO_TAG, ALIAS, BOUNDED, NO_MERGE)
+
+DEEPEST = 64
+MOST_NODES = 100_000
+
+
+class Mapping:
+    """A mapping's keys and values, each by the key's text. A duplicate key keeps its first place and last value."""
+
+    __slots__ = ("end_mark", "keys", "start_mark", "values")
+
+    def __init__(self, start_mark: Any) -> None:
+        self.start_mark = start_mark
+        self.end_mark = start_mark
+        self.keys: dict[str, ScalarEvent] = {}
+        self.values: dict[str, Node] = {}
+
+
+class Sequence:
+    """A list's items."""
+
+    __slots__ = ("end_mark", "items", "start_mark")
+
+    def __init__(self, start_mark: Any) -> None:
+        self.start_mark = start_mark
+        self.end_mark = start_mark
+        self.items: list[Node] = []
+
+
+class Alias:
+    """The use of an anchored node somewhere else; `target` is never itself an alias."""
+
+    __slots__ = ("end_mark", "start_mark", "target")
+
+    def __init__(self, event: AliasEvent, target: Content) -> None:
+        self.start_mark = event.start_mark
+        self.end_mark = event.end_mark
+        self.target = target
+
+
+Content = ScalarEvent | Mapping | Sequence
+"""A node as it is written. A scalar is its event: nothing has to be copied, and its marks wait until they are asked."""
+
+Node = Content | Alias
+
+
+class _Stop(Exception):
+    """Reading can't go on: the finding about it has been noted."""
+
+
+class PurePythonParser(Reader, Scanner, Parser):
+    """PyYAML's parser where there is no libyaml."""
+
+    def __init__(self, stream: str) -> None:
+        Reader.__init__(self, stream)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+
+    def scan_directive(self) -> Any:
+        """The next directive; one that libyaml does not know is an error here too."""
+        token = super().scan_directive()  # type: ignore[no-untyped-call]
+        if token.name not in ("YAML", "TAG"):
+            raise ScannerError(None, None, "found unknown directive name", token.start_mark)
+        return token
+
+
+def _fastest_parser() -> type[Any]:
+    if yaml.__with_libyaml__:
+        from yaml._yaml import CParser  # type: ignore[import-not-found]  # compiled, without stubs
+
+        return CParser
+    return PurePythonParser
+
+
+FASTEST_PARSER = _fastest_parser()
+
+
+class Tree:
+    """A document read: `root` is its mapping, or None where there is none; `diagnostics` are all VMC10x findings."""
+
+    def __init__(self, file: str, data: bytes, parser: type[Any] = FASTEST_PARSER) -> None:
+        self.file = file
+        self.text = ""
+        self.root: Mapping | None = None
+        self.diagnostics: list[Diagnostic] = []
+        self._written: dict[int, Path] | None = None
+        try:
+            self.text = self._decoded(data)
+            self.root = self._document(parser)
+        except _Stop:
+            pass
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def note(self, rule: Rule, finding: Finding, span: Span, related: tuple[tuple[Span, str], ...] = ()) -> None:
+        place = Place(span, pointer(finding.path))
+        others = [(Place(other, ""), words) for other, words in related]
+        self.diagnostics.append(diagnose(self.file, rule, finding, place, others))
+
+    def stop(self, rule: Rule, finding: Finding, span: Span) -> _Stop:
+        self.note(rule, finding, span)
+        return _Stop()
+
+    def _decoded(self, data: bytes) -> str:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = data[: error.start].decode("utf-8-sig", "replace")
+            hint = "save the file as UTF-8"
+            if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+                hint += "; this looks like UTF-16"
+            message = f"byte 0x{data[error.start]:02x} is not UTF-8"
+            raise self.stop(ENCODING, Finding((), message, hint), _at_end_of(before)) from None
+        if not text.isascii():
+            self._refuse_characters(
+                text, "[\x85\u2028\u2029]", "editors don't count this as the end of a line, but YAML does"
+            )
+        return text
+
+    def _refuse_characters(self, text: str, characters: str, why: str) -> None:
+        found = re.search(characters, text)
+        if found:
+            message = f"U+{ord(found[0]):04X} may not stand in a description: {why}"
+            hint = f'between double quotes, write it as an escape: "\\u{ord(found[0]):04x}"'
+            raise self.stop(ENCODING, Finding((), message, hint), _at_end_of(text[: found.start()]))
+
+    def _document(self, parser: type[Any]) -> Mapping | None:
+        root: Mapping | None = None
+        try:
+            # Each parser reads its stream when it is made, so this too may find that the text is not YAML.
+            get: Callable[[], Event] = parser(self.text).get_event
+            get()
+            start = get()
+            if isinstance(start, StreamEndEvent):
+                hint = "vmcfg example prints one to begin with"
+                raise self.stop(
+                    ONE_DOCUMENT, Finding((), "there is no description here: the file is empty", hint), WHOLE
+                )
+            node = _Reader(self, get).node(get(), (), 0)
+            get()
+            more = get()
+            if isinstance(more, DocumentStartEvent):
+                message = "a second document begins here: a file describes one VM"
+                hint = "remove this line, or write the second VM to a file of its own"
+                self.note(ONE_DOCUMENT, Finding((), message, hint), span_of(more))
+            if isinstance(node, Mapping):
+                root = node
+            elif isinstance(node, ScalarEvent) and not node.value and not node.style:
+                hint = "vmcfg example prints one to begin with"
+                self.note(ONE_DOCUMENT, Finding((), "there is no description here: the document is empty", hint), WHOLE)
+            else:
+                kind = "a list" if isinstance(node, Sequence) else "a single value"
+                message = f"the document is {kind}; a description is a mapping that begins with 'vmcfg: 1'"
+                self.note(ONE_DOCUMENT, Finding((), message), WHOLE)
+        except yaml.reader.ReaderError:
+            self._refuse_characters(
+                self.text,
+                "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]",
+                "it is a control character",
+            )
+            raise self.stop(SYNTAX, Finding((), "the text is not YAML"), WHOLE) from None
+        except yaml.MarkedYAMLError as error:
+            raise self.stop(*_syntax_error(error, self.text)) from None
+        return root
+
+    # Where things stand ----------------------------------------------------------------------------------------------
+
+    def place(self, path: Path, on: str = "value") -> Place:
+        """Where `path` stands. What lies behind an alias is placed where it is written.
+
+        A path that goes on beyond what is written comes down to the last node that exists. `on` is "value", "key",
+        or "first key" of the mapping at `path`.
+        """
+        node: Node = self.root if self.root is not None else Mapping(None)
+        written: Path = ()
+        uses: list[Span] = []
+        key: ScalarEvent | None = None
+        for step in path:
+            node, written = self._behind_alias(node, written, uses)
+            inner: Node | None = None
+            if isinstance(node, Mapping) and isinstance(step, str):
+                inner, key = node.values.get(step), node.keys.get(step)
+            elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+                inner, key = node.items[step], None
+            if inner is None:
+                break
+            node, written = inner, (*written, step)
+        if on == "key" and key is not None:
+            return Place(span_of(key), pointer(written), tuple(uses))
+        node, written = self._behind_alias(node, written, uses)
+        if on == "first key" and isinstance(node, Mapping) and node.keys:
+            name, key = next(iter(node.keys.items()))
+            return Place(span_of(key), pointer((*written, name)), tuple(uses))
+        if not written:
+            return Place(WHOLE, "", tuple(uses))
+        return Place(self._clipped(node), pointer(written), tuple(uses))
+
+    def _behind_alias(self, node: Node, written: Path, uses: list[Span]) -> tuple[Content, Path]:
+        if isinstance(node, Alias):
+            uses.append(span_of(node))
+            return node.target, self._path_of(node.target)
+        return node, written
+
+    def _path_of(self, content: Content) -> Path:
+        """The path at which an anchored node is written."""
+        if self._written is None:
+            self._written = {}
+            if self.root is not None:
+                self._written.update((id(node), path) for path, node in _contents(self.root, ()))
+        return self._written.get(id(content), ())
+
+    def _clipped(self, node: Content) -> Span:
+        """The span of a value; of a collection in block style, up to the end of its last value."""
+        span = span_of(node)
+        last: Node = node
+        while not isinstance(last, (ScalarEvent, Alias)):
+            inner = list(last.values.values()) if isinstance(last, Mapping) else last.items
+            if not inner or (last.end_mark.column != 0 and span_of(last).end_line == span.line):
+                break
+            last = inner[-1]
+        end = span_of(last)
+        if end.end_column == 1 and end.end_line > end.line:
+            # A block scalar ends where the next line begins.
+            lines = lines_of(self.text)
+            return span._replace(end_line=end.end_line - 1, end_column=len(lines[end.end_line - 2]) + 1)
+        return span._replace(end_line=end.end_line, end_column=end.end_column)
+
+
+class _Reader:
+    """One document's events, made into nodes. Recursion is as deep as the document, so at most `DEEPEST`."""
+
+    def __init__(self, tree: Tree, get: Callable[[], Event]) -> None:
+        self.tree = tree
+        self.get = get
+        self.anchors: dict[str, Content | None] = {}
+        self.sizes: dict[int, int] = {}
+        self.aliased = 0
+
+    def node(self, event: Event, path: Path, depth: int) -> Node:
+        """The node that begins with `event`."""
+        if isinstance(event, AliasEvent):
+            return self.alias(event, path)
+        if event.tag is not None:  # type: ignore[attr-defined]  # the remaining three events have tags and anchors
+            message = f"the tag '{shown(event.tag)}' is not wanted: fields have types of their own"  # type: ignore[attr-defined]
+            self.tree.note(NO_TAG, Finding(path, message, "remove the tag"), span_of(event))
+        anchor = event.anchor  # type: ignore[attr-defined]
+        if anchor is not None:
+            self.anchors[anchor] = None
+        content: Content
+        if isinstance(event, ScalarEvent):
+            content = event
+        elif depth == DEEPEST:
+            message = f"nesting goes more than {DEEPEST} deep"
+            raise self.tree.stop(BOUNDED, Finding(path, message), span_of(event))
+        elif isinstance(event, MappingStartEvent):
+            content = self.mapping(event, path, depth + 1)
+        else:
+            content = self.sequence(event, path, depth + 1)
+        if anchor is not None:
+            self.anchors[anchor] = content
+        return content
+
+    def mapping(self, event: Event, path: Path, depth: int) -> Mapping:
+        get = self.get
+        mapping = Mapping(event.start_mark)
+        keys, values = mapping.keys, mapping.values
+        while True:
+            key = get()
+            if not isinstance(key, ScalarEvent):
+                if isinstance(key, MappingEndEvent):
+                    break
+                what = (
+                    "an alias"
+                    if isinstance(key, AliasEvent)
+                    else "a mapping"
+                    if isinstance(key, MappingStartEvent)
+                    else "a list"
+                )
+                raise self.tree.stop(PLAIN_KEY, Finding(path, f"{what} can't be a key: write a word"), span_of(key))
+            elif key.tag is not None or key.anchor is not None:
+                self.node(key, path, depth)
+            name = key.value
+            value: Any = get()
+            if not isinstance(value, ScalarEvent) or value.anchor is not None or value.tag is not None:
+                value = self.node(value, (*path, name), depth)
+            if name in keys:
+                message = f"the key '{shown(name)}' stands twice in this mapping"
+                first = ((span_of(keys[name]), "first written here"),)
+                finding = Finding((*path, name), message, "keep one of the two")
+                self.tree.note(DUPLICATE_KEY, finding, span_of(key), first)
+            else:
+                keys[name] = key
+            values[name] = value
+            if name == "<<" and not key.style:
+                message = "'<<' is not read: YAML 1.2 has no merge keys"
+                hint = "pmu.irq gives every vCPU its interrupt; a range (mpidr: 0.0.0.0-3) writes many vCPUs at once; an alias stands for a whole value"
+                self.tree.note(NO_MERGE, Finding((*path, name), message, hint), span_of(key))
+        mapping.end_mark = key.end_mark
+        return mapping
+
+    def sequence(self, event: Event, path: Path, depth: int) -> Sequence:
+        get = self.get
+        sequence = Sequence(event.start_mark)
+        items = sequence.items
+        while True:
+            item: Any = get()
+            if isinstance(item, SequenceEndEvent):
+                break
+            if not isinstance(item, ScalarEvent) or item.anchor is not None or item.tag is not None:
+                item = self.node(item, (*path, len(items)), depth)
+            items.append(item)
+        sequence.end_mark = item.end_mark
+        return sequence
+
+    def alias(self, event: AliasEvent, path: Path) -> Node:
+        name: str = event.anchor  # type: ignore[assignment]  # an alias always has one
+        target = self.anchors.get(name)
+        if target is None:
+            message = (
+                f"the alias *{shown(name)} stands inside its own anchor"
+                if name in self.anchors
+                else f"no anchor &{shown(name)} comes before the alias *{shown(name)}"
+            )
+            known = sorted(each for each, content in self.anchors.items() if content is not None)
+            hint = f"anchors so far: {shown(', '.join(known))}" if known and name not in self.anchors else None
+            raise self.tree.stop(ALIAS, Finding(path, message, hint), span_of(event))
+        self.aliased += self.size(target)
+        if self.aliased > MOST_NODES:
+            message = f"aliases multiply: written out, the document has more than {MOST_NODES:,} nodes"
+            raise self.tree.stop(BOUNDED, Finding(path, message), span_of(event))
+        return Alias(event, target)
+
+    def size(self, node: Node) -> int:
+        """How many nodes `node` stands for, aliases written out."""
+        content = node.target if isinstance(node, Alias) else node
+        if isinstance(content, ScalarEvent):
+            return 1
+        known = self.sizes.get(id(content))
+        if known is None:
+            inner = content.values.values() if isinstance(content, Mapping) else content.items
+            known = self.sizes[id(content)] = 1 + sum(map(self.size, inner))
+        return known
+
+
+def _contents(node: Node, path: Path) -> Iterator[tuple[Path, Content]]:
+    """Every node under `node` where it is written, each with its path."""
+    if isinstance(node, Alias):
+        return
+    yield path, node
+    if isinstance(node, Mapping):
+        for name, inner in node.values.items():
+            yield from _contents(inner, (*path, name))
+    elif isinstance(node, Sequence):
+        for index, inner in enumerate(node.items):
+            yield from _contents(inner, (*path, index))
+
+
+def span_of(marked: Any) -> Span:
+    """The span of an event or a node."""
+    start, end = marked.start_mark, marked.end_mark
+    return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of `text` as YAML counts them."""
+    return re.split("\r\n|[\r\n]", text)
+
+
+def _at_end_of(text: str) -> Span:
+    lines = lines_of(text)
+    line, column = len(lines), len(lines[-1]) + 1
+    return Span(line, column, line, column + 1)
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Rule, Finding, Span]:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    problem = shown(error.problem or "unreadable", 120)
+    hint = None
+    lines = lines_of(text)
+    here = lines[line - 1] if line <= len(lines) else ""
+    if "\t" in here[: max(column, 1)]:
+        hint = "YAML is indented with spaces, not tabs"
+    elif error.context and error.context_mark and error.context_mark.line + 1 != line:
+        hint = f"{shown(error.context, 120)} that begins in line {error.context_mark.line + 1}"
+    return SYNTAX, Finding((), f"the text is not YAML: {problem}", hint), Span(line, column, line, column + 1)
