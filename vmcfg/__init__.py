@@ -1,4 +1,4 @@
-"""vmcfg compiles a YAML description of an arm64 KVM virtual machine into the commands that set its KVM device attributes.
+"""vmcfg compiles a YAML description of an arm64 KVM virtual machine into the commands that set its device attributes.
 
 `check` and `plan` are the library; everything else is private.
 """

@@ -81,7 +81,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 )
 @click.pass_context
 def vmcfg(ctx: click.Context) -> None:
-    """Check YAML descriptions of arm64 KVM virtual machines, and emit the ordered commands that set their KVM device attributes."""
+    """Check descriptions of arm64 KVM virtual machines; emit the ordered commands that set their device attributes."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(USAGE)

@@ -145,7 +145,7 @@ def _kind(node: Node) -> str:
 
 
 def _likely(key: str, path: Path) -> str | None:
-    """What the writer of an unknown key probably meant: a key here, by other tools' words or by spelling, or elsewhere."""
+    """What an unknown key was probably meant to be: a key here by spelling or other tools' words, or one elsewhere."""
     from difflib import get_close_matches
 
     here = ".".join(step for step in path if isinstance(step, str))
@@ -157,7 +157,7 @@ def _likely(key: str, path: Path) -> str | None:
     for name, field in siblings.items():
         if word == name.lower() or word in field.also or key in field.also:
             return f"did you mean '{name}'?"
-    for name, field in everything.items():
+    for name in everything:
         if word == name.rpartition(".")[2]:
             return f"did you mean '{name}'? It has its own place"
     close = get_close_matches(word, siblings, 1, 0.6)

@@ -134,7 +134,7 @@ def printable(path: str) -> str:
 
 
 def packed(folder: str) -> Path:
-    """The folder of that name that ships with vmcfg: beside the modules in a wheel, beside the package in a checkout."""
+    """The folder of that name that ships with vmcfg: inside the package in a wheel, beside it in a checkout."""
     here = Path(__file__).parent
     inside = here / folder
     return inside if inside.is_dir() else here.parent / folder

@@ -22,7 +22,9 @@ MOST_VCPUS = 512
 COUNTS = Rule(
     "VMC302",
     "ranges-run-in-step",
-    """A range of interrupts holds as many as the vCPUs that it is dealt out to; a value without a range is the same for all.""",
+    """A range of interrupts holds as many as the vCPUs that it is dealt out to.
+
+    A value without a range is the same for all.""",
 )
 FORWARD = Rule("VMC303", "ranges-run-forward", """A range goes from its lesser to its greater end.""")
 AT_MOST_512 = Rule(
@@ -106,7 +108,7 @@ def redistributor_regions(gic: Gic | None) -> tuple[RedistributorRegion, ...]:
 
 
 def range_misfits(values: dict[str, Any]) -> Misfits:
-    """The findings that leave no machine: of ranges, and of too many or too few vCPUs. Unread values are passed over."""
+    """The findings that leave no machine: of ranges, of too many or too few vCPUs. Unread values are passed over."""
     written = values.get("vcpus")
     shared = getattr(values.get("pmu"), "irq", None)
     found = []
@@ -235,7 +237,7 @@ def _written_vcpus(description: Description) -> list[Vcpu]:
 
 
 def _dealt(irq: int | IrqRange | None) -> Iterator[int]:
-    """The INTIDs that a written interrupt deals out: a range one by one, a single one for ever, none at all for None."""
+    """The INTIDs that a written interrupt deals out: a range one by one, a single one for ever, None none at all."""
     if irq is None:
         return iter(())
     if isinstance(irq, int):

@@ -94,7 +94,7 @@ class RedistributorRegion(NamedTuple):
             ("start", "address"),
         ),
     ]
-    count: Annotated[  # type: ignore[assignment]  # hides tuple.count, which nobody calls here
+    count: Annotated[
         int | None,
         Field(
             Number(1, 4095),
@@ -103,7 +103,7 @@ class RedistributorRegion(NamedTuple):
             ("size", "num", "n"),
             "in the last region: as many as the regions before leave, at least 1",
         ),
-    ] = None
+    ] = None  # type: ignore[assignment]  # it hides tuple.count, which nobody calls here
 
 
 class Gic(NamedTuple):
@@ -151,7 +151,7 @@ class Gic(NamedTuple):
         int | tuple[RedistributorRegion, ...] | None,
         Field(
             Either(ADDRESS, ListOf(RedistributorRegion, "redistributor regions")),
-            "GICv3's redistributor regions in index order; or one address, which KVM extends by 128 KiB a vCPU (KVM_VGIC_V3_ADDR_TYPE_REDIST).",
+            "GICv3's redistributor regions in index order; or one address, from which KVM takes 128 KiB a vCPU.",
             ([{"base": "0x080a0000", "count": 123}], "0x080a0000"),
             ("redist", "gicr", "redistributor", "redist_regions", "redistributor_regions"),
         ),
@@ -174,7 +174,7 @@ class VcpuEntry(NamedTuple):
         int | MpidrRange,
         Field(
             Mpidr(),
-            "The vCPU's affinity, Aff3.Aff2.Aff1.Aff0; a range in any field stands for one vCPU each, the rightmost running fastest.",
+            "The vCPU's affinity, Aff3.Aff2.Aff1.Aff0; ranges stand for one vCPU each, the rightmost running fastest.",
             ("0.0.1.0", "0.0.0-31.0-15"),
             ("affinity", "id", "reg", "cpu"),
         ),
@@ -321,7 +321,7 @@ class Description(NamedTuple):
         str,
         Field(
             Choice("derived", "sequential"),
-            "How vCPUs get the ids of KVM_CREATE_VCPU: derived from their MPIDRs as KVM does it, or 0, 1, 2 in file order.",
+            "How vCPUs get their ids for KVM_CREATE_VCPU: derived from the MPIDRs, or sequential in file order.",
             ("sequential",),
             ("ids", "id_policy", "numbering"),
             "derived",

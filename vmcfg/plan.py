@@ -1,4 +1,4 @@
-"""A machine lowered to the ordered commands that set it up: every one knows the row that it is of, and where it comes from.
+"""A machine lowered to the ordered commands that set it up, each with the row that it is of and where it comes from.
 
 What comes before: `machine`, and the rules that it passed. Next: `formats`.
 """
@@ -18,7 +18,7 @@ _BYTES = {"s32": 4, "u32": 4, "u64": 8}
 
 
 class Command(NamedTuple):
-    """One command. `number` is the value that `value` shows, wrapped to its C type; `mpidr` is the target vCPU's, dotted."""
+    """One command. `number` is what `value` shows, wrapped to its C type; `mpidr` is the target vCPU's, dotted."""
 
     row: Row
     target: str
@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
     @property
     def data(self) -> str | None:
-        """What the kernel reads at the attribute's or register's address, as hex digits; None where it reads nothing."""
+        """What the kernel reads at the attribute or register address, in hex digits; None where it reads nothing."""
         size = _BYTES.get(self.row.type)
         if size is None:
             return None

@@ -81,7 +81,7 @@ NUMBER_PATTERN = r"(?:0|[1-9][0-9]{0,18}|0x[0-9a-fA-F]{1,16})"
 
 
 def _integer(text: str) -> int | None:
-    """The value of a decimal or 0x number, or None where `text` is neither. Any length; longer than 64 bits saturates."""
+    """The value of a decimal or 0x number, 2^64 where it has too many digits; None where `text` is neither."""
     if text.isdecimal() and text.isascii():
         if text[0] == "0" and len(text) > 1:
             return None
@@ -303,7 +303,7 @@ class Size:
             raise Misfit(
                 SIZE,
                 f"{_named(text)} has no unit that vmcfg reads",
-                f"write {count}{unit_name} for {count << 10 * power} bytes, or {count * 1000**power} for the decimal unit",
+                f"write {count}{unit_name} for {count << 10 * power} bytes, or {count * 1000**power} for decimal",
             )
         value = _integer(text)
         if value is None:

@@ -122,7 +122,7 @@ class PurePythonParser(Reader, Scanner, Parser):
 
     def scan_directive(self) -> Any:
         """The next directive; one that libyaml does not know is an error here too."""
-        token = super().scan_directive()  # type: ignore[no-untyped-call]
+        token = super().scan_directive()
         if token.name not in ("YAML", "TAG"):
             raise ScannerError(None, None, "found unknown directive name", token.start_mark)
         return token
@@ -130,7 +130,7 @@ class PurePythonParser(Reader, Scanner, Parser):
 
 def _fastest_parser() -> type[Any]:
     if yaml.__with_libyaml__:
-        from yaml._yaml import CParser  # type: ignore[import-not-found]  # compiled, without stubs
+        from yaml._yaml import CParser
 
         return CParser
     return PurePythonParser
@@ -357,7 +357,7 @@ class _Reader:
             values[name] = value
             if name == "<<" and not key.style:
                 message = "'<<' is not read: YAML 1.2 has no merge keys"
-                hint = "pmu.irq gives every vCPU its interrupt; a range (mpidr: 0.0.0.0-3) writes many vCPUs at once; an alias stands for a whole value"
+                hint = "pmu.irq gives every vCPU its interrupt; a range (mpidr: 0.0.0.0-3) writes many vCPUs at once"
                 self.tree.note(NO_MERGE, Finding((*path, name), message, hint), span_of(key))
         mapping.end_mark = key.end_mark
         return mapping

@@ -64,7 +64,7 @@ def strict_option(command: Command) -> Command:
 
 
 def wants_color(choice: str, stream: Any) -> bool:
-    """Whether what goes to `stream` is coloured, by --color, NO_COLOR, FORCE_COLOR and the stream's terminal, in this order."""
+    """Whether what goes to `stream` is coloured: by --color, NO_COLOR, FORCE_COLOR, and whether it is a terminal."""
     if choice != "auto":
         return choice == "always"
     if os.environ.get("NO_COLOR"):

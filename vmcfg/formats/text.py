@@ -10,7 +10,7 @@ from vmcfg.tree import Tree
 
 
 def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) -> str:
-    """The commands, one a line. With `comments`, lines that begin with ``#`` say what each is and where it comes from."""
+    """The commands, one a line. With `comments`, lines that begin with ``#`` say what each is and where it is from."""
     lines = []
     if comments:
         lines += _heading(plan, tree)
@@ -26,7 +26,7 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
 
 
 def _numbers(command: Command) -> str:
-    """``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, data; for set-reg group 0 and the register's id."""
+    """``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, data; of set-reg 0 and the register's id."""
     data = command.data
     call = command.call()
     group, attr = (call["group_id"], call["attr_id"]) if "attr_id" in call else (0, call["reg_id"])
@@ -36,15 +36,15 @@ def _numbers(command: Command) -> str:
 
 _PERFORM = {
     "whole": "performed as a whole",
-    "after-gic-init": "performed as one block, after the monitor has initialised its own GIC and before the first KVM_RUN",
-    "around-gic-init": "the phase `create` is performed before the monitor makes its own GIC, the rest after it is initialised",
+    "after-gic-init": "performed as one block, between CTRL_INIT of the monitor's own GIC and the first KVM_RUN",
+    "around-gic-init": "performed in two: `create`; then, after CTRL_INIT of the GIC that the monitor makes, the rest",
 }
 
 
 def _heading(plan: Plan, tree: Tree) -> list[str]:
     header = plan.header()
     lines = [
-        f"# The plan of {header['vm']}, made from {printable(tree.file)} for kernels {header['host_kernel']} and later.",
+        f"# The plan of {header['vm']}, from {printable(tree.file)}, for kernels {header['host_kernel']} and later.",
         f"# It is {_PERFORM[header['perform']]}.",
     ]
     if plan.unchecked:

@@ -204,8 +204,8 @@ def frames_outside_memory(machine: Machine) -> Iterator[Finding]:
 def gic_has_its_frames(machine: Machine) -> Iterator[Finding]:
     """A GIC that the plan sets up has a distributor, and with GICv3 redistributors, with GICv2 a CPU interface.
 
-    KVM asks for the addresses when a vCPU first runs. (vgic-v3.c:vgic_v3_map_resources, vgic-v2.c:vgic_v2_map_resources;
-    measured on 6.1, 6.12, 7.2)"""
+    KVM asks for the addresses when a vCPU first runs. (vgic-v3.c:vgic_v3_map_resources,
+    vgic-v2.c:vgic_v2_map_resources; measured on 6.1, 6.12, 7.2)"""
     gic = machine.gic
     if gic is None or not machine.sets_up_gic():
         return

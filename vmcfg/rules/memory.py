@@ -41,7 +41,9 @@ def memory_slots_aligned(machine: Machine) -> Iterator[Finding]:
 
 @rule("VMC203", Answer(SLOT, "EEXIST", "set"))
 def memory_slots_disjoint(machine: Machine) -> Iterator[Finding]:
-    """No two memory slots share an address. (kvm_main.c:kvm_set_memory_region, linux 7.2)"""
+    """No two memory slots share an address.
+
+    (kvm_main.c:kvm_set_memory_region, linux 7.2)"""
     highest: tuple[int, int] | None = None
     for base, size, index in sorted((base, size, index) for index, (base, size) in enumerate(machine.memory)):
         if highest is not None and base < highest[0] and size:

@@ -114,7 +114,8 @@ def pmu_spis_distinct(machine: Machine) -> Iterator[Finding]:
             f"{interrupt_text(irq)} of vCPU {second.name} is vCPU {first.name}'s already: an SPI is one vCPU's only"
         )
         if first.irq_at == second.irq_at:
-            message = f"{interrupt_text(irq)} is given to {len(sharing)} vCPUs, {first.name} and {second.name} first: an SPI is one vCPU's only"
+            who = f"{len(sharing)} vCPUs, {first.name} and {second.name} first"
+            message = f"{interrupt_text(irq)} is given to {who}: an SPI is one vCPU's only"
         taken = set(users)
         free = next((number for number in range(SPI_BASE, machine.nr_irqs()) if number not in taken), None)
         hint = (
@@ -150,7 +151,9 @@ def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
             message = f"{who} {interrupt_text(bad)} as its PMU interrupt, which is neither a PPI nor an SPI"
             hint = "write a PPI, INTID 16 to 31, or an SPI, INTID 32 to 1019"
             if bad < PPI_BASE:
-                hint = f"PPI {bad} is INTID {bad + PPI_BASE}, or ppi:{bad}; SPI {bad} is INTID {bad + SPI_BASE}, or spi:{bad}"
+                hint = (
+                    f"PPI {bad} is INTID {bad + PPI_BASE} (ppi:{bad}); SPI {bad} is INTID {bad + SPI_BASE} (spi:{bad})"
+                )
         yield Finding(at, message, hint, kernel=kernel)
 
 
@@ -188,10 +191,10 @@ def all_vcpus_have_pmu_irqs(machine: Machine) -> Iterator[Finding]:
 
 @rule("VMC506", Answer(INIT, "EINVAL", "init"))
 def pmu_spis_below_nr_irqs(machine: Machine) -> Iterator[Finding]:
-    """A PMU's SPI is below the GIC's number of INTIDs: `gic.nr_irqs`; where that is not written, 256 if the plan sets up
-    the GIC, and 992, the most that KVM takes, if the monitor does.
+    """A PMU's SPI is below the GIC's number of INTIDs.
 
-    KVM takes any SPI at first and refuses at PMU INIT, when the interrupt can no longer be changed.
+    That is `gic.nr_irqs`; where it is not written, 256 if the plan sets up the GIC, and 992, the most that KVM takes,
+    if the monitor does. KVM takes any SPI at first and refuses at PMU INIT, when it can no longer be changed.
     (vgic.c:kvm_vgic_set_owner; measured on 6.1, 6.12, 7.2)"""
     limit = machine.nr_irqs()
     over = [vcpu for vcpu in _passed(machine) if is_spi(vcpu.pmu_irq or 0) and (vcpu.pmu_irq or 0) >= limit]
@@ -212,11 +215,11 @@ def pmu_spis_below_nr_irqs(machine: Machine) -> Iterator[Finding]:
 
 @rule("VMC507", Answer("KVM_RUN", "EINVAL", "run"))
 def pmu_ppi_is_no_timers(machine: Machine) -> Iterator[Finding]:
-    """A PMU's PPI is none that a timer takes at the first KVM_RUN: `timers.virtual` and `timers.physical`, 27 and 30
-    where they are not written.
+    """A PMU's PPI is none that a timer takes at the first KVM_RUN.
 
-    KVM takes the number and initialises the PMU; the timer then finds its PPI taken. (arch_timer.c:timer_irqs_are_valid;
-    measured on 6.1, 6.12, 7.2)"""
+    Those are `timers.virtual` and `timers.physical`, 27 and 30 where they are not written. KVM takes the number and
+    initialises the PMU; the timer then finds its PPI taken. (arch_timer.c:timer_irqs_are_valid; measured on 6.1, 6.12,
+    7.2)"""
     taken = {machine.timers.intid(key): key for key in ("physical", "virtual")}
     clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in taken]
     if not clashing:

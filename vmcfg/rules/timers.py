@@ -14,7 +14,9 @@ ATTRS = {"virtual": "VTIMER", "physical": "PTIMER", "hyp_virtual": "HVTIMER", "h
 
 @rule("VMC601", Answer(SET.format("VTIMER"), "EINVAL", "set"))
 def timer_irqs_are_ppis(machine: Machine) -> Iterator[Finding]:
-    """A timer's interrupt is a PPI, INTID 16 to 31. (arch_timer.c:kvm_arm_timer_set_attr; measured on 6.1, 6.12, 7.2)"""
+    """A timer's interrupt is a PPI, INTID 16 to 31.
+
+    (arch_timer.c:kvm_arm_timer_set_attr; measured on 6.1, 6.12, 7.2)"""
     for key, attr in ATTRS.items():
         written = getattr(machine.timers, key)
         if written is None:
@@ -48,7 +50,8 @@ def timer_ppis_distinct(machine: Machine) -> Iterator[Finding]:
         return
     key, other = ("physical", "virtual") if timers.physical is not None else ("virtual", "physical")
     implied = getattr(timers, other) is None
-    message = f"timers.{key} is {interrupt_text(timers.intid(key))}, which is the EL1 {other} timer's{' by default' if implied else ''}"
+    default = " by default" if implied else ""
+    message = f"timers.{key} is {interrupt_text(timers.intid(key))}, which is the EL1 {other} timer's{default}"
     related = () if implied else ((("timers", other), f"the EL1 {other} timer"),)
     yield Finding(("timers", key), message, "the usual ones: virtual 27, physical 30", related=related)
 

@@ -1,4 +1,4 @@
-"""VMC3xx: vCPUs and their MPIDRs. The rules of ranges, VMC302 to VMC306, stand in `machine`: they leave none to check."""
+"""VMC3xx: vCPUs and their MPIDRs. VMC302 to VMC306 stand in `machine`: what breaks them leaves none to check."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
 def affinities_fit_gicv3(machine: Machine) -> Iterator[Finding]:
     """Where the description says nothing of the GIC, MPIDRs are such as a guest with GICv3 can reach.
 
-    With GICv3, which most monitors make, Aff3 must be 0 and Aff0 at most 15. Write `gic: {version: 2, set_up_by: monitor}`
-    where the monitor makes a GICv2. (vgic-mmio-v3.c, linux 7.2)"""
+    With GICv3, which most monitors make, Aff3 must be 0 and Aff0 at most 15. Write
+    `gic: {version: 2, set_up_by: monitor}` where the monitor makes a GICv2. (vgic-mmio-v3.c, linux 7.2)"""
     if machine.gic is None:
         for vcpu in _written_once(machine, lambda vcpu: _aff3(vcpu) or _aff0(vcpu)):
             what = f"Aff3 {vcpu.mpidr >> 24}, not 0" if _aff3(vcpu) else f"Aff0 {vcpu.mpidr & 255}, above 15"
