@@ -8,7 +8,8 @@ from typing import NamedTuple
 from vmcfg import rules
 from vmcfg.decode import decode
 from vmcfg.machine import Machine, machine, range_misfits
-from vmcfg.report import ERROR, WARNING, Diagnostic, Finding, Rule, diagnose, in_order
+from vmcfg.places import Place
+from vmcfg.report import ERROR, Diagnostic, Finding, Rule, diagnose, in_order
 from vmcfg.scalars import Version
 from vmcfg.tree import Tree
 
@@ -45,16 +46,16 @@ def check(data: bytes, file: str, host_kernel: Version | None = None) -> Checked
 
 
 def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
+    """`found` as diagnostics. What is written once and used through several aliases is one finding, with every use."""
+    placed: dict[tuple[str, Place, str], tuple[Rule, Finding, Place]] = {}
+    for rule, finding in found:
+        place = tree.place(finding.path, finding.on)
+        key = rule.id, place._replace(uses=()), "" if place.uses else finding.message
+        if place.uses and key in placed:
+            _, finding, first = placed[key]
+            place = first._replace(uses=(*first.uses, *(use for use in place.uses if use not in first.uses)))
+        placed[key] = rule, finding, place
     return [
-        diagnose(
-            tree.file,
-            rule,
-            finding,
-            tree.place(finding.path, finding.on),
-            [(tree.place(path), words) for path, words in finding.related],
-        )
-        for rule, finding in found
+        diagnose(tree.file, rule, finding, place, [(tree.place(path), words) for path, words in finding.related])
+        for rule, finding, place in placed.values()
     ]
-
-
-SEVERITIES = (ERROR, WARNING)

@@ -51,7 +51,7 @@ MISSING = object()
 
 def decode(root: Mapping) -> tuple[dict[str, Any], Misfits]:
     """The values of the description by key, and every VMC1xx finding that reading them gave."""
-    walk = _Walk()
+    walk = _Walk(root)
     return walk.entries(root, Description, ()), walk.misfits
 
 
@@ -60,8 +60,26 @@ _required = cache(required)
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, root: Mapping) -> None:
+        self.root = root
         self.misfits: Misfits = []
+
+    def named(self, path: Path) -> str:
+        """The value at `path`, as a message speaks of it: one of a vCPU's by its MPIDR."""
+        if not path:
+            return "the description"
+        last = path[-1]
+        if path[0] == "vcpus" and len(path) > 1:
+            mpidr = _mpidr_of(self.root, path)
+            vcpu = f"vCPU {mpidr}" if mpidr else "this vCPU"
+            return (
+                f"'{last}' of {vcpu}"
+                if isinstance(last, str) and last != "mpidr"
+                else vcpu
+                if last != "mpidr"
+                else "'mpidr'"
+            )
+        return f"this item of {path[-2]}" if isinstance(last, int) else f"'{last}'"
 
     def misfit(self, rule: Rule, path: Path, message: str, hint: str | None = None, on: str = "value") -> Any:
         self.misfits.append((rule, Finding(path, message, hint, on)))
@@ -80,18 +98,18 @@ class _Walk:
         if isinstance(node, ScalarEvent):
             plain = not node.style
             if plain and not node.value:
-                return self.misfit(KIND, path, f"{_named(path)} has no value")
+                return self.misfit(KIND, path, f"{self.named(path)} has no value", "write one, or remove the key")
             try:
                 return kind.read(node.value, plain)
             except Misfit as misfit:
-                return self.misfit(misfit.rule, path, f"{_named(path)}: {misfit.message}", misfit.hint)
-        return self.misfit(KIND, path, f"{_named(path)} is {_kind(node)}, but a single value is wanted")
+                return self.misfit(misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint)
+        return self.misfit(KIND, path, f"{self.named(path)} is {_kind(node)}, but a single value is wanted")
 
     def items(self, node: Node, kind: ListOf, path: Path) -> Any:
         if not isinstance(node, Sequence):
             hint = f"begin each of the {kind.word} with '- '" if isinstance(node, Mapping) else None
             return self.misfit(
-                KIND, path, f"{_named(path)} is {_kind(node)}, but a list of {kind.word} is wanted", hint
+                KIND, path, f"{self.named(path)} is {_kind(node)}, but a list of {kind.word} is wanted", hint
             )
         return tuple([self.value(item, kind.item, (*path, index)) for index, item in enumerate(node.items)])
 
@@ -99,43 +117,55 @@ class _Walk:
         if not isinstance(node, Mapping):
             keys = ", ".join(_fields(kind))
             return self.misfit(
-                KIND, path, f"{_named(path)} is {_kind(node)}, but a mapping is wanted", f"its keys: {keys}"
+                KIND, path, f"{self.named(path)} is {_kind(node)}, but a mapping is wanted", f"its keys: {keys}"
             )
         return kind(**self.entries(node, kind, path))
 
     def entries(self, node: Mapping, kind: Any, path: Path) -> dict[str, Any]:
         known = _fields(kind)
         found = {}
+        meant = set()
         for key, value in node.values.items():
             field = known.get(key)
             if field is None:
                 if not (kind is Description and (key.startswith("x-") or key == "$schema")):
-                    self.unknown(key, known, path)
+                    meant.add(self.unknown(key, known, path))
             else:
                 found[key] = self.value(value, field.kind, (*path, key))
         for key in _required(kind):
             if key not in found:
-                found[key] = self.missing(key, known[key], path)
+                found[key] = MISSING if key in meant else self.missing(key, known[key], path)
         return found
 
     def missing(self, key: str, field: Field, path: Path) -> Any:
         example = f"write '{key}: {field.examples[0]}'" if isinstance(field.examples[0], (int, str)) else None
-        return self.misfit(MISSING_KEY, path, f"{_named(path)} has no '{key}': {field.doc}", example, "first key")
+        return self.misfit(MISSING_KEY, path, f"{self.named(path)} has no '{key}': {field.doc}", example, "first key")
 
-    def unknown(self, key: str, known: Iterable[str], path: Path) -> None:
-        message = f"{_named(path)} has no key '{shown(key)}'"
+    def unknown(self, key: str, known: Iterable[str], path: Path) -> str | None:
+        """Note an unknown key; the dotted path that its writer probably meant."""
+        message = f"{self.named(path)} has no key '{shown(key)}'"
         expected = f"its keys: {', '.join(sorted(known))}"
         likely = _likely(key, path)
-        self.misfit(UNKNOWN_KEY, (*path, key), message, f"{likely}; {expected}" if likely else expected, "key")
+        where = "" if likely is None or likely in known else ", which has its own place"
+        hint = expected if likely is None else f"did you mean '{likely}'{where}? {expected}"
+        self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key")
+        return likely
 
 
-def _named(path: Path) -> str:
-    """The value at `path`, as a message speaks of it."""
-    if not path:
-        return "the description"
-    if isinstance(path[-1], int):
-        return f"this item of {path[-2]}"
-    return f"'{path[-1]}'"
+def _mpidr_of(root: Mapping, path: Path) -> str | None:
+    """The MPIDR as written of the entry of `vcpus` that `path` leads into, or None where there is none to read."""
+    node: Node = root
+    for step in (*path[:2], "mpidr"):
+        content = node.target if isinstance(node, Alias) else node
+        if isinstance(content, Mapping) and step in content.values:
+            node = content.values[str(step)]
+        elif isinstance(content, Sequence) and isinstance(step, int):
+            node = content.items[step]
+        else:
+            return None
+    content = node.target if isinstance(node, Alias) else node
+    text: str = content.value if isinstance(content, ScalarEvent) else ""
+    return shown(text) or None
 
 
 def _kind(node: Node) -> str:
@@ -156,14 +186,14 @@ def _likely(key: str, path: Path) -> str | None:
     word = key.lower().replace("-", "_")
     for name, field in siblings.items():
         if word == name.lower() or word in field.also or key in field.also:
-            return f"did you mean '{name}'?"
+            return name
     for name in everything:
         if word == name.rpartition(".")[2]:
-            return f"did you mean '{name}'? It has its own place"
+            return name
     close = get_close_matches(word, siblings, 1, 0.6)
     if close:
-        return f"did you mean '{close[0]}'?"
+        return str(close[0])
     for name, field in everything.items():
         if word in field.also:
-            return f"did you mean '{name}'?"
+            return name
     return None

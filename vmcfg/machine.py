@@ -163,7 +163,7 @@ def _entry_misfits(entry: VcpuEntry, path: Path) -> Misfits:
                 message = f"vCPU {mpidr}: the range of Aff{level} runs backwards"
                 found.append((FORWARD, Finding(at, message, f"write {last}-{first}")))
     if irq is not None and irq is not MISSING:
-        found += _backwards(irq, (*path, "pmu_irq"), "the range of interrupts")
+        found += _backwards(irq, (*path, "pmu_irq"), f"the range of interrupts of {_whose(mpidr)}")
     if (
         not found
         and isinstance(irq, IrqRange)
@@ -180,6 +180,13 @@ def _entry_misfits(entry: VcpuEntry, path: Path) -> Misfits:
         related = (((*path, "mpidr"), f"{vcpus} here"),)
         found.append((COUNTS, Finding((*path, "pmu_irq"), message, f"write {prefix}{irq.first}{end}", related=related)))
     return found
+
+
+def _whose(mpidr: Any) -> str:
+    """Whose an entry of `vcpus` is, by its MPIDR as written."""
+    if mpidr is MISSING:
+        return "this vCPU"
+    return f"vCPU {mpidr if isinstance(mpidr, MpidrRange) else mpidr_text(mpidr)}"
 
 
 def _backwards(irq: int | IrqRange, path: Path, name: str) -> Misfits:

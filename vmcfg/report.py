@@ -34,6 +34,9 @@ class Answer(NamedTuple):
         return f"{self.call} fails with {self.errno} ({PHASE_WORDS[self.phase]})"
 
 
+NEVER_ASKED = Answer("")
+"""The answer to a finding of which, other than its rule's, the kernel never hears."""
+
 PHASE_WORDS = {"set": "when it is set", "init": "at initialisation", "run": "at the first run", None: ""}
 
 
@@ -147,7 +150,7 @@ def diagnose(file: str, rule: Rule, finding: Finding, place: Place, others: Iter
         place.span,
         place.pointer,
         tuple(related[:RELATED_SHOWN]),
-        finding.kernel or rule.kernel,
+        None if finding.kernel is NEVER_ASKED else finding.kernel or rule.kernel,
     )
 
 

@@ -186,7 +186,8 @@ def number_hint(text: str) -> str:
     )
     if not wholes or wholes[0] < 0:
         return f"write a decimal number, or 0x and hex digits ({said})"
-    return f"write {' or '.join(map(str, wholes))} ({said})"
+    write = hex if text.startswith("0x") else str
+    return f"write {' or '.join(map(write, wholes))} ({said})"
 
 
 def refuse_unquoted(text: str) -> None:
@@ -214,8 +215,10 @@ class Number:
     def read(self, text: str, plain: bool) -> int:
         value = integer(text, plain)
         if plain and not self.least <= value <= self.greatest:
-            low, high = (f"{self.least:#x}", f"{self.greatest:#x}") if self.hex else (self.least, self.greatest)
-            raise Misfit(BOUNDS, f"{_named(text)} is out of bounds: it must be {low} to {high}")
+            word, bound = ("least", self.least) if value < self.least else ("most", self.greatest)
+            raise Misfit(
+                BOUNDS, f"{_named(text)} is out of bounds: it must be at {word} {bound:{'#x' if self.hex else 'd'}}"
+            )
         return value
 
 
@@ -478,6 +481,9 @@ class Interrupt:
         named = re.fullmatch(r"(ppi|spi|intid|irq)[-_#=:(\[]*([0-9]{1,9})[)\]]*", lowered)
         if named:
             return f"write {named[2] if named[1] in ('intid', 'irq') else f'{named[1]}:{named[2]}'}"
+        cell = re.fullmatch(r"<?([01]) ([0-9]{1,9})( [0-9x]+)?>?", text)
+        if cell:
+            return f"write {'ppi' if cell[1] == '1' else 'spi'}:{cell[2]}, the second of the device tree's cells"
         span = re.fullmatch(r"\[?((?:ppi:|spi:)?[0-9]{1,9})(?:\.\.\.?|:|to|,|,\.\.\.?,)[a-z:]*([0-9]{1,9})\]?", lowered)
         if span and self.ranges:
             return f"write {span[1]}-{span[2]} for a range"

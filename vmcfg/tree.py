@@ -347,6 +347,11 @@ class _Reader:
             value: Any = get()
             if not isinstance(value, ScalarEvent) or value.anchor is not None or value.tag is not None:
                 value = self.node(value, (*path, name), depth)
+            if name == "<<" and not key.style:
+                message = "'<<' is not read: YAML 1.2 has no merge keys"
+                hint = "pmu.irq gives every vCPU its interrupt; a range (mpidr: 0.0.0.0-3) writes many vCPUs at once"
+                self.tree.note(NO_MERGE, Finding((*path, name), message, hint), span_of(key))
+                continue
             if name in keys:
                 message = f"the key '{shown(name)}' stands twice in this mapping"
                 first = ((span_of(keys[name]), "first written here"),)
@@ -355,10 +360,6 @@ class _Reader:
             else:
                 keys[name] = key
             values[name] = value
-            if name == "<<" and not key.style:
-                message = "'<<' is not read: YAML 1.2 has no merge keys"
-                hint = "pmu.irq gives every vCPU its interrupt; a range (mpidr: 0.0.0.0-3) writes many vCPUs at once"
-                self.tree.note(NO_MERGE, Finding((*path, name), message, hint), span_of(key))
         mapping.end_mark = key.end_mark
         return mapping
 

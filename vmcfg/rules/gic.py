@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vmcfg.machine import Machine, redistributor_regions
 from vmcfg.places import Path
-from vmcfg.report import Answer, Finding, rule
+from vmcfg.report import NEVER_ASKED, Answer, Finding, rule
 
 NR_IRQS = "KVM_SET_DEVICE_ATTR(KVM_DEV_ARM_VGIC_GRP_NR_IRQS)"
 ADDR = "KVM_SET_DEVICE_ATTR(KVM_VGIC_V{}_ADDR_TYPE_{})"
@@ -63,7 +63,7 @@ def frames(machine: Machine) -> list[Frame]:
             size = len(machine.vcpus) * REDISTRIBUTOR
             attr = ADDR.format(3, "REDIST")
             found.append(
-                Frame(("gic", "redistributors"), "the redistributors", gic.redistributors, size, attr, granule)
+                Frame(("gic", "redistributors"), "the redistributor region", gic.redistributors, size, attr, granule)
             )
     elif gic.cpu_interface is not None:
         attr = ADDR.format(2, "CPU")
@@ -100,7 +100,8 @@ def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
         if count is None:
             if index < len(regions) - 1:
                 message = f"redistributor region {index} at {base:#x} does not say how many redistributors it holds"
-                yield Finding(at, message, "only the last region's count may be left out", "first key")
+                hint = "only the last region's count may be left out"
+                yield Finding(at, message, hint, "first key", kernel=NEVER_ASKED)
         elif not 1 <= count <= MOST_COUNT:
             message = f"redistributor region {index} at {base:#x} has a count of {count}, but it is 1 to {MOST_COUNT}"
             yield Finding((*at, "count"), message)

@@ -30,9 +30,7 @@ def set_mpidrs_are_kept(machine: Machine) -> Iterator[Finding]:
     (at, _), *others = places.items()
     vcpu = next(vcpu for vcpu in by_register if vcpu.at == at)
     version = "{}.{}".format(*machine.host_kernel)
-    message = (
-        f"vCPU {vcpu.name}, id {vcpu.id}, has an MPIDR that kernels before 6.10 lose at a reset (oldest: {version})"
-    )
+    message = f"vCPU {vcpu.name}, id {vcpu.id}, has an MPIDR that kernels before 6.10 lose at a reset, as {version} is"
     hint = 'write host_kernel: "6.10" if all hosts have it, or take MPIDRs that KVM gives: Aff0 0 to 15, then Aff1'
     yield Finding(at, message, hint, related=tuple(others))
 

@@ -12,6 +12,8 @@ from vmcfg.scalars import PPI_BASE, SPI_BASE, SPI_END, IrqRange, interrupt_text,
 IRQ = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)"
 INIT = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_INIT)"
 VCPU_INIT = "KVM_ARM_VCPU_INIT"
+USUAL = 23
+"""The PMU's PPI by the Base System Architecture."""
 EL2_ONLY = {25: "the GIC's maintenance interrupt", 26: "the EL2 physical timer's", 28: "the EL2 virtual timer's"}
 """PPIs that a guest's firmware and kernel know for what EL2 uses."""
 
@@ -231,7 +233,16 @@ def pmu_ppi_is_no_timers(machine: Machine) -> Iterator[Finding]:
     related = [(at, _said(each)) for at, each in places.items() if at != vcpu.irq_at]
     if getattr(machine.timers, key) is not None:
         related.insert(0, (("timers", key), f"the EL1 {key} timer"))
-    yield Finding(vcpu.irq_at, message, "23 (PPI 7) is what QEMU, kvmtool and crosvm use", related=tuple(related))
+    yield Finding(vcpu.irq_at, message, _usual_hint(machine), related=tuple(related))
+
+
+def _usual_hint(machine: Machine) -> str:
+    """A PPI that a PMU can have."""
+    taken = {machine.timers.intid(key) for key in ("virtual", "physical")}
+    if USUAL not in taken:
+        return f"{interrupt_text(USUAL)} is what QEMU, kvmtool and crosvm use"
+    free = next(intid for intid in range(USUAL, PPI_BASE, -1) if intid not in taken)
+    return f"{interrupt_text(free)} is free"
 
 
 @rule("VMC508", Answer(IRQ), WARNING)
@@ -247,7 +258,7 @@ def pmu_ppi_is_not_el2s(machine: Machine) -> Iterator[Finding]:
     vcpu = next(iter(places.values()))
     message = f"{_said(vcpu)}, which guests take for {EL2_ONLY[vcpu.pmu_irq or 0]}"
     related = tuple((at, _said(each)) for at, each in places.items() if at != vcpu.irq_at)
-    yield Finding(vcpu.irq_at, message, "23 (PPI 7) is what QEMU, kvmtool and crosvm use", related=related)
+    yield Finding(vcpu.irq_at, message, _usual_hint(machine), related=related)
 
 
 RULES = (

@@ -1,0 +1,54 @@
+"""Every mistake has a file, and its exact output beside it: the listing of tests/cases is the specification."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vmcfg import console
+from vmcfg.check import Checked, check
+from vmcfg.rules import every_rule
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
+
+
+def checked(case: Path) -> Checked:
+    return check(case.read_bytes(), case.name)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_output_is_what_stands_beside_it(case: Path, bless: bool) -> None:
+    found = checked(case)
+    drawn = console.drawn(found.diagnostics, found.tree.text, color=False)
+    expected = case.with_suffix(".out")
+    if bless:
+        expected.write_text(drawn, encoding="utf-8")
+    assert drawn == expected.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_case_breaks_its_rule_and_no_other(case: Path) -> None:
+    assert {found.rule for found in checked(case).diagnostics} == {case.name[:6]}
+
+
+def test_no_output_without_a_case() -> None:
+    outs = {path.stem for path in CASES[0].parent.glob("*.out")}
+    assert outs == {case.stem for case in CASES}
+
+
+def test_every_rule_has_a_case_in_its_hundred() -> None:
+    assert {case.name[:6] for case in CASES} == {rule.id for rule in every_rule()}
+
+
+def test_every_rule_says_what_holds() -> None:
+    for rule in every_rule():
+        assert re.fullmatch(r"[a-z0-9-]+", rule.name), rule
+        assert rule.doc.strip().split("\n\n")[0].strip().endswith((".", ")")), rule
+        assert rule.severity in ("error", "warning"), rule
+
+
+def test_ids_and_names_are_given_once() -> None:
+    rules = every_rule()
+    assert len({rule.id for rule in rules}) == len({rule.name for rule in rules}) == len(rules)
