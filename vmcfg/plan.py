@@ -46,6 +46,17 @@ class Command(NamedTuple):
             attr = _device_name(self.number)
         return row.op, self.target, "-", attr, row.type, self.value
 
+    @property
+    def ioctl(self) -> str:
+        """The ioctl and what it sets, as findings name it: ``KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)``."""
+        row = self.row
+        if row.attr is not None:
+            # An attribute without a name is told by its group.
+            return f"KVM_SET_DEVICE_ATTR({row.attr.group if row.attr.name.startswith('0x') else row.attr.name})"
+        if row.op == "create-device":
+            return f"KVM_CREATE_DEVICE({_device_name(self.number)})"
+        return _IOCTLS[row.op]
+
     def call(self) -> dict[str, Any]:
         """The ioctl behind the command, by the keys of schemas/plan-v1.schema.json: its request and its argument."""
         row = self.row
@@ -67,6 +78,15 @@ class Command(NamedTuple):
         slot, base, size = self.number
         return {"request": hex(kvm.SET_USER_MEMORY_REGION), "slot": slot, "base": hex(base), "size": hex(size)}
 
+
+_IOCTLS = {
+    "create-vm": "KVM_CREATE_VM",
+    "add-memory": "KVM_SET_USER_MEMORY_REGION",
+    "create-vcpu": "KVM_CREATE_VCPU",
+    "init-vcpu": "KVM_ARM_VCPU_INIT",
+    "finalize-vcpu": "KVM_ARM_VCPU_FINALIZE",
+    "set-reg": "KVM_SET_ONE_REG(MPIDR_EL1)",
+}
 
 _SET_DEVICE_ATTR = hex(kvm.SET_DEVICE_ATTR)
 

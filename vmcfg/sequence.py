@@ -49,6 +49,16 @@ def nothing(value: Any) -> str:
     return "-"
 
 
+def unasked(value: Any) -> int:
+    """What a GET starts from where KVM fills in the whole value: a pattern that no plan sets."""
+    return 0x5A5A_5A5A_5A5A_5A5A
+
+
+def region_index(value: Any) -> int:
+    """What a GET of a redistributor region starts from: the index of the region that is asked for."""
+    return int(value) & 0xFFF
+
+
 class Row(NamedTuple):
     """One kind of command.
 
@@ -70,6 +80,8 @@ class Row(NamedTuple):
     since: Version
     source: str
     errors: dict[str, str]
+    read: Callable[[Any], int] | None = None
+    vm_wide: bool = False
 
 
 # What the rows select ------------------------------------------------------------------------------------------------
@@ -229,6 +241,7 @@ SEQUENCE = (
         "Sets MPIDR_EL1 of a vCPU whose MPIDR is not the one that KVM gives to its id.",
         "vcpus.mpidr", LINUX_6_1, _SOURCE + "sys_regs.c:reset_mpidr; before 6.10 (commit e016333745c7) a reset loses the value",
         {"ENOEXEC": "the vCPU is not initialised", "ENOENT": "this kernel does not know the register"},
+        unasked,
     ),
     # The SMCCC filter is set here.
     Row(
@@ -239,56 +252,57 @@ SEQUENCE = (
             "EINVAL": "less than 64, more than 992 (whatever the documents say of 1024), or not a multiple of 32",
             "EBUSY": "set already, or the vGIC is initialised",
         },
+        unasked,
     ),
     Row(
         "gic.v3.distributor", CONFIGURE, "set-attr", "gic", kvm.VGIC_V3_DIST, "u64", hexadecimal,
         _gic_value("distributor", 3),
         "Where the GICv3 distributor's 64 KiB lie. First of the frames, so that an overlap is an errno and not a dead VM.",
-        "gic.distributor", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+        "gic.distributor", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS, unasked,
     ),
     Row(
         "gic.v3.region", CONFIGURE, "set-attr", "gic", kvm.VGIC_V3_REDIST_REGION, "u64", hexadecimal, _regions,
         "A redistributor region: count in bits 63..52, base in 51..16, index in 11..0. In index order from 0.",
-        "gic.redistributors", LINUX_6_1, _SOURCE + "vgic/vgic-mmio-v3.c:vgic_v3_alloc_redist_region", _FRAME_ERRORS,
+        "gic.redistributors", LINUX_6_1, _SOURCE + "vgic/vgic-mmio-v3.c:vgic_v3_alloc_redist_region", _FRAME_ERRORS, region_index,
     ),
     Row(
         "gic.v3.redistributors", CONFIGURE, "set-attr", "gic", kvm.VGIC_V3_REDIST, "u64", hexadecimal,
         _gic_value("redistributors", 3),
         "Where the redistributors lie, 128 KiB a vCPU; the older form, which can't be mixed with regions.",
-        "gic.redistributors", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+        "gic.redistributors", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS, unasked,
     ),
     Row(
         "gic.v2.distributor", CONFIGURE, "set-attr", "gic", kvm.VGIC_V2_DIST, "u64", hexadecimal,
         _gic_value("distributor", 2),
         "Where the GICv2 distributor's 4 KiB lie.",
-        "gic.distributor", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+        "gic.distributor", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS, unasked,
     ),
     Row(
         "gic.v2.cpu_interface", CONFIGURE, "set-attr", "gic", kvm.VGIC_V2_CPU, "u64", hexadecimal,
         _gic_value("cpu_interface", 2),
         "Where the GICv2 CPU interface's 8 KiB lie.",
-        "gic.cpu_interface", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS,
+        "gic.cpu_interface", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS, unasked,
     ),
     # The maintenance interrupt, and each ITS's address and CTRL_INIT, are set here.
     Row(
         "timer.virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_VTIMER, "s32", decimal, _timer("virtual"),
         "The PPI of the EL1 virtual timer, on all vCPUs.",
-        "timers.virtual", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS,
+        "timers.virtual", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS, unasked, True,
     ),
     Row(
         "timer.physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_PTIMER, "s32", decimal, _timer("physical"),
         "The PPI of the EL1 physical timer, on all vCPUs.",
-        "timers.physical", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS,
+        "timers.physical", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS, unasked, True,
     ),
     Row(
         "timer.hyp_virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HVTIMER, "s32", decimal, _timer("hyp_virtual"),
         "The PPI of the EL2 virtual timer, on all vCPUs; unused without EL2.",
-        "timers.hyp_virtual", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS,
+        "timers.hyp_virtual", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS, unasked, True,
     ),
     Row(
         "timer.hyp_physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HPTIMER, "s32", decimal, _timer("hyp_physical"),
         "The PPI of the EL2 physical timer, on all vCPUs; unused without EL2.",
-        "timers.hyp_physical", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS,
+        "timers.hyp_physical", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS, unasked, True,
     ),
     # SET_PMU, SET_NR_COUNTERS and the event filters are set here, in this order.
     Row(
@@ -300,6 +314,7 @@ SEQUENCE = (
             "EBUSY": "set already, or this vCPU's PMU is initialised",
             "ENODEV": "the vCPU has no PMU",
         },
+        unasked,
     ),
     Row(
         "gic.init", GIC_INIT, "set-attr", "gic", kvm.VGIC_CTRL_INIT, "none", nothing, _gic_init,
@@ -321,3 +336,15 @@ SEQUENCE = (
     ),
     # The place of each vCPU's steal time is set here (phase late).
 )  # fmt: skip
+
+RUN_ERRORS = {
+    "ENOEXEC": "the vCPU is not initialised",
+    "EPERM": "a feature of the vCPU is not finalised",
+    "ENXIO": "the GIC lacks an address, or has no redistributor for a vCPU; the VM is dead",
+    "EBUSY": "the vGIC is not initialised; the VM is dead",
+    "EAGAIN": "EL2 without an initialised vGIC",
+    "EEXIST": "the PMU has the GIC's maintenance interrupt",
+    "EINVAL": "frames of the GIC overlap; or timers or the PMU share a PPI; or the PMU is not initialised",
+    "EIO": "the VM is dead since an earlier failure",
+}
+"""What each errno means at a vCPU's first KVM_RUN (linux 7.2, arch/arm64/kvm/arm.c:kvm_arch_vcpu_run_pid_change)."""
