@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vmcfg.plan import Plan
+    from vmcfg.lowering import Plan
     from vmcfg.report import Diagnostic
 
 __version__ = "0.1.0"
@@ -25,15 +25,15 @@ class InvalidDescription(ValueError):
 
 def check(text: str | bytes, file: str = "<text>") -> list[Diagnostic]:
     """Every finding about the description `text`, in the order of its lines; an empty list where there is none."""
-    from vmcfg.check import check
+    from vmcfg.checking import check
 
     return check(_bytes(text), file).diagnostics
 
 
 def plan(text: str | bytes, file: str = "<text>") -> Plan:
     """The commands that set up the VM of `text`, objects and attributes. Raises `InvalidDescription` at any error."""
-    from vmcfg.check import check
-    from vmcfg.plan import WHOLE_VM, lower
+    from vmcfg.checking import check
+    from vmcfg.lowering import WHOLE_VM, lower
 
     checked = check(_bytes(text), file)
     if checked.machine is None or not checked.stands(strict=False):

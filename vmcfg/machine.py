@@ -1,7 +1,7 @@
 """A description come down to one VM: ranges dealt out, each vCPU with its id, its MPIDR and its interrupt.
 
 What comes before: `decode`, whose values have the right types. What this stage guarantees: at least one and at most 512
-vCPUs, in ascending order of their ids, which is the order of their creation. Next: the rules, and `plan`.
+vCPUs, in ascending order of their ids, which is the order of their creation. Next: the rules, and `lowering`.
 """
 
 from __future__ import annotations

@@ -214,6 +214,7 @@ def _boot(
                 status = process.wait(timeout)
                 ending = f"QEMU ended with status {status} before the command did"
             except subprocess.TimeoutExpired:
+                disk.write_bytes(b"")  # what it holds may be half written
                 ending = f"the guest did not end within {timeout:g} s"
             finally:
                 process.kill()
@@ -346,8 +347,8 @@ def _base_initrd(kernel: Kernel) -> Path:
         if note.exists() and not _refresh():
             return Path(folder, note.read_text())
         apt = _Apt(BASE_SUITE, "arm64")
-        versions = "".join(f"{package} {apt.field(package, 'Version')}\n" for package in BASE_PACKAGES)
-        archive = Path(folder, f"{hashlib.sha256((recipe + versions).encode()).hexdigest()[:16]}.cpio")
+        versions = apt.fields(BASE_PACKAGES, "Version")
+        archive = Path(folder, f"{hashlib.sha256(' '.join([recipe, *versions]).encode()).hexdigest()[:16]}.cpio")
         if not archive.exists():
             _build_base(archive, apt, kernel, qemu)
         _store(note, archive.name.encode())
@@ -458,8 +459,16 @@ class _Apt:
 
     def field(self, package: str, name: str) -> str:
         """One field of the package's newest version, empty if it has none."""
-        shown = _output("apt-cache", "show", "--no-all-versions", package, APT_CONFIG=self._configuration())
-        return next((line.split(": ", 1)[1] for line in shown.splitlines() if line.startswith(f"{name}: ")), "")
+        return self.fields([package], name)[0]
+
+    def fields(self, packages: Sequence[str], name: str) -> list[str]:
+        """The same field of each package's newest version, in their order."""
+        shown = _output("apt-cache", "show", "--no-all-versions", *packages, APT_CONFIG=self._configuration())
+        found: dict[str, str] = {}
+        for paragraph in shown.split("\n\n"):
+            lines = dict(line.split(": ", 1) for line in paragraph.splitlines() if re.match(r"[^ ]+: ", line))
+            found[lines.get("Package", "")] = lines.get(name, "")
+        return [found[package] for package in packages]
 
     def packages(self, names: Iterable[str]) -> list[Tree]:
         """The contents of the packages, in order of their files' names."""
@@ -520,7 +529,7 @@ def _apt_configuration(suite: str, architecture: str) -> str:
     configuration = Path(folder, "apt.conf")
     configuration.write_text(text)
     started = time.monotonic()
-    _output("apt-get", "update", "-qq", APT_CONFIG=str(configuration))
+    _output("apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any", APT_CONFIG=str(configuration))
     _say(f"package lists of {suite} {architecture} fetched in {time.monotonic() - started:.1f} s")
     return str(configuration)
 

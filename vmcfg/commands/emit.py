@@ -7,10 +7,10 @@ import sys
 import click
 
 from vmcfg import console, files
-from vmcfg.check import check
+from vmcfg.checking import check
 from vmcfg.cli import FOUND
 from vmcfg.commands import color_option, host_kernel_option, stdin_filename_option, strict_option, wants_color
-from vmcfg.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower
+from vmcfg.lowering import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower
 from vmcfg.scalars import Version
 from vmcfg.sequence import PHASES
 from vmcfg.tree import Tree

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import click
 
 from vmcfg import files
-from vmcfg.check import check
+from vmcfg.checking import check
 from vmcfg.console import first_line
 from vmcfg.model import Either, Field, ListOf, every_field, fields
 from vmcfg.order import CONSTRAINTS

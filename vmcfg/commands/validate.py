@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from vmcfg import console, files
-from vmcfg.check import Checked, check
+from vmcfg.checking import Checked, check
 from vmcfg.cli import FAILED, FOUND
 from vmcfg.commands import (
     color_option,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from vmcfg.places import Path, Place
-from vmcfg.plan import Plan
+from vmcfg.lowering import Plan
 from vmcfg.tree import Tree
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmcfg.files import printable
-from vmcfg.plan import Command, Plan
+from vmcfg.lowering import Command, Plan
 from vmcfg.scalars import interrupt_text
 from vmcfg.sequence import PHASE_DOCS
 from vmcfg.tree import Tree
