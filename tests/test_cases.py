@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vmcfg import console
-from vmcfg.check import Checked, check
+from vmcfg.checking import Checked, check
 from vmcfg.rules import every_rule
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
@@ -52,3 +52,9 @@ def test_every_rule_says_what_holds() -> None:
 def test_ids_and_names_are_given_once() -> None:
     rules = every_rule()
     assert len({rule.id for rule in rules}) == len({rule.name for rule in rules}) == len(rules)
+
+
+def test_memory_slots_are_counted() -> None:
+    slots = "".join(f"  - {{base: {slot << 16:#x}, size: 64KiB}}\n" for slot in range(32768))
+    found = check(f"vmcfg: 1\nname: vm\nvcpus: 1\nmemory:\n{slots}".encode(), "many.yaml").diagnostics
+    assert [(each.rule, each.pointer) for each in found] == [("VMC205", "/memory/32767")]

@@ -92,7 +92,13 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         # A reader that has seen enough ends us as it ends any other program: silently, with 141 to the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, _interrupted)
     sys.exit(_run())
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """End at once, as shells expect of an interrupted program; what is half written is cleared away on the way out."""
+    sys.exit(128 + number)
 
 
 def _run() -> int:
@@ -106,8 +112,6 @@ def _run() -> int:
         if sys.stderr is not None:
             error.show()
         return USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return 130
     except OSError as error:
         print_error(f"vmcfg: {error}\n")
         return FAILED

@@ -25,7 +25,7 @@ def read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise NoFile(f"cannot read {printable(path)}: {error.strerror}") from None
+        raise NoFile(f"cannot read {printable(name_of(path))}: {error.strerror}") from None
     except AttributeError:
         raise NoFile("cannot read standard input: it is closed") from None
 
@@ -49,7 +49,7 @@ def descriptions(paths: Sequence[str]) -> Iterator[str]:
 
 
 def _refuse(error: OSError) -> None:
-    raise NoFile(f"cannot read {printable(str(error.filename))}: {error.strerror}")
+    raise NoFile(f"cannot read {printable(name_of(str(error.filename)))}: {error.strerror}")
 
 
 def write(path: str, data: bytes) -> None:
@@ -57,21 +57,20 @@ def write(path: str, data: bytes) -> None:
 
     A regular file is replaced in one step by a finished one, which keeps its mode. Devices and pipes are written to.
     """
-    target = os.path.realpath(path)
     try:
-        mode = os.stat(target).st_mode
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG | 0o666 & ~_umask()
     except OSError as error:
-        raise NoFile(f"cannot write {printable(path)}: {error.strerror}") from None
+        raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
     try:
         if stat.S_ISREG(mode):
-            _replace(target, data, stat.S_IMODE(mode))
+            _replace(os.path.realpath(path), data, stat.S_IMODE(mode))
         else:
-            with open(target, "wb") as file:
+            with open(path, "wb") as file:
                 file.write(data)
     except OSError as error:
-        raise NoFile(f"cannot write {printable(path)}: {error.strerror}") from None
+        raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
 
 
 def _replace(target: str, data: bytes, mode: int) -> None:
@@ -124,6 +123,11 @@ def _print(stream: object, text: str, name: str) -> None:
         buffer.flush()
     except OSError as error:
         raise NoFile(f"cannot write to {name}: {error.strerror}") from None
+
+
+def name_of(path: str) -> str:
+    """A path of the command line as findings call it: as UTF-8, whatever the locale took its bytes for."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def printable(path: str) -> str:

@@ -74,8 +74,8 @@ def emit(
     """
     _refuse_odd_options(format_, scope, numbers, comments)
     if output is not None and output != "-" and files.same(path, output):
-        raise click.UsageError(f"-o {files.printable(output)} is the description itself.")
-    checked = check(files.read(path), stdin_filename if path == "-" else path, host_kernel)
+        raise click.UsageError(f"-o {files.printable(files.name_of(output))} is the description itself.")
+    checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel)
     if checked.diagnostics:
         files.print_error(console.drawn(checked.diagnostics, checked.tree.text, wants_color(color, sys.stderr)))
     if checked.machine is None or not (unchecked or checked.stands(strict)):

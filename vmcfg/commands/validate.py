@@ -49,7 +49,7 @@ def validate(
                 files.print_error(f"vmcfg: {error}\n")
                 counts.failed = True
                 continue
-            found = check(data, stdin_filename if path == "-" else path, host_kernel)
+            found = check(data, stdin_filename if path == "-" else files.name_of(path), host_kernel)
             counts.add(found)
             yield found
 

@@ -21,7 +21,11 @@ V3_KEYS = ("redistributors",)
 
 
 class Frame(NamedTuple):
-    """A stretch of guest-physical addresses that the GIC answers: where it is written, its name, first byte, length."""
+    """A stretch of guest-physical addresses that the GIC answers.
+
+    `at` is where its base is written, `attr` the call that sets it, `region` its index where it is a redistributor
+    region of several.
+    """
 
     at: Path
     name: str
@@ -29,6 +33,7 @@ class Frame(NamedTuple):
     size: int
     attr: str
     alignment: int
+    region: int | None = None
 
     @property
     def end(self) -> int:
@@ -58,7 +63,9 @@ def frames(machine: Machine) -> list[Frame]:
             zip(redistributor_regions(gic), machine.redistributor_counts(), strict=True)
         ):
             at = ("gic", "redistributors", index, "base")
-            found.append(Frame(at, f"redistributor region {index}", region.base, count * REDISTRIBUTOR, attr, granule))
+            found.append(
+                Frame(at, f"redistributor region {index}", region.base, count * REDISTRIBUTOR, attr, granule, index)
+            )
         if isinstance(gic.redistributors, int):
             size = len(machine.vcpus) * REDISTRIBUTOR
             attr = ADDR.format(3, "REDIST")
@@ -104,7 +111,9 @@ def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
                 yield Finding(at, message, hint, "first key", kernel=NEVER_ASKED)
         elif not 1 <= count <= MOST_COUNT:
             message = f"redistributor region {index} at {base:#x} has a count of {count}, but it is 1 to {MOST_COUNT}"
-            yield Finding((*at, "count"), message)
+            # The attribute keeps 12 bits of the count.
+            kernel = Answer(ADDR.format(3, "REDIST_REGION")) if count % (MOST_COUNT + 1) else None
+            yield Finding((*at, "count"), message, kernel=kernel)
 
 
 @rule("VMC403", Answer(ADDR.format(3, "REDIST_REGION"), "EINVAL", "set"))
@@ -151,7 +160,14 @@ def frames_aligned(machine: Machine) -> Iterator[Finding]:
             down = frame.base // frame.alignment * frame.alignment
             message = f"{frame.name} is at {frame.base:#x}, which is not a multiple of {frame.alignment >> 10} KiB"
             hint = f"the nearest: {down:#x} and {down + frame.alignment:#x}"
-            yield Finding(frame.at, message, hint, kernel=Answer(frame.attr, "EINVAL", "set"))
+            yield Finding(frame.at, message, hint, kernel=_unaligned(frame))
+
+
+def _unaligned(frame: Frame) -> Answer:
+    """What KVM makes of an unaligned frame: a region's low bits are flags (15..12) and an index (7..0)."""
+    if frame.region is None or frame.base & 0xF000 or (frame.base | frame.region) & 0xFF != frame.region:
+        return Answer(frame.attr, "EINVAL", "set")
+    return Answer(frame.attr)
 
 
 @rule("VMC406", Answer(ADDR.format(3, "DIST"), "E2BIG", "set"))
@@ -165,7 +181,10 @@ def frames_addressable(machine: Machine) -> Iterator[Finding]:
             bits = (frame.end - 1).bit_length()
             message = f"{frame.name}, {frame.extent}, ends beyond the {space.bit_length() - 1}-bit address space"
             hint = f"write 'ipa_bits: {bits}', or place it lower" if bits <= 52 else "place it lower"
-            yield Finding(frame.at, message, hint, kernel=Answer(frame.attr, "E2BIG", "set"))
+            kernel = Answer(frame.attr, "EINVAL" if frame.end >= 1 << 64 else "E2BIG", "set")
+            if frame.region is not None and frame.base >= 1 << 52:
+                kernel = NEVER_ASKED  # the attribute keeps 52 bits of a region's base
+            yield Finding(frame.at, message, hint, kernel=kernel)
 
 
 @rule("VMC407", Answer("KVM_RUN", "EINVAL", "run"))

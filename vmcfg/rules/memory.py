@@ -10,6 +10,8 @@ from vmcfg.report import Answer, Finding, rule
 SLOT = "KVM_SET_USER_MEMORY_REGION"
 GRANULE = 0x10000
 """The largest page size of an arm64 host: 64 KiB."""
+MOST_SIZE = 1 << 43
+MOST_SLOTS = 32767
 
 
 @rule("VMC201", Answer("KVM_CREATE_VM", "EINVAL", "set"))
@@ -72,13 +74,35 @@ def memory_slots_addressable(machine: Machine) -> Iterator[Finding]:
                 f"the memory slot {_extent(base, size)} ends beyond the {space.bit_length() - 1}-bit address space"
             )
             hint = f"write 'ipa_bits: {bits}', or end it at {space:#x}" if bits <= 52 else f"end it at {space:#x}"
-            kernel = Answer(SLOT, "EINVAL", "set") if end > 1 << 64 else None
+            kernel = Answer(SLOT, "EINVAL", "set") if end >= 1 << 64 else None
             related = ((("ipa_bits",), "the address space"),) if machine.ipa_bits != 40 else ()
             yield Finding(("memory", index, "base"), message, hint, related=related, kernel=kernel)
+
+
+@rule("VMC205", Answer(SLOT, "EINVAL", "set"))
+def memory_slots_within_limits(machine: Machine) -> Iterator[Finding]:
+    """A memory slot holds less than 8 TiB, and there are at most 32,767 of them.
+
+    8 TiB are 2^31 pages of 4 KiB; a host with larger pages takes more. (kvm_main.c:kvm_set_memory_region,
+    KVM_CAP_NR_MEMSLOTS; measured on 6.1, 6.12, 7.2)"""
+    for index, (base, size) in enumerate(machine.memory):
+        if size >= MOST_SIZE:
+            message = f"the memory slot at {base:#x} has {size:#x} bytes, but KVM takes less than 8 TiB in one"
+            yield Finding(("memory", index, "size"), message, "make two of it")
+
+    if len(machine.memory) > MOST_SLOTS:
+        message = f"there are {len(machine.memory)} memory slots, but KVM takes {MOST_SLOTS} at most"
+        yield Finding(("memory", MOST_SLOTS), message, "make some of them larger")
 
 
 def _extent(base: int, size: int) -> str:
     return f"{base:#x}..{base + size - 1:#x}" if size else f"{base:#x}"
 
 
-RULES = (ipa_bits_in_range, memory_slots_aligned, memory_slots_disjoint, memory_slots_addressable)
+RULES = (
+    ipa_bits_in_range,
+    memory_slots_aligned,
+    memory_slots_disjoint,
+    memory_slots_addressable,
+    memory_slots_within_limits,
+)
