@@ -19,11 +19,15 @@ FAILED = 3
 COMMANDS = {
     "validate": "Check descriptions and print every mistake with its place.",
     "emit": "Print the ordered commands that set up a description's VM.",
+    "try": "Perform a plan on this host's KVM, in a throw-away VM, and read it back.",
     "explain": "Explain a rule, an attribute, or the order of the commands.",
     "example": "Print a sample description, or list them.",
     "schema": "Print a JSON Schema: of descriptions, plans or diagnostics.",
 }
 """The commands with their one line of help, so that the help of all need not load any."""
+
+_IN_PYTHON = {"try": "try_"}
+"""The commands whose name is a Python keyword, by their module and function."""
 
 EPILOG = """
 \b
@@ -46,7 +50,8 @@ class LazyGroup(click.Group):
         """The command of that name, loaded."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"vmcfg.commands.{cmd_name}"), cmd_name)
+        name = _IN_PYTHON.get(cmd_name, cmd_name)
+        command: click.Command = getattr(importlib.import_module(f"vmcfg.commands.{name}"), name)
         return command
 
     def resolve_command(

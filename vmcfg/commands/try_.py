@@ -1,0 +1,230 @@
+"""``vmcfg try``: the plan performed on this machine's KVM, in a VM that ends with the command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import click
+
+from vmcfg import console, files
+from vmcfg.checking import check
+from vmcfg.cli import FAILED, FOUND
+from vmcfg.commands import color_option, host_kernel_option, stdin_filename_option, strict_option, wants_color
+from vmcfg.ioctls import NoKvm, kernel_version
+from vmcfg.lowering import WHOLE_VM, Command, lower
+from vmcfg.perform import Outcome, Step, Task, perform
+from vmcfg.places import WHOLE, Path, Place, Span
+from vmcfg.planfile import PlanFile, read_plan
+from vmcfg.report import Diagnostic, Finding, Rule, diagnose, in_order
+from vmcfg.scalars import Version
+from vmcfg.verdict import Prediction, disappointments, findings, predictions, refusals, unpredicted
+
+FORMATS = ("human", "json")
+
+
+class Tried(NamedTuple):
+    """A plan and KVM's answers. `outcome` is None where findings stood in the way; findings point into `text`."""
+
+    name: str
+    text: str
+    outcome: Outcome | None
+    diagnostics: list[Diagnostic]
+    predictions: list[Prediction]
+    failed: bool
+
+
+@click.command("try")
+@click.argument("path", metavar="PATH|-", required=False)
+@click.option("--plan", "plan", metavar="FILE|-", help="Perform this plan: emit --scope vm --format jsonl.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How the report is written.")
+@click.option("-v", "--verbose", is_flag=True, help="A line for every command, with the value read back.")
+@click.option("--no-run", is_flag=True, help="Do not enter the vCPUs.")
+@click.option("--unchecked", is_flag=True, help="Try in spite of findings, and compare what they predict.")
+@host_kernel_option
+@strict_option
+@stdin_filename_option
+@color_option
+def try_(
+    path: str | None,
+    plan: str | None,
+    format_: str,
+    verbose: bool,
+    no_run: bool,
+    unchecked: bool,
+    host_kernel: Version | None,
+    strict: bool,
+    stdin_filename: str,
+    color: str,
+) -> int:
+    """Perform the plan of PATH on this host's /dev/kvm, in a VM of its own, and report what KVM says.
+
+    What can be read is read back and compared, and each vCPU is entered once without running its guest. Nothing is left
+    when the command ends.
+    """
+    if (path is None) == (plan is None):
+        raise click.UsageError("Give a description, or a plan with --plan.")
+    if plan is not None and (unchecked or host_kernel is not None):
+        raise click.UsageError("--unchecked and --host-kernel are for descriptions; a plan is performed as it is.")
+    source = path or plan or ""
+    data, name = files.read(source), stdin_filename if source == "-" else source
+    try:
+        if plan is not None:
+            tried = try_plan(data, name, run=not no_run)
+        else:
+            tried = try_description(data, name, host_kernel, strict, unchecked, run=not no_run)
+    except NoKvm as error:
+        files.print_error(f"vmcfg: {error}\n")
+        return FAILED
+    if tried.outcome is not None and tried.outcome.stand_in:
+        files.print_error(f"vmcfg: the GIC is the monitor's; {_stand_in(tried.outcome)} stands in for it\n")
+    if format_ == "json":
+        files.print_out(_json(tried, unchecked))
+    else:
+        files.print_out(_human(tried, verbose, wants_color(color, sys.stdout)))
+    return FOUND if tried.failed else 0
+
+
+def try_description(
+    data: bytes, file: str, host_kernel: Version | None, strict: bool, unchecked: bool, run: bool
+) -> Tried:
+    """KVM's answers to the description `data`, read from `file`. Raises `NoKvm` where it can't be asked."""
+    checked = check(data, file, host_kernel)
+    machine = checked.machine
+    if machine is None or not (unchecked or checked.stands(strict)):
+        return Tried(file, checked.tree.text, None, checked.diagnostics, [], True)
+    commands = lower(machine, WHOLE_VM).commands
+    outcome = perform(Task(commands, not machine.sets_up_gic(), machine.gic), go_on=unchecked, run=run)
+    vcpus = {f"vcpu:{vcpu.id}": vcpu.at for vcpu in machine.vcpus}
+
+    def at(command: Command) -> Path:
+        if command.origin is not None:
+            return command.origin
+        return vcpus.get(command.target) or tuple(command.row.field.split("."))
+
+    def place(path: Path) -> Place:
+        return checked.tree.place(path)
+
+    refused = refusals(outcome)
+    predicted: list[Prediction] = []
+    broken: list[Diagnostic] = []
+    if unchecked:
+        here = check(data, file, _version(outcome.kernel)).diagnostics
+        predicted = predictions(checked.diagnostics, here, outcome, refused)
+        refused = unpredicted(refused, predicted)
+        broken = [
+            diagnose(file, rule, finding, Place(found.span, found.pointer), ())
+            for rule, finding, found in disappointments(predicted)
+        ]
+    found = [_placed(file, rule, finding, place) for rule, finding in findings(outcome, refused, at)] + broken
+    return Tried(
+        machine.name, checked.tree.text, outcome, in_order(checked.diagnostics + found), predicted, bool(found)
+    )
+
+
+def try_plan(data: bytes, file: str, run: bool) -> Tried:
+    """KVM's answers to the plan `data`, read from `file`. Raises `NoKvm` where it can't be asked, `NoFile` for none."""
+    plan: PlanFile = read_plan(data, file)
+    outcome = perform(Task(plan.commands, plan.monitors_gic, plan.gic), run=run)
+    lines = {id(command): line for line, command in enumerate(plan.commands, 2)}
+    text = data.decode()
+    widths = [len(line) for line in text.split("\n")]
+
+    def at(command: Command) -> Path:
+        return (lines[id(command)],) if id(command) in lines else ()
+
+    def place(path: Path) -> Place:
+        if not path:
+            return Place(WHOLE, "")
+        line = int(path[0])
+        return Place(Span(line, 1, line, widths[line - 1] + 1), "")
+
+    found = []
+    for rule, finding in findings(outcome, refusals(outcome), at):
+        origin = plan.origins[int(finding.path[0]) - 2] if finding.path else None
+        if origin is not None:
+            where = f"it comes from line {origin.get('line')}, column {origin.get('column')} of the description"
+            finding = finding._replace(hint=where)
+        found.append(_placed(file, rule, finding, place))
+    return Tried(plan.name, text, outcome, in_order(found), [], bool(found))
+
+
+def _placed(file: str, rule: Rule, finding: Finding, place: Any) -> Diagnostic:
+    others = [(place(path), words) for path, words in finding.related]
+    return diagnose(file, rule, finding, place(finding.path), others)
+
+
+def _version(kernel: str) -> Version:
+    major, minor, *_ = (*kernel.split("."), "0")
+    return int(major), int(minor)
+
+
+def _stand_in(outcome: Outcome) -> str:
+    made = outcome.stand_in[0].command
+    return "a GICv2" if made.number == 5 else "a GICv3"
+
+
+def _human(tried: Tried, verbose: bool, color: bool) -> str:
+    lines = []
+    outcome = tried.outcome
+    if outcome is not None and verbose:
+        lines += [_line(seq, step) for seq, step in enumerate(outcome.steps, 1)]
+        lines += [f"run {target}: {errno or 'ok'}" for target, errno in outcome.runs]
+    text = "".join(f"{line}\n" for line in lines)
+    if tried.diagnostics:
+        text += console.drawn(tried.diagnostics, tried.text, color)
+    text += "".join(f"{prediction}\n" for prediction in tried.predictions)
+    if outcome is not None:
+        text += _summary(tried.name, outcome) + "\n"
+    return text
+
+
+def _line(seq: int, step: Step) -> str:
+    told = f"{seq} {' '.join(step.command.fields())}: "
+    if step.outcome is not None:
+        return told + step.outcome
+    values = dict.fromkeys(step.read)
+    return told + "ok" + (f", reads back {', '.join(values)}" if values else "")
+
+
+def _summary(name: str, outcome: Outcome) -> str:
+    ran = sum(run.errno is None for run in outcome.runs)
+    counts = [
+        f"{outcome.performed} of {len(outcome.steps)} commands performed",
+        f"{outcome.read_back} values read back",
+        f"{ran} of {len(outcome.runs)} vCPUs entered" if outcome.runs else "no vCPU entered",
+    ]
+    if outcome.differences:
+        counts.insert(2, f"{len(outcome.differences)} differ")
+    return f"{name} on Linux {outcome.kernel}: {', '.join(counts)}"
+
+
+def _json(tried: Tried, unchecked: bool) -> str:
+    import json
+
+    outcome = tried.outcome or Outcome(kernel_version(), (), (), (), ())
+    report = {
+        "format": "vmcfg.try",
+        "format_version": "1.0",
+        "kernel": outcome.kernel,
+        "performed": outcome.performed,
+        "read_back": outcome.read_back,
+        "differences": [{"seq": each.step + 1, "want": each.want, "got": each.got} for each in outcome.differences],
+        "run": [run._asdict() for run in outcome.runs],
+        "diagnostics": [found.as_json() for found in tried.diagnostics],
+    }
+    if unchecked:
+        report["predictions"] = [_prediction(each) for each in tried.predictions]
+    return json.dumps(report, indent=2) + "\n"
+
+
+def _prediction(prediction: Prediction) -> dict[str, Any]:
+    found = prediction.diagnostic
+    return {
+        "rule": found.rule,
+        "pointer": found.pointer,
+        "line": found.span.line,
+        "predicted": prediction.predicted._asdict(),
+        "kernel": prediction.kernel and prediction.kernel._asdict(),
+        "held": prediction.held,
+    }

@@ -1,0 +1,262 @@
+"""A plan performed on this machine's KVM, in a VM that ends with the call: what was done, what was read back, what ran.
+
+What comes before: `lowering`, or `planfile`. Next: `verdict`, which says what it means for the description.
+"""
+
+from __future__ import annotations
+
+import errno as errnos
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import NamedTuple
+
+from vmcfg.checking import check
+from vmcfg.ioctls import Kvm, NoKvm, Vm, kernel_version
+from vmcfg.kvm import CAPABILITIES, DEVICE_TYPES, MPIDR_EL1
+from vmcfg.lowering import WHOLE_VM, Command, lower
+from vmcfg.model import Gic
+from vmcfg.scalars import mpidr_register
+from vmcfg.sequence import CREATE
+
+NOT_REACHED = "not reached"
+"""What became of a command that an earlier refusal left without its object, or that came after the last one tried."""
+
+STAND_IN = """
+vmcfg: 1
+name: stand-in
+vcpus: {vcpus}
+gic: {{version: {version}, nr_irqs: 992, distributor: 0x08000000, {rest}}}
+"""
+STAND_IN_REST = {2: "cpu_interface: 0x08010000", 3: "redistributors: [{{base: 0x080a0000, count: {vcpus}}}]"}
+"""The GIC that stands in for a monitor's: at QEMU's addresses, with the most INTIDs that KVM takes."""
+
+
+class Task(NamedTuple):
+    """What is to be performed: a whole VM's commands; and whether the GIC is the monitor's, as far as described."""
+
+    commands: tuple[Command, ...]
+    monitors_gic: bool
+    gic: Gic | None
+
+
+class Step(NamedTuple):
+    """A command and what became of it: None where it was done, an errno's name, or NOT_REACHED."""
+
+    command: Command
+    outcome: str | None
+    read: tuple[str, ...] = ()
+
+
+class Difference(NamedTuple):
+    """A value that KVM, asked through `target`, gives back otherwise than step `step` set it, counted from 0."""
+
+    step: int
+    target: str
+    want: str
+    got: str
+
+
+class Run(NamedTuple):
+    """A vCPU's first KVM_RUN; `errno` is None where it passed every check."""
+
+    target: str
+    errno: str | None
+
+
+class Outcome(NamedTuple):
+    """All that KVM said to a task. `stand_in` are the steps of the GIC that stood in for the monitor's."""
+
+    kernel: str
+    steps: tuple[Step, ...]
+    stand_in: tuple[Step, ...]
+    differences: tuple[Difference, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def performed(self) -> int:
+        """How many of the plan's commands were done."""
+        return sum(step.outcome is None for step in self.steps)
+
+    @property
+    def read_back(self) -> int:
+        """How many values were read back."""
+        return sum(len(step.read) for step in self.steps)
+
+
+def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
+    """What KVM makes of `task`. Raises `NoKvm` where it can't be asked.
+
+    It ends at the first refusal, unless it is to `go_on` as far as that can be. With `run` every vCPU is entered once.
+    """
+    _raise_descriptor_limit()
+    with ExitStack() as stack:
+        host = stack.enter_context(closing(Kvm()))
+        if _wants_pmu(task) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
+            raise NoKvm("this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)")
+        return _Performance(host, stack, go_on).outcome(task, run)
+
+
+def stand_in_gic(gic: Gic | None, version: int, vcpus: int) -> tuple[Command, ...]:
+    """The commands for a GIC in place of the monitor's: as far as described like that, the rest by STAND_IN."""
+    text = STAND_IN.format(vcpus=vcpus, version=version, rest=STAND_IN_REST[version].format(vcpus=vcpus))
+    machine = check(text.encode(), "stand-in").machine
+    assert machine is not None
+    assert machine.gic is not None
+    if gic is not None:
+        described = {key: value for key, value in gic._asdict().items() if value is not None and key != "set_up_by"}
+        machine = machine._replace(gic=machine.gic._replace(**described))
+    return tuple(command for command in lower(machine, WHOLE_VM).commands if command.row.name.startswith("gic."))
+
+
+def _raise_descriptor_limit() -> None:
+    """Every vCPU is an open file: 512 of them and Python's own may be more than the usual limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _wants_pmu(task: Task) -> bool:
+    return any(command.row.op == "init-vcpu" and "PMU_V3" in command.number for command in task.commands)
+
+
+def errno_name(error: OSError) -> str:
+    """The name of an errno: ``EINVAL``."""
+    return errnos.errorcode.get(error.errno or 0, str(error.errno))
+
+
+class _Performance:
+    """The performing of one task; the VM is closed with `stack`."""
+
+    def __init__(self, host: Kvm, stack: ExitStack, go_on: bool) -> None:
+        self.host = host
+        self.stack = stack
+        self.go_on = go_on
+        self.vm: Vm | None = None
+        self.refused = False
+
+    def outcome(self, task: Task, run: bool) -> Outcome:
+        create = [command for command in task.commands if command.row.phase == CREATE]
+        rest = task.commands[len(create) :]
+        steps = [self.step(command) for command in create]
+        stand_in = []
+        if task.monitors_gic and self.vm is not None:
+            vcpus = sum(command.row.op == "create-vcpu" for command in create)
+            gic = stand_in_gic(task.gic, self.gic_version(self.vm, task.gic), vcpus)
+            stand_in = [self.step(command) for command in gic]
+        steps += [self.step(command) for command in rest]
+        if self.refused and not self.go_on:
+            return Outcome(kernel_version(), tuple(steps), tuple(stand_in), (), ())
+        steps, differences = self.read_back(steps)
+        runs = tuple(self.runs()) if run else ()
+        return Outcome(kernel_version(), tuple(steps), tuple(stand_in), differences, runs)
+
+    @staticmethod
+    def gic_version(vm: Vm, gic: Gic | None) -> int:
+        """The version of the monitor's GIC: as described, or the newest that the host can make."""
+        if gic is not None:
+            return gic.version
+        return 3 if vm.has_device(DEVICE_TYPES[3][1]) else 2
+
+    def step(self, command: Command) -> Step:
+        if self.refused and not self.go_on:
+            return Step(command, NOT_REACHED)
+        try:
+            if command.row.op == "create-vm":
+                self.vm = self.stack.enter_context(closing(Vm(self.host, command.number)))
+            elif self.vm is None or not self.has_object(self.vm, command):
+                return Step(command, NOT_REACHED)
+            else:
+                _perform(self.vm, command)
+        except OSError as error:
+            self.refused = True
+            return Step(command, errno_name(error))
+        return Step(command, None)
+
+    @staticmethod
+    def has_object(vm: Vm, command: Command) -> bool:
+        """Whether the object that a command speaks to is there, or is what it makes."""
+        return command.row.op in ("create-vcpu", "create-device") or command.target in vm.descriptors
+
+    def read_back(self, steps: list[Step]) -> tuple[list[Step], tuple[Difference, ...]]:
+        """The steps with what KVM gives back of each, and where that is another value than the plan's."""
+        read, differences = [], []
+        by_register = {step.command.target for step in steps if step.command.row.op == "set-reg"}
+        for number, step in enumerate(steps):
+            command = step.command
+            values = []
+            if self.vm is not None and step.outcome is None:
+                values = list(_read(self.vm, command, command.target in by_register))
+            for target, want, got in values:
+                if want != got:
+                    differences.append(Difference(number, target, want, got))
+            read.append(step._replace(read=tuple(got for _, _, got in values)))
+        return read, tuple(differences)
+
+    def runs(self) -> Iterator[Run]:
+        """Each vCPU, entered once."""
+        vm = self.vm
+        for target in vm.descriptors if vm is not None else ():
+            if vm is not None and target.startswith("vcpu:"):
+                try:
+                    vm.run(target)
+                except OSError as error:
+                    yield Run(target, errno_name(error))
+                else:
+                    yield Run(target, None)
+
+
+def _perform(vm: Vm, command: Command) -> None:
+    """One command, but for create-vm, as ioctls. Raises `OSError`."""
+    row, target, number = command.row, command.target, command.number
+    if row.attr is not None:
+        data = command.data
+        vm.set_attr(target, row.attr.group_id, row.attr.id, None if data is None else bytes.fromhex(data))
+    elif row.op == "set-reg":
+        vm.set_reg(target, MPIDR_EL1, bytes.fromhex(command.data or ""))
+    elif row.op == "create-vcpu":
+        vm.create_vcpu(target, number)
+    elif row.op == "create-device":
+        vm.create_device(target, number)
+    elif row.op == "init-vcpu":
+        (word,) = command.call()["feature_words"]
+        vm.init_vcpu(target, int(word, 16))
+    elif row.op == "add-memory":
+        vm.add_memory(*number)
+    else:
+        raise AssertionError(f"no way to perform {row.op}")
+
+
+def _read(vm: Vm, command: Command, mpidr_by_register: bool) -> Iterator[tuple[str, str, str]]:
+    """What KVM gives back of a command that was done: through which target, the value wanted, the value got."""
+    row = command.row
+    if row.op == "init-vcpu" and not mpidr_by_register:
+        # The plan sets nothing here: it counts on KVM's own MPIDR for this vCPU's id.
+        want = mpidr_register(_compressed(command.mpidr or ""))
+        yield command.target, hex(want), _got(lambda: vm.get_reg(command.target, MPIDR_EL1), hex, False)
+    if row.read is None:
+        return
+    data = bytes.fromhex(command.data or "")
+    signed = row.type == "s32"
+    if row.op == "set-reg":
+        yield command.target, command.value, _got(lambda: vm.get_reg(command.target, MPIDR_EL1), row.show, signed)
+        return
+    attr = row.attr
+    assert attr is not None
+    start = (row.read(command.number) & (1 << 8 * len(data)) - 1).to_bytes(len(data), "little")
+    targets = [each for each in vm.descriptors if each.startswith("vcpu:")] if row.vm_wide else [command.target]
+    for target in targets:
+        got = _got(lambda target=target: vm.get_attr(target, attr.group_id, attr.id, start), row.show, signed)  # type: ignore[misc]
+        yield target, command.value, got
+
+
+def _got(read: Callable[[], bytes], show: Callable[[int], str], signed: bool) -> str:
+    """What `read` gives, as a plan shows it; or the errno's name."""
+    try:
+        return show(int.from_bytes(read(), "little", signed=signed))
+    except OSError as error:
+        return errno_name(error)
+
+
+def _compressed(mpidr: str) -> int:
+    """The compressed MPIDR of a dotted one."""
+    return int.from_bytes(bytes(map(int, mpidr.split("."))), "big")
