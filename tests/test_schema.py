@@ -1,0 +1,561 @@
+"""The schemas: that the one of descriptions says what the decoder says, and that all output keeps to the other two."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
+from strategies import Json, descriptions, json_text, mutants, shapes
+
+import vmcfg
+from vmcfg.checking import check
+from vmcfg.formats.lines import json_object, jsonl
+from vmcfg.lowering import SCOPES, lower
+from vmcfg.model import Description, every_field
+from vmcfg.report import PHASE_WORDS, RELATED_SHOWN
+from vmcfg.schema import of_kind, text
+from vmcfg.sequence import PHASES, SEQUENCE
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
+CASES = sorted((ROOT / "tests" / "cases").glob("*.yaml"))
+TEXTS = [pytest.param(path, id=path.stem) for path in (*SAMPLES, *CASES)]
+
+
+def generated(examples: int) -> settings:
+    """The same documents in every run, and so many of them."""
+    return settings(derandomize=True, deadline=None, database=None, max_examples=examples)
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((ROOT / "schemas" / f"{name}-v1.schema.json").read_text()))
+
+
+VM, PLAN, DIAGNOSTICS = map(validator, ("vm", "plan", "diagnostics"))
+
+
+# The schema of descriptions ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vm", "plan", "diagnostics"])
+def test_schemas_are_schemas_with_names_of_their_own(name: str) -> None:
+    Draft202012Validator.check_schema(validator(name).schema)
+    assert validator(name).schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    assert validator(name).schema["$id"] == f"urn:vmcfg:schema:{name}:1"
+
+
+def test_vm_schema_is_current(same_as_file: Callable[[Path, bytes], None]) -> None:
+    printed = subprocess.run([sys.executable, "-m", "vmcfg.schema"], cwd=ROOT, capture_output=True, check=True).stdout
+    assert printed.decode() == text()
+    same_as_file(ROOT / "schemas" / "vm-v1.schema.json", printed)
+
+
+@pytest.mark.parametrize("args", [[], ["vm"], ["plan"], ["diagnostics"]])
+def test_schema_is_printed_as_it_is_kept(args: list[str]) -> None:
+    command = [sys.executable, "-m", "vmcfg", "schema", *args]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    assert printed == (ROOT / "schemas" / f"{(args or ['vm'])[0]}-v1.schema.json").read_bytes()
+
+
+def test_schemas_are_ascii_that_every_terminal_shows() -> None:
+    for path in (ROOT / "schemas").iterdir():
+        assert path.read_bytes().isascii(), path.name
+
+
+def properties(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Every key that a schema knows, by its dotted path without list indices, and its subschema."""
+    for key, inner in schema.get("properties", {}).items():
+        if key != "$schema":
+            yield path + key, inner
+            yield from properties(inner, f"{path}{key}.")
+            yield from properties(inner.get("items", {}), f"{path}{key}.")
+
+
+def test_schema_and_decoder_know_the_same_keys() -> None:
+    assert dict(properties(VM.schema)).keys() == every_field().keys()
+
+
+def test_every_key_has_hover_help() -> None:
+    for path, inner in properties(VM.schema):
+        assert inner["title"] == path
+        assert inner["description"].endswith("."), path
+        assert inner["description"].startswith(every_field()[path].doc), path
+        if inner.get("type") != "object":
+            assert inner["examples"], path
+
+
+def test_examples_and_defaults_fit_their_own_keys() -> None:
+    for _, inner in properties(VM.schema):
+        for value in [*inner.get("examples", ()), *([inner["default"]] if "default" in inner else ())]:
+            Draft202012Validator(inner).validate(value)
+
+
+def test_defaults_are_those_of_the_decoder() -> None:
+    defaults = {path: inner["default"] for path, inner in properties(VM.schema) if "default" in inner}
+    assert defaults == {
+        "host_kernel": "6.1",
+        "ipa_bits": 40,
+        "vcpu_ids": "derived",
+        "gic.set_up_by": "plan",
+        "timers.virtual": 27,
+        "timers.physical": 30,
+        "timers.hyp_virtual": 28,
+        "timers.hyp_physical": 26,
+    }
+    default = Description(1, "vm", 1)
+    for path, value in defaults.items():
+        holder: Any = default
+        section, _, key = path.rpartition(".")
+        if section == "timers":
+            assert default.timers.intid(key) == value
+        elif not section:
+            held = getattr(holder, key)
+            assert value == (held if key != "host_kernel" else "{}.{}".format(*held))
+    assert every_field()["gic.set_up_by"].default == "plan"
+
+
+def test_the_schemas_own_example_is_right() -> None:
+    for example in VM.schema["examples"]:
+        VM.validate(example)
+        assert vmcfg.check(json_text(example)) == []
+
+
+def test_a_kind_without_a_schema_is_refused() -> None:
+    with pytest.raises(TypeError, match="no schema for object"):
+        of_kind(object(), "")
+
+
+# Schema and decoder agree --------------------------------------------------------------------------------------------
+
+
+def has_shape(text: str) -> bool:
+    """Whether the decoder takes `text`: it has no VMC1xx finding."""
+    return not any(found.rule.startswith("VMC1") for found in vmcfg.check(text))
+
+
+def assert_agreement(document: Json) -> None:
+    accepted = VM.is_valid(document)
+    for compact in (True, False):
+        written = json_text(document, compact)
+        found = [each for each in vmcfg.check(written) if each.rule.startswith("VMC1")]
+        assert accepted == (not found), [error.message[:200] for error in VM.iter_errors(document)] + [
+            f"{each.rule} {each.message[:200]}" for each in found
+        ]
+
+
+class NotJson(Exception):
+    """A document that no JSON could say, or that YAML readers don't agree on."""
+
+
+class _AsJson(yaml.SafeLoader):
+    """YAML as JSON data. What JSON can't say, or what YAML 1.1 and 1.2 read differently, is `NotJson`."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise NotJson("a tag")
+        if isinstance(event, yaml.AliasEvent) and isinstance(parent, yaml.MappingNode) and index is None:
+            raise NotJson("an alias as a key")
+        return super().compose_node(parent, index)
+
+
+def _mapping(loader: _AsJson, node: yaml.MappingNode) -> Json:
+    keys = [key.value if isinstance(key, yaml.ScalarNode) else None for key, _ in node.value]
+    if None in keys or len(set(keys)) < len(keys) or "<<" in keys:
+        raise NotJson("a key")
+    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+
+
+def _sequence(loader: _AsJson, node: yaml.SequenceNode) -> Json:
+    return [loader.construct_object(each, deep=True) for each in node.value]
+
+
+def _integer(loader: _AsJson, node: yaml.ScalarNode) -> int:
+    if re.fullmatch(r"-?(?:0|[1-9][0-9]{0,4000})", node.value):
+        return int(node.value)
+    if re.fullmatch(r"0x[0-9a-fA-F]{1,16}", node.value):
+        return int(node.value, 16)
+    raise NotJson(node.value)
+
+
+def _null(loader: _AsJson, node: yaml.ScalarNode) -> None:
+    return None
+
+
+def _boolean(loader: _AsJson, node: yaml.ScalarNode) -> bool:
+    if node.value.lower() in ("true", "false"):
+        return bool(node.value.lower() == "true")
+    raise NotJson(node.value)
+
+
+def _text(loader: _AsJson, node: yaml.ScalarNode) -> str:
+    # What YAML 1.2 alone takes for a number.
+    if not node.style and re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+", node.value):
+        raise NotJson(node.value)
+    return str(node.value)
+
+
+def _other(loader: _AsJson, node: yaml.Node) -> None:
+    raise NotJson(node.tag)
+
+
+_AsJson.yaml_constructors = {
+    "tag:yaml.org,2002:map": _mapping,
+    "tag:yaml.org,2002:seq": _sequence,
+    "tag:yaml.org,2002:int": _integer,
+    "tag:yaml.org,2002:null": _null,
+    "tag:yaml.org,2002:bool": _boolean,
+    "tag:yaml.org,2002:str": _text,
+    None: _other,
+}
+
+
+def json_data(path: Path) -> Json:
+    """The JSON data that a YAML file holds. Raises `NotJson` where it holds anything else."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _AsJson)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJson(str(error)) from None
+
+
+def said_by_json() -> Iterator[tuple[Path, Json]]:
+    """The samples and cases that are JSON data, each with it."""
+    for path in (*SAMPLES, *CASES):
+        # The bounds of a whole document are the decoder's alone, and the schema's comment says so.
+        if path.stem.startswith("VMC107"):
+            continue
+        with contextlib.suppress(NotJson):
+            yield path, json_data(path)
+
+
+JSON_DATA = [pytest.param(path, document, id=path.stem) for path, document in said_by_json()]
+
+
+@pytest.mark.parametrize(("path", "document"), JSON_DATA)
+def test_schema_and_decoder_agree_on_files(path: Path, document: Json) -> None:
+    assert VM.is_valid(document) == has_shape(path.read_bytes().decode("utf-8-sig"))
+    assert_agreement(document)
+
+
+def test_files_that_are_no_json_data_are_those_that_only_text_can_say() -> None:
+    data = {parameter.id for parameter in JSON_DATA}
+    assert {path.stem for path in SAMPLES} <= data
+    told_by_text = re.compile("VMC1(0[0-8]|20|22)|VMC121-5000-digits|.*-octal")
+    assert [path.stem for path in CASES if path.stem not in data and not told_by_text.match(path.stem)] == []
+    assert len(data & {path.stem for path in CASES}) >= len(CASES) / 2
+
+
+@generated(150)
+@given(descriptions())
+def test_right_descriptions_have_no_finding(document: Json) -> None:
+    assert vmcfg.check(json_text(document)) == []
+    assert VM.is_valid(document)
+
+
+@generated(500)
+@given(shapes())
+def test_schema_and_decoder_agree_on_what_the_model_allows(document: Json) -> None:
+    assert_agreement(document)
+
+
+@generated(500)
+@given(mutants(descriptions(most_vcpus=4)))
+def test_schema_and_decoder_agree_on_changed_descriptions(document: Json) -> None:
+    assert_agreement(document)
+
+
+@generated(200)
+@given(mutants(shapes()))
+def test_schema_and_decoder_agree_on_changed_shapes(document: Json) -> None:
+    assert_agreement(document)
+
+
+EDGES: dict[str, list[Json]] = {
+    "vmcfg": [1, 0, 2, "1", "0x1", "0x0000000000000001", "0x00000000000000001", "01", "1\n", True, None, "", "one"],
+    "name": ["a", "a" * 63, "a" * 64, "a\n", "", "-a", "a b", "é", 1, "no", "1", None, False, "\U0001f40b"],
+    "vcpus": [1, 0, 512, 513, (1 << 31) - 1, 1 << 31, "4", "0", "0x4", "04", "99999", -1, [], {}, [[]], [{}], None],
+    "host_kernel": ["6.1", "6.10", "06.1", "6.1.2", "6", 6, "6.1\n", "99999.99999", "100000.1", None],
+    "ipa_bits": [31, 32, 52, 53, "31", "53", "0x28", "40 ", 10**4000, -(10**4000), True],
+    "gic": [
+        {},
+        {"version": 3},
+        {"version": "3"},
+        {"version": "0x3"},
+        {"version": 5},
+        {"version": 3, "distributor": (1 << 64) - 1},
+        {"version": 3, "distributor": 1 << 64},
+        {"version": 3, "distributor": 10**19},
+        {"version": 3, "distributor": str((1 << 64) - 1)},
+        {"version": 3, "distributor": "9999999999999999999"},
+        {"version": 3, "distributor": "0xffffffffffffffff"},
+        {"version": 3, "distributor": "0x0ffffffffffffffff"},
+        {"version": 3, "redistributors": []},
+        {"version": 3, "redistributors": "0x080a0000"},
+        {"version": 3, "redistributors": {"base": 0}},
+        {"version": 3, "nr_irqs": 65},
+        {"version": 3, "nr_irqs": 63},
+        {"version": 3, "set_up_by": "Plan"},
+    ],
+    "memory": [
+        [],
+        [{"base": 0, "size": (1 << 64) - 1}],
+        [{"base": 0, "size": 1 << 64}],
+        [{"base": 0, "size": "9999999999TiB"}],
+        [{"base": 0, "size": "01GiB"}],
+        [{"base": 0, "size": "1GiB\n"}],
+        [{"base": 0, "size": 0}],
+        [{"base": -1, "size": "1GiB"}],
+        [{"size": "1GiB"}],
+    ],
+    "pmu": [
+        {},
+        {"irq": 23},
+        {"irq": (1 << 31) - 1},
+        {"irq": 1 << 31},
+        {"irq": "4294967296"},
+        {"irq": "spi:8-11"},
+        {"irq": "0x17-0x18"},
+        {"irq": "spi:9999999999999999999"},
+        {"irq": "spi:18446744073709551615"},
+        {"irq": "ppi:7\n"},
+        {"irq": ":7"},
+        {"irq": "-7"},
+        {"irq": -7},
+        {"irq": None},
+    ],
+    "timers": [{}, {"virtual": "ppi:11"}, {"virtual": "27-28"}, {"physical": ""}, [], None],
+    "x-mine": [None, {"a": [1]}, {"<<": {}}],
+    "X-mine": [1],
+    "$schema": ["urn:vmcfg:schema:vm:1", None, {}],
+    "<<": [{}],
+}
+"""Values at the edge of what each key takes, on both sides."""
+
+
+@pytest.mark.parametrize("key", EDGES)
+def test_schema_and_decoder_agree_at_the_edges(key: str) -> None:
+    for value in EDGES[key]:
+        assert_agreement({"vmcfg": 1, "name": "vm", "vcpus": 1, key: value})
+
+
+@pytest.mark.parametrize("document", [{}, [], None, 1, "vmcfg", True, {"vmcfg": 1}, [{"vmcfg": 1}]], ids=repr)
+def test_schema_and_decoder_agree_on_what_is_no_description(document: Json) -> None:
+    assert_agreement(document)
+
+
+def test_bounds_of_the_document_as_a_whole_are_the_decoders_alone() -> None:
+    nested: Json = []
+    for _ in range(64):
+        nested = [nested]
+    document = {"vmcfg": 1, "name": "vm", "vcpus": 1, "x-nested": nested}
+    assert VM.is_valid(document)
+    assert [found.rule for found in vmcfg.check(json_text(document))] == ["VMC107"]
+    assert "VMC107" in VM.schema["$comment"]
+
+
+# What vmcfg writes ---------------------------------------------------------------------------------------------------
+
+
+def refusals(schema: Draft202012Validator, value: Json) -> list[str]:
+    return [
+        f"{error.json_path}: {error.message[:200]} {[each.message[:100] for each in error.context or ()]}"
+        for error in schema.iter_errors(value)
+    ]
+
+
+def sent(path: Path) -> Iterator[tuple[str, str]]:
+    """The plans of a file, findings or not, by every scope: as JSON Lines and as JSON."""
+    checked = check(path.read_bytes(), path.name)
+    if checked.machine is not None:
+        for scope in SCOPES:
+            plan = lower(checked.machine, scope, unchecked=not checked.stands(strict=True))
+            yield jsonl(plan, checked.tree), json_object(plan, checked.tree)
+
+
+@pytest.mark.parametrize("path", TEXTS)
+def test_plans_keep_to_their_schema(path: Path) -> None:
+    for lines, whole in sent(path):
+        header, *commands, end = map(json.loads, lines.splitlines())
+        # Of hundreds of a kind the schema knows no difference: some are enough.
+        kinds = {(line["op"], line["attr"], line["type"]): line for line in commands}
+        for line in (header, *kinds.values(), *commands[:8], *commands[-8:], end):
+            assert refusals(PLAN, line) == []
+        plan = json.loads(whole)
+        assert plan["commands"] == commands
+        assert {"op": "plan", **plan} == {**header, "commands": commands}
+        assert refusals(PLAN, {**plan, "commands": list(kinds.values())}) == []
+        assert end == {"op": "end", "count": len(commands)}
+
+
+@generated(30)
+@given(descriptions(most_vcpus=3))
+def test_plans_of_any_right_description_keep_to_their_schema(document: Json) -> None:
+    checked = check(json_text(document).encode(), "vm.yaml")
+    assert checked.machine is not None
+    for scope in SCOPES:
+        lines = jsonl(lower(checked.machine, scope), checked.tree)
+        for line in lines.splitlines():
+            assert refusals(PLAN, json.loads(line)) == []
+
+
+@pytest.mark.parametrize("args", [["--scope", "vm"], ["--phase", "late"], ["--unchecked", "--scope", "vm"]], ids=repr)
+@pytest.mark.parametrize("format_", ["json", "jsonl"])
+def test_what_the_command_emits_keeps_to_the_schema(format_: str, args: list[str]) -> None:
+    command = [sys.executable, "-m", "vmcfg", "emit", "--format", format_, *args, str(ROOT / SAMPLES[0])]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    values = [json.loads(printed)] if format_ == "json" else [json.loads(line) for line in printed.splitlines()]
+    assert [refusals(PLAN, value) for value in values] == [[]] * len(values)
+
+
+@pytest.mark.parametrize("folders", [["tests/cases"], ["sample-configs"], ["tests/cases", "sample-configs"]], ids=repr)
+def test_findings_keep_to_their_schema(folders: list[str]) -> None:
+    command = [sys.executable, "-m", "vmcfg", "validate", "--format", "json", *folders]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert printed.stderr == b""
+    report = json.loads(printed.stdout)
+    assert refusals(DIAGNOSTICS, report) == []
+    assert len(report["diagnostics"]) == report["errors"] + report["warnings"]
+    assert (report["diagnostics"] != []) == ("tests/cases" in folders)
+
+
+def test_schemas_list_what_the_tables_have() -> None:
+    definitions = PLAN.schema["$defs"]
+    keys = definitions["command"]["properties"]
+    assert set(keys["op"]["enum"]) == {row.op for row in SEQUENCE}
+    assert [each["$ref"].rpartition("/")[2] for each in definitions["command"]["oneOf"]] == keys["op"]["enum"]
+    assert set(keys["type"]["enum"]) == {row.type for row in SEQUENCE}
+    assert tuple(keys["phase"]["enum"]) == PHASES
+    assert tuple(definitions["header"]["properties"]["scope"]["enum"]) == SCOPES
+    finding = DIAGNOSTICS.schema["$defs"]
+    assert set(finding["answer"]["properties"]["phase"]["enum"]) == set(PHASE_WORDS)
+    assert finding["diagnostic"]["properties"]["related"]["maxItems"] == RELATED_SHOWN
+
+
+def test_schemas_name_rows_as_the_table_does() -> None:
+    keys = PLAN.schema["$defs"]["command"]["properties"]
+    for row in SEQUENCE:
+        if row.attr is not None:
+            assert re.search(keys["group"]["pattern"], row.attr.group)
+            assert re.search(keys["attr"]["pattern"], row.attr.name)
+
+
+def objects(value: Json) -> Iterator[dict[str, Json]]:
+    """Every object in a JSON value, itself included."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from objects(inner)
+
+
+def assert_strict(schema: Draft202012Validator, value: Json) -> None:
+    """Asserts that `value` is accepted, and refused with any one key less or one key more, at any depth."""
+    assert refusals(schema, value) == []
+    for each in list(objects(value)):
+        each["else"] = 1
+        assert refusals(schema, value), f"'else' is taken in {each}"
+        del each["else"]
+        for key in list(each):
+            if key != "unchecked":
+                held = each.pop(key)
+                assert refusals(schema, value), f"{key} is not missed in {each}"
+                each[key] = held
+    assert refusals(schema, value) == []
+
+
+UNCHECKED = """
+vmcfg: 1
+name: vm
+memory: [{base: 0x40000000, size: 1GiB}]
+gic: {version: 3, distributor: 0x08000000, redistributors: [{base: 0x080a0000}]}
+vcpus: [{mpidr: 0.0.0.1, pmu_irq: 23}, {mpidr: 0.0.200.1, pmu_irq: 24}]
+"""
+"""A wrong description whose plan has a command of every op."""
+
+
+def test_plan_schema_is_strict() -> None:
+    checked = check(UNCHECKED.encode(), "vm.yaml")
+    assert checked.machine is not None
+    lines = jsonl(lower(checked.machine, "vm", unchecked=True), checked.tree).splitlines()
+    commands = {(line["op"], line["type"]): line for line in map(json.loads, lines) if "type" in line}
+    assert {op for op, _ in commands} == {row.op for row in SEQUENCE}
+    for line in (*commands.values(), json.loads(lines[0]), json.loads(lines[-1])):
+        assert_strict(PLAN, line)
+    header = {key: value for key, value in json.loads(lines[0]).items() if key != "op"}
+    assert_strict(PLAN, {**header, "commands": [commands["set-attr", "s32"]]})
+
+
+@pytest.mark.parametrize(
+    ("op", "changes"),
+    [
+        (("set-attr", "s32"), {"data": None}),
+        (("set-attr", "s32"), {"data": "170"}),
+        (("set-attr", "s32"), {"value": 23}),
+        (("set-attr", "s32"), {"value": "2 3"}),
+        (("set-attr", "s32"), {"phase": "configured"}),
+        (("set-attr", "s32"), {"target": "cpu:1"}),
+        (("set-attr", "s32"), {"seq": 0}),
+        (("set-attr", "s32"), {"attr_id": 0}),
+        (("set-attr", "none"), {"data": "00"}),
+        (("set-attr", "none"), {"value": "0"}),
+        (("set-reg", "u64"), {"data": "01c8"}),
+        (("create-vm", "u64"), {"origin": {"pointer": "", "line": 1, "column": 1}}),
+        (("create-vcpu", "u64"), {"arg": "0x01"}),
+        (("create-device", "u32"), {"device_id": 6}),
+        (("add-memory", "memory"), {"op": "create-vm"}),
+    ],
+    ids=repr,
+)
+def test_plan_schema_refuses(op: tuple[str, str], changes: dict[str, Json]) -> None:
+    checked = check(UNCHECKED.encode(), "vm.yaml")
+    assert checked.machine is not None
+    lines = map(json.loads, jsonl(lower(checked.machine, "vm", unchecked=True), checked.tree).splitlines())
+    line = next(line for line in lines if (line["op"], line.get("type")) == op)
+    assert refusals(PLAN, line) == []
+    assert refusals(PLAN, {**line, **changes}) != []
+
+
+def diagnostics() -> Json:
+    report = {"format": "vmcfg.diagnostics", "format_version": "1.0", "files": 1, "errors": 2, "warnings": 0}
+    found = [each.as_json() for each in vmcfg.check(UNCHECKED.replace("name: vm", "name: vm\nhost_kernel: '6.12'"))]
+    return {**report, "diagnostics": found}
+
+
+def test_diagnostics_schema_is_strict() -> None:
+    report = diagnostics()
+    assert report["diagnostics"][0]["related"]
+    assert report["diagnostics"][0]["kernel"]
+    assert_strict(DIAGNOSTICS, report)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"severity": "info"},
+        {"line": 0},
+        {"message": "two\nlines"},
+        {"message": "line\n"},
+        {"hint": ""},
+        {"pointer": "vcpus"},
+        {"pointer": "/~2"},
+        {"rule": "VMC1000"},
+        {"kernel": {"call": "KVM_RUN", "errno": None, "phase": "run"}},
+        {"kernel": {"call": "KVM_RUN", "errno": "EINVAL", "phase": None}},
+        {"related": [{"message": "no place"}]},
+    ],
+    ids=repr,
+)
+def test_diagnostics_schema_refuses(changes: dict[str, Json]) -> None:
+    report = diagnostics()
+    report["diagnostics"][0] |= changes
+    assert refusals(DIAGNOSTICS, report) != []
