@@ -100,6 +100,9 @@ def integer(text: str, plain: bool) -> int:
         raise Misfit(NUMBER, f"{_named(text)} is not a number that vmcfg reads", number_hint(text))
     if value == 1 << 64 and not plain:
         raise Misfit(NUMBER, f"{_named(text)} has too many digits", "a number has at most 19 decimal or 16 hex digits")
+    if len(text) == DECIMAL_DIGITS + 1 and text.isdecimal():
+        # Some of these still fit 64 bits: the greatest address is one.
+        return min(int(text), value)
     return value
 
 
