@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 
 class Constraint(NamedTuple):
     """Every command of `before` comes before every command of `after`; with `per_vcpu`, only those of the same vCPU.
 
-    Both are names of rows; a name that ends with a dot stands for all rows that begin with it.
+    Both are names of rows; a name that ends with a dot stands for all rows that begin with it. With `by` both are one
+    row, whose commands go by ascending `by` of their values.
     """
 
     before: str
@@ -16,6 +18,15 @@ class Constraint(NamedTuple):
     why: str
     source: str
     per_vcpu: bool = False
+    by: Callable[[Any], int] | None = None
+
+
+def _id(value: int) -> int:
+    return value
+
+
+def _region_index(value: int) -> int:
+    return value & 0xFFF
 
 
 CONSTRAINTS = (
@@ -24,17 +35,22 @@ CONSTRAINTS = (
     Constraint("vm.create", "gic.", "the address width bounds every frame (E2BIG)", "mmu.c:kvm_init_ipa_range; vgic-kvm-device.c:vgic_check_iorange (7.2)"),
     Constraint("vcpu.create", "vcpu.init", "there is no vCPU to initialise before; KVM asks for all of them first, so that registers reflect the topology", "Documentation/virt/kvm/api.rst 4.82"),
     Constraint("vcpu.create", "gic.init", "CREATE_VCPU after CTRL_INIT is EBUSY", "arm.c:kvm_arch_vcpu_precreate (7.2); measured on 6.1, 6.12, 7.2"),
+    Constraint("vcpu.create", "vcpu.create", "by ascending id: redistributors follow the order of creation, and so are in the order of the ids", "vgic-mmio-v3.c:vgic_register_redist_iodev (7.2); measured on 6.1, 6.12, 7.2", by=_id),
+    Constraint("vcpu.create", "gic.v3.region", "with the vCPUs there, a region over the distributor is EINVAL at once; without them it is taken, and CREATE_VCPU is EINVAL", "measured on 6.1, 6.12, 7.2"),
+    Constraint("vcpu.create", "gic.v3.redistributors", "with the vCPUs there, redistributors over the distributor are EINVAL at once; without them the first KVM_RUN is", "measured on 6.1, 6.12, 7.2"),
     Constraint("vcpu.create", "timer.", "6.1 gives a timer's PPI only to the vCPUs that exist then", "measured on 6.1"),
     Constraint("vcpu.init", "vcpu.mpidr", "SET_ONE_REG before VCPU_INIT is ENOEXEC, and 6.1 puts the default back at every VCPU_INIT", "measured on 6.1, 6.12, 7.2", per_vcpu=True),
     Constraint("vcpu.init", "pmu.", "PMU attributes before VCPU_INIT are ENODEV", "pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); measured", per_vcpu=True),
     Constraint("gic.create", "gic.nr_irqs", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic-v3.rst"),
-    Constraint("gic.create", "gic.v", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic-v3.rst"),
+    Constraint("gic.create", "gic.v2.", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic.rst"),
+    Constraint("gic.create", "gic.v3.", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic-v3.rst"),
     Constraint("gic.create", "gic.init", "the attribute is the device's", "Documentation/virt/kvm/devices/arm-vgic-v3.rst"),
     Constraint("gic.create", "timer.", "a timer's PPI without a vGIC is EINVAL", "arch_timer.c:kvm_arm_timer_set_attr (7.2); measured on 6.1, 6.12, 7.2"),
     Constraint("gic.create", "pmu.irq", "a PMU interrupt without a vGIC is EINVAL", "pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); measured on 6.1, 6.12, 7.2"),
     Constraint("gic.nr_irqs", "gic.init", "NR_IRQS after CTRL_INIT is EBUSY, and 256 without it", "vgic-kvm-device.c:vgic_set_common_attr (7.2); measured"),
     Constraint("gic.v3.distributor", "gic.v3.region", "in this order an overlap is EINVAL at once; in the other it kills the VM at the first KVM_RUN", "measured on 6.1, 6.12, 7.2"),
     Constraint("gic.v3.distributor", "gic.v3.redistributors", "in this order an overlap is EINVAL at once; in the other it kills the VM at the first KVM_RUN", "measured on 6.1, 6.12, 7.2"),
+    Constraint("gic.v3.region", "gic.v3.region", "by index: one that is skipped, or a first that is not 0, is EINVAL", "vgic-mmio-v3.c:vgic_v3_alloc_redist_region (7.2); measured on 6.1, 6.12, 7.2", by=_region_index),
     Constraint("gic.init", "pmu.init", "PMU INIT before CTRL_INIT is ENODEV", "pmu-emul.c:kvm_arm_pmu_v3_init (7.2); measured on 6.1, 6.12, 7.2"),
     Constraint("pmu.irq", "pmu.init", "PMU INIT without an interrupt is ENXIO, and after it the interrupt can't be set (EBUSY)", "pmu-emul.c:kvm_arm_pmu_v3_init (7.2); measured on 6.1, 6.12, 7.2", per_vcpu=True),
 )  # fmt: skip

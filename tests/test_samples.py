@@ -1,0 +1,403 @@
+"""The samples: that they are right, what they are lowered to, and that it is what the monitors really tell KVM."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+import yaml
+
+from vmcfg import cli
+from vmcfg.checking import check
+from vmcfg.model import every_field
+
+HERE = Path(__file__).parent
+FOLDER = HERE.parent / "sample-configs"
+GOLDEN = HERE / "golden"
+SAMPLES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+FORMATS = {
+    "txt": (),
+    "numbers.txt": ("--numbers",),
+    "comments.txt": ("--comments",),
+    "json": ("--format", "json"),
+    "jsonl": ("--format", "jsonl"),
+    "vm.txt": ("--scope", "vm"),
+    "vm.jsonl": ("--scope", "vm", "--format", "jsonl"),
+}
+MANY = 64
+"""Samples with more vCPUs are kept as text alone: the other formats would show a reviewer nothing but more lines."""
+
+Vmcfg = Callable[..., "tuple[int, str]"]
+
+
+@pytest.fixture
+def vmcfg(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Vmcfg:
+    """A function that runs a vmcfg command in the samples' folder: its exit code and standard output."""
+    monkeypatch.chdir(FOLDER)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = cli.vmcfg.main(list(arguments), prog_name="vmcfg", standalone_mode=False)
+        output, errors = capsysbinary.readouterr()
+        assert errors == b""
+        return code or 0, output.decode()
+
+    return run
+
+
+def commands(output: str) -> list[dict[str, Any]]:
+    """The commands of a plan in JSON Lines, without its header and end."""
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert (lines[0]["op"], lines[-1]) == ("plan", {"op": "end", "count": len(lines) - 2})
+    return lines[1:-1]
+
+
+def vcpu_count(sample: str) -> int:
+    machine = check((FOLDER / f"{sample}.yaml").read_bytes(), sample).machine
+    assert machine is not None
+    return len(machine.vcpus)
+
+
+# What a sample is ----------------------------------------------------------------------------------------------------
+
+
+def test_no_sample_has_a_finding(vmcfg: Vmcfg) -> None:
+    assert vmcfg("validate", "--strict", ".") == (0, "")
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_sample_opens_with_what_it_shows_and_when_to_use_it(sample: str) -> None:
+    data = (FOLDER / f"{sample}.yaml").read_bytes()
+    assert data.isascii(), "printed byte for byte whatever the terminal's encoding"
+    first, second, third = data.decode().splitlines()[:3]
+    assert first.startswith("# ")
+    assert second.startswith("# Use it ")
+    assert third.split("#")[0].strip() == "vmcfg: 1"
+    assert all(len(line) <= 120 for line in data.decode().splitlines())
+
+
+def test_full_has_every_key_but_the_gicv2s() -> None:
+    def keys(node: Any, prefix: str) -> set[str]:
+        if isinstance(node, list):
+            return set().union(*(keys(each, prefix) for each in node))
+        if not isinstance(node, dict):
+            return set()
+        found = {prefix + key for key in node if not key.startswith("x-")}
+        return found.union(*(keys(value, f"{prefix}{key}.") for key, value in node.items()))
+
+    written = keys(yaml.safe_load((FOLDER / "full.yaml").read_bytes()), "")
+    assert written == set(every_field()) - {"gic.cpu_interface"}
+
+
+# What it is lowered to -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", FORMATS)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_plan_is_the_golden_one(
+    sample: str, what: str, vmcfg: Vmcfg, same_as_file: Callable[[Path, bytes], None]
+) -> None:
+    code, output = vmcfg("emit", f"{sample}.yaml", *FORMATS[what])
+    assert code == 0
+    if what == "txt" or vcpu_count(sample) <= MANY:
+        same_as_file(GOLDEN / f"{sample}.{what}", output.encode())
+
+
+def test_no_golden_without_a_sample() -> None:
+    expected = {
+        f"{sample}.{what}" for sample in SAMPLES for what in FORMATS if what == "txt" or vcpu_count(sample) <= MANY
+    }
+    assert {path.name for path in GOLDEN.iterdir()} == expected
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_origins_are_where_the_yaml_library_finds_them(sample: str, vmcfg: Vmcfg) -> None:
+    text = (FOLDER / f"{sample}.yaml").read_text()
+    root = yaml.compose(text)
+    _, output = vmcfg("emit", f"{sample}.yaml", "--scope", "vm", "--format", "jsonl")
+    for command in commands(output):
+        assert ("origin" in command) == (command["op"] in ("set-attr", "set-reg", "add-memory")), command
+        if "origin" in command:
+            origin = command["origin"]
+            mark = _at(root, origin["pointer"]).start_mark
+            assert (origin["line"], origin["column"]) == (mark.line + 1, mark.column + 1), command
+
+
+def _at(node: yaml.Node | None, pointer: str) -> yaml.Node:
+    """The node at an RFC 6901 pointer, found by PyYAML's composer and not by vmcfg's."""
+    assert node is not None
+    for step in pointer.split("/")[1:]:
+        if isinstance(node, yaml.SequenceNode):
+            node = node.value[int(step)]
+        else:
+            node = next(value for key, value in node.value if key.value == step)
+        assert isinstance(node, yaml.Node)
+    return node
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_phases_and_scopes_are_parts_of_the_whole_plan(sample: str, vmcfg: Vmcfg) -> None:
+    whole = vmcfg("emit", f"{sample}.yaml", "--scope", "vm")[1]
+    attributes = [line for line in whole.splitlines() if line.startswith(("set-attr ", "set-reg "))]
+    assert vmcfg("emit", f"{sample}.yaml")[1].splitlines() == attributes
+    phases = ("create", "configure", "gic-init", "pmu-init", "late")
+    assert "".join(vmcfg("emit", f"{sample}.yaml", "--scope", "vm", "--phase", phase)[1] for phase in phases) == whole
+
+
+# The format's own example --------------------------------------------------------------------------------------------
+
+EXAMPLE = HERE / "plan-example.yaml"
+
+
+def test_the_example_of_the_plan_format_is_reproduced_byte_for_byte(vmcfg: Vmcfg) -> None:
+    code, output = vmcfg("emit", str(EXAMPLE), "--scope", "vm", "--format", "jsonl")
+    emitted = output.splitlines()
+    shown = (HERE / "plan-example.jsonl").read_text().splitlines()
+    assert code == 0
+    assert len(shown) == 8
+    for line in shown:
+        parsed = json.loads(line)
+        place = {"plan": 0, "end": -1}.get(parsed["op"], parsed.get("seq"))
+        assert emitted[place] == line
+    assert len(emitted) == json.loads(shown[-1])["count"] + 2
+    assert output.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23", ()),
+        ("set-attr gic KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_VGIC_CTRL_INIT none -", ()),
+        ("set-attr gic KVM_DEV_ARM_VGIC_GRP_NR_IRQS 0x0 u32 256", ()),
+        ("set-attr vcpu:0 0 0x0 4 17000000", ("--numbers",)),
+        ("set-attr gic 4 0x0 0 -", ("--numbers",)),
+        ("set-reg vcpu:1 0 0x603000000013c005 8 01c8008000000000", ("--numbers",)),
+        ("create-vm vm - - u64 0x28", ("--scope", "vm")),
+        ("create-vcpu vcpu:1 - - u64 0x1", ("--scope", "vm")),
+        ("create-device gic - KVM_DEV_TYPE_ARM_VGIC_V3 u32 7", ("--scope", "vm")),
+        ("init-vcpu vcpu:1 - - features POWER_OFF,PSCI_0_2,PMU_V3", ("--scope", "vm")),
+        ("set-reg vcpu:1 - MPIDR_EL1 u64 0x8000c801", ("--scope", "vm")),
+    ],
+)
+def test_the_example_has_the_lines_that_the_text_format_is_shown_by(
+    line: str, options: tuple[str, ...], vmcfg: Vmcfg
+) -> None:
+    assert line in vmcfg("emit", str(EXAMPLE), *options)[1].splitlines()
+
+
+def test_a_memory_slot_as_the_text_format_shows_it(vmcfg: Vmcfg) -> None:
+    line = "add-memory vm - - memory slot=0,base=0x40000000,size=0x40000000"
+    assert line in vmcfg("emit", "qemu-virt.yaml", "--scope", "vm")[1].splitlines()
+
+
+# What monitors tell KVM ----------------------------------------------------------------------------------------------
+
+
+class Set(NamedTuple):
+    """One KVM_SET_DEVICE_ATTR of a monitor: its target, group.attr, and the value; None where addr is not used.
+
+    `beyond` says why a description has no words for it yet: such a call is not in vmcfg's plan.
+    """
+
+    target: str
+    attr: str
+    value: int | None
+    beyond: str = ""
+
+
+class Monitor(NamedTuple):
+    """What one monitor did, in its own order, for one command line.
+
+    `vm_type` is KVM_CREATE_VM's argument, None where it depends on the host; `features` the first word of each vCPU's
+    KVM_ARM_VCPU_INIT; `ram` where its RAM begins; `starts_off` whether secondary vCPUs are kept off by POWER_OFF.
+    """
+
+    sample: str
+    vm_type: int | None
+    features: tuple[int, ...]
+    ram: int
+    sets: tuple[Set, ...]
+    starts_off: bool = True
+
+
+SVE_AND_PTRAUTH = 1 << 4 | 1 << 5 | 1 << 6
+"""Features of KVM_ARM_VCPU_INIT that descriptions don't have yet; monitors take them where the host has them."""
+POWER_OFF = 1
+
+STEAL_TIME = "PVTIME_IPA: descriptions have no steal time yet"
+ITS = "descriptions have no ITS yet"
+SET_PMU = "SET_PMU: descriptions have no host PMU yet"
+IIDR = "GICD_IIDR by DIST_REGS: the implementation that migration checks, not part of a VM's set-up"
+
+
+def per_vcpu(count: int, calls: Callable[[int], tuple[Set, ...]]) -> tuple[Set, ...]:
+    return tuple(each for vcpu in range(count) for each in calls(vcpu))
+
+
+def qemu(sample: str, vcpus: int, regions: tuple[int, ...]) -> Monitor:
+    """QEMU 11.1.3 and 10.0.13, -accel kvm -M virt,gic-version=3 -cpu host,pmu=on, traced on 6.1, 6.12 and 7.2."""
+    return Monitor(
+        sample,
+        vm_type=40,
+        features=(0x7C,) * vcpus,
+        ram=0x40000000,
+        sets=(
+            Set("gic", "3.0", 288),
+            Set("gic", "4.0", None),
+            Set("its:0", "4.0", None, ITS),
+            *per_vcpu(
+                vcpus,
+                lambda vcpu: (
+                    Set(f"vcpu:{vcpu}", "0.0", 23),
+                    Set(f"vcpu:{vcpu}", "0.1", None),
+                    Set(f"vcpu:{vcpu}", "2.0", 0x090A0000 + 64 * vcpu, STEAL_TIME),
+                ),
+            ),
+            Set("its:0", "0.4", 0x08080000, ITS),
+            *(Set("gic", "0.5", region) for region in regions),
+            Set("gic", "0.2", 0x08000000),
+        ),
+        # KVM_SET_MP_STATE keeps the secondary vCPUs off. MPIDR_EL1 is written back as it was read.
+        starts_off=False,
+    )
+
+
+MONITORS = (
+    qemu("qemu-virt", 2, (0x00200000080A0000,)),
+    qemu("qemu-virt-130", 130, (0x07B00000080A0000, 0x0070004000000001)),
+    # kvmtool b48735e5d5 with --pmu -c 2 --irqchip gicv3, traced on 6.1, 6.12 and 7.2.
+    Monitor(
+        "kvmtool",
+        vm_type=32,
+        features=(0x7C, 0x7D),
+        ram=0x80000000,
+        sets=(
+            Set("gic", "0.3", 0x3FFB0000),
+            Set("gic", "0.2", 0x3FFF0000),
+            *per_vcpu(2, lambda vcpu: (Set(f"vcpu:{vcpu}", "2.0", 0x01020000 + 64 * vcpu, STEAL_TIME),)),
+            Set("gic", "3.0", 64),
+            Set("gic", "4.0", None),
+            *per_vcpu(
+                2,
+                lambda vcpu: (
+                    Set(f"vcpu:{vcpu}", "0.0", 23),
+                    Set(f"vcpu:{vcpu}", "0.3", 10, SET_PMU),
+                    Set(f"vcpu:{vcpu}", "0.1", None),
+                ),
+            ),
+        ),
+    ),
+    # libkrun in microsandbox 0.7.11 with -c 2, traced.
+    Monitor(
+        "libkrun",
+        vm_type=52,
+        features=(0x64, 0x65),
+        ram=0x80000000,
+        sets=(
+            Set("gic", "0.2", 0x09FF0000),
+            Set("gic", "0.3", 0x09FB0000),
+            Set("gic", "3.0", 224),
+            Set("gic", "1.8", None, IIDR),
+            Set("gic", "4.0", None),
+        ),
+    ),
+    # crosvm f1e797a68d with two vCPUs, read in its source. The VM's type is the host's own limit there.
+    Monitor(
+        "crosvm",
+        vm_type=None,
+        features=(0x6C, 0x6D),
+        ram=0x80000000,
+        sets=(
+            Set("gic", "0.3", 0x3FFB0000),
+            Set("gic", "0.2", 0x3FFF0000),
+            Set("gic", "3.0", 64),
+            Set("gic", "4.0", None),
+            *per_vcpu(
+                2,
+                lambda vcpu: (
+                    Set(f"vcpu:{vcpu}", "0.0", 23),
+                    Set(f"vcpu:{vcpu}", "0.1", None),
+                    Set(f"vcpu:{vcpu}", "2.0", 0x01FF0000 + 64 * vcpu, STEAL_TIME),
+                ),
+            ),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("monitor", MONITORS, ids=lambda monitor: monitor.sample)
+def test_plan_sets_what_the_monitor_sets(monitor: Monitor, vmcfg: Vmcfg) -> None:
+    """In any order: monitors disagree on every pair that KVM leaves free."""
+    _, output = vmcfg("emit", f"{monitor.sample}.yaml", "--scope", "vm", "--format", "jsonl")
+    ours = Counter(_set_of(command) for command in commands(output) if command["op"] == "set-attr")
+    theirs = Counter(call for call in monitor.sets if not call.beyond)
+    assert list(unified_diff(_listed(theirs), _listed(ours), monitor.sample, "vmcfg", n=0, lineterm="")) == []
+
+
+def _set_of(command: dict[str, Any]) -> Set:
+    value = int.from_bytes(bytes.fromhex(command["data"]), "little") if "data" in command else None
+    return Set(command["target"], f"{command['group_id']}.{int(command['attr_id'], 16)}", value)
+
+
+def _listed(sets: Counter[Set]) -> list[str]:
+    return sorted(f"{target} {attr} {value}" for target, attr, value, _ in sets.elements())
+
+
+@pytest.mark.parametrize("monitor", MONITORS, ids=lambda monitor: monitor.sample)
+def test_plan_makes_what_the_monitor_makes(monitor: Monitor, vmcfg: Vmcfg) -> None:
+    _, output = vmcfg("emit", f"{monitor.sample}.yaml", "--scope", "vm", "--format", "jsonl")
+    made: dict[str, list[dict[str, Any]]] = {}
+    for command in commands(output):
+        made.setdefault(command["op"], []).append(command)
+    assert set(made) == {"create-vm", "add-memory", "create-vcpu", "create-device", "init-vcpu", "set-attr"}
+    if monitor.vm_type is not None:
+        assert [int(each["arg"], 16) for each in made["create-vm"]] == [monitor.vm_type]
+    assert [int(each["base"], 16) for each in made["add-memory"]] == [monitor.ram]
+    assert [int(each["arg"], 16) for each in made["create-vcpu"]] == list(range(len(monitor.features)))
+    assert [each["device_id"] for each in made["create-device"]] == [7]
+    words = [int(each["feature_words"][0], 16) for each in made["init-vcpu"]]
+    if not monitor.starts_off:
+        assert [word & POWER_OFF for word in words] == [0] + [1] * (len(words) - 1)
+        words = [word & ~POWER_OFF for word in words]
+    assert words == [word & ~SVE_AND_PTRAUTH for word in monitor.features]
+
+
+# vmcfg example -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_example_prints_a_sample_byte_for_byte(sample: str, vmcfg: Vmcfg) -> None:
+    assert vmcfg("example", sample) == (0, (FOLDER / f"{sample}.yaml").read_bytes().decode())
+
+
+def test_example_lists_the_samples_with_what_each_shows(vmcfg: Vmcfg) -> None:
+    code, output = vmcfg("example")
+    listed = dict(line.split(maxsplit=1) for line in output.splitlines())
+    shown = {sample: (FOLDER / f"{sample}.yaml").read_text().splitlines()[0] for sample in SAMPLES}
+    assert code == 0
+    assert {name: f"# {what}" for name, what in listed.items()} == shown
+    assert next(iter(listed)) == "minimal"
+
+
+@pytest.mark.parametrize(
+    ("name", "likely"),
+    [
+        ("minimla", "Did you mean 'minimal'?"),
+        ("qemu", "Did you mean 'qemu-virt'?"),
+        ("Full", "Did you mean 'full'?"),
+        ("gicv2.yaml", "Did you mean 'gicv2'?"),
+        ("zzz", "The samples: minimal, anchors, "),
+        ("../pyproject", "The samples: minimal, anchors, "),
+        ("", "The samples: minimal, anchors, "),
+    ],
+)
+def test_example_names_the_likely_sample(name: str, likely: str, vmcfg: Vmcfg) -> None:
+    with pytest.raises(click.UsageError, match="There is no sample") as raised:
+        vmcfg("example", name)
+    assert likely in raised.value.message
