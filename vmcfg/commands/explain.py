@@ -145,5 +145,6 @@ def _order() -> Iterator[str]:
     for constraint in CONSTRAINTS:
         before, after = (name + "*" if name.endswith(".") else name for name in constraint[:2])
         same = " of the same vCPU" if constraint.per_vcpu else ""
-        yield f"  {before} before {after}{same}: {constraint.why}"
+        which = before if constraint.by is not None else f"{before} before {after}{same}"
+        yield f"  {which}: {constraint.why}"
         yield f"    ({constraint.source})"
