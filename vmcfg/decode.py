@@ -72,13 +72,9 @@ class _Walk:
         if path[0] == "vcpus" and len(path) > 1:
             mpidr = _mpidr_of(self.root, path)
             vcpu = f"vCPU {mpidr}" if mpidr else "this vCPU"
-            return (
-                f"'{last}' of {vcpu}"
-                if isinstance(last, str) and last != "mpidr"
-                else vcpu
-                if last != "mpidr"
-                else "'mpidr'"
-            )
+            if isinstance(last, int):
+                return vcpu
+            return "'mpidr'" if last == "mpidr" else f"'{last}' of {vcpu}"
         return f"this item of {path[-2]}" if isinstance(last, int) else f"'{last}'"
 
     def misfit(self, rule: Rule, path: Path, message: str, hint: str | None = None, on: str = "value") -> Any:
@@ -96,14 +92,17 @@ class _Walk:
         if isinstance(kind, type):
             return self.mapping(node, kind, path)
         if isinstance(node, ScalarEvent):
-            plain = not node.style
-            if plain and not node.value:
-                return self.misfit(KIND, path, f"{self.named(path)} has no value", "write one, or remove the key")
-            try:
-                return kind.read(node.value, plain)
-            except Misfit as misfit:
-                return self.misfit(misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint)
+            return self.scalar(node, kind, path)
         return self.misfit(KIND, path, f"{self.named(path)} is {_kind(node)}, but a single value is wanted")
+
+    def scalar(self, node: ScalarEvent, kind: Any, path: Path) -> Any:
+        plain = not node.style
+        if plain and not node.value:
+            return self.misfit(KIND, path, f"{self.named(path)} has no value", "write one, or remove the key")
+        try:
+            return kind.read(node.value, plain)
+        except Misfit as misfit:
+            return self.misfit(misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint)
 
     def items(self, node: Node, kind: ListOf, path: Path) -> Any:
         if not isinstance(node, Sequence):

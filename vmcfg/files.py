@@ -6,9 +6,11 @@ import contextlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STDIN = "<stdin>"
 
@@ -74,6 +76,8 @@ def write(path: str, data: bytes) -> None:
 
 
 def _replace(target: str, data: bytes, mode: int) -> None:
+    import tempfile
+
     folder = os.path.dirname(target)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:100]}.", dir=folder)
     try:
@@ -139,6 +143,8 @@ def printable(path: str) -> str:
 
 def packed(folder: str) -> Path:
     """The folder of that name that ships with vmcfg: inside the package in a wheel, beside it in a checkout."""
+    from pathlib import Path
+
     here = Path(__file__).parent
     inside = here / folder
     return inside if inside.is_dir() else here.parent / folder

@@ -7,7 +7,7 @@ vCPUs, in ascending order of their ids, which is the order of their creation. Ne
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product, repeat
+from itertools import islice, product, repeat
 from typing import Any, NamedTuple
 
 from vmcfg.decode import MISSING, Misfits
@@ -217,29 +217,40 @@ def machine(values: dict[str, Any]) -> Machine:
     )
 
 
-def _written_vcpus(description: Description) -> list[Vcpu]:
-    """The vCPUs in file order, still without ids."""
+class _Written(NamedTuple):
+    """A vCPU in file order, still without an id."""
+
+    mpidr: int
+    boot: bool
+    pmu_irq: int | None
+    at: Path
+    irq_at: Path
+    irq_written: int | IrqRange | None
+
+
+def _written_vcpus(description: Description) -> list[_Written]:
+    """The vCPUs in file order."""
     shared = description.pmu.irq
     shared_at: Path = ("pmu", "irq")
     dealt = _dealt(shared)
-    vcpus = []
-    boot = True
+    vcpus: list[_Written] = []
     if isinstance(description.vcpus, int):
         at: Path = ("vcpus",)
         for number in range(description.vcpus):
-            irq = None if shared is None else next(dealt)
-            vcpus.append(Vcpu(-1, mpidr_of_id(number), boot, irq, at, shared_at, shared))
-            boot = False
+            irq = next(dealt, None)
+            vcpus.append(_Written(mpidr_of_id(number), not vcpus, irq, at, shared_at, shared))
         return vcpus
     for index, (mpidr, written) in enumerate(description.vcpus):
         at = ("vcpus", index, "mpidr")
-        irq_at = shared_at if written is None else ("vcpus", index, "pmu_irq")
-        irqs = dealt if written is None else _dealt(written)
+        irq_at: Path = ("vcpus", index, "pmu_irq")
+        if type(mpidr) is int and type(written) is int:
+            vcpus.append(_Written(mpidr, not vcpus, written, at, irq_at, written))
+            continue
+        irqs = _dealt(written)
         if written is None:
-            written = shared
+            written, irqs, irq_at = shared, dealt, shared_at
         for each in _mpidrs(mpidr):
-            vcpus.append(Vcpu(-1, each, boot, None if written is None else next(irqs), at, irq_at, written))
-            boot = False
+            vcpus.append(_Written(each, not vcpus, next(irqs, None), at, irq_at, written))
     return vcpus
 
 
@@ -271,22 +282,20 @@ def derived_id(mpidr: int) -> int | None:
     return (mpidr & 0xF) + 16 * (mpidr >> 8 & 0xFF) + 4096 * (mpidr >> 16 & 0xFF)
 
 
-def _with_ids(vcpus: list[Vcpu], description: Description) -> tuple[Vcpu, ...]:
+def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ...]:
     """`vcpus`, given in file order, with their ids by the description's policy; in ascending order of id."""
-    ids: list[int | None] = [None] * len(vcpus)
-    if description.vcpu_ids == "derived":
-        gicv2 = description.gic is not None and description.gic.version == 2
-        limit = len(vcpus) if gicv2 else MOST_VCPUS
-        taken = set()
-        for place, vcpu in enumerate(vcpus):
-            derived = derived_id(vcpu.mpidr)
-            if derived is not None and derived < limit and derived not in taken:
-                taken.add(derived)
-                ids[place] = derived
-    else:
-        taken = set()
-    free = (number for number in range(MOST_VCPUS) if number not in taken)
-    numbered = [
-        Vcpu(next(free) if number is None else number, *vcpu[1:]) for number, vcpu in zip(ids, vcpus, strict=True)
-    ]
-    return tuple(sorted(numbered))
+    if description.vcpu_ids == "sequential":
+        return tuple([Vcpu(number, *vcpu) for number, vcpu in enumerate(vcpus)])
+    gicv2 = description.gic is not None and description.gic.version == 2
+    limit = len(vcpus) if gicv2 else MOST_VCPUS
+    ids: dict[int, _Written] = {}
+    remaining = []
+    for vcpu in vcpus:
+        derived = derived_id(vcpu.mpidr)
+        if derived is not None and derived < limit and derived not in ids:
+            ids[derived] = vcpu
+        else:
+            remaining.append(vcpu)
+    free = (number for number in range(MOST_VCPUS) if number not in ids)
+    ids |= dict(zip(list(islice(free, len(remaining))), remaining, strict=True))
+    return tuple([Vcpu(number, *ids[number]) for number in sorted(ids)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from vmcfg.places import Path, Place
 from vmcfg.lowering import Plan
+from vmcfg.places import Path, Place
 from vmcfg.tree import Tree
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
@@ -28,26 +28,26 @@ def json_object(plan: Plan, tree: Tree) -> str:
 
 
 def _commands(plan: Plan, tree: Tree) -> Iterator[str]:
-    places: dict[Path, Place] = {}
+    """Each command as a JSON object. Its names and numbers are vmcfg's own words, which need no escaping in JSON."""
+    origins: dict[Path, str] = {}
+    calls: dict[tuple[str, object], str] = {}
     for seq, command in enumerate(plan.commands, 1):
-        op, target, group, attr, type, value = command.fields()
-        line = {
-            "op": op,
-            "target": target,
-            "group": group,
-            "attr": attr,
-            "type": type,
-            "value": value,
-            "seq": seq,
-            "phase": command.row.phase,
-        }
-        if command.mpidr is not None:
-            line["mpidr"] = command.mpidr
-        line |= command.call()
-        origin = command.origin
-        if origin is not None:
-            place = places.get(origin)
-            if place is None:
-                place = places[origin] = tree.place(origin)
-            line["origin"] = {"pointer": place.pointer, "line": place.span.line, "column": place.span.column}
-        yield _dumps(line)
+        op, target, group, attr, type_, value = command.fields()
+        row = command.row
+        call = calls.get((row.name, command.number))
+        if call is None:
+            call = calls[row.name, command.number] = _dumps(command.call())[1:-1]
+        mpidr = "" if command.mpidr is None else f'"mpidr":"{command.mpidr}",'
+        origin = ""
+        if command.origin is not None:
+            origin = origins.get(command.origin, "")
+            if not origin:
+                origin = origins[command.origin] = _origin(tree.place(command.origin))
+        yield (
+            f'{{"op":"{op}","target":"{target}","group":"{group}","attr":"{attr}","type":"{type_}","value":"{value}",'
+            f'"seq":{seq},"phase":"{row.phase}",{mpidr}{call}{origin}}}'
+        )
+
+
+def _origin(place: Place) -> str:
+    return f',"origin":{{"pointer":{_dumps(place.pointer)},"line":{place.span.line},"column":{place.span.column}}}'
