@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "vmcfg"
 
 LAYERS = [
     {"vmcfg", "places", "kvm"},
+    {"ioctls"},
     {"report"},
     {"scalars"},
     {"model"},
@@ -18,16 +19,18 @@ LAYERS = [
     {"decode"},
     {"machine"},
     {"sequence", "order"},
-    {"rules.memory", "rules.vcpus", "rules.gic", "rules.pmu", "rules.timers", "rules.host"},
+    {"rules.memory", "rules.vcpus", "rules.gic", "rules.pmu", "rules.timers", "rules.host", "rules.kernel"},
     {"rules"},
     {"lowering"},
     {"checking"},
+    {"perform", "planfile"},
+    {"verdict"},
     {"formats"},
     {"formats.text", "formats.lines"},
     {"console", "schema"},
     {"cli"},
     {"commands"},
-    {"commands.validate", "commands.emit", "commands.explain", "commands.example", "commands.schema"},
+    {"commands.validate", "commands.emit", "commands.explain", "commands.example", "commands.schema", "commands.try_"},
     {"__main__"},
 ]
 """Modules of one layer do not see each other."""
@@ -105,6 +108,10 @@ def test_yaml_is_read_in_one_place() -> None:
 
 def test_rich_only_draws() -> None:
     assert users("rich") == {"console"}
+
+
+def test_only_ioctls_talks_to_the_kernel() -> None:
+    assert users("ctypes", "fcntl", "mmap") == {"ioctls"}
 
 
 def test_only_files_opens_files() -> None:
