@@ -1,7 +1,8 @@
 """Hypothesis strategies of VM descriptions, as JSON data.
 
 `descriptions` are right: no rule finds an error in one. `shapes` follow the model alone: every value fits its field,
-or only just doesn't, and what two of them say together need not make sense. `mutants` are documents with a few changes
+or only just doesn't, and what two of them say together need not make sense; of `near_misses` that is true of one value,
+so that it alone decides. `mutants` are documents with a few changes
 of the kind that people make. `json_text` writes any of them so that a YAML reader sees the same data.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from vmcfg.model import Description, Either, ListOf, fields, required
+from vmcfg.model import Description, Either, ListOf, every_field, fields, required
 from vmcfg.scalars import (
     Choice,
     Interrupt,
@@ -207,10 +208,49 @@ def shapes() -> SearchStrategy[dict[str, Json]]:
     return mappings(Description)
 
 
+def everything(kind: Any = Description) -> dict[str, Json]:
+    """A mapping with every key, each with an example of the model, a list where it has one."""
+    written = {}
+    for key, field in fields(kind).items():
+        lists = [example for example in field.examples if isinstance(example, list)]
+        written[key] = [*lists, *field.examples][0] if field.examples else everything(field.kind)
+    return written
+
+
+@st.composite
+def near_misses(draw: st.DrawFn) -> dict[str, Json]:
+    """Documents with every key, one value of which is near what its field reads, and all others well within."""
+    document: Json = json.loads(json.dumps(everything()))
+    path, field = draw(st.sampled_from(sorted(every_field().items(), key=lambda each: each[0])))
+    *outer, key = path.split(".")
+    container = document
+    for step in outer:
+        container = container[step]
+        container = container[0] if isinstance(container, list) else container
+    container[key] = draw(values(field.kind))
+    return document  # type: ignore[no-any-return]  # it was a dict before it became JSON
+
+
 # Changes -------------------------------------------------------------------------------------------------------------
 
 _KEYS = st.sampled_from(
-    ["x-mine", "x-", "X-mine", "$schema", "<<", "cpus", "irq", "base", "pmu_irq", "version", "", "~", "a/b", "name "]
+    [
+        "x-mine",
+        "x-",
+        "xmine",
+        "X-mine",
+        "$schema",
+        "<<",
+        "cpus",
+        "irq",
+        "base",
+        "pmu_irq",
+        "version",
+        "",
+        "~",
+        "a/b",
+        "name ",
+    ]
 ) | st.text(max_size=3)
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
-from strategies import Json, descriptions, json_text, mutants, shapes
+from strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 
 import vmcfg
 from vmcfg.checking import check
@@ -262,19 +262,25 @@ def test_right_descriptions_have_no_finding(document: Json) -> None:
     assert VM.is_valid(document)
 
 
-@generated(500)
+@generated(700)
+@given(near_misses())
+def test_schema_and_decoder_agree_on_one_value_at_a_time(document: Json) -> None:
+    assert_agreement(document)
+
+
+@generated(100)
 @given(shapes())
 def test_schema_and_decoder_agree_on_what_the_model_allows(document: Json) -> None:
     assert_agreement(document)
 
 
-@generated(500)
+@generated(400)
 @given(mutants(descriptions(most_vcpus=4)))
 def test_schema_and_decoder_agree_on_changed_descriptions(document: Json) -> None:
     assert_agreement(document)
 
 
-@generated(200)
+@generated(100)
 @given(mutants(shapes()))
 def test_schema_and_decoder_agree_on_changed_shapes(document: Json) -> None:
     assert_agreement(document)
@@ -335,6 +341,7 @@ EDGES: dict[str, list[Json]] = {
     ],
     "timers": [{}, {"virtual": "ppi:11"}, {"virtual": "27-28"}, {"physical": ""}, [], None],
     "x-mine": [None, {"a": [1]}, {"<<": {}}],
+    "xmine": [1],
     "X-mine": [1],
     "$schema": ["urn:vmcfg:schema:vm:1", None, {}],
     "<<": [{}],
