@@ -21,17 +21,29 @@ class Answer(NamedTuple):
     """What KVM does with a description that breaks a rule.
 
     `call` names the ioctl and what it sets. `errno` and `phase` say how it refuses: ``set`` at that call,
-    ``init`` at an INIT attribute, ``run`` at the first KVM_RUN. Both are None where KVM accepts.
+    ``init`` at an INIT attribute, ``run`` at the first KVM_RUN. Both are None where KVM accepts. Kernels before `since`
+    accept, too.
     """
 
     call: str
     errno: str | None = None
     phase: str | None = None
+    since: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         if self.errno is None:
             return f"{self.call} accepts it"
-        return f"{self.call} fails with {self.errno} ({PHASE_WORDS[self.phase]})"
+        since = "" if self.since is None else ", since Linux {}.{}".format(*self.since)
+        return f"{self.call} fails with {self.errno} ({PHASE_WORDS[self.phase]}{since})"
+
+    def on(self, kernel: tuple[int, int]) -> Answer:
+        """What a kernel of that version does."""
+        refuses = self.since is None or kernel >= self.since
+        return Answer(self.call, self.errno, self.phase) if refuses else Answer(self.call)
+
+    def as_json(self) -> dict[str, str | None]:
+        """The answer by the keys of schemas/diagnostics-v1.schema.json."""
+        return {"call": self.call, "errno": self.errno, "phase": self.phase}
 
 
 NEVER_ASKED = Answer("")
@@ -126,7 +138,7 @@ class Diagnostic(NamedTuple):
             **self.span._asdict(),
             "pointer": self.pointer,
             "related": [{"file": at.file, **at.span._asdict(), "message": at.message} for at in self.related],
-            "kernel": self.kernel and self.kernel._asdict(),
+            "kernel": self.kernel and self.kernel.as_json(),
         }
 
 

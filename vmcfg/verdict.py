@@ -13,10 +13,17 @@ from vmcfg.perform import NOT_REACHED, Outcome
 from vmcfg.places import Path
 from vmcfg.report import Answer, Diagnostic, Finding, Rule
 from vmcfg.rules.kernel import COMMANDS_TAKEN, PREDICTIONS_HOLD, VALUES_READ_BACK, VCPUS_RUN
-from vmcfg.scalars import interrupt_text
+from vmcfg.scalars import Version, interrupt_text
 from vmcfg.sequence import GIC_INIT, PMU_INIT, RUN_ERRORS
 
 RUN = "KVM_RUN"
+
+
+def version(kernel: str) -> Version:
+    """The first two numbers of a kernel's version."""
+    major, minor, *_ = (*kernel.split("."), "0")
+    return int(major), int(minor)
+
 
 At = Callable[[Command], Path]
 """Where a command comes from."""
@@ -113,9 +120,10 @@ def predictions(
 
     `here` are the findings for this very kernel: what is none here, the kernel is to accept.
     """
+    kernel = version(outcome.kernel)
     on_this = {(found.rule, found.pointer): found.kernel for found in here}
     predicted = [
-        (found, on_this.get((found.rule, found.pointer), Answer(found.kernel.call)) or found.kernel)
+        (found, (on_this.get((found.rule, found.pointer), Answer(found.kernel.call)) or found.kernel).on(kernel))
         for found in described
         if found.kernel is not None
     ]

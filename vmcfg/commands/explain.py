@@ -14,7 +14,7 @@ from vmcfg.console import first_line
 from vmcfg.model import Either, Field, ListOf, every_field, fields
 from vmcfg.order import CONSTRAINTS
 from vmcfg.report import Rule
-from vmcfg.rules import every_rule
+from vmcfg.rules import every_rule, kernel
 from vmcfg.scalars import Choice, Interrupt, KernelVersion, Mpidr, Name, Number, Size
 from vmcfg.sequence import LINUX_6_1, PHASE_DOCS, SEQUENCE, Row
 
@@ -68,7 +68,10 @@ def _rule(rule: Rule) -> Iterator[str]:
     yield ""
     yield inspect.cleandoc(rule.doc)
     yield ""
-    yield f"The kernel: {rule.kernel}." if rule.kernel is not None else "The kernel is never asked."
+    if rule in kernel.RULES:
+        yield "`vmcfg try` finds it, by asking the kernel."
+    else:
+        yield f"The kernel: {rule.kernel}." if rule.kernel is not None else "The kernel is never asked."
     examples = sorted(files.packed("tests/cases").glob(f"{rule.id}-*.yaml"))
     if examples:
         example = examples[0]

@@ -18,7 +18,7 @@ from vmcfg.places import WHOLE, Path, Place, Span
 from vmcfg.planfile import PlanFile, read_plan
 from vmcfg.report import Diagnostic, Finding, Rule, diagnose, in_order
 from vmcfg.scalars import Version
-from vmcfg.verdict import Prediction, disappointments, findings, predictions, refusals, unpredicted
+from vmcfg.verdict import Prediction, disappointments, findings, predictions, refusals, unpredicted, version
 
 FORMATS = ("human", "json")
 
@@ -109,7 +109,7 @@ def try_description(
     predicted: list[Prediction] = []
     broken: list[Diagnostic] = []
     if unchecked:
-        here = check(data, file, _version(outcome.kernel)).diagnostics
+        here = check(data, file, version(outcome.kernel)).diagnostics
         predicted = predictions(checked.diagnostics, here, outcome, refused)
         refused = unpredicted(refused, predicted)
         broken = [
@@ -152,11 +152,6 @@ def try_plan(data: bytes, file: str, run: bool) -> Tried:
 def _placed(file: str, rule: Rule, finding: Finding, place: Any) -> Diagnostic:
     others = [(place(path), words) for path, words in finding.related]
     return diagnose(file, rule, finding, place(finding.path), others)
-
-
-def _version(kernel: str) -> Version:
-    major, minor, *_ = (*kernel.split("."), "0")
-    return int(major), int(minor)
 
 
 def _stand_in(outcome: Outcome) -> str:
@@ -224,7 +219,7 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
         "rule": found.rule,
         "pointer": found.pointer,
         "line": found.span.line,
-        "predicted": prediction.predicted._asdict(),
-        "kernel": prediction.kernel and prediction.kernel._asdict(),
+        "predicted": prediction.predicted.as_json(),
+        "kernel": prediction.kernel and prediction.kernel.as_json(),
         "held": prediction.held,
     }

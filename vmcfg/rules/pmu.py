@@ -167,11 +167,11 @@ def _prefix_hint(prefix: str, number: int) -> str:
     return "ppi:0 is INTID 16, ppi:15 is INTID 31; spi:0 is INTID 32, spi:987 is INTID 1019"
 
 
-@rule("VMC505", Answer(VCPU_INIT, "EINVAL", "set"))
+@rule("VMC505", Answer(VCPU_INIT, "EINVAL", "set", since=(6, 5)))
 def all_vcpus_have_pmu_irqs(machine: Machine) -> Iterator[Finding]:
     """Either every vCPU has a PMU interrupt, or none has.
 
-    vCPU features are VM-wide since 6.5 or so: a vCPU with PMU_V3 beside one without is refused on 6.12 and 7.2, and
+    vCPU features are VM-wide since 6.5: a vCPU with PMU_V3 beside one without is refused on 6.12 and 7.2, and
     taken on 6.1. (arm.c:kvm_vcpu_init_changed; measured)"""
     without = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is None]
     having = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is not None]
