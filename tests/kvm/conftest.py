@@ -1,0 +1,19 @@
+"""The table of what the kernels were asked, at the end of the run."""
+
+from __future__ import annotations
+
+import oracle
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tallies of every kernel that was asked."""
+    if not oracle.TALLY:
+        return
+    columns = list(dict.fromkeys(column for tally in oracle.TALLY.values() for column in tally))
+    terminalreporter.write_sep("=", "asked of real kernels")
+    for suite, tally in oracle.TALLY.items():
+        counts = ", ".join(f"{column} {tally.get(column, 0)}" for column in columns)
+        terminalreporter.write_line(f"{oracle.kernel(suite).version}: {counts}")
+        for line in oracle.NOT_TRIED[suite]:
+            terminalreporter.write_line(f"    not tried: {line}")

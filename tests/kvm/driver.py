@@ -1,0 +1,59 @@
+"""Runs in the guest: tries every description of jobs.json on this kernel and prints all answers as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from vmcfg.commands.try_ import Tried, try_description, try_plan
+from vmcfg.ioctls import kernel_version
+from vmcfg.verdict import refusals
+
+
+def answer(job: dict[str, Any]) -> dict[str, Any]:
+    """KVM's answer to one job: a description's bytes in hex, or a plan's."""
+    data = bytes.fromhex(job["data"])
+    if job["kind"] == "plan":
+        return told(try_plan(data, job["name"], run=True))
+    major, minor, *_ = kernel_version().split(".")
+    here = (int(major), int(minor)) if job["kind"] == "for this kernel" else None
+    return told(try_description(data, job["name"], here, strict=False, unchecked=True, run=True))
+
+
+def told(tried: Tried) -> dict[str, Any]:
+    """What the tests compare of a try."""
+    outcome = tried.outcome
+    if outcome is None:
+        return {"machine": False, "rules": [found.rule for found in tried.diagnostics]}
+    refused = refusals(outcome)
+    return {
+        "machine": True,
+        "rules": [found.rule for found in tried.diagnostics],
+        "refused": [[*each.answer, each.command.target] for each in refused],
+        "commands": [[*step.command.fields(), step.outcome, list(step.read)] for step in outcome.steps],
+        "performed": outcome.performed,
+        "read_back": outcome.read_back,
+        "differences": [list(each) for each in outcome.differences],
+        "run": [run.errno for run in outcome.runs],
+        "predictions": [[each.diagnostic.rule, str(each), each.held] for each in tried.predictions],
+        "messages": [f"{found.rule} {found.message}" for found in tried.diagnostics],
+    }
+
+
+def main() -> None:
+    """Print {"kernel", "seconds", "answers": {name: answer}}."""
+    started = time.monotonic()
+    answers = {}
+    for job in json.loads(Path("jobs.json").read_text()):
+        try:
+            answers[job["name"]] = answer(job)
+        except Exception:  # noqa: PERF203  # one broken job must not hide the others
+            answers[job["name"]] = {"error": traceback.format_exc()}
+    json.dump({"kernel": kernel_version(), "seconds": time.monotonic() - started, "answers": answers}, sys.stdout)
+
+
+main()

@@ -1,0 +1,63 @@
+"""Every rule's word on what the kernel does, against the kernel: each example file by `try --unchecked`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import oracle
+import pytest
+
+from vmcfg.checking import check
+
+CASES = sorted((oracle.ROOT / "tests" / "cases").glob("VMC[2-7]*.yaml"))
+
+
+def jobs(suite: str) -> Iterator[oracle.Job]:
+    for path in CASES:
+        data = path.read_bytes()
+        if check(data, path.name).machine is not None:
+            yield oracle.Job(path.name, "as described", data, oracle.gic_of(data))
+    yield oracle.Job("vCPU 512", "plan", plan_of_vcpu_512(), 3)
+
+
+def plan_of_vcpu_512() -> bytes:
+    """The 513th vCPU alone: VMC304 leaves no machine, so that no description can ask for it."""
+    from vmcfg.formats.lines import jsonl
+    from vmcfg.lowering import WHOLE_VM, lower
+
+    checked = check(b"{vmcfg: 1, name: one, vcpus: 1}", "one")
+    assert checked.machine is not None
+    plan = lower(checked.machine, WHOLE_VM)
+    lines = [json.loads(line) for line in jsonl(plan, checked.tree).splitlines()]
+    header, vm, vcpu = lines[0], lines[1], lines[2]
+    vcpu |= {"target": "vcpu:512", "value": "0x200", "arg": "0x200", "mpidr": "0.0.32.0"}
+    return "".join(json.dumps(line) + "\n" for line in (header, vm, vcpu, {"op": "end", "count": 2})).encode()
+
+
+oracle.SOURCES.append(jobs)
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("name", [path.name for path in CASES])
+def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
+    job = next((job for job in jobs(suite) if job.name == name), None)
+    if job is None:
+        return
+    rule = name.partition("-")[0]
+    checked = check(job.data, name)
+    predicting = [found for found in checked.diagnostics if found.kernel is not None]
+    answer = oracle.answer(suite, job)
+    predictions = [(told, held) for _, told, held in answer["predictions"]]
+    assert len(predictions) == len(predicting)
+    assert [told for told, held in predictions if not held] == []
+    assert not {"VMC901", "VMC902", "VMC903", "VMC904"} & set(answer["rules"]), answer["messages"]
+    if any(found.rule == rule for found in predicting):
+        oracle.TALLY[suite]["rules' examples confirmed"] += 1
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_there_is_no_513th_vcpu(suite: str) -> None:
+    answer = oracle.answers(suite, 3)["vCPU 512"]
+    assert answer["refused"] == [["KVM_CREATE_VCPU", "EINVAL", "set", "vcpu:512"]]
+    oracle.TALLY[suite]["rules' examples confirmed"] += 1

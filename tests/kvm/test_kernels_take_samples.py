@@ -1,0 +1,42 @@
+"""Every sample, tried on every kernel not older than its host_kernel: taken whole, read back as set, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import oracle
+import pytest
+
+from vmcfg.checking import check
+
+SAMPLES = sorted((oracle.ROOT / "sample-configs").glob("*.yaml"))
+
+
+def jobs(suite: str) -> Iterator[oracle.Job]:
+    for path in SAMPLES:
+        data = path.read_bytes()
+        yield oracle.Job(path.name, "as described", data, oracle.gic_of(data))
+
+
+oracle.SOURCES.append(jobs)
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("name", [path.name for path in SAMPLES])
+def test_the_kernel_takes_the_sample(suite: str, name: str) -> None:
+    job = next(job for job in jobs(suite) if job.name == name)
+    vm = check(job.data, name).machine
+    assert vm is not None
+    if oracle.version(suite) < vm.host_kernel:
+        oracle.NOT_TRIED[suite].append(f"{name}: its host_kernel is {'.'.join(map(str, vm.host_kernel))}")
+        return
+    answer = oracle.answer(suite, job)
+    assert answer["refused"] == []
+    assert answer["differences"] == []
+    assert answer["performed"] == len(answer["commands"])
+    assert answer["run"] == [None] * len(vm.vcpus)
+    # Each vCPU's MPIDR and PMU interrupt at least, and each timer that is set.
+    irqs = sum(vcpu.pmu_irq is not None for vcpu in vm.vcpus)
+    assert answer["read_back"] >= len(vm.vcpus) + irqs
+    oracle.TALLY[suite]["samples tried"] += 1
+    oracle.TALLY[suite]["values read back"] += answer["read_back"]
