@@ -23,6 +23,7 @@ LAYERS = [
     {"rules"},
     {"lowering"},
     {"checking"},
+    {"standin"},
     {"perform", "planfile"},
     {"verdict"},
     {"formats"},

@@ -11,26 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
-from vmcfg.checking import check
 from vmcfg.ioctls import Kvm, NoKvm, Vm, kernel_version
 from vmcfg.kvm import CAPABILITIES, DEVICE_TYPES, MPIDR_EL1
-from vmcfg.lowering import WHOLE_VM, Command, lower
+from vmcfg.lowering import Command
 from vmcfg.model import Gic
 from vmcfg.scalars import mpidr_register
 from vmcfg.sequence import CREATE
+from vmcfg.standin import stand_in_gic
 
 NOT_REACHED = "not reached"
 """What became of a command that an earlier refusal left without its object, or that came after the last one tried."""
-
-STAND_IN = """
-vmcfg: 1
-name: stand-in
-vcpus: {vcpus}
-gic: {{version: {version}, nr_irqs: 992, distributor: 0x08000000, {rest}}}
-"""
-STAND_IN_REST = {2: "cpu_interface: 0x08010000", 3: "redistributors: [{{base: 0x080a0000, count: {vcpus}}}]"}
-"""The GIC that stands in for a monitor's: at QEMU's addresses, with the most INTIDs that KVM takes."""
-
 
 class Task(NamedTuple):
     """What is to be performed: a whole VM's commands; and whether the GIC is the monitor's, as far as described."""
@@ -95,18 +85,6 @@ def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
         if _wants_pmu(task) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
             raise NoKvm("this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)")
         return _Performance(host, stack, go_on).outcome(task, run)
-
-
-def stand_in_gic(gic: Gic | None, version: int, vcpus: int) -> tuple[Command, ...]:
-    """The commands for a GIC in place of the monitor's: as far as described like that, the rest by STAND_IN."""
-    text = STAND_IN.format(vcpus=vcpus, version=version, rest=STAND_IN_REST[version].format(vcpus=vcpus))
-    machine = check(text.encode(), "stand-in").machine
-    assert machine is not None
-    assert machine.gic is not None
-    if gic is not None:
-        described = {key: value for key, value in gic._asdict().items() if value is not None and key != "set_up_by"}
-        machine = machine._replace(gic=machine.gic._replace(**described))
-    return tuple(command for command in lower(machine, WHOLE_VM).commands if command.row.name.startswith("gic."))
 
 
 def _raise_descriptor_limit() -> None:
