@@ -1,16 +1,23 @@
 """Diagnostics for people: the place underlined in its line, the related places with it, then hint and kernel.
 
-`snippet` draws plain text in styled pieces; the same pieces make the text in a pipe and the colours on a terminal.
+`human` draws lines of styled pieces; the same pieces make the text in a pipe and the colours on a terminal, so that
+colour changes no word. First lines, hints and labels are never wrapped or cut: a terminal folds what is long, and a
+search finds it whole. Source lines are cut to the width, around the place that they are shown for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmcfg.files import printable
 from vmcfg.places import Span
 from vmcfg.report import ERROR, Diagnostic
 from vmcfg.tree import lines_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Piece = tuple[str, str]
 """Text, and its style: one of `STYLES` or none."""
@@ -27,16 +34,23 @@ STYLES = {
 }
 
 TAB = 4
-WIDEST = 160
-"""Longer source lines are cut around the place that they are shown for."""
+PIPE_WIDTH = 160
+"""How wide a snippet is where no terminal says it."""
+NARROWEST = 20
+"""How many columns of a source line are shown on the narrowest terminal."""
 NEAR = 2
 """Places this many lines apart are shown with what stands between them."""
+DOTS = "..."
 
 
 def first_line(found: Diagnostic) -> list[Piece]:
     """``path:line:column: severity[rule] message``, complete by itself."""
     place = f"{printable(found.file)}:{found.span.line}:{found.span.column}: "
-    return [(place, "title"), (f"{found.severity}[{found.rule}]", found.severity), (f" {found.message}", "title")]
+    return [
+        (place, "title"),
+        (f"{found.severity}[{found.rule}]", found.severity),
+        (f" {_safe(found.message)}", "title"),
+    ]
 
 
 def concise(found: Diagnostic) -> str:
@@ -44,21 +58,37 @@ def concise(found: Diagnostic) -> str:
     line = "".join(text for text, _ in first_line(found))
     if found.related:
         first = found.related[0]
-        line += f" ({first.message}: {printable(first.file)}:{first.span.line}:{first.span.column})"
+        line += f" ({_safe(first.message)}: {printable(first.file)}:{first.span.line}:{first.span.column})"
     return line
 
 
-def human(found: Diagnostic, text: str) -> list[list[Piece]]:
-    """A diagnostic as lines of pieces: first line, snippet of `text`, hint, and what the kernel would have said."""
-    drawn = [first_line(found), *_snippet(found, text)]
+def human(found: Diagnostic, text: str, width: int = PIPE_WIDTH, encoding: str = "utf-8") -> list[list[Piece]]:
+    """A diagnostic as lines of pieces: first line, snippet of `text`, hint, and what the kernel would have said.
+
+    Source lines take `width` columns at most, gutter included; what `encoding` does not have is shown escaped.
+    """
+    here = [each for each in found.related if each.file == found.file]
+    margin = len(str(max(found.span.line, *(each.span.line for each in here), 1)))
+    marks = [_Mark(found.span, "^", "primary", "")]
+    marks += [_Mark(each.span, "-", "related", _safe(each.message)) for each in here]
+    edge = " " * margin + " |"
+    drawn = [first_line(found), [(edge, "gutter")]]
+    drawn += _snippet(marks, lines_of(text), margin, max(width - margin - 3, NARROWEST), encoding)
+    for each in found.related:
+        if each.file != found.file:
+            place = f"{' ' * margin}::: {printable(each.file)}:{each.span.line}:{each.span.column} "
+            drawn.append([(place, "gutter"), (_safe(each.message), "related")])
+    drawn.append([(edge, "gutter")])
     notes = []
     if found.hint is not None:
         notes.append(("hint", found.hint))
     if found.kernel is not None:
         notes.append(("kernel", str(found.kernel)))
     notes.append(("help", f"vmcfg explain {found.rule}"))
-    margin = " " * (_margin(found) + 1)
-    drawn += [[(f"{margin}= ", "gutter"), (f"{label}: ", "label"), (words, "plain")] for label, words in notes]
+    drawn += [
+        [(" " * (margin + 1) + "= ", "gutter"), (f"{label}: ", "label"), (_safe(words), "plain")]
+        for label, words in notes
+    ]
     return drawn
 
 
@@ -69,14 +99,41 @@ def plain(lines: Iterable[list[Piece]]) -> str:
 
 def coloured(lines: Iterable[list[Piece]]) -> str:
     """Lines of pieces as text with terminal colours, drawn by rich."""
-    from io import StringIO
-
-    from rich.console import Console
     from rich.text import Text
 
-    out = StringIO()
-    console = Console(
-        file=out,
+    pen = _pen()
+    with pen.capture() as capture:
+        for line in lines:
+            pen.print(Text.assemble(*((text, STYLES[style]) for text, style in line)), soft_wrap=True)
+    return capture.get()
+
+
+def drawn(
+    diagnostics: Iterable[Diagnostic], text: str, color: bool, width: int = PIPE_WIDTH, encoding: str = "utf-8"
+) -> str:
+    """`diagnostics` of one file, whose text is `text`, as `human` prints them."""
+    lines = [line for found in diagnostics for line in (*human(found, text, width, encoding), [])]
+    return coloured(lines) if color else plain(lines)
+
+
+def summary(files: int, errors: int, warnings: int, fixed: int = 0) -> str:
+    """One line that says what was checked and found, and how many findings were fixed."""
+    what = f"{_counted(files, 'file')} checked: "
+    counts = [_counted(count, word) for count, word in ((errors, ERROR), (warnings, "warning")) if count]
+    found = " and ".join(counts) or "nothing found"
+    return what + (f"{fixed} fixed, {found if counts else 'nothing left'}" if fixed else found)
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'s' if count != 1 else ''}"
+
+
+@cache
+def _pen() -> Console:
+    """A console that colours whatever it prints, and changes nothing else about it."""
+    from rich.console import Console
+
+    return Console(
         force_terminal=True,
         color_system="standard",
         no_color=False,
@@ -85,105 +142,146 @@ def coloured(lines: Iterable[list[Piece]]) -> str:
         markup=False,
         emoji=False,
     )
-    for line in lines:
-        console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)), soft_wrap=True)
-    return out.getvalue()
 
 
-def _margin(found: Diagnostic) -> int:
-    return len(str(max(found.span.line, *(each.span.line for each in found.related), 1)))
+# Snippets ------------------------------------------------------------------------------------------------------------
 
 
-def _snippet(found: Diagnostic, text: str) -> list[list[Piece]]:
-    lines = lines_of(text)
-    marks = [(found.span, "^", "primary", "")]
-    marks += [(each.span, "-", "related", each.message) for each in found.related if each.file == found.file]
-    margin = _margin(found)
+class _Mark(NamedTuple):
+    """A place to underline: with which sign, in which style, and the words beside it."""
 
-    def gutter(number: str = "") -> Piece:
-        return f"{number:>{margin}} | ", "gutter"
+    span: Span
+    sign: str
+    style: str
+    label: str
 
-    drawn: list[list[Piece]] = [[(" " * margin + " |", "gutter")]]
-    shown = sorted({mark[0].line for mark in marks if mark[0].line <= len(lines)})
+
+def _snippet(marks: list[_Mark], lines: list[str], margin: int, width: int, encoding: str) -> Iterator[list[Piece]]:
+    """The lines on which `marks` stand, each with its marks under it; what lies far between is left out."""
     previous = None
-    for number in shown:
+    for number in sorted({mark.span.line for mark in marks if mark.span.line <= len(lines)}):
         if previous is not None and number - previous > NEAR + 1:
-            drawn.append([("...", "gutter")])
+            yield [(DOTS, "gutter")]
         elif previous is not None:
-            drawn += [
-                [gutter(str(between)), (_cell(lines[between - 1])[:WIDEST], "plain")]
-                for between in range(previous + 1, number)
-            ]
+            for between in range(previous + 1, number):
+                line = _Line(lines[between - 1], encoding)
+                yield [_gutter(margin, between), (line.part(*line.window(0, 0, width)), "plain")]
         previous = number
-        here = sorted(
-            (mark for mark in marks if mark[0].line == number), key=lambda mark: (mark[1] != "^", mark[0].column)
+        line = _Line(lines[number - 1], encoding)
+        waiting = sorted(
+            (mark for mark in marks if mark.span.line == number), key=lambda mark: (mark.sign != "^", mark)
         )
-        line = lines[number - 1]
-        start = _cut(line, here[0][0])
-        cut = line[start:]
-        before = "..." if start else ""
-        source = before + _cell(cut)
-        drawn.append([gutter(str(number)), (_clip(source), "plain")])
-        for span, sign, style, label in here:
-            first = max(span.column - 1 - start, 0)
-            last = span.end_column - 1 - start if span.end_line == span.line else len(cut.rstrip())
-            offset = len(before) + _width(_cell(cut[:first]))
-            length = max(1, _width(_cell(cut[first:last])))
-            under = sign * max(1, min(length, WIDEST - offset))
-            drawn.append([gutter(), (" " * offset, "plain"), (f"{under} {label}".rstrip(), style)])
-    drawn.append([(" " * margin + " |", "gutter")])
-    return drawn
+        while waiting:
+            # A line too long to show all of its marks is shown again for those out of sight.
+            start, end = line.window(*line.under(waiting[0].span), width)
+            yield [_gutter(margin, number), (line.part(start, end), "plain")]
+            seen = [mark for mark in waiting if mark is waiting[0] or line.shows(mark.span, start, end)]
+            waiting = [mark for mark in waiting if mark not in seen]
+            for mark in seen:
+                for pieces in line.underlined(mark, start, end, width):
+                    yield [_gutter(margin), *pieces]
 
 
-def _cut(line: str, span: Span) -> int:
-    """From which column a long line is shown, so that `span` is in sight."""
-    return max(0, span.column - 1 - WIDEST // 3) if len(line) > WIDEST and span.column > WIDEST // 2 else 0
+def _gutter(margin: int, number: int | None = None) -> Piece:
+    return f"{'' if number is None else number:>{margin}} | ", "gutter"
 
 
-def _clip(source: str) -> str:
-    return source if len(source) <= WIDEST else source[: WIDEST - 3] + "..."
+class _Line:
+    """A line of source, character by character: what each is shown as, and at which column of the screen."""
+
+    def __init__(self, text: str, encoding: str) -> None:
+        ascii = text.isascii() and text.isprintable()
+        self.cells = list(text) if ascii else [_cell(char, encoding) for char in text]
+        self.columns = [0]
+        """Where each cell begins, and at the end how wide the line is."""
+        for cell in self.cells:
+            self.columns.append(self.columns[-1] + _width(cell))
+
+    def under(self, span: Span) -> tuple[int, int]:
+        """The cells that `span` covers in this line, its first: at least one, though it be past the line's end."""
+        first = min(span.column - 1, len(self.cells))
+        last = span.end_column - 1 if span.end_line == span.line else len(self.cells)
+        last = min(last, len(self.cells))
+        while last > first and span.end_line != span.line and self.cells[last - 1].isspace():
+            last -= 1
+        return first, max(first, last)
+
+    def window(self, first: int, last: int, width: int) -> tuple[int, int]:
+        """From which cell to which the line is shown, so that the cells from `first` to `last` begin in sight."""
+        total = self.columns[-1]
+        if total <= width:
+            return 0, len(self.cells)
+        # A third of the width before the place, more where the line ends soon after it.
+        room = width - len(DOTS)
+        least = min(self.columns[first] - room // 3, total - room)
+        if least <= len(DOTS):
+            return 0, self._fitting(0, room)
+        start = next(cell for cell, column in enumerate(self.columns) if column >= least + len(DOTS))
+        end = self._fitting(start, room - len(DOTS))
+        if total - self.columns[start] <= room:
+            end = len(self.cells)
+        return start, end
+
+    def _fitting(self, start: int, room: int) -> int:
+        """The cell up to which those from `start` take at most `room` columns."""
+        end = start
+        while end < len(self.cells) and self.columns[end + 1] - self.columns[start] <= room:
+            end += 1
+        return end
+
+    def shows(self, span: Span, start: int, end: int) -> bool:
+        """Whether the cells from `start` to `end` show `span`, or all of them of the line it does."""
+        first, last = self.under(span)
+        return start <= first and (last <= end or (start, end) == (0, len(self.cells)))
+
+    def part(self, start: int, end: int) -> str:
+        """The cells from `start` to `end` as text, with dots where the line was cut."""
+        return (DOTS if start else "") + "".join(self.cells[start:end]) + (DOTS if end < len(self.cells) else "")
+
+    def underlined(self, mark: _Mark, start: int, end: int, width: int) -> Iterator[list[Piece]]:
+        """`mark` under the cells from `start` to `end`; its label beside it, or below where it would not fit."""
+        first, last = self.under(mark.span)
+        offset = (len(DOTS) if start else 0) + self.columns[first] - self.columns[start]
+        length = max(1, self.columns[min(last, end)] - self.columns[first])
+        signs = mark.sign * length
+        beside = offset + length + 1 + _text_width(mark.label) <= width
+        yield [(" " * offset, "plain"), (f"{signs} {mark.label}".rstrip() if beside else signs, mark.style)]
+        if not beside:
+            indent = max(0, min(offset, width - _text_width(mark.label)))
+            yield [(" " * indent, "plain"), (mark.label, mark.style)]
 
 
-def _cell(text: str) -> str:
-    """A stretch of a line as it is shown: tabs as spaces, what can't be printed escaped."""
-    if text.isprintable():
-        return text
-    shown = []
-    for char in text:
-        if char == "\t":
-            shown.append(" " * TAB)
-        elif char.isprintable() or char == " ":
-            shown.append(char)
-        else:
-            shown.append(char.encode("unicode_escape").decode())
-    return "".join(shown)
+def _cell(char: str, encoding: str) -> str:
+    """A character as it is shown: a tab as spaces; what can't be printed, or is not in `encoding`, escaped."""
+    if char == "\t":
+        return " " * TAB
+    if char.isprintable():
+        if char.isascii() or encoding == "utf-8":
+            return char
+        return char.encode(encoding, "backslashreplace").decode(encoding)
+    return char.encode("unicode_escape").decode()
 
 
-def _width(text: str) -> int:
-    """How many columns of a terminal `text` takes."""
-    if text.isascii():
-        return len(text)
+def _width(cell: str) -> int:
+    """How many columns of a terminal a cell takes."""
+    if cell.isascii():
+        return len(cell)
     import unicodedata
 
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    if unicodedata.combining(cell) or unicodedata.category(cell) in ("Mn", "Me") or "\u1160" <= cell <= "\u11ff":
+        return 0
+    return 2 if unicodedata.east_asian_width(cell) in "WF" else 1
 
 
-def summary(files: int, errors: int, warnings: int) -> str:
-    """One line that says what was checked and found."""
-    what = f"{files} file{'s' if files != 1 else ''} checked: "
-    if not errors and not warnings:
-        return what + "nothing found"
-    counts = [
-        f"{count} {word}{'s' if count != 1 else ''}"
-        for count, word in ((errors, ERROR), (warnings, "warning"))
-        if count
-    ]
-    return what + " and ".join(counts)
+def _text_width(text: str) -> int:
+    return len(text) if text.isascii() else sum(map(_width, text))
 
 
-def drawn(diagnostics: Iterable[Diagnostic], text: str, color: bool) -> str:
-    """`diagnostics` of one file, whose text is `text`, as `human` prints them."""
-    lines = [line for found in diagnostics for line in (*human(found, text), [])]
-    return coloured(lines) if color else plain(lines)
+def _safe(text: str) -> str:
+    """`text` as it is where every character of it can be printed; whoever wrote it, it can't drive a terminal."""
+    return text if text.isprintable() else printable(text)
+
+
+def encoding_of(stream: Any) -> str:
+    """The encoding of what is written to `stream`, by Python's name for it."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower()
