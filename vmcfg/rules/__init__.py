@@ -15,7 +15,8 @@ MACHINE_RULES: tuple[Rule, ...] = (*memory.RULES, *vcpus.RULES, *gic.RULES, *pmu
 
 def every_rule() -> list[Rule]:
     """Every rule that a finding may name, in the order of their ids."""
-    return sorted((*tree.RULES, *decode.RULES, *machine.RULES, *MACHINE_RULES, *kernel.RULES), key=lambda rule: rule.id)
+    rules = (*tree.RULES, *decode.RULES, *machine.RULES, *MACHINE_RULES, host.VALUES_ARE_KNOWN, *kernel.RULES)
+    return sorted(rules, key=lambda rule: rule.id)
 
 
 def findings(vm: Machine) -> Iterator[tuple[Rule, Finding]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vmcfg.machine import Machine
 from vmcfg.places import Path
-from vmcfg.report import Answer, Finding, rule
+from vmcfg.report import Answer, Finding, Rule, rule
 from vmcfg.sequence import LINUX_6_1, SEQUENCE
 
 MPIDR_KEPT = (6, 10)
@@ -57,3 +57,13 @@ def host_kernel_is_planned_for(machine: Machine) -> Iterator[Finding]:
 
 
 RULES = (set_mpidrs_are_kept, attributes_are_known, host_kernel_is_planned_for)
+
+VALUES_ARE_KNOWN = Rule(
+    "VMC705",
+    "values-are-known",
+    """What a program is to perform as it stands has no value that only the host knows.
+
+    A host PMU has a name, and another number on every host (/sys/bus/event_source/devices/NAME/type). A plan that names
+    it can be had as text or JSON, for who resolves the name; in numbers, in shell and in C it can't be said.""",
+)
+"""No rule of a description: `vmcfg emit` holds its plan to it, for the formats that are performed as they stand."""
