@@ -27,7 +27,7 @@ LAYERS = [
     {"perform", "planfile"},
     {"verdict"},
     {"formats"},
-    {"formats.text", "formats.lines"},
+    {"formats.text", "formats.lines", "formats.sh", "formats.c"},
     {"console", "schema"},
     {"cli"},
     {"commands"},

@@ -10,12 +10,17 @@ from vmcfg import console, files
 from vmcfg.checking import check
 from vmcfg.cli import FOUND
 from vmcfg.commands import color_option, host_kernel_option, stdin_filename_option, strict_option, wants_color
+from vmcfg.formats import unknown_values
 from vmcfg.lowering import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower
+from vmcfg.report import Diagnostic, Finding, diagnose
+from vmcfg.rules.host import VALUES_ARE_KNOWN
 from vmcfg.scalars import Version
 from vmcfg.sequence import PHASES
 from vmcfg.tree import Tree
 
-FORMATS = ("text", "json", "jsonl")
+FORMATS = ("text", "json", "jsonl", "sh", "c")
+PERFORMED_AS_IT_STANDS = ("sh", "c")
+"""The formats that leave nothing to resolve."""
 
 
 class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -40,12 +45,12 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 @click.option(
     "--scope",
     type=click.Choice(SCOPES),
-    default=ATTRIBUTES,
-    help="attributes: what is set; vm: also what makes the objects.",
+    help="attributes (the default): what is set; vm: also what makes the objects.",
 )
 @click.option("--phase", "phases", type=Phases(), help=f"Only the commands of these phases: {', '.join(PHASES)}.")
 @click.option("--numbers", is_flag=True, help="Text in numbers, for a C program to scan.")
 @click.option("--comments", is_flag=True, help="Text with lines that say what each command is and where it comes from.")
+@click.option("--main", "main_", is_flag=True, help="C with a main() that makes the VM, and prints what KVM says.")
 @click.option("--unchecked", is_flag=True, help="Report findings and emit all the same.")
 @click.option(
     "-o", "--output", metavar="FILE", help="Write the plan to FILE, which is replaced in one step or not at all."
@@ -57,10 +62,11 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 def emit(
     path: str,
     format_: str,
-    scope: str,
+    scope: str | None,
     phases: tuple[str, ...] | None,
     numbers: bool,
     comments: bool,
+    main_: bool,
     unchecked: bool,
     output: str | None,
     host_kernel: Version | None,
@@ -73,6 +79,8 @@ def emit(
     Findings go to standard error. Where there are errors nothing is printed, and no file is written.
     """
     _refuse_odd_options(format_, scope, numbers, comments)
+    if main_:
+        _refuse_odd_main(format_, scope, phases)
     if output is not None and output != "-" and files.same(path, output):
         raise click.UsageError(f"-o {files.printable(files.name_of(output))} is the description itself.")
     checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel)
@@ -80,8 +88,14 @@ def emit(
         files.print_error(console.drawn(checked.diagnostics, checked.tree.text, wants_color(color, sys.stderr)))
     if checked.machine is None or not (unchecked or checked.stands(strict)):
         return FOUND
+    scope = scope or (WHOLE_VM if main_ else ATTRIBUTES)
     plan = lower(checked.machine, scope, phases or PHASES, unchecked)
-    written = _written(plan, checked.tree, format_, numbers, comments)
+    if numbers or format_ in PERFORMED_AS_IT_STANDS:
+        unknown = _unknown(plan, checked.tree, "--numbers" if numbers else f"--format {format_}")
+        if unknown:
+            files.print_error(console.drawn(unknown, checked.tree.text, wants_color(color, sys.stderr)))
+            return FOUND
+    written = _written(plan, checked.tree, format_, numbers, comments, main_)
     if output is None or output == "-":
         files.print_out(written)
     else:
@@ -89,18 +103,46 @@ def emit(
     return 0
 
 
-def _refuse_odd_options(format_: str, scope: str, numbers: bool, comments: bool) -> None:
+def _refuse_odd_options(format_: str, scope: str | None, numbers: bool, comments: bool) -> None:
     if format_ != "text" and (numbers or comments):
         raise click.UsageError(f"--{'numbers' if numbers else 'comments'} goes with --format text, not {format_}.")
     if numbers and scope == WHOLE_VM:
         raise click.UsageError("--numbers has no words for --scope vm: making a VM is not one number in one place.")
 
 
-def _written(plan: Plan, tree: Tree, format_: str, numbers: bool, comments: bool) -> str:
+def _refuse_odd_main(format_: str, scope: str | None, phases: tuple[str, ...] | None) -> None:
+    if format_ != "c":
+        raise click.UsageError(f"--main goes with --format c, not {format_}.")
+    if scope == ATTRIBUTES or phases is not None:
+        raise click.UsageError(
+            f"--main makes a whole VM: it goes with no {'--phase' if phases else '--scope attributes'}."
+        )
+
+
+def _unknown(plan: Plan, tree: Tree, option: str) -> list[Diagnostic]:
+    """A finding for each command whose value only the host knows, which `option` can't say."""
+    found = []
+    for command in unknown_values(plan):
+        place = tree.place(command.origin or ())
+        message = f"only the host knows the number of {command.value}, which {option} can't leave open"
+        hint = "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by itself"
+        found.append(diagnose(tree.file, VALUES_ARE_KNOWN, Finding(command.origin or (), message, hint), place, ()))
+    return found
+
+
+def _written(plan: Plan, tree: Tree, format_: str, numbers: bool, comments: bool, main: bool) -> str:
     if format_ == "text":
         from vmcfg.formats.text import text
 
         return text(plan, tree, numbers, comments)
+    if format_ == "sh":
+        from vmcfg.formats.sh import sh
+
+        return sh(plan, tree)
+    if format_ == "c":
+        from vmcfg.formats.c import c
+
+        return c(plan, tree, main)
     from vmcfg.formats.lines import json_object, jsonl
 
     return jsonl(plan, tree) if format_ == "jsonl" else json_object(plan, tree)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from vmcfg.files import printable
+from vmcfg.formats import PERFORM
 from vmcfg.lowering import Command, Plan
 from vmcfg.scalars import interrupt_text
-from vmcfg.sequence import PHASE_DOCS
+from vmcfg.sequence import PHASE_DOCS, intid
 from vmcfg.tree import Tree
 
 
@@ -15,11 +16,15 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
     if comments:
         lines += _heading(plan, tree)
     phase = None
+    filtered = False
     for command in plan.commands:
         if comments and command.row.phase != phase:
             phase = command.row.phase
             lines += ["#", f"# {phase}: {PHASE_DOCS[phase]}"]
         if comments:
+            if command.row.name == "pmu.filter" and not filtered:
+                filtered = True
+                lines.append(f"# Events that no entry of pmu.filter names are {plan.machine.unfiltered_events()}.")
             lines.append(_comment(command, tree))
         lines.append(_numbers(command) if numbers else " ".join(command.fields()))
     return "".join(f"{line}\n" for line in lines)
@@ -34,18 +39,11 @@ def _numbers(command: Command) -> str:
     return f"{command.row.op} {command.target} {group} {attr} {length} {data or '-'}"
 
 
-_PERFORM = {
-    "whole": "performed as a whole",
-    "after-gic-init": "performed as one block, between CTRL_INIT of the monitor's own GIC and the first KVM_RUN",
-    "around-gic-init": "performed in two: `create`; then, after CTRL_INIT of the GIC that the monitor makes, the rest",
-}
-
-
 def _heading(plan: Plan, tree: Tree) -> list[str]:
     header = plan.header()
     lines = [
         f"# The plan of {header['vm']}, from {printable(tree.file)}, for kernels {header['host_kernel']} and later.",
-        f"# It is {_PERFORM[header['perform']]}.",
+        f"# It is {PERFORM[header['perform']]}.",
     ]
     if plan.unchecked:
         lines.append("# It was not held to the rules: KVM may refuse it, or take what a guest can't use.")
@@ -54,7 +52,7 @@ def _heading(plan: Plan, tree: Tree) -> list[str]:
 
 def _comment(command: Command, tree: Tree) -> str:
     who = f" vCPU {command.mpidr}." if command.mpidr is not None else ""
-    what = f" {interrupt_text(command.number)}." if command.row.type == "s32" else ""
+    what = f" {interrupt_text(command.number)}." if command.row.show is intid else ""
     where = ""
     if command.origin is not None:
         place = tree.place(command.origin)

@@ -1,0 +1,67 @@
+"""A plan as a POSIX shell script, to be sourced by the script that knows how to perform a command."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from vmcfg.files import printable
+from vmcfg.formats import PERFORM
+from vmcfg.lowering import Plan
+from vmcfg.tree import Tree
+
+PERFORMER = "vmcfg_set_attr"
+"""What the caller defines: it is called once a command with the six fields as arguments."""
+
+NO_PERFORMER = 3
+
+HEAD = f"""\
+# shellcheck shell=sh
+# The plan of {{vm}}, made by vmcfg from {{file}}, for kernels {{host_kernel}} and later.
+# Commands: {{count}}. They are {{perform}}.{{unchecked}}
+#
+# To be sourced by a script that says how one command is performed:
+#
+#     {PERFORMER}() {{{{ # OP TARGET GROUP ATTR TYPE VALUE, as `vmcfg emit` prints them
+#         ...
+#     }}}}
+#     . ./plan.sh
+#
+# {PERFORMER} is called once a command, in order. Where it fails nothing more is called, and its status is returned.
+# Where there is none nothing is done, and the status is {NO_PERFORMER}.
+
+vmcfg_plan() {{{{
+    if ! command -v {PERFORMER} >/dev/null 2>&1; then
+        echo 'vmcfg: {PERFORMER} is not defined, so nothing is done: define it before you source this plan' >&2
+        return {NO_PERFORMER}
+    fi
+"""
+
+TAIL = """\
+}
+
+# In braces, so that no part of this line means anything.
+{ vmcfg_plan; }
+"""
+
+
+def sh(plan: Plan, tree: Tree) -> str:
+    """A script that does nothing unless it is whole: one function, and the call of it on the last line."""
+    header = plan.header()
+    head = HEAD.format(
+        vm=_in_comment(header["vm"]),
+        file=_in_comment(tree.file),
+        host_kernel=header["host_kernel"],
+        count=len(plan.commands),
+        perform=PERFORM[header["perform"]],
+        unchecked="\n# It was not held to the rules: KVM may refuse it, or take what a guest can't use."
+        if plan.unchecked
+        else "",
+    )
+    # `|| return`, because `set -e` is off wherever the caller asks for the status.
+    calls = [f"    {PERFORMER} {' '.join(map(quote, command.fields()))} || return\n" for command in plan.commands]
+    return "".join([head, *calls, TAIL])
+
+
+def _in_comment(text: str) -> str:
+    """A name in ASCII that stays on its line."""
+    return printable(text).encode("ascii", "backslashreplace").decode()
