@@ -1,0 +1,89 @@
+"""Commands run and timed from outside: CPU time of the child and all its own children, wall time, peak memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO, NamedTuple
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+"""The same for all, without what makes Python write no byte code or guess colours."""
+LAUNCH = os.fspath(Path(__file__).with_name("launch.py"))
+ALL_CORES = len(os.sched_getaffinity(0))
+
+
+class Command(NamedTuple):
+    """A command line, the exit code that it must have, and what is to be said of its standard output: None if right."""
+
+    name: str
+    argv: Sequence[str | Path]
+    exits: int
+    wrong: Callable[[str], str | None]
+
+
+class Run(NamedTuple):
+    """One run of a command. Times are in seconds; `peak` is the greatest resident set of one process, in bytes."""
+
+    cpu: float
+    wall: float
+    peak: int
+
+
+class Unfit(Exception):
+    """A command that did not do what was to be timed."""
+
+
+def run(command: Command, cores: int) -> Run:
+    """One run on so many cores, checked. Raises `Unfit` where exit code or output are not as they must be."""
+    with TemporaryFile() as out, TemporaryFile() as err, TemporaryFile() as told:
+        argv = [sys.executable, "-I", "-S", LAUNCH, str(cores), *map(str, command.argv)]
+        files = {0: os.open(os.devnull, os.O_RDONLY), 1: out.fileno(), 2: err.fileno(), 3: told.fileno()}
+        actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in files.items()]
+        os.waitpid(os.posix_spawn(sys.executable, argv, ENVIRONMENT, file_actions=actions), 0)
+        os.close(files[0])
+        printed, complaint, measured = (_text(file) for file in (out, err, told))
+    if not measured:
+        raise Unfit(f"{command.name} was not run: {complaint[-500:]!r}")
+    cpu, wall, peak, code = map(float, measured.split())
+    problem = command.wrong(printed)
+    if code != command.exits or problem:
+        raise Unfit(
+            f"{command.name}: exit {code:.0f}, {problem or 'output as expected'}; standard error: {complaint[-500:]!r}"
+        )
+    return Run(cpu, wall, int(peak) * 1024)
+
+
+def _text(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def interleaved(commands: Sequence[Command], rounds: int, cores: int | None = None) -> dict[str, list[Run]]:
+    """Each command's runs: one of each a round, after a round that isn't counted. `cores` is how many they may use."""
+    runs: dict[str, list[Run]] = {command.name: [] for command in commands}
+    for number in range(rounds + 1):
+        for command in commands:
+            one = run(command, cores or ALL_CORES)
+            if number:
+                runs[command.name].append(one)
+    return runs
+
+
+def silent(out: str) -> str | None:
+    """What is wrong with the output of a command that has nothing to say."""
+    return f"it printed {out[:200]!r}" if out else None
+
+
+def names(paths: Sequence[Path]) -> Callable[[str], str | None]:
+    """What is wrong with a report that must name just these of the descriptions."""
+    expected = {path.name for path in paths}
+
+    def wrong(out: str) -> str | None:
+        named = set(re.findall(r"vm-[0-9]{6}\.yaml", out))
+        return None if named == expected else f"it names {sorted(named)}, and not {sorted(expected)}"
+
+    return wrong

@@ -1,0 +1,343 @@
+"""Every measurement, as a table on standard output and as JSON: what tests/benchmarks/run runs.
+
+Each group holds its commands against its first one, the baseline. A ratio is the median of the ratios of each round,
+since what disturbs a machine lasts longer than a round. Exit 1: a target is missed; 2: a command did not do its work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from children import ALL_CORES, Command, Run, Unfit, interleaved, names, run, silent
+from descriptions import listed, many
+
+ROOT = Path(__file__).parent.parent.parent
+BUILD = ROOT / "build" / "benchmarks"
+PYTHON = BUILD / "vmcfg" / "bin" / "python"
+VMCFG = BUILD / "vmcfg" / "bin" / "vmcfg"
+YAMLLINT = BUILD / "others" / "bin" / "yamllint"
+CHECK_JSONSCHEMA = BUILD / "others" / "bin" / "check-jsonschema"
+SCHEMA = ROOT / "schemas" / "vm-v1.schema.json"
+
+IMPORTS = "import click, yaml"
+LOAD = "import click, sys, yaml; yaml.load(open(sys.argv[1]), Loader=yaml.CSafeLoader)"
+COUNTS = (4, 16, 64, 128, 512)
+
+
+class Spread(NamedTuple):
+    """The median of some values, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of `values`."""
+        if len(values) < 2:
+            return cls(values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+    def shown(self, digits: int, factor: float = 1) -> str:
+        """The three numbers, for the table."""
+        return f"{self.median * factor:.{digits}f} ({self.low * factor:.{digits}f}-{self.high * factor:.{digits}f})"
+
+
+class Line(NamedTuple):
+    """One line of a table: values by column, and for a target which value it bounds and how."""
+
+    name: str
+    values: dict[str, Spread]
+    ratio: Spread | None = None
+    target: str = ""
+    met: bool | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The line by the keys of the results."""
+        values = {column: spread._asdict() for column, spread in self.values.items()}
+        ratio = self.ratio and self.ratio._asdict()
+        return {"name": self.name, **values, "ratio": ratio, "target": self.target or None, "met": self.met}
+
+
+class Group(NamedTuple):
+    """What was measured together."""
+
+    title: str
+    lines: list[Line]
+
+
+def at_most(bound: float) -> Callable[[Spread], tuple[str, bool]]:
+    """A target that holds where the ratio is no greater than `bound`."""
+    return lambda ratio: (f"<= {bound:g}", ratio.median <= bound)
+
+
+def at_least(bound: float) -> Callable[[Spread], tuple[str, bool]]:
+    """A target that holds where the ratio is no less than `bound`."""
+    return lambda ratio: (f">= {bound:g}", ratio.median >= bound)
+
+
+Target = Callable[[Spread], tuple[str, bool]]
+
+
+def lines(runs: dict[str, list[Run]], column: str, targets: dict[str, Target], *, speed: bool = False) -> list[Line]:
+    """A line a command. Ratios are of `column` to the baseline's; with `speed` the other way round."""
+    baseline = next(iter(runs.values()))
+    found = []
+    for name, each in runs.items():
+        pairs = [(getattr(one, column), getattr(base, column)) for one, base in zip(each, baseline, strict=True)]
+        ratio = Spread.of([base / one if speed else one / base for one, base in pairs])
+        values = {field: Spread.of([getattr(one, field) for one in each]) for field in Run._fields}
+        target, met = targets[name](ratio) if name in targets else ("", None)
+        found.append(Line(name, values, ratio, target, met))
+    return found
+
+
+def start(rounds: int) -> Iterator[Group]:
+    """The shortest run of each program: one description of 4 vCPUs, in which there is nothing to find."""
+    small = BUILD / "small.yaml"
+    small.write_text(listed(4))
+    commands = [
+        Command("python -c 'import click, yaml'", [PYTHON, "-c", IMPORTS], 0, silent),
+        Command("vmcfg validate", [VMCFG, "validate", small], 0, silent),
+        Command("vmcfg emit", [VMCFG, "emit", small], 0, has_lines(8)),
+        Command("yamllint", [YAMLLINT, small], 0, silent),
+        Command("check-jsonschema", [CHECK_JSONSCHEMA, "--schemafile", SCHEMA, small], 0, contains("ok")),
+        Command("python -c pass", [PYTHON, "-c", "pass"], 0, silent),
+    ]
+    runs = interleaved(commands, rounds)
+    vmcfg = statistics.median(one.cpu for one in runs["vmcfg validate"])
+    targets: dict[str, Target] = {"vmcfg validate": at_most(1.25)}
+    for name in ("yamllint", "check-jsonschema"):
+        other = statistics.median(one.cpu for one in runs[name])
+        targets[name] = lambda _, other=other: ("above vmcfg's", other > vmcfg)  # type: ignore[misc]
+    yield Group("start-up: a description of 4 vCPUs (ratio of CPU time)", lines(runs, "cpu", targets))
+    if shutil.which("valgrind"):
+        counts = {command.name: instructions(command) for command in commands[:3]}
+        base = counts[commands[0].name]
+        yield Group(
+            "start-up in instructions, which no other load changes (in millions, by valgrind)",
+            [
+                Line(name, {"instructions": Spread.of([count / 1e6])}, Spread.of([count / base]))
+                for name, count in counts.items()
+            ],
+        )
+
+
+def instructions(command: Command) -> int:
+    """How many instructions a command executes."""
+    counted = BUILD / "cachegrind.out"
+    tool = ["/usr/bin/env", "PYTHONHASHSEED=0", "valgrind", "-q", "--tool=cachegrind", "--cache-sim=no"]
+    run(command._replace(argv=[*tool, f"--cachegrind-out-file={counted}", *command.argv]), 1)
+    summary = counted.read_text().rpartition("summary:")[2]
+    return int(summary.split()[0])
+
+
+def vcpus(rounds: int) -> Iterator[Group]:
+    """Reading, checking and emitting in one process, against `yaml.load` of the same text."""
+    words = [*map(str, COUNTS), "512:spis", "512:irq_first"]
+    argv = [os.fspath(PYTHON), os.fspath(Path(__file__).with_name("inside.py")), *words]
+    passes = [json.loads(subprocess.run(argv, check=True, capture_output=True).stdout) for _ in range(rounds)]
+    targets = {"check": at_most(1.0), "check and emit": at_most(2.0)}
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for word in words:
+        found = []
+        for name in ("yaml.load", "check", "check and emit"):
+            ratios[word, name] = [each[word][name] / each[word]["yaml.load"] for each in passes]
+            ratio = Spread.of(ratios[word, name])
+            target, met = targets[name](ratio) if word.startswith("512") and name in targets else ("", None)
+            cost = Spread.of([each[word][name] for each in passes])
+            found.append(Line(name, {"cpu": cost}, ratio, target, met))
+        count, _, how = word.partition(":")
+        what = {"": "", "spis": ", an SPI each", "irq_first": ", pmu_irq before mpidr"}[how]
+        yield Group(f"{count} vCPUs listed singly{what}, in process (ratio to yaml.load with CSafeLoader)", found)
+    flat = []
+    for name in ("check", "check and emit"):
+        ratio = Spread.of(
+            [at_512 / at_16 for at_512, at_16 in zip(ratios["512", name], ratios["16", name], strict=True)]
+        )
+        target, met = at_most(1.3)(ratio) if name == "check" else ("", None)
+        flat.append(Line(name, {}, ratio, target, met))
+    yield Group("cost a vCPU: the ratio to yaml.load's at 512 over that at 16", flat)
+
+
+def memory(rounds: int) -> Iterator[Group]:
+    """The peak of one process."""
+    for count in (4, 512):
+        path = BUILD / f"{count}.yaml"
+        path.write_text(listed(count))
+        commands = [
+            Command("python -c 'import click, yaml; yaml.load(...)'", [PYTHON, "-c", LOAD, path], 0, silent),
+            Command("vmcfg validate", [VMCFG, "validate", path], 0, silent),
+            Command(
+                "vmcfg emit --format jsonl", [VMCFG, "emit", "--format", "jsonl", path], 0, has_lines(2 * count + 2)
+            ),
+        ]
+        runs = interleaved(commands, rounds)
+        yield Group(f"peak memory, {count} vCPUs listed singly (ratio of peaks)", lines(runs, "peak", {}))
+
+
+def formats(rounds: int) -> Iterator[Group]:
+    """The plan of 512 vCPUs in each format that `vmcfg emit` has, as commands."""
+    path = BUILD / "512.yaml"
+    path.write_text(listed(512))
+    script = "from vmcfg.commands.emit import FORMATS; print(*FORMATS)"
+    known = subprocess.run([PYTHON, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    commands = [Command("vmcfg validate", [VMCFG, "validate", path], 0, silent)]
+    for name in known:
+        argv: list[str | Path] = [VMCFG, "emit", "--format", name, path]
+        plan = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        assert plan.count("\n") >= 1024, name
+        commands.append(Command(f"vmcfg emit --format {name}", argv, 0, equals(plan)))
+    yield Group(
+        "the plan of 512 vCPUs in each format (ratio to validate alone)",
+        lines(interleaved(commands, rounds), "cpu", {}),
+    )
+
+
+def files(rounds: int, count: int) -> Iterator[Group]:
+    """Many descriptions in one command, by each program; three of them hold a mistake, which each must report."""
+    folder = BUILD / f"files-{count}"
+    paths, wrong = many(folder, count)
+    argument = [os.fspath(path) for path in paths]
+    commands = [
+        Command("yamllint", [YAMLLINT, "-f", "parsable", *argument], 1, names(wrong)),
+        Command("check-jsonschema", [CHECK_JSONSCHEMA, "--schemafile", SCHEMA, *argument], 1, names(wrong)),
+        Command("vmcfg validate", [VMCFG, "validate", "--format", "concise", *argument], 1, names(wrong)),
+    ]
+    for cores in (1, 2):
+        if cores > ALL_CORES:
+            continue
+        runs = interleaved(commands, rounds, cores)
+        title = f"{count:,} files of 4 vCPUs in one command, {cores} core{'s' * (cores > 1)}"
+        for other in ("yamllint", "check-jsonschema"):
+            pair = {name: runs[name] for name in (other, "vmcfg validate")}
+            target: dict[str, Target] = {"vmcfg validate": at_least(10)} if cores == 2 else {}
+            yield Group(f"{title} (ratio of files a second to {other}'s)", lines(pair, "wall", target, speed=True))
+
+
+def growth(rounds: int, counts: Sequence[int]) -> Iterator[Group]:
+    """One directory of ever more descriptions: time and memory."""
+    commands = []
+    for count in counts:
+        folder = BUILD / f"files-{count}"
+        _, wrong = many(folder, count)
+        argv: list[str | Path] = [VMCFG, "validate", "--format", "concise", folder]
+        commands.append(Command(f"vmcfg validate, {count:,} files", argv, 1, names(wrong)))
+    yield Group(
+        "a directory of ever more files, all cores (ratio of peaks)", lines(interleaved(commands, rounds), "peak", {})
+    )
+
+
+def has_lines(count: int) -> Callable[[str], str | None]:
+    """What is wrong with an output that must have so many lines."""
+    return lambda out: None if out.count("\n") == count else f"it has {out.count(chr(10))} lines, and not {count}"
+
+
+def contains(word: str) -> Callable[[str], str | None]:
+    """What is wrong with an output that must say `word`."""
+    return lambda out: None if word in out else f"it printed {out[:200]!r}"
+
+
+def equals(text: str) -> Callable[[str], str | None]:
+    """What is wrong with an output that must be `text`."""
+    return lambda out: None if out == text else "its output differs from that of an earlier run"
+
+
+def circumstances() -> dict[str, Any]:
+    """What the figures depend on."""
+    models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    versions = {name: importlib.metadata.version(name) for name in ("vmcfg", "click", "PyYAML")}
+    versions["libyaml"] = ".".join(map(str, yaml._yaml.get_version()))
+    for program in (YAMLLINT, CHECK_JSONSCHEMA):
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        versions[program.name] = said.split()[-1]
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit or None,
+        "machine": f"{platform.machine()}, {models[0] if models else 'unknown'}, {ALL_CORES} cores",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": versions,
+        "load": os.getloadavg(),
+    }
+
+
+def table(group: Group) -> str:
+    """A group as text."""
+    columns: dict[str, Callable[[Spread], str]] = {
+        "cpu": lambda spread: spread.shown(2, 1e3),
+        "wall": lambda spread: spread.shown(2, 1e3),
+        "peak": lambda spread: spread.shown(1, 1 / (1 << 20)),
+        "instructions": lambda spread: f"{spread.median:.1f}",
+    }
+    units = {"cpu": "CPU ms", "wall": "wall ms", "peak": "peak MiB", "instructions": "millions"}
+    used = [column for column in columns if column in group.lines[0].values]
+    head = ["", *(units[column] for column in used), "ratio", "target"]
+    rows = []
+    for line in group.lines:
+        cells = [columns[column](line.values[column]) for column in used]
+        met = {None: "", True: f"{line.target}: met", False: f"{line.target}: MISSED"}[line.met]
+        rows.append([line.name, *cells, line.ratio.shown(2) if line.ratio else "", met])
+    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+    drawn = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
+    return "\n".join([group.title, *(f"  {row}" for row in drawn), ""])
+
+
+def main() -> int:
+    """Measure what the command line asks for."""
+    groups: dict[str, Callable[[argparse.Namespace], Iterator[Group]]] = {
+        "start": lambda options: start(options.rounds),
+        "vcpus": lambda options: vcpus(max(3, options.rounds // 4)),
+        "memory": lambda options: memory(max(3, options.rounds // 4)),
+        "formats": lambda options: formats(max(3, options.rounds // 4)),
+        "files": lambda options: files(max(3, options.rounds // 5), options.files),
+        "growth": lambda options: growth(1, options.growth),
+    }
+    parser = argparse.ArgumentParser(prog="tests/benchmarks/run", description="Measure vmcfg side by side with others.")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(groups)}; all by default")
+    parser.add_argument("--rounds", type=int, default=40, help="runs of each command of start-up; fewer of slower ones")
+    parser.add_argument("--files", type=int, default=2000, help="how many files in one command")
+    parser.add_argument("--growth", type=int, nargs="+", default=[20, 200, 2000], help="how many files in a directory")
+    parser.add_argument("--json", type=Path, default=BUILD / "results.json", help="where the results go as JSON")
+    options = parser.parse_args()
+    unknown = [name for name in options.groups if name not in groups]
+    if unknown:
+        parser.error(f"no such group: {', '.join(unknown)}")
+    told = circumstances()
+    print("\n".join(f"{key}: {value}" for key, value in told.items()), end="\n\n")
+    done = []
+    try:
+        for name in options.groups or groups:
+            for group in groups[name](options):
+                print(table(group), flush=True)
+                done.append(group)
+    except Unfit as error:
+        print(f"tests/benchmarks/run: {error}", file=sys.stderr)
+        return 2
+    results = [{"title": group.title, "lines": [line.as_json() for line in group.lines]} for group in done]
+    options.json.write_text(json.dumps({**told, "groups": results}, indent=2) + "\n")
+    return int(any(line.met is False for group in done for line in group.lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
