@@ -124,7 +124,8 @@ def _unknown(plan: Plan, tree: Tree, option: str) -> list[Diagnostic]:
     found = []
     for command in unknown_values(plan):
         place = tree.place(command.origin or ())
-        message = f"only the host knows the number of {command.value}, which {option} can't leave open"
+        pmu = command.value.removeprefix("pmu:")
+        message = f"only the host knows the number of its PMU {pmu}, which {option} can't leave open"
         hint = "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by itself"
         found.append(diagnose(tree.file, VALUES_ARE_KNOWN, Finding(command.origin or (), message, hint), place, ()))
     return found

@@ -29,7 +29,8 @@ HEAD = f"""\
 # {PERFORMER} is called once a command, in order. Where it fails nothing more is called, and its status is returned.
 # Where there is none nothing is done, and the status is {NO_PERFORMER}.
 
-vmcfg_plan() {{{{
+# In braces, here and at the end, so that a word that is cut is no command.
+{{{{ vmcfg_plan() {{{{
     if ! command -v {PERFORMER} >/dev/null 2>&1; then
         echo 'vmcfg: {PERFORMER} is not defined, so nothing is done: define it before you source this plan' >&2
         return {NO_PERFORMER}
@@ -37,9 +38,8 @@ vmcfg_plan() {{{{
 """
 
 TAIL = """\
-}
+}; }
 
-# In braces, so that no part of this line means anything.
 { vmcfg_plan; }
 """
 
