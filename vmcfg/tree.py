@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -25,6 +26,7 @@ from yaml.events import (
 from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner, ScannerError
+from yaml.tokens import FlowEntryToken, FlowMappingEndToken, FlowSequenceEndToken, ScalarToken
 
 from vmcfg.places import WHOLE, Path, Place, Span, pointer
 from vmcfg.report import Diagnostic, Finding, Rule, diagnose, shown
@@ -36,7 +38,7 @@ ENCODING = Rule(
     """The text is UTF-8 (a byte order mark and CRLF are fine), without control characters.
 
     The line breaks U+0085, U+2028 and U+2029 are refused too: YAML counts them as line ends, editors don't, and every
-    line number after one would be wrong.""",
+    line number after one would be wrong. So is a byte order mark anywhere but at the start: nobody sees it.""",
 )
 ONE_DOCUMENT = Rule("VMC102", "one-document", """A file holds exactly one document, and that is a mapping.""")
 DUPLICATE_KEY = Rule(
@@ -127,6 +129,69 @@ class PurePythonParser(Reader, Scanner, Parser):
             raise ScannerError(None, None, "found unknown directive name", token.start_mark)
         return token
 
+    def scan_to_next_token(self) -> None:
+        """Skip what stands between tokens; tabs too where no key can begin, as libyaml does."""
+        while True:
+            super().scan_to_next_token()
+            if self.peek() != "\t" or (self.allow_simple_key and not self.flow_level):
+                return
+            self.forward()
+
+    def scan_plain(self) -> ScalarToken:
+        """A plain scalar as libyaml reads it: tabs are blanks; between brackets '?' is a letter and ':,' an error."""
+        start = end = self.get_mark()
+        written = gap = ""
+        broken = False
+        while self.peek() != "#" and not (self.check_document_start() or self.check_document_end()):  # type: ignore[no-untyped-call]
+            length = self._plain_length(start)
+            if length:
+                written += gap + self.prefix(length)
+                self.forward(length)
+                end = self.get_mark()
+            gap, goes_on = self._plain_gap(start)
+            broken = goes_on or (broken and not length)
+            if not gap or (not self.flow_level and self.column <= self.indent):
+                break
+        if broken:
+            self.allow_simple_key = True
+        return ScalarToken(written, True, start, end)
+
+    def _plain_length(self, start: Any) -> int:
+        """How many characters from here belong to a plain scalar that began at `start`, up to the next blank."""
+        length = 0
+        while (char := self.peek(length)) not in "\0 \t\r\n":
+            after = self.peek(length + 1)
+            if self.flow_level and char == ":" and after in ",?[]{}":
+                self.forward(length)
+                raise ScannerError("while scanning a plain scalar", start, "found unexpected ':'", self.get_mark())
+            if (char == ":" and after in "\0 \t\r\n") or (self.flow_level and char in ",[]{}"):
+                break
+            length += 1
+        return length
+
+    def _plain_gap(self, start: Any) -> tuple[str, bool]:
+        """What the blanks and line breaks from here stand for within a plain scalar, and whether there is a break."""
+        blanks = ""
+        breaks = 0
+        while (char := self.peek()) in " \t\r\n":
+            if char in "\r\n":
+                self.scan_line_break()  # type: ignore[no-untyped-call]
+                breaks += 1
+                continue
+            if breaks and char == "\t" and self.column <= self.indent:
+                problem = "found a tab character that violates indentation"
+                raise ScannerError("while scanning a plain scalar", start, problem, self.get_mark())
+            blanks += char
+            self.forward()
+        return ("\n" * (breaks - 1) or " ", True) if breaks else (blanks, False)
+
+    def process_empty_scalar(self, mark: Any) -> ScalarEvent:
+        """What is left out, at `mark`; between brackets where libyaml puts it, at what follows."""
+        following = self.peek_token()  # type: ignore[no-untyped-call]
+        if self.flow_level or isinstance(following, (FlowEntryToken, FlowMappingEndToken, FlowSequenceEndToken)):
+            mark = following.start_mark
+        return ScalarEvent(None, None, (True, False), "", mark, mark)
+
 
 def _fastest_parser() -> type[Any]:
     if yaml.__with_libyaml__:
@@ -149,7 +214,7 @@ class Tree:
         self.diagnostics: list[Diagnostic] = []
         self._written: dict[int, Path] | None = None
         try:
-            self.text = self._decoded(data)
+            self._decode(data)
             self.root = self._document(parser)
         except _Stop:
             pass
@@ -165,21 +230,24 @@ class Tree:
         self.note(rule, finding, span)
         return _Stop()
 
-    def _decoded(self, data: bytes) -> str:
+    def _decode(self, data: bytes) -> None:
         try:
-            text = data.decode("utf-8-sig")
+            self.text = text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             before = data[: error.start].decode("utf-8-sig", "replace")
             hint = "save the file as UTF-8"
             if data.startswith((b"\xff\xfe", b"\xfe\xff")):
                 hint += "; this looks like UTF-16"
+            else:
+                # What can be read is shown around the place.
+                self.text = data.decode("utf-8-sig", "replace")
             message = f"byte 0x{data[error.start]:02x} is not UTF-8"
             raise self.stop(ENCODING, Finding((), message, hint), _at_end_of(before)) from None
         if not text.isascii():
             self._refuse_characters(
                 text, "[\x85\u2028\u2029]", "editors don't count this as the end of a line, but YAML does"
             )
-        return text
+            self._refuse_characters(text, "\ufeff", "a byte order mark stands at the start of a file or nowhere")
 
     def _refuse_characters(self, text: str, characters: str, why: str) -> None:
         found = re.search(characters, text)
@@ -426,8 +494,9 @@ def span_of(marked: Any) -> Span:
     return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
+@lru_cache(maxsize=2)
 def lines_of(text: str) -> list[str]:
-    """The lines of `text` as YAML counts them."""
+    """The lines of `text` as YAML counts them; the same list each time, for each of many findings."""
     return re.split("\r\n|[\r\n]", text)
 
 
@@ -440,12 +509,12 @@ def _at_end_of(text: str) -> Span:
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Rule, Finding, Span]:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    # libyaml counts a line more where a text ends without a line break.
+    span = min(Span(line, column, line, column + 1), _at_end_of(text))
     problem = shown(error.problem or "unreadable", 120)
     hint = None
-    lines = lines_of(text)
-    here = lines[line - 1] if line <= len(lines) else ""
-    if "\t" in here[: max(column, 1)]:
+    if "\t" in lines_of(text)[span.line - 1][: span.column]:
         hint = "YAML is indented with spaces, not tabs"
-    elif error.context and error.context_mark and error.context_mark.line + 1 != line:
+    elif error.context and error.context_mark and error.context_mark.line + 1 != span.line:
         hint = f"{shown(error.context, 120)} that begins in line {error.context_mark.line + 1}"
-    return SYNTAX, Finding((), f"the text is not YAML: {problem}", hint), Span(line, column, line, column + 1)
+    return SYNTAX, Finding((), f"the text is not YAML: {problem}", hint), span
