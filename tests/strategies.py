@@ -19,6 +19,7 @@ from hypothesis.strategies import SearchStrategy
 from vmcfg.model import Description, Either, ListOf, every_field, fields, required
 from vmcfg.scalars import (
     Choice,
+    Events,
     Interrupt,
     KernelVersion,
     Mpidr,
@@ -160,6 +161,9 @@ def _texts(kind: type) -> SearchStrategy[str]:
         prefix = st.sampled_from(["", "", "ppi:", "spi:", "sgi:", "PPI:", "ppi", "spi: ", ":"])
         last = st.one_of(st.just(""), st.just(""), st.just("-"), _number_texts().map("-".__add__))
         return st.tuples(prefix, _number_texts(), last).map("".join)
+    if kind is Events:
+        last = st.one_of(st.just(""), st.just("-"), _number_texts().map("-".__add__))
+        return st.tuples(_number_texts(), last).map("".join)
     return _number_texts()
 
 
@@ -178,8 +182,8 @@ def scalars(kind: Any) -> SearchStrategy[Json]:
         return st.sampled_from([*written, *spelled, *[f"0{number}" for number in numbers], 0, 4, "", "Plan"])
     if isinstance(kind, Number):
         return st.one_of(_numbers(kind.least, kind.greatest), _texts(Number))
-    if isinstance(kind, (Size, Interrupt)):
-        greatest = INT64 - 1 if isinstance(kind, Size) else (1 << 31) - 1
+    if isinstance(kind, (Size, Interrupt, Events)):
+        greatest = INT64 - 1 if isinstance(kind, Size) else 0xFFFF if isinstance(kind, Events) else (1 << 31) - 1
         return st.one_of(_numbers(0, greatest), _texts(type(kind)))
     return _texts(type(kind))
 

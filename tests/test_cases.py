@@ -13,6 +13,9 @@ from vmcfg.rules import every_rule, host, kernel
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 
+IMPLIED = {"VMC605-in-distributor": {"VMC408"}}
+"""What a case can't help breaking besides: steal time lies in memory, so a frame that it lies in does too."""
+
 
 def checked(case: Path) -> Checked:
     return check(case.read_bytes(), case.name)
@@ -30,7 +33,8 @@ def test_output_is_what_stands_beside_it(case: Path, bless: bool) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_case_breaks_its_rule_and_no_other(case: Path) -> None:
-    assert {found.rule for found in checked(case).diagnostics} == {case.name[:6]}
+    found = {found.rule for found in checked(case).diagnostics}
+    assert found - IMPLIED.get(case.stem, set()) == {case.name[:6]}
 
 
 def test_no_output_without_a_case() -> None:

@@ -82,7 +82,7 @@ def test_a_sample_opens_with_what_it_shows_and_when_to_use_it(sample: str) -> No
     assert all(len(line) <= 120 for line in data.decode().splitlines())
 
 
-def test_full_has_every_key_but_the_gicv2s() -> None:
+def test_full_has_every_key_but_the_gicv2s_and_el2s() -> None:
     def keys(node: Any, prefix: str) -> set[str]:
         if isinstance(node, list):
             return set().union(*(keys(each, prefix) for each in node))
@@ -92,10 +92,14 @@ def test_full_has_every_key_but_the_gicv2s() -> None:
         return found.union(*(keys(value, f"{prefix}{key}.") for key, value in node.items()))
 
     written = keys(yaml.safe_load((FOLDER / "full.yaml").read_bytes()), "")
-    assert written == set(every_field()) - {"gic.cpu_interface"}
+    assert written == set(every_field()) - {"gic.cpu_interface", "gic.maintenance_irq"}
 
 
 # What it is lowered to -----------------------------------------------------------------------------------------------
+
+
+UNKNOWN_HERE = {("full", "numbers.txt")}
+"""A host PMU by its name: its number is another on every host, and so no plan in numbers can be had (VMC705)."""
 
 
 @pytest.mark.parametrize("what", FORMATS)
@@ -104,6 +108,9 @@ def test_plan_is_the_golden_one(
     sample: str, what: str, vmcfg: Vmcfg, same_as_file: Callable[[Path, bytes], None]
 ) -> None:
     code, output = vmcfg("emit", f"{sample}.yaml", *FORMATS[what])
+    if (sample, what) in UNKNOWN_HERE:
+        assert (code, output) == (1, "")
+        return
     assert code == 0
     if what == "txt" or vcpu_count(sample) <= MANY:
         same_as_file(GOLDEN / f"{sample}.{what}", output.encode())
@@ -112,7 +119,7 @@ def test_plan_is_the_golden_one(
 def test_no_golden_without_a_sample() -> None:
     expected = {
         f"{sample}.{what}" for sample in SAMPLES for what in FORMATS if what == "txt" or vcpu_count(sample) <= MANY
-    }
+    } - {".".join(each) for each in UNKNOWN_HERE}
     assert {path.name for path in GOLDEN.iterdir()} == expected
 
 
@@ -225,14 +232,16 @@ class Monitor(NamedTuple):
     sets: tuple[Set, ...]
     starts_off: bool = True
 
+    @property
+    def steal_time(self) -> list[int]:
+        """Where the memory slot for steal time begins, if it has one."""
+        return [each.value for each in self.sets if each.attr == "2.0" and each.value is not None][:1]
 
-SVE_AND_PTRAUTH = 1 << 4 | 1 << 5 | 1 << 6
-"""Features of KVM_ARM_VCPU_INIT that descriptions don't have yet; monitors take them where the host has them."""
+
 POWER_OFF = 1
+SVE = 1 << 4
 
-STEAL_TIME = "PVTIME_IPA: descriptions have no steal time yet"
-ITS = "descriptions have no ITS yet"
-SET_PMU = "SET_PMU: descriptions have no host PMU yet"
+SET_PMU = "SET_PMU: its number is the host's, and kvmtool sends it through every vCPU; pmu.device names one, sent once"
 IIDR = "GICD_IIDR by DIST_REGS: the implementation that migration checks, not part of a VM's set-up"
 
 
@@ -250,16 +259,16 @@ def qemu(sample: str, vcpus: int, regions: tuple[int, ...]) -> Monitor:
         sets=(
             Set("gic", "3.0", 288),
             Set("gic", "4.0", None),
-            Set("its:0", "4.0", None, ITS),
+            Set("its:0", "4.0", None),
             *per_vcpu(
                 vcpus,
                 lambda vcpu: (
                     Set(f"vcpu:{vcpu}", "0.0", 23),
                     Set(f"vcpu:{vcpu}", "0.1", None),
-                    Set(f"vcpu:{vcpu}", "2.0", 0x090A0000 + 64 * vcpu, STEAL_TIME),
+                    Set(f"vcpu:{vcpu}", "2.0", 0x090A0000 + 64 * vcpu),
                 ),
             ),
-            Set("its:0", "0.4", 0x08080000, ITS),
+            Set("its:0", "0.4", 0x08080000),
             *(Set("gic", "0.5", region) for region in regions),
             Set("gic", "0.2", 0x08000000),
         ),
@@ -280,7 +289,7 @@ MONITORS = (
         sets=(
             Set("gic", "0.3", 0x3FFB0000),
             Set("gic", "0.2", 0x3FFF0000),
-            *per_vcpu(2, lambda vcpu: (Set(f"vcpu:{vcpu}", "2.0", 0x01020000 + 64 * vcpu, STEAL_TIME),)),
+            *per_vcpu(2, lambda vcpu: (Set(f"vcpu:{vcpu}", "2.0", 0x01020000 + 64 * vcpu),)),
             Set("gic", "3.0", 64),
             Set("gic", "4.0", None),
             *per_vcpu(
@@ -323,7 +332,7 @@ MONITORS = (
                 lambda vcpu: (
                     Set(f"vcpu:{vcpu}", "0.0", 23),
                     Set(f"vcpu:{vcpu}", "0.1", None),
-                    Set(f"vcpu:{vcpu}", "2.0", 0x01FF0000 + 64 * vcpu, STEAL_TIME),
+                    Set(f"vcpu:{vcpu}", "2.0", 0x01FF0000 + 64 * vcpu),
                 ),
             ),
         ),
@@ -355,17 +364,20 @@ def test_plan_makes_what_the_monitor_makes(monitor: Monitor, vmcfg: Vmcfg) -> No
     made: dict[str, list[dict[str, Any]]] = {}
     for command in commands(output):
         made.setdefault(command["op"], []).append(command)
-    assert set(made) == {"create-vm", "add-memory", "create-vcpu", "create-device", "init-vcpu", "set-attr"}
+    expected = {"create-vm", "add-memory", "create-vcpu", "create-device", "init-vcpu", "set-attr"}
+    assert set(made) - {"finalize-vcpu"} == expected
+    assert ("finalize-vcpu" in made) == bool(monitor.features[0] & SVE)
     if monitor.vm_type is not None:
         assert [int(each["arg"], 16) for each in made["create-vm"]] == [monitor.vm_type]
-    assert [int(each["base"], 16) for each in made["add-memory"]] == [monitor.ram]
+    assert [int(each["base"], 16) for each in made["add-memory"]] == [monitor.ram, *monitor.steal_time]
     assert [int(each["arg"], 16) for each in made["create-vcpu"]] == list(range(len(monitor.features)))
-    assert [each["device_id"] for each in made["create-device"]] == [7]
+    itses = {each.target for each in monitor.sets if each.target.startswith("its:")}
+    assert [each["device_id"] for each in made["create-device"]] == [7, *[8] * len(itses)]
     words = [int(each["feature_words"][0], 16) for each in made["init-vcpu"]]
     if not monitor.starts_off:
         assert [word & POWER_OFF for word in words] == [0] + [1] * (len(words) - 1)
         words = [word & ~POWER_OFF for word in words]
-    assert words == [word & ~SVE_AND_PTRAUTH for word in monitor.features]
+    assert words == list(monitor.features)
 
 
 # vmcfg example -------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import vmcfg
 from vmcfg.checking import check
 from vmcfg.formats.lines import json_object, jsonl
 from vmcfg.lowering import SCOPES, lower
-from vmcfg.model import Description, every_field
+from vmcfg.model import MAINTENANCE, Description, every_field
 from vmcfg.report import PHASE_WORDS, RELATED_SHOWN
 from vmcfg.schema import of_kind, text
 from vmcfg.sequence import PHASES, SEQUENCE
@@ -107,6 +107,7 @@ def test_defaults_are_those_of_the_decoder() -> None:
         "ipa_bits": 40,
         "vcpu_ids": "derived",
         "gic.set_up_by": "plan",
+        "gic.maintenance_irq": 25,
         "timers.virtual": 27,
         "timers.physical": 30,
         "timers.hyp_virtual": 28,
@@ -122,6 +123,7 @@ def test_defaults_are_those_of_the_decoder() -> None:
             held = getattr(holder, key)
             assert value == (held if key != "host_kernel" else "{}.{}".format(*held))
     assert every_field()["gic.set_up_by"].default == "plan"
+    assert defaults["gic.maintenance_irq"] == MAINTENANCE
 
 
 def test_the_schemas_own_example_is_right() -> None:
@@ -486,6 +488,9 @@ name: vm
 memory: [{base: 0x40000000, size: 1GiB}]
 gic: {version: 3, distributor: 0x08000000, redistributors: [{base: 0x080a0000}]}
 vcpus: [{mpidr: 0.0.0.1, pmu_irq: 23}, {mpidr: 0.0.200.1, pmu_irq: 24}]
+pmu: {device: armv8_pmuv3, filter: [{action: deny, events: 0x11}]}
+smccc_filter: [{action: deny, base: 0x84000005, count: 1}]
+features: [sve]
 """
 """A wrong description whose plan has a command of every op."""
 
@@ -506,6 +511,7 @@ def test_plan_schema_is_strict() -> None:
     ("op", "changes"),
     [
         (("set-attr", "s32"), {"data": None}),
+        (("set-attr", "s32"), {"value": "pmu:armv8_pmuv3"}),
         (("set-attr", "s32"), {"data": "170"}),
         (("set-attr", "s32"), {"value": 23}),
         (("set-attr", "s32"), {"value": "2 3"}),
@@ -527,7 +533,7 @@ def test_plan_schema_refuses(op: tuple[str, str], changes: dict[str, Json]) -> N
     checked = check(UNCHECKED.encode(), "vm.yaml")
     assert checked.machine is not None
     lines = map(json.loads, jsonl(lower(checked.machine, "vm", unchecked=True), checked.tree).splitlines())
-    line = next(line for line in lines if (line["op"], line.get("type")) == op)
+    line = next(line for line in reversed(list(lines)) if (line["op"], line.get("type")) == op)
     assert refusals(PLAN, line) == []
     assert refusals(PLAN, {**line, **changes}) != []
 

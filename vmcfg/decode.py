@@ -41,6 +41,7 @@ RULES = (
     scalars.INTERRUPT,
     scalars.SIZE,
     scalars.KERNEL,
+    scalars.EVENTS,
 )
 
 Misfits = list[tuple[Rule, Finding]]

@@ -13,9 +13,21 @@ class Attr(NamedTuple):
     name: str
     id: int
 
+    @property
+    def title(self) -> str:
+        """What a message calls it: its name, or its group's where it has none."""
+        return self.group if self.name.startswith("0x") else self.name
+
 
 PMU_V3_IRQ = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_IRQ", 0)
 PMU_V3_INIT = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_INIT", 1)
+
+PMU_V3_FILTER = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_FILTER", 2)
+PMU_V3_SET_PMU = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_SET_PMU", 3)
+PMU_V3_SET_NR_COUNTERS = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", 4)
+
+PVTIME_IPA = Attr("KVM_ARM_VCPU_PVTIME_CTRL", 2, "KVM_ARM_VCPU_PVTIME_IPA", 0)
+SMCCC_FILTER = Attr("KVM_ARM_VM_SMCCC_CTRL", 0, "KVM_ARM_VM_SMCCC_FILTER", 0)
 
 TIMER_IRQ_VTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_VTIMER", 0)
 TIMER_IRQ_PTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_PTIMER", 1)
@@ -29,9 +41,22 @@ VGIC_V3_REDIST = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_RED
 VGIC_V3_REDIST_REGION = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION", 5)
 VGIC_NR_IRQS = Attr("KVM_DEV_ARM_VGIC_GRP_NR_IRQS", 3, "0x0", 0)
 VGIC_CTRL_INIT = Attr("KVM_DEV_ARM_VGIC_GRP_CTRL", 4, "KVM_DEV_ARM_VGIC_CTRL_INIT", 0)
+VGIC_MAINT_IRQ = Attr("KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ", 9, "0x0", 0)
+ITS_ADDR = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_ITS_ADDR_TYPE", 4)
+ITS_CTRL_INIT = Attr("KVM_DEV_ARM_VGIC_GRP_CTRL", 4, "KVM_DEV_ARM_VGIC_CTRL_INIT", 0)
+
+PMU_EVENT_ACTIONS = {"allow": 0, "deny": 1}
+SMCCC_ACTIONS = {"handle": 0, "deny": 1, "forward": 2}
+
+STRUCTS = {
+    "kvm_pmu_event_filter": ("<HHB3x", ("base_event", "nevents", "action")),
+    "kvm_smccc_filter": ("<IIB15x", ("base", "nr_functions", "action")),
+}
+"""The layout and the fields of each struct that an attribute takes, as `struct` writes layouts."""
 
 DEVICE_TYPES = {2: ("KVM_DEV_TYPE_ARM_VGIC_V2", 5), 3: ("KVM_DEV_TYPE_ARM_VGIC_V3", 7)}
 """The vGIC's device type by the GIC's version."""
+ITS_TYPE = ("KVM_DEV_TYPE_ARM_VGIC_ITS", 8)
 
 INTERRUPT_DEVICES = {
     "KVM_DEV_TYPE_ARM_VGIC_V2": 5,
@@ -101,5 +126,13 @@ HAS_DEVICE_ATTR = 0x4018AEE3
 MPIDR_EL1 = 0x603000000013C005
 """The id of MPIDR_EL1 for KVM_SET_ONE_REG."""
 
-VCPU_FEATURES = {"POWER_OFF": 0, "PSCI_0_2": 2, "PMU_V3": 3}
+VCPU_FEATURES = {
+    "POWER_OFF": 0,
+    "PSCI_0_2": 2,
+    "PMU_V3": 3,
+    "SVE": 4,
+    "PTRAUTH_ADDRESS": 5,
+    "PTRAUTH_GENERIC": 6,
+    "HAS_EL2": 7,
+}
 """The feature bits of KVM_ARM_VCPU_INIT that vmcfg sets, by their names without KVM_ARM_VCPU_."""

@@ -5,6 +5,7 @@ What comes before: `machine`, and the rules that it passed. Next: `formats`.
 
 from __future__ import annotations
 
+import struct
 from typing import Any, NamedTuple
 
 from vmcfg import kvm
@@ -30,10 +31,12 @@ class Command(NamedTuple):
     @property
     def data(self) -> str | None:
         """What the kernel reads at the attribute or register address, in hex digits; None where it reads nothing."""
-        size = _BYTES.get(self.row.type)
-        if size is None:
+        row_type, number = self.row.type, self.number
+        if row_type in kvm.STRUCTS:
+            return struct.pack(kvm.STRUCTS[row_type][0], *number).hex()
+        size = _BYTES.get(row_type)
+        if size is None or not isinstance(number, int):
             return None
-        number: int = self.number
         return (number & (1 << 8 * size) - 1).to_bytes(size, "little").hex()
 
     def fields(self) -> tuple[str, str, str, str, str, str]:
@@ -62,8 +65,7 @@ class Command(NamedTuple):
         row = self.row
         if row.attr is not None:
             arguments = {"request": _SET_DEVICE_ATTR, "group_id": row.attr.group_id, "attr_id": hex(row.attr.id)}
-            data = self.data
-            return arguments if data is None else {**arguments, "data": data}
+            return arguments if row.type == "none" else {**arguments, "data": self.data}
         if row.op == "set-reg":
             return {"request": hex(kvm.SET_ONE_REG), "reg_id": hex(kvm.MPIDR_EL1), "data": self.data}
         if row.op == "create-vm":
@@ -75,6 +77,8 @@ class Command(NamedTuple):
         if row.op == "init-vcpu":
             word = sum(1 << kvm.VCPU_FEATURES[feature] for feature in self.number)
             return {"request": hex(kvm.ARM_VCPU_INIT), "feature_words": [hex(word)]}
+        if row.op == "finalize-vcpu":
+            return {"request": hex(kvm.ARM_VCPU_FINALIZE), "arg": hex(self.number)}
         slot, base, size = self.number
         return {"request": hex(kvm.SET_USER_MEMORY_REGION), "slot": slot, "base": hex(base), "size": hex(size)}
 
@@ -92,7 +96,7 @@ _SET_DEVICE_ATTR = hex(kvm.SET_DEVICE_ATTR)
 
 
 def _device_name(device_id: int) -> str:
-    return next(name for name, number in kvm.DEVICE_TYPES.values() if number == device_id)
+    return next(name for name, number in (*kvm.DEVICE_TYPES.values(), kvm.ITS_TYPE) if number == device_id)
 
 
 class Plan(NamedTuple):
@@ -133,15 +137,23 @@ def lower(machine: Machine, scope: str = ATTRIBUTES, phases: tuple[str, ...] = P
     for row in SEQUENCE:
         if row.phase not in phases or (scope == ATTRIBUTES and row.op not in ("set-attr", "set-reg")):
             continue
-        for value, origin, vcpu in row.select(machine):
+        for value, origin, vcpu, its in row.select(machine):
             number = _wrapped(value, row.type)
             target, mpidr = (row.target, None) if vcpu is None else names[vcpu.id]
+            if its is not None:
+                target = f"its:{its}"
             commands.append(Command(row, target, row.show(number), number, mpidr, origin))
     return Plan(machine, tuple(commands), scope, unchecked)
 
 
 def _wrapped(value: Any, type: str) -> Any:
     """`value` as its C type holds it: only an unchecked one can be too large, and then it is cut as C cuts it."""
+    if isinstance(value, str):
+        return value
+    if type in kvm.STRUCTS:
+        sizes = {"B": 8, "H": 16, "I": 32}
+        layout = [code for code in kvm.STRUCTS[type][0] if code in sizes]
+        return tuple(field % (1 << sizes[code]) for code, field in zip(layout, value, strict=True))
     if type == "s32":
         return (value + (1 << 31)) % (1 << 32) - (1 << 31)
     if type == "u32":

@@ -11,10 +11,22 @@ from itertools import islice, product, repeat
 from typing import Any, NamedTuple
 
 from vmcfg.decode import MISSING, Misfits
-from vmcfg.model import Description, Gic, MemorySlot, Pmu, RedistributorRegion, Timers, VcpuEntry
+from vmcfg.model import (
+    MAINTENANCE,
+    Description,
+    Device,
+    Gic,
+    MemorySlot,
+    Pmu,
+    RedistributorRegion,
+    SmcccEntry,
+    StealTime,
+    Timers,
+    VcpuEntry,
+)
 from vmcfg.places import Path
 from vmcfg.report import Answer, Finding, Rule
-from vmcfg.scalars import IrqRange, MpidrRange, Version, mpidr_of_id, mpidr_text
+from vmcfg.scalars import EventRange, IrqRange, MpidrRange, Version, intid_of, mpidr_of_id, mpidr_text
 
 MOST_VCPUS = 512
 """KVM_MAX_VCPUS of arm64, which bounds ids and count alike (6.1, 6.12, 7.2)."""
@@ -67,6 +79,23 @@ class Vcpu(NamedTuple):
         return mpidr_text(self.mpidr)
 
 
+class ClaimedPpi(NamedTuple):
+    """A PPI that something other than the PMU takes: whose it is, and whether it is written at `at` or a default."""
+
+    at: Path
+    name: str
+    intid: int
+    written: bool
+
+
+TIMERS = {
+    "virtual": "the EL1 virtual timer",
+    "physical": "the EL1 physical timer",
+    "hyp_virtual": "the EL2 virtual timer",
+    "hyp_physical": "the EL2 physical timer",
+}
+
+
 class Machine(NamedTuple):
     """The VM that a description describes. `vcpus` are by ascending id; a vCPU's index is its place among them."""
 
@@ -78,6 +107,44 @@ class Machine(NamedTuple):
     pmu: Pmu
     timers: Timers
     vcpus: tuple[Vcpu, ...]
+    steal_time: StealTime | None
+    smccc_filter: tuple[SmcccEntry, ...]
+    features: tuple[str, ...]
+    devices: tuple[Device, ...]
+
+    def has_pmu(self) -> bool:
+        """Whether any vCPU has a PMU interrupt, and so a PMU."""
+        return any(vcpu.pmu_irq is not None for vcpu in self.vcpus)
+
+    def unfiltered_events(self) -> str | None:
+        """Whether events that no filter entry names are "allowed" or "denied"; None without a filter.
+
+        The first entry decides: KVM takes its opposite for all others (pmu-emul.c:kvm_arm_pmu_v3_set_attr, linux 7.2).
+        """
+        if not self.pmu.filter:
+            return None
+        return "allowed" if self.pmu.filter[0].action == "deny" else "denied"
+
+    def has_el2(self) -> bool:
+        """Whether the vCPUs have EL2, so that a guest can be a hypervisor."""
+        return "el2" in self.features
+
+    def claimed_ppis(self) -> list[ClaimedPpi]:
+        """The PPIs that KVM claims at a vCPU's first KVM_RUN, but for the PMU's.
+
+        The EL1 timers'; with EL2 also the EL2 timers' and, but for GICv2, the GIC's maintenance interrupt.
+        """
+        keys = TIMERS if self.has_el2() else ("virtual", "physical")
+        claimed = [
+            ClaimedPpi(("timers", key), TIMERS[key], self.timers.intid(key), getattr(self.timers, key) is not None)
+            for key in keys
+        ]
+        if self.has_el2() and self.gic_version() != 2:
+            written = None if self.gic is None else self.gic.maintenance_irq
+            intid = MAINTENANCE if written is None else intid_of(written)
+            at: Path = ("gic", "maintenance_irq")
+            claimed.append(ClaimedPpi(at, "the GIC's maintenance interrupt", intid, written is not None))
+        return claimed
 
     def sets_up_gic(self) -> bool:
         """Whether the GIC is the plan's to set up, and not the monitor's."""
@@ -111,7 +178,7 @@ def range_misfits(values: dict[str, Any]) -> Misfits:
     """The findings that leave no machine: of ranges, of too many or too few vCPUs. Unread values are passed over."""
     written = values.get("vcpus")
     shared = getattr(values.get("pmu"), "irq", None)
-    found = []
+    found = _filter_misfits(values.get("pmu"))
     if shared is not MISSING and shared is not None:
         found += _backwards(shared, ("pmu", "irq"), "pmu.irq")
     if isinstance(written, tuple):
@@ -139,6 +206,19 @@ def range_misfits(values: dict[str, Any]) -> Misfits:
             f"end the range at {shared.first + without - 1}" if without else "remove it: every vCPU has one of its own"
         )
         found.append((COUNTS, Finding(("pmu", "irq"), message, hint, related=((("vcpus",), "the vCPUs"),))))
+    return found
+
+
+def _filter_misfits(pmu: Any) -> Misfits:
+    """The ranges of events that run backwards."""
+    found = []
+    entries = getattr(pmu, "filter", ())
+    for index, entry in enumerate(entries if isinstance(entries, tuple) else ()):
+        events = getattr(entry, "events", None)
+        if isinstance(events, EventRange) and events.first > events.last:
+            message = f"the range of events {events} runs backwards"
+            at = ("pmu", "filter", index, "events")
+            found.append((FORWARD, Finding(at, message, f"write {events.last:#x}-{events.first:#x}")))
     return found
 
 
@@ -214,6 +294,10 @@ def machine(values: dict[str, Any]) -> Machine:
         description.pmu,
         description.timers,
         _with_ids(_written_vcpus(description), description),
+        description.steal_time,
+        description.smccc_filter,
+        description.features,
+        description.devices,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, NamedTuple
 
 from vmcfg.scalars import (
     Choice,
+    EventRange,
+    Events,
     Interrupt,
     IrqRange,
     KernelVersion,
@@ -17,9 +19,10 @@ from vmcfg.scalars import (
     Number,
     Size,
     Version,
+    intid_of,
 )
 
-Scalar = Number | Choice | Name | KernelVersion | Size | Mpidr | Interrupt
+Scalar = Number | Choice | Name | KernelVersion | Size | Mpidr | Interrupt | Events
 
 
 class ListOf(NamedTuple):
@@ -57,6 +60,8 @@ INTERRUPTS = Interrupt(ranges=True)
 
 DEFAULT_TIMERS = {"virtual": 27, "physical": 30, "hyp_virtual": 28, "hyp_physical": 26}
 """The INTIDs that KVM gives the timers by itself."""
+MAINTENANCE = 25
+"""The INTID of the GIC's maintenance interrupt where none is set."""
 
 
 class MemorySlot(NamedTuple):
@@ -165,6 +170,26 @@ class Gic(NamedTuple):
             ("cpu", "gicc", "cpuif", "cpu_interface_base"),
         ),
     ] = None
+    its: Annotated[
+        tuple[int, ...],
+        Field(
+            ListOf(ADDRESS, "ITS addresses"),
+            "Guest-physical address of each GICv3 ITS, 128 KiB; a multiple of 64 KiB.",
+            (["0x08080000"],),
+            ("gits", "its_base", "its_address"),
+            "none",
+        ),
+    ] = ()
+    maintenance_irq: Annotated[
+        int | IrqRange | None,
+        Field(
+            ONE_INTERRUPT,
+            "The PPI by which GICv3 tells a guest hypervisor of its own guest's interrupts; used with the feature el2.",
+            (25, "ppi:9"),
+            ("maint_irq", "maintenance", "maintenance_interrupt"),
+            "25",
+        ),
+    ] = None
 
 
 class VcpuEntry(NamedTuple):
@@ -191,6 +216,29 @@ class VcpuEntry(NamedTuple):
     ] = None
 
 
+class FilterEntry(NamedTuple):
+    """PMU events that the guest may count, or may not."""
+
+    action: Annotated[
+        str,
+        Field(
+            Choice("allow", "deny"),
+            "Whether the guest may count these events. The opposite of the first entry holds where no entry does.",
+            ("deny",),
+            ("type", "rule"),
+        ),
+    ]
+    events: Annotated[
+        EventRange,
+        Field(
+            Events(),
+            "An event's number, or a range first-last; up to 0xffff.",
+            ("0x11", "0x08-0x1b"),
+            ("event", "range"),
+        ),
+    ]
+
+
 class Pmu(NamedTuple):
     """The virtual PMU, as far as it is the same for the whole VM."""
 
@@ -203,6 +251,36 @@ class Pmu(NamedTuple):
             ("interrupt", "pmu_irq", "intid"),
         ),
     ] = None
+    device: Annotated[
+        str | None,
+        Field(
+            Name("a PMU's name"),
+            "The host's PMU that counts, by its name in /sys/bus/event_source/devices.",
+            ("armv8_pmuv3_0",),
+            ("host_pmu", "pmu_device", "set_pmu"),
+            "that of the CPU on which the first vCPU is initialised",
+        ),
+    ] = None
+    counters: Annotated[
+        int | None,
+        Field(
+            Number(0, 31),
+            "How many event counters the guest has, the cycle counter not counted.",
+            (6,),
+            ("nr_counters", "num_counters", "event_counters"),
+            "as many as the host's PMU has",
+        ),
+    ] = None
+    filter: Annotated[
+        tuple[FilterEntry, ...],
+        Field(
+            ListOf(FilterEntry, "filter entries"),
+            "Which events the guest may count, in order; the last entry that names an event decides.",
+            ([{"action": "deny", "events": "0x11"}],),
+            ("filters", "event_filter", "events"),
+            "all events are counted",
+        ),
+    ] = ()
 
 
 class Timers(NamedTuple):
@@ -254,7 +332,62 @@ class Timers(NamedTuple):
         written = getattr(self, timer)
         if written is None:
             return DEFAULT_TIMERS[timer]
-        return written.intid if isinstance(written, IrqRange) else int(written)
+        return intid_of(written)
+
+
+class StealTime(NamedTuple):
+    """Where KVM tells each vCPU how long it was kept waiting."""
+
+    base: Annotated[
+        int,
+        Field(
+            ADDRESS,
+            "Guest-physical address of the first vCPU's 64 bytes, the others following by index; a multiple of 64.",
+            ("0x090a0000",),
+            ("address", "ipa", "start"),
+        ),
+    ]
+
+
+class SmcccEntry(NamedTuple):
+    """A range of SMCCC function ids, and what becomes of the guest's calls of them."""
+
+    action: Annotated[
+        str,
+        Field(
+            Choice("handle", "deny", "forward"),
+            "handle: by KVM; deny: answered with NOT_SUPPORTED; forward: to the monitor.",
+            ("deny",),
+            ("type", "rule"),
+        ),
+    ]
+    base: Annotated[
+        int,
+        Field(
+            Number(0, 0xFFFFFFFF, hex=True), "The first function id.", ("0x84000005",), ("function", "start", "first")
+        ),
+    ]
+    count: Annotated[
+        int, Field(Number(1, 0xFFFFFFFF), "How many function ids, from the first.", (1,), ("nr_functions", "functions"))
+    ]  # type: ignore[assignment]  # it hides tuple.count, which nobody calls here
+
+
+class Device(NamedTuple):
+    """One of the monitor's own devices, as far as the checks need to know it."""
+
+    name: Annotated[str, Field(Name("a device's name"), "The device's name.", ("uart",), ("device", "id"))]
+    irq: Annotated[
+        int | IrqRange,
+        Field(
+            ONE_INTERRUPT,
+            "The SPI by which the device interrupts.",
+            ("spi:1", 33),
+            ("interrupt", "spi", "intid", "gsi"),
+        ),
+    ]
+
+
+FEATURES = ("sve", "ptrauth", "el2")
 
 
 class Description(NamedTuple):
@@ -272,7 +405,7 @@ class Description(NamedTuple):
     name: Annotated[
         str,
         Field(
-            Name(),
+            Name("a VM's name"),
             "The VM's name: 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit.",
             ("edge-gateway",),
             ("vm", "vm_name", "hostname"),
@@ -341,6 +474,40 @@ class Description(NamedTuple):
         Pmu()
     )
     timers: Annotated[Timers, Field(Timers, "The timers' PPIs.", (), ("timer", "arch_timer", "arch_timers"))] = Timers()
+    steal_time: Annotated[
+        StealTime | None,
+        Field(StealTime, "Steal time: 64 bytes for each vCPU.", (), ("pvtime", "pv_time", "stolen_time"), "none"),
+    ] = None
+    smccc_filter: Annotated[
+        tuple[SmcccEntry, ...],
+        Field(
+            ListOf(SmcccEntry, "SMCCC filter entries"),
+            "What becomes of the guest's SMCCC calls, by ranges of function ids.",
+            ([{"action": "deny", "base": "0x84000005", "count": 1}],),
+            ("smccc", "hypercalls", "smccc_filters"),
+            "all are KVM's to handle",
+        ),
+    ] = ()
+    features: Annotated[
+        tuple[str, ...],
+        Field(
+            ListOf(Choice(*FEATURES), "features"),
+            "What every vCPU has beyond PSCI and PMU: sve, ptrauth (pointer authentication), el2 (for hypervisors).",
+            (["sve", "ptrauth"],),
+            ("cpu_features", "vcpu_features", "extensions"),
+            "none",
+        ),
+    ] = ()
+    devices: Annotated[
+        tuple[Device, ...],
+        Field(
+            ListOf(Device, "devices"),
+            "The monitor's own devices that interrupt by SPIs: for the checks, no command is emitted for them.",
+            ([{"name": "uart", "irq": "spi:1"}],),
+            ("device_irqs",),
+            "none",
+        ),
+    ] = ()
 
 
 Mapping = type[NamedTuple]

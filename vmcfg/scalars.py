@@ -36,7 +36,7 @@ CHOICE = Rule("VMC123", "words-are-known", """A field with a fixed set of words 
 NAME = Rule(
     "VMC124",
     "names-are-safe",
-    """The VM's name is 1 to 63 letters, digits, dots, underscores and hyphens, the first a letter or digit.
+    """A name has 1 to 63 letters, digits, dots, underscores and hyphens, the first a letter or digit.
 
     Such a name needs no quoting in a shell, a path or a comment.""",
 )
@@ -241,9 +241,12 @@ class Choice:
 
 
 class Name:
-    """The name of the VM: text that needs no quoting anywhere."""
+    """A name, `what` says of what: text that needs no quoting anywhere."""
 
     pattern = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
 
     def read(self, text: str, plain: bool) -> str:
         if plain:
@@ -256,7 +259,7 @@ class Name:
             )
             if text and not (text[0].isalnum() and text[0].isascii()):
                 why = "it must begin with a letter or a digit"
-            raise Misfit(NAME, f"{_named(text)} can't be a VM's name: {why}" if text else "the VM's name is empty")
+            raise Misfit(NAME, f"{_named(text)} can't be {self.what}: {why}" if text else f"{self.what} can't be empty")
         return text
 
 
@@ -317,6 +320,41 @@ class Size:
                 SIZE, f"{_named(text)} is not a size", "write bytes, or a whole number of KiB, MiB, GiB or TiB: 64KiB"
             )
         return Number(self.least, self.greatest).read(text, plain)
+
+
+EVENTS = Rule(
+    "VMC129",
+    "events-are-numbers",
+    """PMU events are a number, or a range first-last of them, both ends included: 0x11, 0x08-0x1b.""",
+)
+
+
+class EventRange(NamedTuple):
+    """PMU events from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first:#x}" if self.first == self.last else f"{self.first:#x}-{self.last:#x}"
+
+
+class Events:
+    """A PMU event's number, or a range of them."""
+
+    greatest = 0xFFFF
+    pattern = f"{NUMBER_PATTERN}(?:-{NUMBER_PATTERN})?"
+
+    def read(self, text: str, plain: bool) -> EventRange:
+        if _integer(text) is not None:
+            number = Number(0, self.greatest, hex=True).read(text, plain)
+            return EventRange(number, number)
+        first, _, last = text.partition("-")
+        low, high = _integer(first), _integer(last)
+        if low is None or high is None or max(low, high) >= 1 << 64:
+            hint = number_hint(text) if old_number(text) else "write a number, or a range: 0x08-0x1b"
+            raise Misfit(EVENTS, f"{_named(text)} is no event and no range of events", hint)
+        return EventRange(low, high)
 
 
 class MpidrRange(NamedTuple):
@@ -451,6 +489,11 @@ class IrqRange(NamedTuple):
     def total(self) -> int:
         """How many interrupts the range stands for; 0 where it runs backwards."""
         return max(0, self.last - self.first + 1)
+
+
+def intid_of(written: int | IrqRange) -> int:
+    """The INTID of one interrupt as written."""
+    return written if isinstance(written, int) else written.intid
 
 
 INTID_GREATEST = (1 << 31) - 1

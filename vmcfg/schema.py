@@ -19,6 +19,7 @@ from vmcfg.scalars import (
     INTID_GREATEST,
     NUMBER_PATTERN,
     Choice,
+    Events,
     Interrupt,
     KernelVersion,
     Misfit,
@@ -128,6 +129,11 @@ def _(kind: Size) -> Schema:
 @of_scalar.register
 def _(kind: Interrupt) -> Schema:
     return _integer_or_text(0, INTID_GREATEST, kind.pattern)
+
+
+@of_scalar.register
+def _(kind: Events) -> Schema:
+    return _integer_or_text(0, kind.greatest, kind.pattern)
 
 
 def _integer_or_text(least: int, greatest: int, pattern: str) -> Schema:

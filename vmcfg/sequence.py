@@ -13,7 +13,7 @@ from vmcfg import kvm
 from vmcfg.kvm import Attr
 from vmcfg.machine import Machine, Vcpu, redistributor_regions
 from vmcfg.places import Path
-from vmcfg.scalars import Version, mpidr_register
+from vmcfg.scalars import Version, intid_of, mpidr_register
 
 CREATE, CONFIGURE, GIC_INIT, PMU_INIT, LATE = PHASES = ("create", "configure", "gic-init", "pmu-init", "late")
 
@@ -27,15 +27,24 @@ PHASE_DOCS = {
 
 
 class Selected(NamedTuple):
-    """One value that a row sends. `origin` is where it is written, or what called for it; `vcpu` whom it is sent to."""
+    """One value that a row sends.
+
+    `origin` is where it is written, or what called for it. `vcpu` is whom it is sent to, `its` the number of the ITS.
+    """
 
     value: Any
     origin: Path | None = None
     vcpu: Vcpu | None = None
+    its: int | None = None
 
 
 def decimal(value: Any) -> str:
-    """INTIDs and counts as a plan shows them."""
+    """Counts and small numbers as a plan shows them."""
+    return str(value)
+
+
+def intid(value: Any) -> str:
+    """An interrupt as a plan shows it: its INTID in decimal."""
     return str(value)
 
 
@@ -47,6 +56,21 @@ def hexadecimal(value: Any) -> str:
 def nothing(value: Any) -> str:
     """What stands where a command carries no value."""
     return "-"
+
+
+def event_filter(value: Any) -> str:
+    """A PMU event filter by its struct's fields."""
+    return "base_event={:#x},nevents={},action={}".format(*value)
+
+
+def smccc_range(value: Any) -> str:
+    """A range of the SMCCC filter by its struct's fields."""
+    return "base={:#x},nr_functions={},action={}".format(*value)
+
+
+def host_pmu(value: Any) -> str:
+    """A host PMU: by the number of its type, or by its name where only the host knows the number."""
+    return f"pmu:{value}" if isinstance(value, str) else str(value)
 
 
 def unasked(value: Any) -> int:
@@ -64,7 +88,8 @@ class Row(NamedTuple):
 
     `target` is ``vm``, ``gic`` or ``vcpu``; `attr` is None but for set-attr. `field` is the key of the description that
     it carries, by its dotted path. `since` is the first mainline release that has it and `source` says who says so;
-    `errors` what each errno means there.
+    `errors` what each errno means there, `absent` what older kernels say. `read` gives what a GET of it starts from,
+    and is None where it can't be read back; `vm_wide` is true of what is set once and read back on every vCPU.
     """
 
     name: str
@@ -82,6 +107,7 @@ class Row(NamedTuple):
     errors: dict[str, str]
     read: Callable[[Any], int] | None = None
     vm_wide: bool = False
+    absent: str = "ENXIO"
 
 
 # What the rows select ------------------------------------------------------------------------------------------------
@@ -110,11 +136,26 @@ def _gic(machine: Machine) -> Iterator[Selected]:
         yield Selected(kvm.DEVICE_TYPES[machine.gic.version][1])
 
 
+def _its_created(machine: Machine) -> Iterator[Selected]:
+    for selected in _its(int)(machine):
+        yield Selected(kvm.ITS_TYPE[1], its=selected.its)
+
+
+_FEATURE_BITS = {"sve": ("SVE",), "ptrauth": ("PTRAUTH_ADDRESS", "PTRAUTH_GENERIC"), "el2": ("HAS_EL2",)}
+
+
 def _features(machine: Machine) -> Iterator[Selected]:
+    more = [bit for feature, bits in _FEATURE_BITS.items() if feature in machine.features for bit in bits]
     for vcpu in machine.vcpus:
         power = () if vcpu.boot else ("POWER_OFF",)
         pmu = () if vcpu.pmu_irq is None else ("PMU_V3",)
-        yield Selected((*power, "PSCI_0_2", *pmu), None, vcpu)
+        yield Selected((*power, "PSCI_0_2", *pmu, *more), None, vcpu)
+
+
+def _finalized(machine: Machine) -> Iterator[Selected]:
+    if "sve" in machine.features:
+        for vcpu in machine.vcpus:
+            yield Selected(kvm.VCPU_FEATURES["SVE"], None, vcpu)
 
 
 def _mpidr(machine: Machine) -> Iterator[Selected]:
@@ -143,6 +184,29 @@ def _regions(machine: Machine) -> Iterator[Selected]:
             yield Selected(count << 52 | region.base | index, ("gic", "redistributors", index))
 
 
+def _maintenance_irq(machine: Machine) -> Iterator[Selected]:
+    gic = machine.gic
+    if gic is not None and machine.sets_up_gic() and gic.version == 3 and gic.maintenance_irq is not None:
+        yield Selected(intid_of(gic.maintenance_irq), ("gic", "maintenance_irq"))
+
+
+def _its(value: Callable[[int], Any]) -> Callable[[Machine], Iterator[Selected]]:
+    """A selector of what each ITS is told: `value` of its address."""
+
+    def select(machine: Machine) -> Iterator[Selected]:
+        gic = machine.gic
+        if gic is not None and machine.sets_up_gic() and gic.version == 3:
+            for number, address in enumerate(gic.its):
+                yield Selected(value(address), ("gic", "its", number), None, number)
+
+    return select
+
+
+def _smccc_filter(machine: Machine) -> Iterator[Selected]:
+    for index, (action, base, count) in enumerate(machine.smccc_filter):
+        yield Selected((base, count, kvm.SMCCC_ACTIONS[action]), ("smccc_filter", index))
+
+
 def _timer(key: str) -> Callable[[Machine], Iterator[Selected]]:
     """A selector of one timer's PPI: VM-wide, sent once, through the vCPU with the lowest id."""
 
@@ -151,6 +215,32 @@ def _timer(key: str) -> Callable[[Machine], Iterator[Selected]]:
             yield Selected(machine.timers.intid(key), ("timers", key), machine.vcpus[0])
 
     return select
+
+
+def _pmu_value(key: str) -> Callable[[Machine], Iterator[Selected]]:
+    """A selector of one value of `pmu`: VM-wide, sent once, through the vCPU with the lowest id."""
+
+    def select(machine: Machine) -> Iterator[Selected]:
+        value = getattr(machine.pmu, key)
+        if value is not None:
+            yield Selected(value, ("pmu", key), machine.vcpus[0])
+
+    return select
+
+
+def _pmu_filter(machine: Machine) -> Iterator[Selected]:
+    for index, (action, events) in enumerate(machine.pmu.filter):
+        # nevents has 16 bits: all 65,536 events are two commands.
+        halves = [(0, 0x7FFF), (0x8000, 0xFFFF)] if events == (0, 0xFFFF) else [events]
+        for first, last in halves:
+            value = first, last - first + 1, kvm.PMU_EVENT_ACTIONS[action]
+            yield Selected(value, ("pmu", "filter", index), machine.vcpus[0])
+
+
+def _steal_time(machine: Machine) -> Iterator[Selected]:
+    if machine.steal_time is not None:
+        for index, vcpu in enumerate(machine.vcpus):
+            yield Selected(machine.steal_time.base + STEAL_TIME_SIZE * index, ("steal_time", "base"), vcpu)
 
 
 def _pmu_irq(machine: Machine) -> Iterator[Selected]:
@@ -183,6 +273,7 @@ _TIMER_ERRORS = {
     "ENXIO": "this kernel does not know the attribute",
 }
 _SOURCE = "linux 7.2, arch/arm64/kvm/"
+STEAL_TIME_SIZE = 64
 LINUX_6_1 = (6, 1)
 """What the oldest kernel that vmcfg plans for has already."""
 
@@ -224,7 +315,12 @@ SEQUENCE = (
             "EBUSY": "a vCPU has run already",
         },
     ),
-    # An ITS is created here (create-device its:N).
+    Row(
+        "its.create", CREATE, "create-device", "its", None, "u32", decimal, _its_created,
+        "Makes an ITS, by which a GICv3 gets message-signalled interrupts (LPIs).",
+        "gic.its", LINUX_6_1, _SOURCE + "vgic/vgic-its.c:vgic_its_create",
+        {"ENODEV": "this host can't emulate an ITS", "ENOMEM": "the host is out of memory"},
+    ),
     Row(
         "vcpu.init", CREATE, "init-vcpu", "vcpu", None, "features", ",".join, _features,
         "Initialises a vCPU with its features, starting from the host's preferred target.",
@@ -235,7 +331,12 @@ SEQUENCE = (
             "ENODEV": "the host has no PMU that KVM can use",
         },
     ),
-    # Features that have to be finalised are finalised here (finalize-vcpu).
+    Row(
+        "vcpu.finalize", CREATE, "finalize-vcpu", "vcpu", None, "s32", decimal, _finalized,
+        "Fixes the vector lengths of a vCPU with SVE, which can't run before.",
+        "features", LINUX_6_1, _SOURCE + "reset.c:kvm_arm_vcpu_finalize",
+        {"EINVAL": "the vCPU has no SVE", "EPERM": "finalised already"},
+    ),
     Row(
         "vcpu.mpidr", CREATE, "set-reg", "vcpu", None, "u64", hexadecimal, _mpidr,
         "Sets MPIDR_EL1 of a vCPU whose MPIDR is not the one that KVM gives to its id.",
@@ -243,7 +344,17 @@ SEQUENCE = (
         {"ENOEXEC": "the vCPU is not initialised", "ENOENT": "this kernel does not know the register"},
         unasked,
     ),
-    # The SMCCC filter is set here.
+    Row(
+        "vm.smccc_filter", CONFIGURE, "set-attr", "vm", kvm.SMCCC_FILTER, "kvm_smccc_filter", smccc_range, _smccc_filter,
+        "What becomes of the guest's calls of a range of SMCCC functions: 0 KVM handles them, 1 denies, 2 forwards.",
+        "smccc_filter", (6, 4), _SOURCE + "hypercalls.c:kvm_smccc_set_filter; refused by 6.1, taken by 6.12 (measured)",
+        {
+            "EINVAL": "an empty range, one that wraps around, or a kernel before 6.4",
+            "EEXIST": "overlaps an earlier range, or one that KVM reserves",
+            "EBUSY": "a vCPU has run already",
+        },
+        absent="EINVAL",
+    ),
     Row(
         "gic.nr_irqs", CONFIGURE, "set-attr", "gic", kvm.VGIC_NR_IRQS, "u32", decimal, _gic_value("nr_irqs"),
         "How many INTIDs the GIC has, the 32 private ones included; 256 where it is not set.",
@@ -283,30 +394,87 @@ SEQUENCE = (
         "Where the GICv2 CPU interface's 8 KiB lie.",
         "gic.cpu_interface", LINUX_6_1, _SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr", _FRAME_ERRORS, unasked,
     ),
-    # The maintenance interrupt, and each ITS's address and CTRL_INIT, are set here.
     Row(
-        "timer.virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_VTIMER, "s32", decimal, _timer("virtual"),
+        "gic.maintenance_irq", CONFIGURE, "set-attr", "gic", kvm.VGIC_MAINT_IRQ, "u32", intid, _maintenance_irq,
+        "The GIC's maintenance PPI, for guests with EL2; 25 where it is not set.",
+        "gic.maintenance_irq", (6, 15), _SOURCE + "vgic/vgic-kvm-device.c:vgic_set_common_attr; ENXIO on 6.12, taken by 7.2"
+        " (measured)",
+        {"EINVAL": "not a PPI", "EBUSY": "the vGIC is initialised", "ENXIO": "this kernel does not know the attribute"},
+        unasked,
+    ),
+    Row(
+        "its.address", CONFIGURE, "set-attr", "its", kvm.ITS_ADDR, "u64", hexadecimal, _its(int),
+        "Where an ITS's 128 KiB lie.",
+        "gic.its", LINUX_6_1, _SOURCE + "vgic/vgic-its.c:vgic_its_set_attr",
+        {
+            "EINVAL": "not aligned, or wraps around",
+            "E2BIG": "beyond the guest's address space (ipa_bits)",
+            "EEXIST": "this address is set already",
+        },
+        unasked,
+    ),
+    Row(
+        "its.init", CONFIGURE, "set-attr", "its", kvm.ITS_CTRL_INIT, "none", nothing, _its(lambda address: None),
+        "Initialises an ITS.",
+        "gic.its", LINUX_6_1, _SOURCE + "vgic/vgic-its.c:vgic_its_set_attr",
+        {},
+    ),
+    Row(
+        "timer.virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_VTIMER, "s32", intid, _timer("virtual"),
         "The PPI of the EL1 virtual timer, on all vCPUs.",
         "timers.virtual", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS, unasked, True,
     ),
     Row(
-        "timer.physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_PTIMER, "s32", decimal, _timer("physical"),
+        "timer.physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_PTIMER, "s32", intid, _timer("physical"),
         "The PPI of the EL1 physical timer, on all vCPUs.",
         "timers.physical", LINUX_6_1, _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr", _TIMER_ERRORS, unasked, True,
     ),
     Row(
-        "timer.hyp_virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HVTIMER, "s32", decimal, _timer("hyp_virtual"),
+        "timer.hyp_virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HVTIMER, "s32", intid, _timer("hyp_virtual"),
         "The PPI of the EL2 virtual timer, on all vCPUs; unused without EL2.",
         "timers.hyp_virtual", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS, unasked, True,
     ),
     Row(
-        "timer.hyp_physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HPTIMER, "s32", decimal, _timer("hyp_physical"),
+        "timer.hyp_physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HPTIMER, "s32", intid, _timer("hyp_physical"),
         "The PPI of the EL2 physical timer, on all vCPUs; unused without EL2.",
         "timers.hyp_physical", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS, unasked, True,
     ),
-    # SET_PMU, SET_NR_COUNTERS and the event filters are set here, in this order.
     Row(
-        "pmu.irq", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_IRQ, "s32", decimal, _pmu_irq,
+        "pmu.device", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_SET_PMU, "s32", host_pmu, _pmu_value("device"),
+        "Which of the host's PMUs counts, for all vCPUs; they can then run on that PMU's CPUs only.",
+        "pmu.device", LINUX_6_1, _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_pmu",
+        {
+            "ENXIO": "the host has no such PMU",
+            "EBUSY": "a vCPU has run, this one's PMU is initialised, or a filter is set for another PMU",
+            "ENODEV": "the vCPU has no PMU",
+        },
+        vm_wide=True,
+    ),
+    Row(
+        "pmu.counters", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_SET_NR_COUNTERS, "u32", decimal, _pmu_value("counters"),
+        "How many event counters all vCPUs have. A later SET_PMU would put it back to the PMU's own.",
+        "pmu.counters", (6, 16), _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; ENXIO on 6.12, taken by 7.2 (measured)",
+        {
+            "EINVAL": "the PMU has fewer counters",
+            "EBUSY": "this vCPU's PMU is initialised",
+            "ENODEV": "the vCPU has no PMU",
+            "ENXIO": "this kernel does not know the attribute",
+        },
+        vm_wide=True,
+    ),
+    Row(
+        "pmu.filter", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_FILTER, "kvm_pmu_event_filter", event_filter, _pmu_filter,
+        "Which events the guest may count, for all vCPUs: 0 allows, 1 denies; the first one's opposite is the default.",
+        "pmu.filter", LINUX_6_1, _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_attr",
+        {
+            "EINVAL": "beyond the PMU's events: 16 bits, with PMUv3.0 10",
+            "EBUSY": "a vCPU has run, or this one's PMU is initialised",
+            "ENODEV": "the vCPU has no PMU",
+        },
+        vm_wide=True,
+    ),
+    Row(
+        "pmu.irq", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_IRQ, "s32", intid, _pmu_irq,
         "The overflow interrupt of one vCPU's PMU.",
         "vcpus.pmu_irq", LINUX_6_1, _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_attr",
         {
@@ -334,7 +502,17 @@ SEQUENCE = (
             "EBUSY": "initialised already",
         },
     ),
-    # The place of each vCPU's steal time is set here (phase late).
+    Row(
+        "vcpu.steal_time", LATE, "set-attr", "vcpu", kvm.PVTIME_IPA, "u64", hexadecimal, _steal_time,
+        "Where one vCPU's 64 bytes of steal time lie.",
+        "steal_time.base", LINUX_6_1, _SOURCE + "pvtime.c:kvm_arm_pvtime_set_attr",
+        {
+            "EINVAL": "not a multiple of 64, or there is no memory slot",
+            "EEXIST": "set already",
+            "ENXIO": "the host keeps no scheduler statistics",
+        },
+        unasked,
+    ),
 )  # fmt: skip
 
 RUN_ERRORS = {

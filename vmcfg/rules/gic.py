@@ -7,17 +7,21 @@ from typing import NamedTuple
 
 from vmcfg.machine import Machine, redistributor_regions
 from vmcfg.places import Path
-from vmcfg.report import NEVER_ASKED, Answer, Finding, rule
+from vmcfg.report import NEVER_ASKED, WARNING, Answer, Finding, rule
+from vmcfg.scalars import PPI_BASE, SPI_BASE, SPI_END, IrqRange, interrupt_text, intid_of, is_ppi, is_spi
 
+MAINT_IRQ = "KVM_SET_DEVICE_ATTR(KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ)"
 NR_IRQS = "KVM_SET_DEVICE_ATTR(KVM_DEV_ARM_VGIC_GRP_NR_IRQS)"
 ADDR = "KVM_SET_DEVICE_ATTR(KVM_VGIC_V{}_ADDR_TYPE_{})"
+ITS_ADDR = "KVM_SET_DEVICE_ATTR(KVM_VGIC_ITS_ADDR_TYPE)"
 REDISTRIBUTOR = 0x20000
 """A redistributor's two frames of 64 KiB."""
 MOST_REGIONS = 256
 MOST_COUNT = 4095
 
+ITS_SIZE = 0x20000
 V2_KEYS = ("cpu_interface",)
-V3_KEYS = ("redistributors",)
+V3_KEYS = ("redistributors", "its", "maintenance_irq")
 
 
 class Frame(NamedTuple):
@@ -72,6 +76,8 @@ def frames(machine: Machine) -> list[Frame]:
             found.append(
                 Frame(("gic", "redistributors"), "the redistributor region", gic.redistributors, size, attr, granule)
             )
+        for index, base in enumerate(gic.its):
+            found.append(Frame(("gic", "its", index), f"ITS {index}", base, ITS_SIZE, ITS_ADDR, granule))
     elif gic.cpu_interface is not None:
         attr = ADDR.format(2, "CPU")
         found.append(Frame(("gic", "cpu_interface"), "the CPU interface", gic.cpu_interface, 0x2000, attr, granule))
@@ -192,8 +198,8 @@ def frames_disjoint(machine: Machine) -> Iterator[Finding]:
     """No two frames of the GIC share an address.
 
     In the order of the plan a redistributor over the distributor or over another region is refused at once; GICv2's two
-    frames only at the first KVM_RUN. (vgic-mmio-v3.c:vgic_v3_alloc_redist_region, vgic-v2.c:vgic_v2_map_resources;
-    measured)"""
+    frames only at the first KVM_RUN; an ITS over any of them never. (vgic-mmio-v3.c:vgic_v3_alloc_redist_region,
+    vgic-v2.c:vgic_v2_map_resources; measured on 6.1, 6.12, 7.2)"""
     written = frames(machine)
     for place, frame in enumerate(written):
         for earlier in written[:place]:
@@ -201,7 +207,9 @@ def frames_disjoint(machine: Machine) -> Iterator[Finding]:
                 message = f"{frame.name}, {frame.extent}, overlaps {earlier.name}, {earlier.extent}"
                 related = ((earlier.at, f"{earlier.name} ends at {earlier.end - 1:#x}"),)
                 kernel = Answer(frame.attr, "EINVAL", "set") if machine.gic_version() == 3 else None
-                yield Finding(frame.at, message, related=related, kernel=kernel)
+                if frame.attr == ITS_ADDR:
+                    kernel = Answer(frame.attr)
+                yield Finding(frame.at, message, "move one of the two", related=related, kernel=kernel)
                 break
 
 
@@ -229,7 +237,7 @@ def gic_has_its_frames(machine: Machine) -> Iterator[Finding]:
     gic = machine.gic
     if gic is None or not machine.sets_up_gic():
         return
-    needed = ("distributor", *(V3_KEYS if gic.version == 3 else V2_KEYS))
+    needed = ("distributor", "redistributors" if gic.version == 3 else "cpu_interface")
     for key in needed:
         if getattr(gic, key) is None:
             message = f"the GICv{gic.version} that the plan sets up has no '{key}'"
@@ -240,15 +248,93 @@ def gic_has_its_frames(machine: Machine) -> Iterator[Finding]:
 
 @rule("VMC410", None)
 def gic_keys_are_its_versions(machine: Machine) -> Iterator[Finding]:
-    """`redistributors` belongs to GICv3, `cpu_interface` to GICv2."""
+    """`redistributors`, `its` and `maintenance_irq` belong to GICv3, `cpu_interface` to GICv2."""
     gic = machine.gic
     if gic is None:
         return
     other, keys = (2, V2_KEYS) if gic.version == 3 else (3, V3_KEYS)
     for key in keys:
-        if getattr(gic, key) is not None:
+        if getattr(gic, key) not in (None, ()):
             message = f"'{key}' is GICv{other}'s, but this is a GICv{gic.version}"
             yield Finding(("gic", key), message, "remove it", "key", ((("gic", "version"), f"GICv{gic.version}"),))
+
+
+@rule("VMC411", Answer(MAINT_IRQ, "EINVAL", "set", since=(6, 15)))
+def maintenance_irq_is_a_ppi(machine: Machine) -> Iterator[Finding]:
+    """The GIC's maintenance interrupt is a PPI, INTID 16 to 31.
+
+    (vgic-kvm-device.c:vgic_set_common_attr; measured on 7.2)"""
+    written = machine.gic.maintenance_irq if machine.gic is not None else None
+    if written is not None:
+        yield from no_ppi(
+            written, ("gic", "maintenance_irq"), "gic.maintenance_irq", Answer(MAINT_IRQ, "EINVAL", "set")
+        )
+
+
+def no_ppi(written: int | IrqRange, at: Path, name: str, kernel: Answer) -> Iterator[Finding]:
+    """The finding that one interrupt as written, which must be a PPI, is none."""
+    number = written.first if isinstance(written, IrqRange) else written
+    if isinstance(written, IrqRange) and written.prefix == "ppi":
+        if number > 15:
+            hint = f"PPI {number - PPI_BASE} is INTID {number}: write {number}" if is_ppi(number) else None
+            yield Finding(at, f"{name} is ppi:{number}, but a PPI's number is 0 to 15", hint, kernel=kernel)
+    elif not is_ppi(intid_of(written)):
+        message = f"{name} is {interrupt_text(intid_of(written))}, but it must be a PPI"
+        hint = (
+            f"PPI {number} is INTID {number + PPI_BASE}, or ppi:{number}"
+            if number <= 15
+            else "write an INTID from 16 to 31"
+        )
+        yield Finding(at, message, hint, kernel=kernel)
+
+
+@rule("VMC412", Answer(MAINT_IRQ), WARNING)
+def maintenance_irq_has_el2(machine: Machine) -> Iterator[Finding]:
+    """The maintenance interrupt is set for vCPUs with the feature el2; others never use it.
+
+    (vgic-init.c:kvm_vgic_map_resources, linux 7.2)"""
+    if machine.gic is not None and machine.gic.maintenance_irq is not None and not machine.has_el2():
+        message = "gic.maintenance_irq is set, but the vCPUs have no EL2: nothing uses it"
+        yield Finding(("gic", "maintenance_irq"), message, "remove it, or write 'features: [el2]'", "key")
+
+
+@rule("VMC413", None)
+def device_irqs_are_spis(machine: Machine) -> Iterator[Finding]:
+    """A device of the monitor interrupts by an SPI that the GIC has."""
+    for index, device in enumerate(machine.devices):
+        at = ("devices", index, "irq")
+        number = device.irq.first if isinstance(device.irq, IrqRange) else device.irq
+        intid = intid_of(device.irq)
+        if isinstance(device.irq, IrqRange) and device.irq.prefix == "spi" and number > SPI_END - SPI_BASE - 1:
+            hint = (
+                f"SPI {number - SPI_BASE} is INTID {number}: write spi:{number - SPI_BASE}" if is_spi(number) else None
+            )
+            yield Finding(at, f"the device {device.name} has spi:{number}, but an SPI's number is 0 to 987", hint)
+        elif not is_spi(intid):
+            hint = f"SPI {number} is INTID {number + SPI_BASE}, or spi:{number}" if intid < SPI_BASE else None
+            yield Finding(at, f"the device {device.name} has {interrupt_text(intid)}, but it must be an SPI", hint)
+        elif intid >= machine.nr_irqs():
+            limit = machine.nr_irqs()
+            message = f"the device {device.name} has {interrupt_text(intid)}, but the GIC has {limit} INTIDs"
+            yield Finding(at, message, f"the last SPI is {interrupt_text(limit - 1)}")
+
+
+@rule("VMC414", None)
+def devices_distinct(machine: Machine) -> Iterator[Finding]:
+    """No two devices of the monitor have one name or one SPI."""
+    for word, key in (("name", "name"), ("SPI", "irq")):
+        first: dict[object, int] = {}
+        for index, device in enumerate(machine.devices):
+            value = device.name if key == "name" else intid_of(device.irq)
+            other = first.setdefault(value, index)
+            if other != index:
+                what = device.name if key == "name" else interrupt_text(intid_of(device.irq))
+                message = f"{what} is the {word} of two devices"
+                if key == "irq":
+                    message += f", {machine.devices[other].name} and {device.name}"
+                yield Finding(
+                    ("devices", index, key), message, related=((("devices", other, key), "the other device"),)
+                )
 
 
 RULES = (
@@ -262,4 +348,8 @@ RULES = (
     frames_outside_memory,
     gic_has_its_frames,
     gic_keys_are_its_versions,
+    maintenance_irq_is_a_ppi,
+    maintenance_irq_has_el2,
+    device_irqs_are_spis,
+    devices_distinct,
 )

@@ -40,11 +40,13 @@ def attributes_are_known(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel knows every attribute that the plan sets."""
     for row in SEQUENCE:
         if row.since > machine.host_kernel and row.attr is not None:
-            for _, origin, _ in row.select(machine):
+            for _, origin, _, _ in row.select(machine):
                 needed, oldest = ("{}.{}".format(*version) for version in (row.since, machine.host_kernel))
-                message = f"{row.field} needs a host kernel {needed} or later ({row.attr.name}); the oldest is {oldest}"
+                message = (
+                    f"{row.field} needs a host kernel {needed} or later ({row.attr.title}); the oldest is {oldest}"
+                )
                 hint = f'write host_kernel: "{needed}" if all hosts have it, or leave {row.field} out'
-                kernel = Answer(f"KVM_SET_DEVICE_ATTR({row.attr.name})", "ENXIO", "set")
+                kernel = Answer(f"KVM_SET_DEVICE_ATTR({row.attr.title})", row.absent, "set")
                 yield Finding(origin or (), message, hint, kernel=kernel)
 
 
@@ -56,7 +58,24 @@ def host_kernel_is_planned_for(machine: Machine) -> Iterator[Finding]:
         yield Finding(("host_kernel",), f"host_kernel is {version}, but vmcfg knows no kernel before 6.1")
 
 
-RULES = (set_mpidrs_are_kept, attributes_are_known, host_kernel_is_planned_for)
+FEATURES_SINCE = {"el2": (6, 16)}
+"""The first release that has a feature, where 6.1 does not: KVM_CAP_ARM_EL2 is 0 on 6.12 and 1 on 7.2 (measured)."""
+
+
+@rule("VMC704", Answer("KVM_ARM_VCPU_INIT", "ENOENT", "set"))
+def features_are_known(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel knows every feature of the vCPUs.
+
+    (KVM_CAP_ARM_EL2; ENOENT measured on 6.1 and 6.12)"""
+    for index, feature in enumerate(machine.features):
+        since = FEATURES_SINCE.get(feature, LINUX_6_1)
+        if since > machine.host_kernel:
+            needed, oldest = ("{}.{}".format(*version) for version in (since, machine.host_kernel))
+            message = f"the feature {feature} needs a host kernel {needed} or later; the oldest is {oldest}"
+            yield Finding(("features", index), message, f'write host_kernel: "{needed}" if all hosts have it')
+
+
+RULES = (set_mpidrs_are_kept, attributes_are_known, host_kernel_is_planned_for, features_are_known)
 
 VALUES_ARE_KNOWN = Rule(
     "VMC705",

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from vmcfg.machine import Machine, Vcpu
 from vmcfg.places import Path
-from vmcfg.report import WARNING, Answer, Finding, rule
-from vmcfg.scalars import PPI_BASE, SPI_BASE, SPI_END, IrqRange, interrupt_text, is_ppi, is_spi
+from vmcfg.report import NEVER_ASKED, WARNING, Answer, Finding, rule
+from vmcfg.scalars import PPI_BASE, SPI_BASE, SPI_END, IrqRange, interrupt_text, intid_of, is_ppi, is_spi
 
 IRQ = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)"
 INIT = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_INIT)"
+SETTING = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_{})"
+MOST_COUNTERS = 31
+LAST_EVENT = 0xFFFF
 VCPU_INIT = "KVM_ARM_VCPU_INIT"
 USUAL = 23
 """The PMU's PPI by the Base System Architecture."""
@@ -217,28 +220,30 @@ def pmu_spis_below_nr_irqs(machine: Machine) -> Iterator[Finding]:
 
 @rule("VMC507", Answer("KVM_RUN", "EINVAL", "run"))
 def pmu_ppi_is_no_timers(machine: Machine) -> Iterator[Finding]:
-    """A PMU's PPI is none that a timer takes at the first KVM_RUN.
+    """A PMU's PPI is none that a timer or the GIC takes at the first KVM_RUN.
 
-    Those are `timers.virtual` and `timers.physical`, 27 and 30 where they are not written. KVM takes the number and
-    initialises the PMU; the timer then finds its PPI taken. (arch_timer.c:timer_irqs_are_valid; measured on 6.1, 6.12,
-    7.2)"""
-    taken = {machine.timers.intid(key): key for key in ("physical", "virtual")}
-    clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in taken]
+    Those are `timers.virtual` and `timers.physical`, 27 and 30 where they are not written; with the feature `el2` also
+    `timers.hyp_virtual` (28), `timers.hyp_physical` (26) and `gic.maintenance_irq` (25, where KVM says EEXIST). KVM
+    takes the number and initialises the PMU; the timer then finds its PPI taken. (arch_timer.c:timer_irqs_are_valid;
+    measured on 6.1, 6.12, 7.2, with EL2 on 7.2)"""
+    claimed = {claimed.intid: claimed for claimed in reversed(machine.claimed_ppis())}
+    clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in claimed]
     if not clashing:
         return
     places = _first_by_place(clashing)
     vcpu = next(iter(places.values()))
-    key = taken[vcpu.pmu_irq or 0]
-    message = f"{_said(vcpu)}, which is the EL1 {key} timer's"
+    owner = claimed[vcpu.pmu_irq or 0]
+    message = f"{_said(vcpu)}, but that is taken by {owner.name}"
     related = [(at, _said(each)) for at, each in places.items() if at != vcpu.irq_at]
-    if getattr(machine.timers, key) is not None:
-        related.insert(0, (("timers", key), f"the EL1 {key} timer"))
-    yield Finding(vcpu.irq_at, message, _usual_hint(machine), related=tuple(related))
+    if owner.written:
+        related.insert(0, (owner.at, owner.name))
+    kernel = Answer("KVM_RUN", "EEXIST", "run") if owner.at[0] == "gic" else None
+    yield Finding(vcpu.irq_at, message, _usual_hint(machine), related=tuple(related), kernel=kernel)
 
 
 def _usual_hint(machine: Machine) -> str:
     """A PPI that a PMU can have."""
-    taken = {machine.timers.intid(key) for key in ("virtual", "physical")}
+    taken = {claimed.intid for claimed in machine.claimed_ppis()}
     if USUAL not in taken:
         return f"{interrupt_text(USUAL)} is what QEMU, kvmtool and crosvm use"
     free = next(intid for intid in range(USUAL, PPI_BASE, -1) if intid not in taken)
@@ -252,13 +257,79 @@ def pmu_ppi_is_not_el2s(machine: Machine) -> Iterator[Finding]:
     KVM takes them, but guests expect the GIC's maintenance interrupt and the EL2 timers there. (BSA; measured on 6.1,
     6.12, 7.2)"""
     clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in EL2_ONLY]
-    if not clashing:
+    if not clashing or machine.has_el2():
         return
     places = _first_by_place(clashing)
     vcpu = next(iter(places.values()))
     message = f"{_said(vcpu)}, which guests take for {EL2_ONLY[vcpu.pmu_irq or 0]}"
     related = tuple((at, _said(each)) for at, each in places.items() if at != vcpu.irq_at)
     yield Finding(vcpu.irq_at, message, _usual_hint(machine), related=related)
+
+
+@rule("VMC509", Answer(IRQ))
+def pmu_spis_are_no_devices(machine: Machine) -> Iterator[Finding]:
+    """A PMU's SPI is none of the monitor's own devices'.
+
+    KVM takes it, and then drops the device's interrupt without an error: the SPI has an owner in the kernel.
+    (vgic.c:vgic_validate_injection, linux 7.2)"""
+    devices = {intid_of(device.irq): index for index, device in reversed(list(enumerate(machine.devices)))}
+    clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in devices and is_spi(vcpu.pmu_irq)]
+    for at, vcpu in _first_by_place(clashing).items():
+        index = devices[vcpu.pmu_irq or 0]
+        name = machine.devices[index].name
+        message = f"{_said(vcpu)}, which is the device {name}'s: KVM would drop the device's interrupts"
+        yield Finding(
+            at, message, "give one of the two another SPI", related=((("devices", index, "irq"), f"the device {name}"),)
+        )
+
+
+@rule("VMC510", Answer(SETTING.format("SET_PMU"), "ENODEV", "set"))
+def pmu_settings_have_a_pmu(machine: Machine) -> Iterator[Finding]:
+    """`pmu.device`, `pmu.counters` and `pmu.filter` are written for vCPUs with a PMU, and so with a PMU interrupt.
+
+    (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured on 6.1, 6.12, 7.2)"""
+    if machine.has_pmu():
+        return
+    for key, attr in (("device", "SET_PMU"), ("counters", "SET_NR_COUNTERS"), ("filter", "FILTER")):
+        if getattr(machine.pmu, key) not in (None, ()):
+            message = f"pmu.{key} is written, but no vCPU has a PMU interrupt, and so none has a PMU"
+            kernel = Answer(SETTING.format(attr), "ENODEV", "set")
+            yield Finding(("pmu", key), message, "add 'irq: 23' to pmu", "key", kernel=kernel)
+
+
+@rule("VMC511", Answer(SETTING.format("SET_NR_COUNTERS")), WARNING)
+def counters_have_a_device(machine: Machine) -> Iterator[Finding]:
+    """`pmu.counters` is written with `pmu.device`.
+
+    KVM's document demands it (Documentation/virt/kvm/devices/vcpu.rst, 1.5); its code takes the number without.
+    (measured on 7.2)"""
+    if machine.pmu.counters is not None and machine.pmu.device is None:
+        message = "pmu.counters is written without pmu.device, which KVM's document demands"
+        yield Finding(("pmu", "counters"), message, "name the host's PMU: 'device: armv8_pmuv3_0'", "key")
+
+
+@rule("VMC512", Answer(SETTING.format("SET_NR_COUNTERS"), "EINVAL", "set"))
+def counters_in_range(machine: Machine) -> Iterator[Finding]:
+    """A PMU has at most 31 event counters, which is what PMCR_EL0.N can say.
+
+    A host's PMU has fewer, often 6. (pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; measured on 7.2)"""
+    if machine.pmu.counters is not None and machine.pmu.counters > MOST_COUNTERS:
+        message = f"pmu.counters is {machine.pmu.counters}, but a PMU has at most {MOST_COUNTERS} event counters"
+        yield Finding(("pmu", "counters"), message)
+
+
+@rule("VMC513", Answer(SETTING.format("FILTER"), "EINVAL", "set"))
+def filters_fit_the_events(machine: Machine) -> Iterator[Finding]:
+    """A filter's events are at most 0xffff, the last that PMUv3 has.
+
+    A host with PMUv3.0 has 0x3ff as its last, and refuses what is beyond. (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured
+    on 6.1, 6.12, 7.2)"""
+    for index, (_, events) in enumerate(machine.pmu.filter):
+        if events.last > LAST_EVENT:
+            message = f"the filter's events {events} end beyond {LAST_EVENT:#x}, the last that a PMU has"
+            # What the attribute has no bits for is cut, and then is another range.
+            kernel = None if events.first <= LAST_EVENT and events.last - events.first <= LAST_EVENT else NEVER_ASKED
+            yield Finding(("pmu", "filter", index, "events"), message, kernel=kernel)
 
 
 RULES = (
@@ -270,4 +341,9 @@ RULES = (
     pmu_spis_below_nr_irqs,
     pmu_ppi_is_no_timers,
     pmu_ppi_is_not_el2s,
+    pmu_spis_are_no_devices,
+    pmu_settings_have_a_pmu,
+    counters_have_a_device,
+    counters_in_range,
+    filters_fit_the_events,
 )

@@ -1,15 +1,23 @@
-"""VMC6xx: the timers' PPIs."""
+"""VMC6xx: the timers' PPIs, steal time, and the SMCCC filter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmcfg.machine import Machine
-from vmcfg.report import Answer, Finding, rule
-from vmcfg.scalars import PPI_BASE, IrqRange, interrupt_text, is_ppi
+from vmcfg.machine import ClaimedPpi, Machine
+from vmcfg.model import SmcccEntry
+from vmcfg.places import dotted
+from vmcfg.report import NEVER_ASKED, Answer, Finding, rule
+from vmcfg.rules.gic import frames, no_ppi
+from vmcfg.scalars import interrupt_text
+from vmcfg.sequence import STEAL_TIME_SIZE
 
 SET = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_TIMER_IRQ_{})"
 ATTRS = {"virtual": "VTIMER", "physical": "PTIMER", "hyp_virtual": "HVTIMER", "hyp_physical": "HPTIMER"}
+PVTIME = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PVTIME_IPA)"
+SMCCC = "KVM_SET_DEVICE_ATTR(KVM_ARM_VM_SMCCC_FILTER)"
+RESERVED = (0x80000000, 0xC0000000)
+"""The Arm architecture calls, of 2^16 functions each, that KVM handles itself."""
 
 
 @rule("VMC601", Answer(SET.format("VTIMER"), "EINVAL", "set"))
@@ -19,41 +27,136 @@ def timer_irqs_are_ppis(machine: Machine) -> Iterator[Finding]:
     (arch_timer.c:kvm_arm_timer_set_attr; measured on 6.1, 6.12, 7.2)"""
     for key, attr in ATTRS.items():
         written = getattr(machine.timers, key)
-        if written is None:
-            continue
-        number = written.first if isinstance(written, IrqRange) else written
-        kernel = Answer(SET.format(attr), "EINVAL", "set")
-        if isinstance(written, IrqRange) and written.prefix == "ppi":
-            if number > 15:
-                hint = f"PPI {number - PPI_BASE} is INTID {number}: write {number}" if is_ppi(number) else None
-                message = f"timers.{key} is ppi:{number}, but a PPI's number is 0 to 15"
-                yield Finding(("timers", key), message, hint, kernel=kernel)
-        elif isinstance(written, IrqRange) or not is_ppi(number):
-            intid = written.intid if isinstance(written, IrqRange) else number
-            message = f"timers.{key} is {interrupt_text(intid)}, but a timer's interrupt is a PPI"
-            hint = (
-                f"PPI {number} is INTID {number + PPI_BASE}, or ppi:{number}"
-                if number <= 15
-                else "write an INTID from 16 to 31"
-            )
-            yield Finding(("timers", key), message, hint, kernel=kernel)
+        if written is not None:
+            yield from no_ppi(written, ("timers", key), f"timers.{key}", Answer(SET.format(attr), "EINVAL", "set"))
 
 
 @rule("VMC602", Answer("KVM_RUN", "EINVAL", "run"))
 def timer_ppis_distinct(machine: Machine) -> Iterator[Finding]:
-    """The EL1 timers have different PPIs, also where one of them is not written: virtual 27, physical 30.
+    """The timers in use have different PPIs, also where they are not written.
 
-    KVM takes both numbers; the second timer finds its PPI taken at the first KVM_RUN. Without EL2 the EL2 timers are
-    unused and may have any. (arch_timer.c:timer_irqs_are_valid; measured on 6.1, 6.12, 7.2)"""
-    timers = machine.timers
-    if timers.intid("virtual") != timers.intid("physical"):
+    Those are the EL1 timers, 27 (virtual) and 30 (physical) by default; with `el2` also the EL2 timers, 28 and 26, and
+    the GIC's maintenance interrupt, 25. KVM takes all numbers; the second one finds its PPI taken at the first KVM_RUN.
+    Without EL2 the EL2 timers are unused and may have any. (arch_timer.c:timer_irqs_are_valid; measured on 6.1, 6.12,
+    7.2, with EL2 on 7.2)"""
+    used: dict[int, ClaimedPpi] = {}
+    for claimed in sorted(machine.claimed_ppis(), key=lambda claimed: claimed.written):
+        earlier = used.setdefault(claimed.intid, claimed)
+        if earlier is claimed:
+            continue
+        default = "" if earlier.written else " by default"
+        message = (
+            f"{dotted(claimed.at)} is {interrupt_text(claimed.intid)}, but that is taken{default} by {earlier.name}"
+        )
+        related = ((earlier.at, earlier.name),) if earlier.written else ()
+        usual = "virtual 27, physical 30" + (", hyp_virtual 28, hyp_physical 26" if machine.has_el2() else "")
+        yield Finding(claimed.at, message, f"the usual ones: {usual}", related=related)
+
+
+@rule("VMC603", Answer(PVTIME, "EINVAL", "set"))
+def steal_time_aligned(machine: Machine) -> Iterator[Finding]:
+    """Steal time begins at a multiple of 64.
+
+    (pvtime.c:kvm_arm_pvtime_set_attr; measured on 6.1, 6.12, 7.2)"""
+    if machine.steal_time is not None and machine.steal_time.base % STEAL_TIME_SIZE:
+        base = machine.steal_time.base
+        down = base // STEAL_TIME_SIZE * STEAL_TIME_SIZE
+        message = f"steal time begins at {base:#x}, which is not a multiple of 64"
+        yield Finding(("steal_time", "base"), message, f"the nearest: {down:#x} and {down + STEAL_TIME_SIZE:#x}")
+
+
+@rule("VMC604", Answer(PVTIME, "EINVAL", "set"))
+def steal_time_in_one_slot(machine: Machine) -> Iterator[Finding]:
+    """Steal time, 64 bytes a vCPU, lies wholly inside one memory slot.
+
+    KVM asks for a slot at each address; only inside one is every address backed. (pvtime.c:kvm_arm_pvtime_set_attr;
+    measured on 6.1, 6.12, 7.2)"""
+    if machine.steal_time is None:
         return
-    key, other = ("physical", "virtual") if timers.physical is not None else ("virtual", "physical")
-    implied = getattr(timers, other) is None
-    default = " by default" if implied else ""
-    message = f"timers.{key} is {interrupt_text(timers.intid(key))}, which is the EL1 {other} timer's{default}"
-    related = () if implied else ((("timers", other), f"the EL1 {other} timer"),)
-    yield Finding(("timers", key), message, "the usual ones: virtual 27, physical 30", related=related)
+    base = machine.steal_time.base
+    end = base + STEAL_TIME_SIZE * len(machine.vcpus)
+    if any(slot.base <= base and end <= slot.base + slot.size for slot in machine.memory):
+        return
+    addresses = range(base, end, STEAL_TIME_SIZE)
+    backed = all(any(slot.base <= at < slot.base + slot.size for slot in machine.memory) for at in addresses)
+    message = f"steal time, {base:#x}..{end - 1:#x} for {len(machine.vcpus)} vCPUs, does not lie inside one memory slot"
+    first = base // 0x10000 * 0x10000
+    hint = f"add {{base: {first:#x}, size: {(end - first + 0xFFFF) // 0x10000 * 64}KiB}} to memory"
+    yield Finding(("steal_time", "base"), message, hint, kernel=Answer(PVTIME) if backed else None)
 
 
-RULES = (timer_irqs_are_ppis, timer_ppis_distinct)
+@rule("VMC605", Answer(PVTIME))
+def steal_time_outside_frames(machine: Machine) -> Iterator[Finding]:
+    """Steal time lies in no frame of the GIC: what KVM writes there the guest could never read.
+
+    (measured on 6.1, 6.12, 7.2)"""
+    if machine.steal_time is None:
+        return
+    base = machine.steal_time.base
+    end = base + STEAL_TIME_SIZE * len(machine.vcpus)
+    for frame in frames(machine):
+        if base < frame.end and frame.base < end:
+            message = f"steal time, {base:#x}..{end - 1:#x}, lies in {frame.name}, {frame.extent}"
+            yield Finding(("steal_time", "base"), message, "move it", related=((frame.at, frame.name),))
+
+
+@rule("VMC606", Answer(SMCCC, "EINVAL", "set"))
+def smccc_ranges_end_in_32_bits(machine: Machine) -> Iterator[Finding]:
+    """A range of the SMCCC filter has at least one function, and ends at 0xffffffff at the latest.
+
+    (hypercalls.c:kvm_smccc_set_filter; measured on 6.12, 7.2)"""
+    for index, (_, base, count) in enumerate(machine.smccc_filter):
+        at = ("smccc_filter", index, "count")
+        if not count:
+            yield Finding(at, f"the SMCCC filter's range at {base:#x} has no function", "leave it out")
+        elif base + count > 1 << 32:
+            # A base or count beyond 32 bits is cut: what then becomes of it is another range.
+            kernel = None if base < 1 << 32 and count < 1 << 32 else NEVER_ASKED
+            message = f"the SMCCC filter's range {base:#x}..{base + count - 1:#x} ends beyond 32 bits"
+            yield Finding(at, message, f"at most {max(0, (1 << 32) - base)} functions", kernel=kernel)
+
+
+@rule("VMC607", Answer(SMCCC, "EEXIST", "set"))
+def smccc_ranges_disjoint(machine: Machine) -> Iterator[Finding]:
+    """No two ranges of the SMCCC filter share a function.
+
+    (hypercalls.c:kvm_smccc_set_filter; measured on 6.12, 7.2)"""
+    entries = machine.smccc_filter
+    for index, entry in enumerate(entries):
+        for other, earlier in enumerate(entries[:index]):
+            if entry.base < earlier.base + earlier.count and earlier.base < entry.base + entry.count:
+                message = f"the SMCCC filter's range {_functions(entry)} overlaps {_functions(earlier)}"
+                related = ((("smccc_filter", other, "base"), "the earlier range"),)
+                yield Finding(("smccc_filter", index, "base"), message, "a function has one entry", related=related)
+                break
+
+
+@rule("VMC608", Answer(SMCCC, "EEXIST", "set"))
+def smccc_ranges_not_reserved(machine: Machine) -> Iterator[Finding]:
+    """No range of the SMCCC filter has one of the Arm architecture calls, which KVM keeps to itself.
+
+    Those are 0x80000000..0x8000ffff and 0xc0000000..0xc000ffff. (hypercalls.c:init_smccc_filter; measured on 6.12,
+    7.2)"""
+    for index, entry in enumerate(machine.smccc_filter):
+        for reserved in RESERVED:
+            if entry.base < reserved + 0x10000 and reserved < entry.base + entry.count:
+                message = f"the SMCCC filter's range {_functions(entry)} has functions that KVM keeps to itself"
+                hint = f"KVM's own are {reserved:#x}..{reserved + 0xFFFF:#x}"
+                yield Finding(("smccc_filter", index, "base"), message, hint)
+                break
+
+
+def _functions(entry: SmcccEntry) -> str:
+    return f"{entry.base:#x}..{entry.base + entry.count - 1:#x}"
+
+
+RULES = (
+    timer_irqs_are_ppis,
+    timer_ppis_distinct,
+    steal_time_aligned,
+    steal_time_in_one_slot,
+    steal_time_outside_frames,
+    smccc_ranges_end_in_32_bits,
+    smccc_ranges_disjoint,
+    smccc_ranges_not_reserved,
+)

@@ -117,4 +117,21 @@ def vcpus_fit_gicv2(machine: Machine) -> Iterator[Finding]:
         yield Finding(("vcpus",), message, "take GICv3, or leave some out", related=related)
 
 
-RULES = (mpidrs_distinct, aff3_is_zero_with_gicv3, aff0_below_16_with_gicv3, affinities_fit_gicv3, vcpus_fit_gicv2)
+@rule("VMC311", None, WARNING)
+def features_listed_once(machine: Machine) -> Iterator[Finding]:
+    """A feature is listed once."""
+    for index, feature in enumerate(machine.features):
+        first = machine.features.index(feature)
+        if first != index:
+            message = f"the feature {feature} is listed twice"
+            yield Finding(("features", index), message, "remove one", related=((("features", first), "listed first"),))
+
+
+RULES = (
+    mpidrs_distinct,
+    aff3_is_zero_with_gicv3,
+    aff0_below_16_with_gicv3,
+    affinities_fit_gicv3,
+    vcpus_fit_gicv2,
+    features_listed_once,
+)
