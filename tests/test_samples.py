@@ -45,7 +45,7 @@ def vmcfg(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monkey
     def run(*arguments: str) -> tuple[int, str]:
         code = cli.vmcfg.main(list(arguments), prog_name="vmcfg", standalone_mode=False)
         output, errors = capsysbinary.readouterr()
-        assert errors == b""
+        assert (errors == b"") == (not code)
         return code or 0, output.decode()
 
     return run
