@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from string import ascii_letters, digits
 
 from vmcfg import kvm
 from vmcfg.files import printable
@@ -31,6 +32,9 @@ REQUESTS = {
 
 NUMBERED = ("vcpu", "its")
 """The targets of which there are several, told apart by the number after their colon."""
+
+_PLAIN = f"{ascii_letters}{digits} -_.,:=+@%/()".encode()
+"""What stands for itself in a string literal."""
 
 _C_TYPES = {"s32": "int32_t", "u32": "uint32_t", "u64": "uint64_t"}
 
@@ -191,15 +195,13 @@ MAKING = """\
 PERFORM_ALL = """
 int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure)
 {
-	unsigned int i;
+	const struct vmcfg_command *command;
 
-	for (i = 0; i < VMCFG_COMMANDS; i++) {
-		const struct vmcfg_command *command = &vmcfg_plan[i];
-
+	for (command = vmcfg_plan; command->words; command++) {
 		if (!(command->phase & phases))
 			continue;
 		if (vmcfg_perform_one(fds, command) < 0) {
-			failure->seq = i + 1;
+			failure->seq = (unsigned int)(command - vmcfg_plan) + 1;
 			failure->words = command->words;
 			failure->origin = command->origin;
 			failure->error = errno;
@@ -224,7 +226,7 @@ static const char *vmcfg_errno(int error)
 }}
 
 /* Performs one command and says what became of it; or after a refusal, that it was not reached. */
-static void vmcfg_try(struct vmcfg_fds *fds, unsigned int seq, const struct vmcfg_command *command, int *refused)
+static void vmcfg_try(struct vmcfg_fds *fds, const struct vmcfg_command *command, int *refused)
 {{
 	const char *outcome = "ok";
 
@@ -234,7 +236,7 @@ static void vmcfg_try(struct vmcfg_fds *fds, unsigned int seq, const struct vmcf
 		outcome = vmcfg_errno(errno);
 		*refused = 1;
 	}}
-	printf("%u %s: %s\\n", seq, command->words, outcome);
+	printf("%u %s: %s\\n", (unsigned int)(command - vmcfg_plan) + 1, command->words, outcome);
 }}
 {stand_in_function}
 /* Enters a vCPU and leaves it at once: KVM makes every check of the first KVM_RUN, and runs no guest instruction. */
@@ -251,8 +253,8 @@ static int vmcfg_enter(int fd, size_t size)
 int main(void)
 {{
 	static struct vmcfg_fds fds;
+	const struct vmcfg_command *command;
 	struct rlimit files;
-	unsigned int i;
 	int refused = 0;
 	int size;
 
@@ -271,14 +273,13 @@ int main(void)
 		fprintf(stderr, "this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)\\n");
 		return 3;
 	}}
-	for (i = 0; i < VMCFG_COMMANDS && vmcfg_plan[i].phase == VMCFG_CREATE; i++)
-		vmcfg_try(&fds, i + 1, &vmcfg_plan[i], &refused);
-{stand_in_call}	for (; i < VMCFG_COMMANDS; i++)
-		vmcfg_try(&fds, i + 1, &vmcfg_plan[i], &refused);
+	for (command = vmcfg_plan; command->phase == VMCFG_CREATE; command++)
+		vmcfg_try(&fds, command, &refused);
+{stand_in_call}	for (; command->words; command++)
+		vmcfg_try(&fds, command, &refused);
 	if (refused)
 		return 1;
-	for (i = 0; i < VMCFG_COMMANDS; i++) {{
-		const struct vmcfg_command *command = &vmcfg_plan[i];
+	for (command = vmcfg_plan; command->words; command++) {{
 		const char *outcome = "ok";
 
 		if (command->request != KVM_CREATE_VCPU)
@@ -300,11 +301,11 @@ static void vmcfg_stand_in(struct vmcfg_fds *fds, int *refused)
 	static const struct {{
 		uint32_t type;
 		const char *name;
-		const struct vmcfg_command *first;
-		size_t count;
+		const struct vmcfg_command *commands;
 	}} gics[] = {{
 {gics}	}};
-	size_t i, j;
+	const struct vmcfg_command *command;
+	size_t i;
 
 	for (i = 0; !*refused && i < sizeof(gics) / sizeof(gics[0]); i++) {{
 		struct kvm_create_device test = {{ .type = gics[i].type, .flags = KVM_CREATE_DEVICE_TEST }};
@@ -312,9 +313,9 @@ static void vmcfg_stand_in(struct vmcfg_fds *fds, int *refused)
 		if (i + 1 < sizeof(gics) / sizeof(gics[0]) && ioctl(fds->vm, KVM_CREATE_DEVICE, &test) < 0)
 			continue;
 		fprintf(stderr, "vmcfg: the GIC is the monitor's; a %s stands in for it\\n", gics[i].name);
-		for (j = 0; j < gics[i].count && !*refused; j++) {{
-			if (vmcfg_perform_one(fds, &gics[i].first[j]) < 0) {{
-				fprintf(stderr, "%s: %s\\n", gics[i].first[j].words, vmcfg_errno(errno));
+		for (command = gics[i].commands; command->words && !*refused; command++) {{
+			if (vmcfg_perform_one(fds, command) < 0) {{
+				fprintf(stderr, "%s: %s\\n", command->words, vmcfg_errno(errno));
 				*refused = 1;
 			}}
 		}}
@@ -337,7 +338,6 @@ def c(plan: Plan, tree: Tree, main: bool = False) -> str:
         _assertions(every),
         COMMAND,
         _table("vmcfg_plan", plan.commands, tree),
-        f"#define VMCFG_COMMANDS {len(plan.commands)}u\n",
         PERFORM_ONE.format(targets="".join(_target_cases(every)), making=MAKING if whole else ""),
         PERFORM_ALL,
     ]
@@ -369,8 +369,7 @@ def _in_comment(text: str) -> str:
 def _string(text: str) -> str:
     """A C string literal."""
     shown = "".join(
-        chr(byte) if chr(byte).isalnum() or chr(byte) in " -_.,:=+@%/()" else f"\\{byte:03o}"
-        for byte in text.encode("utf-8", "surrogateescape")
+        chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8", "surrogateescape")
     )
     return f'"{shown}"'
 
@@ -454,9 +453,8 @@ def _layout(name: str) -> str:
 
 
 def _table(name: str, commands: Iterable[Command], tree: Tree | None) -> str:
-    # ISO C has no empty arrays; the count says that this row is none.
-    rows = [_row(command, tree) for command in commands] or ["\t{ .words = NULL },\n"]
-    return f"\nstatic const struct vmcfg_command {name}[] = {{\n{''.join(rows)}}};\n"
+    rows = "".join(_row(command, tree) for command in commands)
+    return f"\nstatic const struct vmcfg_command {name}[] = {{\n{rows}\t{{ .words = NULL }}\n}};\n"
 
 
 def _row(command: Command, tree: Tree | None) -> str:
@@ -525,8 +523,7 @@ def _stand_ins(plan: Plan) -> dict[int, tuple[Command, ...]]:
 def _main(plan: Plan, stand_ins: dict[int, tuple[Command, ...]]) -> str:
     errnos = {*RUN_ERRORS, "EACCES", "EBADF", "EMFILE", "ENOTTY"} | {name for row in SEQUENCE for name in row.errors}
     gics = [
-        f'\t\t{{ {kvm.DEVICE_TYPES[version][1]}, "GICv{version}", vmcfg_gicv{version}, {len(commands)} }},\n'
-        for version, commands in stand_ins.items()
+        f'\t\t{{ {kvm.DEVICE_TYPES[version][1]}, "GICv{version}", vmcfg_gicv{version} }},\n' for version in stand_ins
     ]
     tables = [_table(f"vmcfg_gicv{version}", commands, None) for version, commands in stand_ins.items()]
     pmu = any(command.row.op == "init-vcpu" and "PMU_V3" in command.number for command in plan.commands)
