@@ -347,7 +347,7 @@ SEQUENCE = (
     Row(
         "vm.smccc_filter", CONFIGURE, "set-attr", "vm", kvm.SMCCC_FILTER, "kvm_smccc_filter", smccc_range, _smccc_filter,
         "What becomes of the guest's calls of a range of SMCCC functions: 0 KVM handles them, 1 denies, 2 forwards.",
-        "smccc_filter", (6, 4), _SOURCE + "hypercalls.c:kvm_smccc_set_filter; refused by 6.1, taken by 6.12 (measured)",
+        "smccc_filter", (6, 4), _SOURCE + "hypercalls.c:kvm_smccc_set_filter; merge kvmarm-6.4; refused by 6.1, taken by 6.12 (measured)",
         {
             "EINVAL": "an empty range, one that wraps around, or a kernel before 6.4",
             "EEXIST": "overlaps an earlier range, or one that KVM reserves",
@@ -397,7 +397,7 @@ SEQUENCE = (
     Row(
         "gic.maintenance_irq", CONFIGURE, "set-attr", "gic", kvm.VGIC_MAINT_IRQ, "u32", intid, _maintenance_irq,
         "The GIC's maintenance PPI, for guests with EL2; 25 where it is not set.",
-        "gic.maintenance_irq", (6, 15), _SOURCE + "vgic/vgic-kvm-device.c:vgic_set_common_attr; ENXIO on 6.12, taken by 7.2"
+        "gic.maintenance_irq", (6, 15), _SOURCE + "vgic/vgic-kvm-device.c:vgic_set_common_attr; merge kvmarm-6.15; ENXIO on 6.12, taken by 7.2"
         " (measured)",
         {"EINVAL": "not a PPI", "EBUSY": "the vGIC is initialised", "ENXIO": "this kernel does not know the attribute"},
         unasked,
@@ -432,12 +432,12 @@ SEQUENCE = (
     Row(
         "timer.hyp_virtual", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HVTIMER, "s32", intid, _timer("hyp_virtual"),
         "The PPI of the EL2 virtual timer, on all vCPUs; unused without EL2.",
-        "timers.hyp_virtual", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS, unasked, True,
+        "timers.hyp_virtual", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12 (measured)", _TIMER_ERRORS, unasked, True,
     ),
     Row(
         "timer.hyp_physical", CONFIGURE, "set-attr", "vcpu", kvm.TIMER_IRQ_HPTIMER, "s32", intid, _timer("hyp_physical"),
         "The PPI of the EL2 physical timer, on all vCPUs; unused without EL2.",
-        "timers.hyp_physical", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; ENXIO on 6.1", _TIMER_ERRORS, unasked, True,
+        "timers.hyp_physical", (6, 4), _SOURCE + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12 (measured)", _TIMER_ERRORS, unasked, True,
     ),
     Row(
         "pmu.device", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_SET_PMU, "s32", host_pmu, _pmu_value("device"),
@@ -453,7 +453,7 @@ SEQUENCE = (
     Row(
         "pmu.counters", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_SET_NR_COUNTERS, "u32", decimal, _pmu_value("counters"),
         "How many event counters all vCPUs have. A later SET_PMU would put it back to the PMU's own.",
-        "pmu.counters", (6, 16), _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; ENXIO on 6.12, taken by 7.2 (measured)",
+        "pmu.counters", (6, 16), _SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; merge kvmarm-6.16 (\"Allow userspace to limit the number of PMU counters\"); ENXIO on 6.12, taken by 7.2 (measured)",
         {
             "EINVAL": "the PMU has fewer counters",
             "EBUSY": "this vCPU's PMU is initialised",

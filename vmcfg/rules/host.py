@@ -59,7 +59,11 @@ def host_kernel_is_planned_for(machine: Machine) -> Iterator[Finding]:
 
 
 FEATURES_SINCE = {"el2": (6, 16)}
-"""The first release that has a feature, where 6.1 does not: KVM_CAP_ARM_EL2 is 0 on 6.12 and 1 on 7.2 (measured)."""
+"""The first release that has a feature, where 6.1 does not.
+
+el2: merge kvmarm-6.16, "KVM: arm64: Allow userspace to request KVM_ARM_VCPU_EL2*"; KVM_CAP_ARM_EL2 is 0 on 6.12 and 1 on
+7.2 (measured).
+"""
 
 
 @rule("VMC704", Answer("KVM_ARM_VCPU_INIT", "ENOENT", "set"))
