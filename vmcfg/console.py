@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmcfg.files import printable
 from vmcfg.places import Span
@@ -18,6 +19,7 @@ from vmcfg.tree import lines_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
 
 Piece = tuple[str, str]
 """Text, and its style: one of `STYLES` or none."""
@@ -41,6 +43,11 @@ NARROWEST = 20
 NEAR = 2
 """Places this many lines apart are shown with what stands between them."""
 DOTS = "..."
+
+QUIET = 1.0
+"""Seconds without a word after which a bar says how far it is."""
+REDRAWN = 0.1
+"""Seconds between two drawings of the bar."""
 
 
 def first_line(found: Diagnostic) -> list[Piece]:
@@ -142,6 +149,55 @@ def _pen() -> Console:
         markup=False,
         emoji=False,
     )
+
+
+class Progress:
+    """A bar on standard error, a terminal, that says how far a run of `total` steps is, once that is quiet a second."""
+
+    def __init__(self, total: int, color: bool) -> None:
+        self.total = total
+        self.color = color
+        self.done = 0
+        self.bar: Bar | None = None
+        self.due = monotonic() + QUIET
+        """When the bar is next drawn."""
+
+    def advance(self) -> None:
+        """A step is done."""
+        self.done += 1
+        now = monotonic()
+        if now < self.due:
+            return
+        self.due = now + REDRAWN
+        if self.bar is None:
+            self.bar = self._started()
+        self.bar.update(self.bar.task_ids[0], completed=self.done, refresh=True)
+
+    def clear(self) -> None:
+        """Take the bar away, to make room; it comes back when it has been quiet again."""
+        self.due = monotonic() + QUIET
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _started(self) -> Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        bar = Progress(
+            TextColumn("checking"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True, no_color=not self.color),
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        bar.add_task("", total=self.total)
+        bar.start()
+        return bar
 
 
 # Snippets ------------------------------------------------------------------------------------------------------------
@@ -280,8 +336,3 @@ def _text_width(text: str) -> int:
 def _safe(text: str) -> str:
     """`text` as it is where every character of it can be printed; whoever wrote it, it can't drive a terminal."""
     return text if text.isprintable() else printable(text)
-
-
-def encoding_of(stream: Any) -> str:
-    """The encoding of what is written to `stream`, by Python's name for it."""
-    return (getattr(stream, "encoding", None) or "utf-8").lower()

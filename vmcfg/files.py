@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,26 +32,74 @@ def read(path: str) -> bytes:
         raise NoFile("cannot read standard input: it is closed") from None
 
 
-def descriptions(paths: Sequence[str]) -> Iterator[str]:
+def descriptions(
+    paths: Sequence[str], excluded: Sequence[str] = (), unreadable: Callable[[NoFile], None] | None = None
+) -> list[str]:
     """The files that `paths` stand for, in the order of their names, each once.
 
-    A directory stands for all *.yaml and *.yml below it, hidden files and directories left out.
+    A directory stands for all *.yaml and *.yml below it, hidden files and directories left out, links to directories
+    not followed. A path that matches one of the patterns `excluded` is left out, and so is all below it; one without a
+    slash is matched against the name of a file or directory, one with a slash against its path. A directory that can't
+    be read is passed to `unreadable`.
     """
-    found: set[str] = set()
+    left_out = _matcher(excluded)
+    found: dict[str, str] = {}
     for path in paths:
-        if path != "-" and os.path.isdir(path):
-            for folder, folders, names in os.walk(path, onerror=_refuse):
-                folders[:] = [name for name in folders if not name.startswith(".")]
-                for name in names:
-                    if name.endswith((".yaml", ".yml")) and not name.startswith("."):
-                        found.add(os.path.join(folder, name))
-        else:
-            found.add(path)
-    return iter(sorted(found))
+        if path == "-":
+            found.setdefault(path, path)
+        elif not any(map(left_out, _with_parents(path))):
+            every = _below(path, left_out, unreadable) if os.path.isdir(path) else [path]
+            for each in every:
+                found.setdefault(os.path.normpath(each), each)
+    return sorted(found.values())
 
 
-def _refuse(error: OSError) -> None:
-    raise NoFile(f"cannot read {printable(name_of(str(error.filename)))}: {error.strerror}")
+def _below(folder: str, left_out: Callable[[str], bool], unreadable: Callable[[NoFile], None] | None) -> Iterator[str]:
+    """The descriptions below a directory."""
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or left_out(entry.path):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.name.endswith((".yaml", ".yml")) and _can_be_read(entry):
+                        yield entry.path
+        except OSError as error:
+            if unreadable is not None:
+                unreadable(NoFile(f"cannot read {printable(name_of(str(error.filename)))}: {error.strerror}"))
+
+
+def _can_be_read(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link that should lead to one: no pipe, that would be waited for, and no device."""
+    return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a path matches one of `patterns`, by its name or whole."""
+    if not patterns:
+        return lambda path: False
+    import fnmatch
+    import re
+
+    stripped = [pattern.removeprefix("./").rstrip("/") for pattern in patterns]
+    names = re.compile("|".join(fnmatch.translate(each) for each in stripped if "/" not in each) or r"(?!)")
+    whole = re.compile("|".join(fnmatch.translate(each) for each in stripped if "/" in each) or r"(?!)")
+
+    def matches(path: str) -> bool:
+        return bool(names.match(os.path.basename(path)) or whole.match(path.removeprefix("./")))
+
+    return matches
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    """`path` and the directories that it goes through."""
+    path = os.path.normpath(path)
+    while path and os.path.basename(path):
+        yield path
+        path = os.path.dirname(path)
 
 
 def write(path: str, data: bytes) -> None:
@@ -111,6 +159,11 @@ def print_out(text: str) -> None:
     _print(sys.stdout, text, "standard output")
 
 
+def put_out(data: bytes) -> None:
+    """Write `data` to standard output as it is, and flush it. Raises `NoFile`."""
+    _put(sys.stdout, data, "standard output")
+
+
 def print_error(text: str) -> None:
     """Write `text` to standard error where there is one."""
     with contextlib.suppress(NoFile):
@@ -118,12 +171,16 @@ def print_error(text: str) -> None:
 
 
 def _print(stream: object, text: str, name: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    _put(stream, text.encode(encoding, "backslashreplace"), name)
+
+
+def _put(stream: object, data: bytes, name: str) -> None:
     buffer = getattr(stream, "buffer", None)
     if buffer is None:
         raise NoFile(f"cannot write to {name}: it is closed")
-    encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
-        buffer.write(text.encode(encoding, "backslashreplace"))
+        buffer.write(data)
         buffer.flush()
     except OSError as error:
         raise NoFile(f"cannot write to {name}: {error.strerror}") from None

@@ -57,6 +57,7 @@ class Finding(NamedTuple):
 
     `on` picks what is underlined: the value, its key, or the first key of the mapping at `path`, where something
     is missing from it. `related` lists the other places with a few words each. `kernel` replaces the rule's answer.
+    `fix` is what certainly was meant where the value or key stands; quotes around that stay.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Finding(NamedTuple):
     on: str = "value"
     related: tuple[tuple[Path, str], ...] = ()
     kernel: Answer | None = None
+    fix: str | None = None
 
 
 Check = Callable[["Machine"], Iterator[Finding]]
@@ -112,6 +114,13 @@ class Related(NamedTuple):
     message: str
 
 
+class Fix(NamedTuple):
+    """An edit that certainly is what was meant: `text` in place of what stands at `span`."""
+
+    span: Span
+    text: str
+
+
 class Diagnostic(NamedTuple):
     """A finding as the user sees it: placed in a file, with everything that a format may print."""
 
@@ -125,9 +134,11 @@ class Diagnostic(NamedTuple):
     pointer: str
     related: tuple[Related, ...]
     kernel: Answer | None
+    fix: Fix | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The diagnostic by the keys of schemas/diagnostics-v1.schema.json."""
+        """The diagnostic by the keys of schemas/diagnostics-v1.schema.json; `fix` is one only where there is one."""
+        fix = {} if self.fix is None else {"fix": {**self.fix.span._asdict(), "text": self.fix.text}}
         return {
             "rule": self.rule,
             "name": self.name,
@@ -139,6 +150,7 @@ class Diagnostic(NamedTuple):
             "pointer": self.pointer,
             "related": [{"file": at.file, **at.span._asdict(), "message": at.message} for at in self.related],
             "kernel": self.kernel and self.kernel.as_json(),
+            **fix,
         }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vmcfg.files import STDIN
 from vmcfg.scalars import KernelVersion, Misfit, Version
+
+if TYPE_CHECKING:
+    from vmcfg.report import Diagnostic
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,6 +75,21 @@ def wants_color(choice: str, stream: Any) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return is_terminal(stream) and os.environ.get("TERM") != "dumb"
+
+
+def drawn_for(stream: Any, color: str, diagnostics: Iterable[Diagnostic], text: str) -> str:
+    """`diagnostics` of a file, whose text is `text`, as `stream` shows them: its colours, its width, its characters."""
+    from vmcfg import console
+
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return console.drawn(diagnostics, text, wants_color(color, stream), _columns(stream), encoding.lower())
+
+
+def _columns(stream: Any) -> int:
+    """How many columns the terminal has that shows `stream`; elsewhere as many as are usual there."""
+    from vmcfg.console import PIPE_WIDTH
+
+    return (os.get_terminal_size(stream.fileno()).columns if is_terminal(stream) else 0) or PIPE_WIDTH
 
 
 def is_terminal(stream: Any) -> bool:

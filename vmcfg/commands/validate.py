@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, NamedTuple
 
 import click
 
@@ -12,98 +14,200 @@ from vmcfg.checking import Checked, check
 from vmcfg.cli import FAILED, FOUND
 from vmcfg.commands import (
     color_option,
+    drawn_for,
     host_kernel_option,
     is_terminal,
     stdin_filename_option,
     strict_option,
     wants_color,
 )
+from vmcfg.parallel import cpus, results
 from vmcfg.report import ERROR, WARNING
+from vmcfg.reports import Report, Totals
 from vmcfg.scalars import Version
 
-FORMATS = ("human", "concise", "json")
+FORMATS = ("human", "concise", "json", "sarif", "github")
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH|-...")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How findings are printed.")
+@click.option(
+    "--exclude",
+    "excluded",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out what matches, and all below it: by its name (old, 'draft-*'), or with a slash by its path as found"
+    " ('lab/*'). '*' matches slashes too. May be repeated.",
+)
+@click.option("--fix", is_flag=True, help="Correct in the files what is certain, and report what is left.")
+@click.option("--diff", is_flag=True, help="With --fix: print what it would change, and write nothing.")
 @host_kernel_option
 @strict_option
 @stdin_filename_option
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes at most; by default one for each CPU.")
 @color_option
 def validate(
-    paths: tuple[str, ...], format_: str, host_kernel: Version | None, strict: bool, stdin_filename: str, color: str
+    paths: tuple[str, ...],
+    format_: str,
+    excluded: tuple[str, ...],
+    fix: bool,
+    diff: bool,
+    host_kernel: Version | None,
+    strict: bool,
+    stdin_filename: str,
+    jobs: int | None,
+    color: str,
 ) -> int:
     """Check descriptions and print every mistake with its place.
 
     PATH is a file, a directory (all *.yaml and *.yml below it, no hidden ones), or - for standard input. Findings go to
-    standard output; nothing is printed where there are none.
+    standard output; nothing is printed where there are none. With --fix --diff the differences go there, and with --fix
+    the corrected text of standard input; findings then go to standard error.
     """
-    counts = _Counts(strict)
+    streams_product = fix and (diff or "-" in paths)
+    _refuse_contradictions(paths, format_, fix, diff)
+    reported_to = sys.stderr if streams_product else sys.stdout
+    report = _report(format_, lambda *found: drawn_for(reported_to, color, *found))
+    shown = _Shown(report, streams_product, wants_color(color, sys.stderr))
 
-    def checked() -> Iterator[Checked]:
-        for path in files.descriptions(paths):
-            try:
-                data = files.read(path)
-            except files.NoFile as error:
-                files.print_error(f"vmcfg: {error}\n")
-                counts.failed = True
-                continue
-            found = check(data, stdin_filename if path == "-" else files.name_of(path), host_kernel)
-            counts.add(found)
-            yield found
+    def outcome(path: str) -> tuple[Any, ...]:
+        name = stdin_filename if path == "-" else files.name_of(path)
+        try:
+            data = files.read(path)
+            checked = left = check(data, name, host_kernel)
+            product, fixed = b"", 0
+            if fix:
+                product, left, fixed = _fixed(path, data, checked, diff, lambda text: check(text, name, host_kernel))
+                checked = checked if diff else left
+        except files.NoFile as error:
+            return tuple(_Outcome(unread=str(error)))
+        written = report.part(left.diagnostics, left.tree.text) if left.diagnostics else ""
+        return product, written, None, checked.count(ERROR), checked.count(WARNING), fixed
 
+    every = files.descriptions(paths, excluded, shown.unreadable)
+    shown.begin(len(every))
+    with closing(results(outcome, every, 1 if "-" in every else jobs or cpus())) as outcomes:
+        for each in outcomes:
+            shown.add(_Outcome._make(each))
+    return shown.end(strict)
+
+
+def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff: bool) -> None:
+    """Raise a usage error where options contradict each other."""
+    if diff and not fix:
+        raise click.UsageError("--diff is for --fix: it shows what that would change.")
+    if fix and "-" in paths and len(paths) > 1:
+        raise click.UsageError(
+            "With --fix, standard input can't be mixed with files: its text goes to standard output."
+        )
+    if fix and (diff or "-" in paths) and format_ not in ("human", "concise"):
+        product = "differences go" if diff else "corrected text goes"
+        raise click.UsageError(f"The {product} to standard output, so --format {format_} has no place there.")
+
+
+def _fixed(
+    path: str, data: bytes, checked: Checked, diff: bool, again: Callable[[bytes], Checked]
+) -> tuple[bytes, Checked, int]:
+    """What --fix makes of a file: what goes to standard output, the check of the text that results, how many fixes."""
+    from vmcfg import fixes
+
+    fixed, left, count = fixes.fixed(data, checked, again)
+    if diff:
+        return fixes.difference(checked.tree.file, data, fixed, is_terminal(sys.stdout)), left, count
+    if path == "-":
+        return fixed, left, count
+    if count:
+        if files.read(path) != data:
+            raise files.NoFile(f"cannot fix {files.printable(checked.tree.file)}: it has changed meanwhile")
+        files.write(path, fixed)
+    return b"", left, count
+
+
+def _report(format_: str, human: Callable[..., str]) -> Report:
+    """The form of report that --format names."""
     if format_ == "json":
-        _print_json(checked(), counts)
+        from vmcfg.reports.as_json import REPORT
+    elif format_ == "sarif":
+        from vmcfg.reports.sarif import REPORT
+    elif format_ == "github":
+        from vmcfg.reports.github import REPORT
+    elif format_ == "concise":
+        return Report(lambda diagnostics, text: "".join(console.concise(found) + "\n" for found in diagnostics))
     else:
-        drawn = _drawer(format_, wants_color(color, sys.stdout))
-        for found in checked():
-            if found.diagnostics:
-                files.print_out(drawn(found))
-    if not counts.files and not counts.failed:
-        raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
-    if is_terminal(sys.stderr) and counts.files:
-        files.print_error(console.summary(counts.files, counts.errors, counts.warnings) + "\n")
-    return counts.exit_code()
+        return Report(human)
+    return REPORT
 
 
-class _Counts:
-    """What a run has seen so far."""
+class _Outcome(NamedTuple):
+    """What one file came to: what is printed of it, the line why it could not be read, and what was counted."""
 
-    def __init__(self, strict: bool) -> None:
-        self.strict = strict
-        self.files = 0
-        self.errors = 0
-        self.warnings = 0
-        self.failed = False
+    product: bytes = b""
+    written: str = ""
+    unread: str | None = None
+    errors: int = 0
+    warnings: int = 0
+    fixed: int = 0
 
-    def add(self, checked: Checked) -> None:
-        self.files += 1
-        self.errors += checked.count(ERROR)
-        self.warnings += checked.count(WARNING)
 
-    def exit_code(self) -> int:
-        if self.failed:
+class _Shown:
+    """What a run has shown so far, and seen."""
+
+    def __init__(self, report: Report, streams_product: bool, color: bool) -> None:
+        self.report = report
+        self.print_findings = files.print_error if streams_product else files.print_out
+        self.color = color
+        self.parts: list[str] = []
+        self.unread: list[str] = []
+        self.files = self.errors = self.warnings = self.fixed = 0
+        self.progress: console.Progress | None = None
+
+    def unreadable(self, error: files.NoFile) -> None:
+        """Say what can't be read; the rest goes on."""
+        self.unread.append(str(error))
+        self._make_room(sys.stderr)
+        files.print_error(f"vmcfg: {error}\n")
+
+    def begin(self, total: int) -> None:
+        """Expect `total` files."""
+        if is_terminal(sys.stderr):
+            self.progress = console.Progress(total, self.color)
+
+    def add(self, outcome: _Outcome) -> None:
+        """Show and count what one file came to."""
+        if outcome.unread is not None:
+            self.unreadable(files.NoFile(outcome.unread))
+        else:
+            self.files += 1
+            self.errors += outcome.errors
+            self.warnings += outcome.warnings
+            self.fixed += outcome.fixed
+        if outcome.product:
+            self._make_room(sys.stdout)
+            files.put_out(outcome.product)
+        if outcome.written and self.report.whole is not None:
+            self.parts.append(outcome.written)
+        elif outcome.written:
+            self._make_room(sys.stdout if self.print_findings == files.print_out else sys.stderr)
+            self.print_findings(outcome.written)
+        if self.progress is not None:
+            self.progress.advance()
+
+    def end(self, strict: bool) -> int:
+        """Show what the run came to; the exit code."""
+        self._make_room(sys.stderr)
+        if self.report.whole is not None:
+            totals = Totals(self.files, self.errors, self.warnings, tuple(self.unread))
+            files.print_out(self.report.whole(self.parts, totals))
+        if not self.files and not self.unread:
+            raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
+        if is_terminal(sys.stderr) and self.files:
+            files.print_error(console.summary(self.files, self.errors, self.warnings, self.fixed) + "\n")
+        if self.unread:
             return FAILED
-        return FOUND if self.errors or (self.strict and self.warnings) else 0
+        return FOUND if self.errors or (strict and self.warnings) else 0
 
-
-def _drawer(format_: str, color: bool) -> Callable[[Checked], str]:
-    if format_ == "concise":
-        return lambda checked: "".join(console.concise(found) + "\n" for found in checked.diagnostics)
-    return lambda checked: console.drawn(checked.diagnostics, checked.tree.text, color)
-
-
-def _print_json(checked: Iterator[Checked], counts: _Counts) -> None:
-    import json
-
-    diagnostics = [found.as_json() for each in checked for found in each.diagnostics]
-    report = {
-        "format": "vmcfg.diagnostics",
-        "format_version": "1.0",
-        "files": counts.files,
-        "errors": counts.errors,
-        "warnings": counts.warnings,
-        "diagnostics": diagnostics,
-    }
-    files.print_out(json.dumps(report, indent=2) + "\n")
+    def _make_room(self, stream: Any) -> None:
+        """Take the bar away where it would be in the way of what comes next."""
+        if self.progress is not None and (stream is sys.stderr or is_terminal(stream)):
+            self.progress.clear()

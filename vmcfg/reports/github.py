@@ -1,0 +1,53 @@
+"""``--format github``: workflow commands, which GitHub Actions shows as annotations of the lines.
+
+A command is one line, ``::error file=vm.yaml,line=5,col=14,endLine=5,endColumn=16,title=VMC503 name::message``. What
+would end a line, a property or the command is percent-encoded, so that no text from a description or a file's name
+makes a command of its own. GitHub shows ten annotations of each kind a step, and columns only of a place in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmcfg.files import printable
+from vmcfg.report import Diagnostic
+from vmcfg.reports import Report
+
+
+def _part(diagnostics: list[Diagnostic], text: str) -> str:
+    return "".join(_command(found) + "\n" for found in diagnostics)
+
+
+def _command(found: Diagnostic) -> str:
+    span = found.span
+    properties: dict[str, object] = {"file": printable(found.file), "line": span.line}
+    if span.line == span.end_line:
+        properties["col"] = span.column
+    properties["endLine"] = span.end_line
+    if span.line == span.end_line:
+        properties["endColumn"] = span.end_column
+    properties["title"] = f"{found.rule} {found.name}"
+    written = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())
+    return f"::{found.severity} {written}::{_data(chr(10).join(_lines(found)))}"
+
+
+def _lines(found: Diagnostic) -> Iterator[str]:
+    """The message, then the other places and what helps, a line each."""
+    yield printable(found.message)
+    for each in found.related:
+        yield printable(f"{each.file}:{each.span.line}:{each.span.column}: {each.message}")
+    if found.hint is not None:
+        yield printable(f"hint: {found.hint}")
+    if found.kernel is not None:
+        yield printable(f"kernel: {found.kernel}")
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+REPORT = Report(_part)
