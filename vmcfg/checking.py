@@ -48,14 +48,27 @@ def check(data: bytes, file: str, host_kernel: Version | None = None) -> Checked
 def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
     """`found` as diagnostics. What is written once and used through several aliases is one finding, with every use."""
     placed: dict[tuple[str, Place, str], tuple[Rule, Finding, Place]] = {}
+    fixable: list[tuple[Finding, Place]] = []
     for rule, finding in found:
         place = tree.place(finding.path, finding.on)
+        if finding.fix is not None:
+            fixable.append((finding, place))
         key = rule.id, place._replace(uses=()), "" if place.uses else finding.message
         if place.uses and key in placed:
             _, finding, first = placed[key]
             place = first._replace(uses=(*first.uses, *(use for use in place.uses if use not in first.uses)))
         placed[key] = rule, finding, place
-    return [
+    diagnostics = [
         diagnose(tree.file, rule, finding, place, [(tree.place(path), words) for path, words in finding.related])
         for rule, finding, place in placed.values()
     ]
+    if fixable:
+        from vmcfg.certain import certain_fixes
+
+        fixes = certain_fixes(tree, fixable)
+        places = [place._replace(uses=()) for _, _, place in placed.values()]
+        diagnostics = [
+            found._replace(fix=fixes.get(place)) if finding.fix is not None else found
+            for found, place, (_, finding, _) in zip(diagnostics, places, placed.values(), strict=True)
+        ]
+    return diagnostics

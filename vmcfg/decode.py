@@ -78,8 +78,10 @@ class _Walk:
             return "'mpidr'" if last == "mpidr" else f"'{last}' of {vcpu}"
         return f"this item of {path[-2]}" if isinstance(last, int) else f"'{last}'"
 
-    def misfit(self, rule: Rule, path: Path, message: str, hint: str | None = None, on: str = "value") -> Any:
-        self.misfits.append((rule, Finding(path, message, hint, on)))
+    def misfit(
+        self, rule: Rule, path: Path, message: str, hint: str | None = None, on: str = "value", fix: str | None = None
+    ) -> Any:
+        self.misfits.append((rule, Finding(path, message, hint, on, fix=fix)))
         return MISSING
 
     def value(self, node: Node, kind: Any, path: Path) -> Any:
@@ -103,7 +105,8 @@ class _Walk:
         try:
             return kind.read(node.value, plain)
         except Misfit as misfit:
-            return self.misfit(misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint)
+            fix = _quoted(node.value, kind) if misfit.rule is scalars.TEXT else None
+            return self.misfit(misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint, fix=fix)
 
     def items(self, node: Node, kind: ListOf, path: Path) -> Any:
         if not isinstance(node, Sequence):
@@ -129,7 +132,7 @@ class _Walk:
             field = known.get(key)
             if field is None:
                 if not (kind is Description and (key.startswith("x-") or key == "$schema")):
-                    meant.add(self.unknown(key, known, path))
+                    meant.add(self.unknown(key, node, known, path))
             else:
                 found[key] = self.value(value, field.kind, (*path, key))
         for key in _required(kind):
@@ -141,14 +144,14 @@ class _Walk:
         example = f"write '{key}: {field.examples[0]}'" if isinstance(field.examples[0], (int, str)) else None
         return self.misfit(MISSING_KEY, path, f"{self.named(path)} has no '{key}': {field.doc}", example, "first key")
 
-    def unknown(self, key: str, known: Iterable[str], path: Path) -> str | None:
+    def unknown(self, key: str, node: Mapping, known: Iterable[str], path: Path) -> str | None:
         """Note an unknown key; the dotted path that its writer probably meant."""
         message = f"{self.named(path)} has no key '{shown(key)}'"
         expected = f"its keys: {', '.join(sorted(known))}"
         likely = _likely(key, path)
         where = "" if likely is None or likely in known else ", which has its own place"
         hint = expected if likely is None else f"did you mean '{likely}'{where}? {expected}"
-        self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key")
+        self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key", _certain(key, likely, node, known, path))
         return likely
 
 
@@ -174,6 +177,38 @@ def _kind(node: Node) -> str:
     return "a list" if isinstance(node, Sequence) else "a single value"
 
 
+def _quoted(text: str, kind: Any) -> str | None:
+    """The plain word `text` in quotes, where that is what its field takes."""
+    try:
+        kind.read(text, plain=False)
+    except Misfit:
+        return None
+    return f'"{text}"'
+
+
+CLOSE = 0.6
+"""How alike two keys are, of 1, that one is named where the other is written."""
+CERTAIN = 0.75
+"""How alike they are where one is certainly meant: as alike as two of four letters swapped."""
+
+
+def _certain(key: str, likely: str | None, node: Mapping, known: Iterable[str], path: Path) -> str | None:
+    """`likely` where an unknown key of `node` certainly is it, misspelt: no other is near, and it stands nowhere."""
+    from difflib import get_close_matches
+
+    if likely is None or likely in node.values:
+        return None
+    word = _normal(key)
+    if not get_close_matches(word, [likely], 1, CERTAIN) or get_close_matches(word, list(known), 2, CLOSE) != [likely]:
+        return None
+    others = (other for other in node.values if other != key and other not in known)
+    return None if any(_likely(other, path) == likely for other in others) else likely
+
+
+def _normal(key: str) -> str:
+    return key.lower().replace("-", "_")
+
+
 def _likely(key: str, path: Path) -> str | None:
     """What an unknown key was probably meant to be: a key here by spelling or other tools' words, or one elsewhere."""
     from difflib import get_close_matches
@@ -183,14 +218,14 @@ def _likely(key: str, path: Path) -> str | None:
     prefix = f"{here}." if here else ""
     siblings = {name.removeprefix(prefix): field for name, field in everything.items() if name.startswith(prefix)}
     siblings = {name: field for name, field in siblings.items() if "." not in name}
-    word = key.lower().replace("-", "_")
+    word = _normal(key)
     for name, field in siblings.items():
         if word == name.lower() or word in field.also or key in field.also:
             return name
     for name in everything:
         if word == name.rpartition(".")[2]:
             return name
-    close = get_close_matches(word, siblings, 1, 0.6)
+    close = get_close_matches(word, siblings, 1, CLOSE)
     if close:
         return str(close[0])
     for name, field in everything.items():

@@ -69,7 +69,8 @@ def difference(file: str, before: bytes, after: bytes, terminal: bool) -> bytes:
     from difflib import unified_diff
 
     old, new = (re.findall("[^\n]*\n|[^\n]+", each.decode()) for each in (before, after))
-    lines = unified_diff(old, new, _quoted(f"a/{file}"), _quoted(f"b/{file}"))
+    name = file.lstrip("/")
+    lines = unified_diff(old, new, _quoted(f"a/{name}"), _quoted(f"b/{name}"))
     return "".join(_lines(lines, terminal)).encode()
 
 

@@ -277,7 +277,8 @@ def no_ppi(written: int | IrqRange, at: Path, name: str, kernel: Answer) -> Iter
     if isinstance(written, IrqRange) and written.prefix == "ppi":
         if number > 15:
             hint = f"PPI {number - PPI_BASE} is INTID {number}: write {number}" if is_ppi(number) else None
-            yield Finding(at, f"{name} is ppi:{number}, but a PPI's number is 0 to 15", hint, kernel=kernel)
+            fix = str(number) if is_ppi(number) else None
+            yield Finding(at, f"{name} is ppi:{number}, but a PPI's number is 0 to 15", hint, kernel=kernel, fix=fix)
     elif not is_ppi(intid_of(written)):
         message = f"{name} is {interrupt_text(intid_of(written))}, but it must be a PPI"
         hint = (

@@ -97,7 +97,15 @@ def pmu_ppis_agree(machine: Machine) -> Iterator[Finding]:
     message = f"{_said(odd[0])}, but {_said(model)}: a PPI is the same on every vCPU"
     places = _first_by_place([model, *odd[1:]])
     related = tuple((at, _said(vcpu)) for at, vcpu in places.items() if at != odd[0].irq_at)
-    yield Finding(odd[0].irq_at, message, f"write {usual} for all, or once as 'pmu: {{irq: {usual}}}'", related=related)
+    hint = f"write {usual} for all, or once as 'pmu: {{irq: {usual}}}'"
+    written = odd[0].irq_written
+    fix = None
+    if len(odd) == 1 and len(vcpus) > 2 and len(numbers) == 2:
+        if isinstance(written, int):
+            fix = str(usual)
+        elif written is not None and written.first == written.last:
+            fix = f"ppi:{(usual or 0) - PPI_BASE}" if written.prefix else str(usual)
+    yield Finding(odd[0].irq_at, message, hint, related=related, fix=fix)
 
 
 @rule("VMC503", Answer(IRQ, "EINVAL", "set"))
@@ -145,13 +153,14 @@ def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
             continue
         vcpus = [each for each in machine.vcpus if each.irq_at == at]
         who = f"vCPU {vcpu.name} has" if len(vcpus) == 1 else f"{len(vcpus)} vCPUs, {vcpu.name} first, have"
-        kernel = None
+        kernel = fix = None
         if isinstance(written, IrqRange) and written.prefix:
             kind, most = written.prefix.upper(), 15 if written.prefix == "ppi" else SPI_END - SPI_BASE - 1
             message = f"{who} {written.prefix}:{bad}, but a {kind}'s number is 0 to {most}"
             hint = _prefix_hint(written.prefix, bad)
             intid = written.base + bad
             kernel = Answer(IRQ) if PPI_BASE <= intid < SPI_END else None
+            fix = str(bad) if written.prefix == "ppi" and is_ppi(bad) and written.first == written.last else None
         else:
             message = f"{who} {interrupt_text(bad)} as its PMU interrupt, which is neither a PPI nor an SPI"
             hint = "write a PPI, INTID 16 to 31, or an SPI, INTID 32 to 1019"
@@ -159,7 +168,7 @@ def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
                 hint = (
                     f"PPI {bad} is INTID {bad + PPI_BASE} (ppi:{bad}); SPI {bad} is INTID {bad + SPI_BASE} (spi:{bad})"
                 )
-        yield Finding(at, message, hint, kernel=kernel)
+        yield Finding(at, message, hint, kernel=kernel, fix=fix)
 
 
 def _prefix_hint(prefix: str, number: int) -> str:
