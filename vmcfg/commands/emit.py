@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from vmcfg import console, files
+from vmcfg import files
 from vmcfg.checking import check
 from vmcfg.cli import FOUND
-from vmcfg.commands import color_option, host_kernel_option, stdin_filename_option, strict_option, wants_color
+from vmcfg.commands import color_option, drawn_for, host_kernel_option, stdin_filename_option, strict_option
 from vmcfg.formats import unknown_values
 from vmcfg.lowering import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower
 from vmcfg.report import Diagnostic, Finding, diagnose
@@ -85,7 +85,7 @@ def emit(
         raise click.UsageError(f"-o {files.printable(files.name_of(output))} is the description itself.")
     checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel)
     if checked.diagnostics:
-        files.print_error(console.drawn(checked.diagnostics, checked.tree.text, wants_color(color, sys.stderr)))
+        files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
     if checked.machine is None or not (unchecked or checked.stands(strict)):
         return FOUND
     scope = scope or (WHOLE_VM if main_ else ATTRIBUTES)
@@ -93,7 +93,7 @@ def emit(
     if numbers or format_ in PERFORMED_AS_IT_STANDS:
         unknown = _unknown(plan, checked.tree, "--numbers" if numbers else f"--format {format_}")
         if unknown:
-            files.print_error(console.drawn(unknown, checked.tree.text, wants_color(color, sys.stderr)))
+            files.print_error(drawn_for(sys.stderr, color, unknown, checked.tree.text))
             return FOUND
     written = _written(plan, checked.tree, format_, numbers, comments, main_)
     if output is None or output == "-":

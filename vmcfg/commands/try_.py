@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from vmcfg import console, files
+from vmcfg import files
 from vmcfg.checking import check
 from vmcfg.cli import FAILED, FOUND
-from vmcfg.commands import color_option, host_kernel_option, stdin_filename_option, strict_option, wants_color
+from vmcfg.commands import color_option, drawn_for, host_kernel_option, stdin_filename_option, strict_option
 from vmcfg.ioctls import NoKvm, kernel_version
 from vmcfg.lowering import WHOLE_VM, Command, lower
 from vmcfg.perform import Outcome, Step, Task, perform
@@ -81,7 +81,7 @@ def try_(
     if format_ == "json":
         files.print_out(_json(tried, unchecked))
     else:
-        files.print_out(_human(tried, verbose, wants_color(color, sys.stdout)))
+        files.print_out(_human(tried, verbose, color))
     return FOUND if tried.failed else 0
 
 
@@ -159,7 +159,7 @@ def _stand_in(outcome: Outcome) -> str:
     return "a GICv2" if made.number == 5 else "a GICv3"
 
 
-def _human(tried: Tried, verbose: bool, color: bool) -> str:
+def _human(tried: Tried, verbose: bool, color: str) -> str:
     lines = []
     outcome = tried.outcome
     if outcome is not None and verbose:
@@ -167,7 +167,7 @@ def _human(tried: Tried, verbose: bool, color: bool) -> str:
         lines += [f"run {target}: {errno or 'ok'}" for target, errno in outcome.runs]
     text = "".join(f"{line}\n" for line in lines)
     if tried.diagnostics:
-        text += console.drawn(tried.diagnostics, tried.text, color)
+        text += drawn_for(sys.stdout, color, tried.diagnostics, tried.text)
     text += "".join(f"{prediction}\n" for prediction in tried.predictions)
     if outcome is not None:
         text += _summary(tried.name, outcome) + "\n"
