@@ -20,9 +20,10 @@ from strategies import descriptions, json_text, mutants
 
 from vmcfg import checking, console
 from vmcfg.checking import Checked, check
-from vmcfg.model import every_field
+from vmcfg.model import Either, ListOf, every_field
+from vmcfg.pure_parser import PurePythonParser
 from vmcfg.report import Diagnostic
-from vmcfg.tree import DEEPEST, FASTEST_PARSER, MOST_NODES, PurePythonParser, Tree, lines_of
+from vmcfg.tree import DEEPEST, FASTEST_PARSER, MOST_NODES, Tree, lines_of
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -286,7 +287,7 @@ DIGITS = {
 
 def holding(path: str, value: bytes) -> bytes:
     """A description that holds `value` at a dotted path of the model; list indices are 0."""
-    lists = ("memory", "vcpus", "gic.redistributors")
+    lists = {each for each, field in every_field().items() if isinstance(field.kind, (Either, ListOf))}
     *outer, key = path.split(".")
     text, done = value, [*outer, key]
     while done:
