@@ -47,7 +47,7 @@ VM, PLAN, DIAGNOSTICS = map(validator, ("vm", "plan", "diagnostics"))
 # The schema of descriptions ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["vm", "plan", "diagnostics"])
+@pytest.mark.parametrize("name", ["vm", "plan", "diagnostics", "diff"])
 def test_schemas_are_schemas_with_names_of_their_own(name: str) -> None:
     Draft202012Validator.check_schema(validator(name).schema)
     assert validator(name).schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
@@ -60,7 +60,7 @@ def test_vm_schema_is_current(same_as_file: Callable[[Path, bytes], None]) -> No
     same_as_file(ROOT / "schemas" / "vm-v1.schema.json", printed)
 
 
-@pytest.mark.parametrize("args", [[], ["vm"], ["plan"], ["diagnostics"]])
+@pytest.mark.parametrize("args", [[], ["vm"], ["plan"], ["diagnostics"], ["diff"]])
 def test_schema_is_printed_as_it_is_kept(args: list[str]) -> None:
     command = [sys.executable, "-m", "vmcfg", "schema", *args]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout

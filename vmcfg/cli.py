@@ -20,9 +20,10 @@ COMMANDS = {
     "validate": "Check descriptions and print every mistake with its place.",
     "emit": "Print the ordered commands that set up a description's VM.",
     "try": "Perform a plan on this host's KVM, in a throw-away VM, and read it back.",
+    "diff": "Compare two descriptions by the commands that they come to.",
     "explain": "Explain a rule, an attribute, or the order of the commands.",
     "example": "Print a sample description, or list them.",
-    "schema": "Print a JSON Schema: of descriptions, plans or diagnostics.",
+    "schema": "Print a JSON Schema: of descriptions, plans, diagnostics or diffs.",
 }
 """The commands with their one line of help, so that the help of all need not load any."""
 
