@@ -1,0 +1,24 @@
+"""Runs in the guest: each sample by its C program and by `vmcfg try`, and a caller; prints what each said as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from vmcfg.commands.try_ import _human, try_description
+
+
+def main() -> None:
+    """Print {"samples": {name: [C's exit code, output, try's exit code, output]}, "caller": [exit code, output]}."""
+    samples = {}
+    for path in sorted(Path("samples").glob("*.yaml")):
+        program = subprocess.run([f"programs/{path.stem}"], capture_output=True, text=True)
+        tried = try_description(path.read_bytes(), path.name, None, strict=False, unchecked=False, run=True)
+        samples[path.stem] = [program.returncode, program.stdout, int(tried.failed), _human(tried, True, False)]
+    caller = subprocess.run(["programs/caller"], capture_output=True, text=True)
+    json.dump({"samples": samples, "caller": [caller.returncode, caller.stdout]}, sys.stdout)
+
+
+main()
