@@ -195,6 +195,9 @@ def number_hint(text: str) -> str:
 
 def refuse_unquoted(text: str) -> None:
     """Raise `Misfit` where a YAML reader takes the plain word `text` for something other than text."""
+    if text[:1].isalpha() and text.lower() not in _WORDS_1_1 | _WORDS_BOTH:
+        # Numbers and dates begin otherwise: most names need none of the expressions that know them compiled.
+        return
     old, new = readings(text)
     if old.words == new.words == "text":
         return
