@@ -264,7 +264,8 @@ class _Line:
 
     def window(self, first: int, last: int, width: int) -> tuple[int, int]:
         """From which cell to which the line is shown, so that the cells from `first` to `last` begin in sight."""
-        total = self.columns[-1]
+        # A place past the end of the line takes a column too.
+        total = self.columns[-1] + (first == len(self.cells))
         if total <= width:
             return 0, len(self.cells)
         # A third of the width before the place, more where the line ends soon after it.

@@ -1,0 +1,227 @@
+"""Findings as people see them: at three widths, under any text, on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from vmcfg import console
+from vmcfg.checking import check
+from vmcfg.places import Span
+from vmcfg.report import Answer, Diagnostic, Related
+
+DRAWN = Path(__file__).parent / "drawn"
+ROOT = Path(__file__).parent.parent
+HEAD = "vmcfg: 1\nname: vm\n"
+
+
+def vcpus(count: int, irq: Callable[[int], object]) -> str:
+    return "vcpus:\n" + "".join(f"  - mpidr: 0.0.{n // 16}.{n % 16}\n    pmu_irq: {irq(n)}\n" for n in range(count))
+
+
+TEXTS = {
+    "far-apart": HEAD + vcpus(9, lambda n: 40 if n in (0, 8) else 100 + n),
+    "near": HEAD + vcpus(2, lambda n: 40),
+    "more-than-six": HEAD + vcpus(10, lambda n: 40),
+    "alias": HEAD + "x-irq: &irq ppi:23\npmu: {irq: *irq}\nvcpus: 2\n",
+    "alias-of-a-vcpu": HEAD
+    + "x-vcpu: &vcpu {mpidr: 0.0.0.0, pmu_irg: 23}\nvcpus:\n  - *vcpu\n  - {mpidr: 0.0.0.1}\n  - *vcpu\n",
+    "one-long-line": '{"vmcfg": 1, "name": "vm", "vcpus": ['
+    + ", ".join(f'{{"mpidr": "0.0.0.{n}", "pmu_irq": {40 if n in (1, 9) else 100 + n}}}' for n in range(12))
+    + "]}\n",
+    "tabs": HEAD + "vcpus:\n  - mpidr:\t0.0.0.0\n    pmu_irq:\t\t7\t# tabs\n",
+    "wide": HEAD + 'vcpus:\n  - {"mpidr": 0.0.0.0, "日本語のキー": "値", "pmu_irq": 7} # 絵文字 🙂\n',
+    "combining": HEAD + 'vcpus:\n  - {"mpidr": 0.0.0.0, "cle\u0301": 1, "pmu_irq": 7}\n',
+    "hostile": HEAD + 'vcpus:\n  - {"mpidr": 0.0.0.0, "\u202e\u2066key": 1, "[bold]": 2} # \u202e:x: \u00a0\u200b\n',
+    "no-value": HEAD + "vcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq:\n",
+    "whole": "- 1\n",
+    "several-lines": HEAD + "vcpus: 2\ntimers:\n  - virtual: 27\n  - physical: 30\nmemory: |\n  base\n  size\n",
+}
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("name", TEXTS)
+def test_drawn_as_stands_in_its_file(name: str, width: int, same_as_file: Callable[[Path, bytes], None]) -> None:
+    text = TEXTS[name]
+    drawn = console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False, width=width)
+    same_as_file(DRAWN / f"{name}.{width}.txt", drawn.encode())
+
+
+def test_no_drawing_without_its_text() -> None:
+    assert {path.name for path in DRAWN.iterdir()} == {
+        f"{name}.{width}.txt" for name in TEXTS for width in (40, 80, 200)
+    }
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("name", TEXTS)
+def test_source_fits_and_first_lines_stay_whole(name: str, width: int) -> None:
+    text = TEXTS[name]
+    for found in check(text.encode(), "vm.yaml").diagnostics:
+        rows = console.plain(console.human(found, text, width)).splitlines()
+        assert rows[0] == "".join(piece for piece, _ in console.first_line(found))
+        sources = [row for row in rows if re.match(" *[0-9]+ [|] ", row)]
+        assert all(cell_len(row) <= width for row in sources)
+        marked = [row for row in rows if re.match(" *[|] +[-^]", row)]
+        assert len(marked) >= 1 + sum(each.span.line <= text.count("\n") for each in found.related)
+
+
+def test_colours_change_no_word() -> None:
+    for text in TEXTS.values():
+        found = check(text.encode(), "vm.yaml").diagnostics
+        coloured = console.drawn(found, text, color=True, width=80)
+        assert "\x1b[1;31m" in coloured
+        assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == console.drawn(found, text, color=False, width=80)
+
+
+# Any text ------------------------------------------------------------------------------------------------------------
+
+CHARACTERS = "ab1:-{}[]# \tüé\u0301日🙂\u202e\x1b\xa0"
+
+
+def found_at(span: Span, *related: Related, message: str = "message") -> Diagnostic:
+    return Diagnostic("VMC999", "name", "error", message, None, "vm.yaml", span, "", related, None)
+
+
+def as_shown(text: str) -> str:
+    return "".join(
+        "    " if char == "\t" else char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+@given(
+    line=st.text(CHARACTERS, min_size=1, max_size=300),
+    first=st.integers(0, 299),
+    length=st.integers(0, 60),
+    width=st.integers(24, 200),
+)
+@example(line="a" * 300, first=299, length=1, width=24)
+@example(line="日" * 300, first=150, length=2, width=25)
+def test_what_is_underlined_is_what_was_found(line: str, first: int, length: int, width: int) -> None:
+    first = min(first, len(line))
+    last = min(first + length, len(line))
+    found = found_at(Span(1, first + 1, 1, last + 1))
+    _, _, source, under, *_ = console.plain(console.human(found, line, width)).split("\n")
+    assert cell_len(source) <= width
+    assert cell_len(under) <= width
+    column, signs = under.index("^"), under.count("^")
+    assert under == "  | ".ljust(column) + "^" * signs
+    before, here = 0, ""
+    for char in source:
+        if column <= before < column + signs:
+            here += char
+        before += cell_len(char)
+    shown = as_shown(line[first:last])
+    if shown.strip("\u0301"):
+        assert here[: len(shown)] in (shown, shown[: len(here)]), (here, shown)
+        assert here
+    else:
+        assert signs == 1
+
+
+@given(
+    line=st.text(CHARACTERS, min_size=1, max_size=300), columns=st.lists(st.integers(1, 300), min_size=1, max_size=7)
+)
+def test_every_place_is_shown(line: str, columns: list[int]) -> None:
+    spans = [Span(1, min(column, len(line)), 1, min(column, len(line)) + 1) for column in columns]
+    found = found_at(spans[0], *(Related("vm.yaml", span, f"<{number}>") for number, span in enumerate(spans[1:])))
+    drawn = console.plain(console.human(found, line, 60))
+    for number in range(len(spans) - 1):
+        assert drawn.count(f"<{number}>") == 1
+    assert len(re.findall("^ +[|] *[-^]", drawn, re.MULTILINE)) == len(spans)
+
+
+def test_nothing_in_a_finding_drives_a_terminal() -> None:
+    bad = "\x1b[31m\u202e\n::error::\x9b"
+    found = Diagnostic(
+        "VMC999",
+        "name",
+        "error",
+        bad,
+        bad,
+        bad,
+        Span(1, 1, 1, 2),
+        "",
+        (Related(bad, Span(1, 1, 1, 2), bad),),
+        Answer(bad),
+    )
+    for color in (False, True):
+        drawn = console.drawn([found], bad, color)
+        assert all(char.isprintable() for char in re.sub("\x1b\\[[0-9;]*m", "", drawn) if char != "\n")
+        assert drawn.count("\n") == 10
+    assert console.concise(found).isprintable()
+
+
+def test_another_file_is_named() -> None:
+    found = found_at(Span(1, 1, 1, 5), Related("other.yaml", Span(7, 14, 7, 16), "first used here"))
+    assert "\n ::: other.yaml:7:14 first used here\n" in console.plain(console.human(found, "text"))
+
+
+def test_what_an_encoding_lacks_is_escaped_and_underlined() -> None:
+    text = HEAD + 'vcpus: 1\n"für": "日"\n'
+    drawn = console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False, encoding="ascii")
+    source, under = re.findall(r"^(?:4|  ?)[ ]?[|] (.*)\n  [|] ( *\^+)", drawn, re.MULTILINE)[0]
+    assert source == '"f\\xfcr": "\\u65e5"'
+    assert under == "^" * len('"f\\xfcr"')
+
+
+# Terminals and pipes -------------------------------------------------------------------------------------------------
+
+
+def printed_on_a_terminal(columns: int, args: list[str], cwd: Path) -> str:
+    reader, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vmcfg", *args],
+        cwd=cwd,
+        env={**env, "NO_COLOR": "1", "TERM": "xterm", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(terminal)
+    seen = b""
+    with contextlib.suppress(OSError):  # the end of a terminal without writers is an error
+        while True:
+            seen += os.read(reader, 4096)
+    os.close(reader)
+    assert process.wait(timeout=60) == 1
+    return seen.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_terminal_is_filled_and_no_more(tmp_path: Path, columns: int) -> None:
+    text = TEXTS["one-long-line"]
+    (tmp_path / "vm.yaml").write_text(text)
+    seen = printed_on_a_terminal(columns, ["validate", "vm.yaml"], tmp_path)
+    assert seen == console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False, width=columns)
+
+
+def test_a_pipe_has_its_own_width_whatever_columns_says(tmp_path: Path) -> None:
+    text = TEXTS["one-long-line"]
+    (tmp_path / "vm.yaml").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "vmcfg", "validate", "vm.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "40", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False)
