@@ -137,6 +137,7 @@ def test_what_is_underlined_is_what_was_found(line: str, first: int, length: int
 @given(
     line=st.text(CHARACTERS, min_size=1, max_size=300), columns=st.lists(st.integers(1, 300), min_size=1, max_size=7)
 )
+@example(line="a" * 300, columns=[150, 1, 300, 148, 290])
 def test_every_place_is_shown(line: str, columns: list[int]) -> None:
     spans = [Span(1, min(column, len(line)), 1, min(column, len(line)) + 1) for column in columns]
     found = found_at(spans[0], *(Related("vm.yaml", span, f"<{number}>") for number, span in enumerate(spans[1:])))

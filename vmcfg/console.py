@@ -325,7 +325,7 @@ def _width(cell: str) -> int:
         return len(cell)
     import unicodedata
 
-    if unicodedata.combining(cell) or unicodedata.category(cell) in ("Mn", "Me") or "\u1160" <= cell <= "\u11ff":
+    if unicodedata.category(cell) in ("Mn", "Me") or "\u1160" <= cell <= "\u11ff":
         return 0
     return 2 if unicodedata.east_asian_width(cell) in "WF" else 1
 
