@@ -112,6 +112,7 @@ def as_shown(text: str) -> str:
 )
 @example(line="a" * 300, first=299, length=1, width=24)
 @example(line="日" * 300, first=150, length=2, width=25)
+@example(line="x\u0301:ab", first=3, length=1, width=80)
 def test_what_is_underlined_is_what_was_found(line: str, first: int, length: int, width: int) -> None:
     first = min(first, len(line))
     last = min(first + length, len(line))
