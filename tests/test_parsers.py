@@ -146,6 +146,43 @@ def test_parsers_agree_on_a_sample_cut_anywhere() -> None:
         assert_same(FULL[:end])
 
 
+TOLD_APART = [
+    "[",
+    "'",
+    "v\tmcfg\n",
+    "&a \t",
+    "word\n\t",
+    "word\n---\n",
+    "a\n: b\n",
+    "%FOO\n---\nvmcfg: 1\n",
+    "x-a:\t1\n",
+    "x-a: 1\t# one\n",
+    "x-a: b\tc\n",
+    "x-a: b\n  \tc\n",
+    "x-a: b\n\n\n  c d\n",
+    "ipa_bits: 40\n\ufeff",
+    "gic: {version: 3, set_up_by: }\n",
+    "gic: {version: 3, set_up_by:}\n",
+    "gic: {version: 3, set_up_by:\n\n\n  }\n",
+    "gic: {version: 3, ? : plan}\n",
+    "gic: {version}\n",
+    "pmu: {irq: 1? 2}\n",
+    "pmu: {irq: a?b}\n",
+    "pmu: {irq: a:?b}\n",
+    "pmu: {irq: a:b}\n",
+    "memory: [base: ]\n",
+    "memory: [base: 0,size: 1]\n",
+    "memory: [\t{base: 0,\tsize: 1}\t]\n",
+]
+"""What the two parsers of PyYAML read or place differently; each by itself and after a right description."""
+
+
+@pytest.mark.parametrize("text", TOLD_APART, ids=repr)
+def test_parsers_agree_where_pyyamls_do_not(text: str) -> None:
+    assert_same(text.encode())
+    assert_same(START + text.encode())
+
+
 BYTES = st.sampled_from(
     [bytes([byte]) for byte in b" \t\n\r:-?,[]{}&*!|>'\"%@`#<~\\0\x00\x1f\x7f\x80\xc3\xff"]
     + b"\xc2\x85 \xe2\x80\xa8 \xef\xbb\xbf \xf0\x9f\x90\x8b ---\n ...\n &a *a <<: ?a -a".split(b" ")
