@@ -19,7 +19,7 @@ LAYERS = [
     {"decode"},
     {"machine"},
     {"sequence", "order"},
-    {"rules.memory", "rules.vcpus", "rules.gic", "rules.pmu", "rules.timers", "rules.host", "rules.kernel"},
+    {"rules.memory", "rules.vcpus", "rules.gic", "rules.pmu", "rules.timers", "rules.host", "rules.api", "rules.kernel"},
     {"rules"},
     {"lowering"},
     {"difference"},
@@ -36,6 +36,9 @@ LAYERS = [
     {"cli"},
     {"commands"},
     {"commands.validate", "commands.diff", "commands.emit", "commands.explain", "commands.example", "commands.schema", "commands.try_"},
+    {"interface"},
+    {"completion", "manual"},
+    {"share"},
     {"__main__"},
 ]
 """Modules of one layer do not see each other."""

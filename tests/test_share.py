@@ -1,0 +1,319 @@
+"""Completion in real shells, manual pages under real linters; and that share/ is what the commands of today make."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vmcfg.cli import COMMANDS
+from vmcfg.interface import DESCRIPTIONS, FILES, LIST, WORDS, Command, commands
+from vmcfg.share import shared
+
+ROOT = Path(__file__).parent.parent
+SHARE = ROOT / "share"
+PAGES = sorted(name for name in shared() if name.startswith("man/"))
+BASH, ZSH, FISH = (
+    SHARE / name
+    for name in (
+        "bash-completion/completions/vmcfg",
+        "zsh/site-functions/_vmcfg",
+        "fish/vendor_completions.d/vmcfg.fish",
+    )
+)
+SHELLS = ("bash", "zsh", "fish")
+
+Completed = Callable[[str], "set[str]"]
+
+
+def test_share_is_current(same_as_file: Callable[[Path, bytes], None]) -> None:
+    """`python -m vmcfg.share` writes it."""
+    for name, text in shared().items():
+        same_as_file(SHARE / name, text.encode())
+    assert {str(path.relative_to(SHARE)) for path in SHARE.rglob("*") if path.is_file()} == set(shared())
+
+
+def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
+    for folder in ("vmcfg", "schemas", "sample-configs", "tests"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    # A checkout of its own, as far as paths tell.
+    script = (
+        "import sys, pathlib, vmcfg.files as files; "
+        "packed = files.packed; here = pathlib.Path(sys.argv[1]); "
+        "files.packed = lambda name: here / name if name == 'share' else packed(name); "
+        "from vmcfg.share import main; main()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=True, timeout=60)
+    for name, text in shared().items():
+        assert (tmp_path / "share" / name).read_text() == text
+
+
+# Shells --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with descriptions and other things."""
+    (tmp_path / "here" / "rack 1").mkdir(parents=True)
+    for name in ("edge.yaml", "my vm.yml", "notes.txt", "rack 1/inner.yaml"):
+        (tmp_path / "here" / name).touch()
+    return tmp_path / "here"
+
+
+def in_bash(bash: str, folder: Path, line: str) -> set[str]:
+    """What bash's own registered function proposes at the end of `line`, cut into words as readline does it."""
+    words = shlex.split(line.replace("=", " = "))
+    if line.endswith(" "):
+        words.append("")
+    script = f"""
+        source {shlex.quote(str(BASH))}
+        complete -p vmcfg >/dev/null || exit 9
+        COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}
+        _vmcfg vmcfg
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        [bash, "--norc", "--noprofile", "-c", script], cwd=folder, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return {each for each in done.stdout.splitlines() if each}
+
+
+def in_fish(fish: str, folder: Path, line: str) -> set[str]:
+    """What fish proposes at the end of `line`."""
+    script = f"source {shlex.quote(str(FISH))}; complete --do-complete {shlex.quote(line)}"
+    env = {**os.environ, "HOME": str(folder.parent), "XDG_CONFIG_HOME": str(folder.parent / "config")}
+    done = subprocess.run(
+        [fish, "--no-config", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return {each.split("\t")[0] for each in done.stdout.splitlines()}
+
+
+ZSH_DRIVER = r"""
+autoload -Uz compinit
+compinit -u -D
+zstyle ':completion:*' list-colors ''
+zstyle ':completion:*' verbose no
+# What is offered, instead of a list on the screen.
+compadd() {
+    if [[ ${@[(I)-O|-A|-D]} -ne 0 ]]; then
+        builtin compadd "$@"
+        return
+    fi
+    local -a offered
+    builtin compadd -O offered "$@"
+    print -rl -- "offered: "${^offered} >>$OFFERED
+    builtin compadd "$@"
+}
+PROMPT='ready> '
+"""
+
+
+def in_zsh(zsh: str, folder: Path, line: str) -> set[str]:
+    """What an interactive zsh offers at the end of `line`, on a terminal of its own."""
+    home = folder.parent / "zsh"
+    home.mkdir(exist_ok=True)
+    offered = home / "offered"
+    offered.write_text("")
+    fpath = f"fpath=({shlex.quote(str(ZSH.parent))} $fpath)\n"
+    (home / ".zshrc").write_text(fpath + ZSH_DRIVER)
+    env = {**os.environ, "ZDOTDIR": str(home), "OFFERED": str(offered), "TERM": "dumb", "LISTMAX": "1000"}
+    with terminal([zsh, "-d", "-i"], folder, env) as (send, read_until):
+        read_until("ready> ")
+        send(line + "\t")
+        # Ctrl-U clears the line; what is echoed after it shows that the completion is done.
+        send("\x15echo do''ne\n")
+        read_until("done")
+    found = offered.read_text().splitlines()
+    return {each.removeprefix("offered: ") for each in found if each.startswith("offered: ")}
+
+
+class terminal:  # noqa: N801  # used as a function
+    """A program on a terminal of its own: functions that send keys, and that read until a text comes."""
+
+    def __init__(self, command: list[str], folder: Path, env: dict[str, str]) -> None:
+        self.command = command
+        self.folder = folder
+        self.env = env
+        self.seen = ""
+
+    def __enter__(self) -> tuple[Callable[[str], None], Callable[[str], str]]:
+        self.pid, self.descriptor = pty.fork()
+        if self.pid == 0:
+            os.chdir(self.folder)
+            os.execvpe(self.command[0], self.command, self.env)
+        return self.send, self.read_until
+
+    def __exit__(self, *_: object) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.descriptor)
+
+    def send(self, keys: str) -> None:
+        os.write(self.descriptor, keys.encode())
+
+    def read_until(self, text: str) -> str:
+        """All that was written up to `text`, which must come within a minute."""
+        last = time.monotonic() + 60
+        while text not in self.seen:
+            ready, _, _ = select.select([self.descriptor], [], [], max(0, last - time.monotonic()))
+            assert ready, f"no {text!r} in {self.seen!r}"
+            self.seen += os.read(self.descriptor, 65536).decode("utf-8", "replace")
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+
+@pytest.fixture(params=SHELLS)
+def completed(request: pytest.FixtureRequest, program: Callable[[str], str], folder: Path) -> Completed:
+    """A function that gives what each of the shells proposes at the end of a line, typed in `folder`."""
+    ask = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}[request.param]
+    path = program(request.param)
+    return lambda line: {word.rstrip("/") for word in ask(path, folder, line)}
+
+
+def test_commands(completed: Completed) -> None:
+    assert completed("vmcfg ") >= set(COMMANDS)
+    assert completed("vmcfg ex") == {"explain", "example"}
+    assert completed("vmcfg nothing") == set()
+    assert completed("vmcfg --") >= {"--version", "--help"}
+
+
+def every_value() -> Iterator[tuple[str, set[str]]]:
+    """Lines that ask for every word that an option or argument takes, with the words."""
+    for command in commands():
+        for option in command.options:
+            if option.values is not None and option.values.kind in (WORDS, LIST):
+                yield f"vmcfg {command.name} {option.names[-1]} ", set(option.values.words)
+        for argument in command.arguments:
+            if argument.values.kind == WORDS:
+                yield f"vmcfg {command.name} ", set(argument.values.words)
+
+
+def options_of(command: Command) -> set[str]:
+    return {name for option in command.options for name in option.names}
+
+
+def test_every_option_and_word(completed: Completed, request: pytest.FixtureRequest) -> None:
+    for command in commands():
+        proposed = completed(f"vmcfg {command.name} --")
+        assert proposed == {name for name in options_of(command) if name.startswith("--")}, command.name
+    for line, words in every_value():
+        assert completed(line) == words, line
+    assert len(list(every_value())) >= 10
+
+
+def test_what_the_words_are(completed: Completed) -> None:
+    """Spelt out once, so that what the tables say is not all that is asked."""
+    assert completed("vmcfg emit --format j") == {"json", "jsonl"}
+    assert completed("vmcfg emit --scope ") == {"attributes", "vm"}
+    assert completed("vmcfg emit --phase g") == {"gic-init"}
+    assert completed("vmcfg explain VMC503") == {"VMC503"}
+    assert completed("vmcfg explain pmu.i") >= {"pmu.irq"}
+    assert completed("vmcfg example qemu-virt-") == {"qemu-virt-130"}
+    assert completed("vmcfg schema di") == {"diagnostics", "diff"}
+    assert completed("vmcfg validate --color n") == {"never"}
+
+
+def test_files(completed: Completed, request: pytest.FixtureRequest) -> None:
+    assert "edge.yaml" in completed("vmcfg emit ")
+    assert "edge.yaml" in completed("vmcfg validate --strict e")
+    assert "notes.txt" in completed("vmcfg emit -o ")
+    assert completed("vmcfg emit --host-kernel ") == set()
+    assert completed("vmcfg explain edg") == set()
+    if "fish" not in request.node.name:
+        assert completed("vmcfg emit ") - options_of(commands()[1]) == {"edge.yaml", "my vm.yml", "rack 1"}
+
+
+def test_values_after_an_equals_sign(program: Callable[[str], str], folder: Path) -> None:
+    assert in_bash(program("bash"), folder, "vmcfg emit --format=") == {"text", "json", "jsonl", "sh", "c"}
+    assert in_bash(program("bash"), folder, "vmcfg emit --format=js") == {"json", "jsonl"}
+    assert in_bash(program("bash"), folder, "vmcfg emit --phase=create,g") == {"create,gic-init"}
+    assert in_fish(program("fish"), folder, "vmcfg emit --format=js") == {"--format=json", "--format=jsonl"}
+    assert in_zsh(program("zsh"), folder, "vmcfg emit --format=js") == {"json", "jsonl"}
+
+
+def test_bash_completes_what_is_typed(program: Callable[[str], str], folder: Path) -> None:
+    """On a terminal, through readline: the word is finished, and a name with a space quoted."""
+    env = {**os.environ, "PS1": "ready> ", "TERM": "dumb", "INPUTRC": "/dev/null"}
+    with terminal([program("bash"), "--norc", "--noprofile", "-i"], folder, env) as (send, read_until):
+        read_until("ready> ")
+        send(f"source {shlex.quote(str(BASH))}; vmcfg() {{ printf '<%s>' \"$@\"; echo; }}\n")
+        read_until("ready> ")
+        send("vmcfg em\t--form\tjsonl --ph\tcreate,gic\tmy\t\n")
+        shown = read_until("ready> ")
+        assert "<emit><--format><jsonl><--phase><create,gic-init><my vm.yml>" in shown
+
+
+@pytest.mark.parametrize(("shell", "path"), [("bash", BASH), ("zsh", ZSH), ("fish", FISH)])
+def test_scripts_have_no_syntax_errors(program: Callable[[str], str], shell: str, path: Path) -> None:
+    done = subprocess.run([program(shell), "-n", str(path)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_shellcheck_finds_nothing(program: Callable[[str], str]) -> None:
+    done = subprocess.run([program("shellcheck"), "-s", "bash", str(BASH)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_files_are_told_from_descriptions() -> None:
+    """By the arguments' own words, so that a new one is not left to chance."""
+    kinds = {
+        (command.name, argument.metavar): argument.values.kind
+        for command in commands()
+        for argument in command.arguments
+    }
+    assert kinds["emit", "PATH|-"] == kinds["diff", "A B"] == DESCRIPTIONS
+    outputs = {option.names[-1]: option.values for command in commands() for option in command.options}
+    assert outputs["--output"] is not None
+    assert outputs["--output"].kind == FILES
+
+
+# Manual pages --------------------------------------------------------------------------------------------------------
+
+
+def test_every_command_has_a_page() -> None:
+    assert {Path(name).name for name in PAGES} == {"vmcfg.1", *(f"vmcfg-{name}.1" for name in COMMANDS)}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_linters_take_the_page(program: Callable[[str], str], page: str) -> None:
+    mandoc = subprocess.run(
+        [program("mandoc"), "-T", "lint", "-W", "warning", str(SHARE / page)], capture_output=True, text=True
+    )
+    assert (mandoc.returncode, mandoc.stdout + mandoc.stderr) == (0, "")
+    groff = subprocess.run(
+        [program("man"), "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(SHARE / page)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    assert (groff.returncode, groff.stderr) == (0, "")
+
+
+def test_a_page_says_what_the_help_says(program: Callable[[str], str]) -> None:
+    """Word for word, whatever roff would have made of it."""
+    for command in commands():
+        page = SHARE / f"man/man1/vmcfg-{command.name}.1"
+        shown = subprocess.run(
+            [program("mandoc"), "-T", "ascii", "-O", "width=1000", str(page)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        shown = " ".join(re.sub(".\b", "", shown).split())
+        for text in (*command.paragraphs, *(option.help for option in command.options)):
+            assert " ".join(text.replace("\b", "").split()) in shown
+        for option in command.options:
+            assert f"{', '.join(option.names)}{'' if option.metavar is None else ' ' + option.metavar}" in shown
+        assert "3 The job could not be done." in shown
