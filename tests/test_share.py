@@ -136,7 +136,8 @@ def in_zsh(zsh: str, folder: Path, line: str) -> set[str]:
         send("\x15echo do''ne\n")
         read_until("done")
     found = offered.read_text().splitlines()
-    return {each.removeprefix("offered: ") for each in found if each.startswith("offered: ")}
+    # As they go into the line, with a backslash before a space.
+    return {each.removeprefix("offered: ").replace("\\ ", " ") for each in found if each.startswith("offered: ")}
 
 
 class terminal:  # noqa: N801  # used as a function
