@@ -10,18 +10,19 @@ import pytest
 from vmcfg.checking import check
 from vmcfg.lowering import WHOLE_VM, Command, lower
 from vmcfg.order import CONSTRAINTS, Constraint
-from vmcfg.sequence import PHASES, SEQUENCE
+from vmcfg.sequence import APIS, PHASES, SEQUENCE, VCPU
 
 FOLDER = Path(__file__).parent.parent / "sample-configs"
 
 
-def plan_of(path: Path) -> list[Command]:
+def plan_of(path: Path, api: str = VCPU) -> list[Command]:
     machine = check(path.read_bytes(), path.name).machine
     assert machine is not None
-    return list(lower(machine, WHOLE_VM).commands)
+    return list(lower(machine, WHOLE_VM, api=api).commands)
 
 
 PLANS = {path.stem: plan_of(path) for path in sorted(FOLDER.glob("*.yaml"))}
+PLANS |= {f"irregular, {api}": plan_of(FOLDER / "irregular.yaml", api) for api in APIS if api != VCPU}
 
 
 def stands_for(name: str, row: str) -> bool:

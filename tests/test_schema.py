@@ -24,7 +24,7 @@ from vmcfg.lowering import SCOPES, lower
 from vmcfg.model import MAINTENANCE, Description, every_field
 from vmcfg.report import PHASE_WORDS, RELATED_SHOWN
 from vmcfg.schema import of_kind, text
-from vmcfg.sequence import PHASES, SEQUENCE
+from vmcfg.sequence import APIS, PHASES, SEQUENCE
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -440,7 +440,8 @@ def test_findings_keep_to_their_schema(folders: list[str]) -> None:
 def test_schemas_list_what_the_tables_have() -> None:
     definitions = PLAN.schema["$defs"]
     keys = definitions["command"]["properties"]
-    assert set(keys["op"]["enum"]) == {row.op for row in SEQUENCE}
+    assert set(keys["op"]["enum"]) == {row.op for row in SEQUENCE} | {"get-reg", "get-attr"}
+    assert tuple(definitions["header"]["properties"]["api"]["enum"]) == APIS
     assert [each["$ref"].rpartition("/")[2] for each in definitions["command"]["oneOf"]] == keys["op"]["enum"]
     assert set(keys["type"]["enum"]) == {row.type for row in SEQUENCE}
     assert tuple(keys["phase"]["enum"]) == PHASES

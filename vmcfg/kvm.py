@@ -26,6 +26,9 @@ PMU_V3_FILTER = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_FILTER"
 PMU_V3_SET_PMU = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_SET_PMU", 3)
 PMU_V3_SET_NR_COUNTERS = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", 4)
 
+PMU_DEVICE_IRQ = Attr("KVM_DEV_ARM_PMU_GRP_IRQ", 0, "0x0", 0)
+"""The group of the PMU device that was never merged; the attribute's number is the vCPU's name."""
+
 PVTIME_IPA = Attr("KVM_ARM_VCPU_PVTIME_CTRL", 2, "KVM_ARM_VCPU_PVTIME_IPA", 0)
 SMCCC_FILTER = Attr("KVM_ARM_VM_SMCCC_CTRL", 0, "KVM_ARM_VM_SMCCC_FILTER", 0)
 
@@ -57,6 +60,8 @@ STRUCTS = {
 DEVICE_TYPES = {2: ("KVM_DEV_TYPE_ARM_VGIC_V2", 5), 3: ("KVM_DEV_TYPE_ARM_VGIC_V3", 7)}
 """The vGIC's device type by the GIC's version."""
 ITS_TYPE = ("KVM_DEV_TYPE_ARM_VGIC_ITS", 8)
+PMU_TYPE = "KVM_DEV_TYPE_ARM_PMU_V3"
+"""The PMU device's type, which no kernel has a number for."""
 
 INTERRUPT_DEVICES = {
     "KVM_DEV_TYPE_ARM_VGIC_V2": 5,

@@ -65,6 +65,11 @@ CONSTRAINTS = (
     Constraint("pmu.filter", "pmu.init", "a filter after PMU INIT is EBUSY", "pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); measured on 6.1, 6.12, 7.2", per_vcpu=True),
     Constraint("vcpu.create", "vcpu.steal_time", "the attribute is the vCPU's", "Documentation/virt/kvm/devices/vcpu.rst 3"),
     Constraint("memory.slot", "vcpu.steal_time", "steal time where there is no memory slot is EINVAL", "pvtime.c:kvm_arm_pvtime_set_attr (7.2); measured on 6.1, 6.12, 7.2"),
+    Constraint("vm.create", "pmu_device.create", "a device belongs to a VM", "Documentation/virt/kvm/api.rst 4.79"),
+    Constraint("vcpu.create", "pmu_device.irq", "the attribute names a vCPU by its place in the order of creation", "KVM/ARM64 guest PMU support, version 8, patch 20 of 20"),
+    Constraint("vcpu.mpidr", "pmu_device.irq_by_mpidr", "the attribute names a vCPU by the MPIDR that it has", "as the GICv3 API does: vgic-kvm-device.c:vgic_v3_parse_attr (7.2)"),
+    Constraint("pmu_device.create", "pmu_device.irq", "the attribute is the device's", "KVM/ARM64 guest PMU support, version 8, patch 20 of 20"),
+    Constraint("pmu_device.create", "pmu_device.irq_by_mpidr", "the attribute is the device's", "as the GICv3 API's are"),
     Constraint("gic.init", "pmu.init", "PMU INIT before CTRL_INIT is ENODEV", "pmu-emul.c:kvm_arm_pmu_v3_init (7.2); measured on 6.1, 6.12, 7.2"),
     Constraint("pmu.irq", "pmu.init", "PMU INIT without an interrupt is ENXIO, and after it the interrupt can't be set (EBUSY)", "pmu-emul.c:kvm_arm_pmu_v3_init (7.2); measured on 6.1, 6.12, 7.2", per_vcpu=True),
 )  # fmt: skip

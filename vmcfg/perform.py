@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import errno as errnos
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 from vmcfg.ioctls import Kvm, NoKvm, Vm, kernel_version
 from vmcfg.kvm import CAPABILITIES, DEVICE_TYPES, MPIDR_EL1
-from vmcfg.lowering import Command
+from vmcfg.lowering import Command, reads
 from vmcfg.model import Gic
-from vmcfg.scalars import mpidr_register
 from vmcfg.sequence import CREATE
 from vmcfg.standin import stand_in_gic
 
@@ -157,18 +156,17 @@ class _Performance:
 
     def read_back(self, steps: list[Step]) -> tuple[list[Step], tuple[Difference, ...]]:
         """The steps with what KVM gives back of each, and where that is another value than the plan's."""
-        read, differences = [], []
-        by_register = {step.command.target for step in steps if step.command.row.op == "set-reg"}
-        for number, step in enumerate(steps):
-            command = step.command
-            values = []
-            if self.vm is not None and step.outcome is None:
-                values = list(_read(self.vm, command, command.target in by_register))
-            for target, want, got in values:
-                if want != got:
-                    differences.append(Difference(number, target, want, got))
-            read.append(step._replace(read=tuple(got for _, _, got in values)))
-        return read, tuple(differences)
+        read: dict[int, list[str]] = {}
+        differences = []
+        for number, command in reads([step.command for step in steps]):
+            if self.vm is None or steps[number].outcome is not None or command.target not in self.vm.descriptors:
+                continue
+            got = _got(self.vm, command)
+            read.setdefault(number, []).append(got)
+            if got != command.value:
+                differences.append(Difference(number, command.target, command.value, got))
+        done = [step._replace(read=tuple(read.get(number, ()))) for number, step in enumerate(steps)]
+        return done, tuple(differences)
 
     def runs(self) -> Iterator[Run]:
         """Each vCPU, entered once."""
@@ -204,37 +202,14 @@ def _perform(vm: Vm, command: Command) -> None:
         raise AssertionError(f"no way to perform {row.op}")
 
 
-def _read(vm: Vm, command: Command, mpidr_by_register: bool) -> Iterator[tuple[str, str, str]]:
-    """What KVM gives back of a command that was done: through which target, the value wanted, the value got."""
-    row = command.row
-    if row.op == "init-vcpu" and not mpidr_by_register:
-        # The plan sets nothing here: it counts on KVM's own MPIDR for this vCPU's id.
-        want = mpidr_register(_compressed(command.mpidr or ""))
-        yield command.target, hex(want), _got(lambda: vm.get_reg(command.target, MPIDR_EL1), hex, False)
-    if row.read is None:
-        return
-    data = bytes.fromhex(command.data or "")
-    signed = row.type == "s32"
-    if row.op == "set-reg":
-        yield command.target, command.value, _got(lambda: vm.get_reg(command.target, MPIDR_EL1), row.show, signed)
-        return
-    attr = row.attr
-    assert attr is not None
-    start = (row.read(command.number) & (1 << 8 * len(data)) - 1).to_bytes(len(data), "little")
-    targets = [each for each in vm.descriptors if each.startswith("vcpu:")] if row.vm_wide else [command.target]
-    for target in targets:
-        got = _got(lambda target=target: vm.get_attr(target, attr.group_id, attr.id, start), row.show, signed)  # type: ignore[misc]
-        yield target, command.value, got
-
-
-def _got(read: Callable[[], bytes], show: Callable[[int], str], signed: bool) -> str:
-    """What `read` gives, as a plan shows it; or the errno's name."""
+def _got(vm: Vm, command: Command) -> str:
+    """What KVM answers to a GET, as a plan shows it; or the errno's name."""
+    row, attr = command.row, command.attr
     try:
-        return show(int.from_bytes(read(), "little", signed=signed))
+        if attr is None:
+            data = vm.get_reg(command.target, MPIDR_EL1)
+        else:
+            data = vm.get_attr(command.target, attr.group_id, attr.id, command.start)
     except OSError as error:
         return errno_name(error)
-
-
-def _compressed(mpidr: str) -> int:
-    """The compressed MPIDR of a dotted one."""
-    return int.from_bytes(bytes(map(int, mpidr.split("."))), "big")
+    return row.show(int.from_bytes(data, "little", signed=row.type == "s32"))

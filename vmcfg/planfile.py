@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from vmcfg.files import NoFile
 from vmcfg.lowering import WHOLE_VM, Command
 from vmcfg.model import Gic
-from vmcfg.sequence import SEQUENCE, Row
+from vmcfg.sequence import SEQUENCE, VCPU, Row
 
 _EXPLANATORY = ("seq", "phase", "mpidr", "origin")
 """The keys of a command that are neither its six fields nor its ioctl."""
@@ -81,7 +81,7 @@ def _check_header(header: dict[str, Any]) -> None:
         raise _Odd(f"this vmcfg reads plans of format version 1, not {header.get('format_version')}")
     if header.get("scope") != WHOLE_VM:
         raise _Odd(f"the plan's scope is {header.get('scope')}, but only a whole VM's can be performed: --scope vm")
-    if header.get("api") != "vcpu":
+    if header.get("api") != VCPU:
         raise _Odd(f"no kernel knows the API {header.get('api')}; only --api vcpu can be performed")
     if header.get("perform") not in ("whole", "around-gic-init") or header.get("gic", "") not in (None, "v2", "v3"):
         raise _Odd("the header does not say whose GIC it is, by 'perform' and 'gic'")
@@ -116,7 +116,7 @@ def _row(line: dict[str, Any]) -> Row:
     target = str(line.get("target")).partition(":")[0]
     for row in SEQUENCE:
         group, attr = (row.attr.group, row.attr.name) if row.attr is not None else (None, None)
-        if (row.op, row.target) != (line.get("op"), target):
+        if (row.op, row.target) != (line.get("op"), target) or VCPU not in row.apis:
             continue
         if row.attr is None or (group, attr) == (line.get("group"), line.get("attr")):
             return row

@@ -26,16 +26,36 @@ PHASE_DOCS = {
 }
 
 
+VCPU, PMU_DEVICE, PMU_DEVICE_MPIDR = APIS = ("vcpu", "pmu-device", "pmu-device-mpidr")
+
+API_DOCS = {
+    VCPU: "The PMU interrupt is an attribute of each vCPU's own file descriptor: the merged API, since Linux 4.6.",
+    PMU_DEVICE: "The PMU interrupt is an attribute of one device, and bits 31..0 of the attribute's number are the"
+    " vCPU's index, its place in the order of creation: version 8 of the patch, December 2015. Never merged: no"
+    " kernel takes it. The device's type has no number: 8, the patch's next free one, is the ITS today.",
+    PMU_DEVICE_MPIDR: "The PMU interrupt is an attribute of one device, and bits 63..32 of the attribute's number are"
+    " the vCPU's MPIDR, Aff3.Aff2.Aff1.Aff0 a byte each, as in the GICv3 API: proposed in January 2016 in place of"
+    " pmu-device. Never merged: no kernel takes it. The device's type has no number: 8, the patch's next free one, is"
+    " the ITS today.",
+}
+"""What each API is: how user space says of which vCPU a PMU interrupt is."""
+
+NEVER = (1 << 16, 0)
+"""The release that has what was never merged: later than every kernel's version."""
+
+
 class Selected(NamedTuple):
     """One value that a row sends.
 
-    `origin` is where it is written, or what called for it. `vcpu` is whom it is sent to, `its` the number of the ITS.
+    `origin` is where it is written, or what called for it. `vcpu` is whom it is for, `its` the number of the ITS.
+    `attr_id` is the attribute's number, where that names the vCPU.
     """
 
     value: Any
     origin: Path | None = None
     vcpu: Vcpu | None = None
     its: int | None = None
+    attr_id: int | None = None
 
 
 def decimal(value: Any) -> str:
@@ -68,6 +88,11 @@ def smccc_range(value: Any) -> str:
     return "base={:#x},nr_functions={},action={}".format(*value)
 
 
+def device_type(value: Any) -> str:
+    """A device type by its number, where it has one."""
+    return "-" if value is None else str(value)
+
+
 def host_pmu(value: Any) -> str:
     """A host PMU: by the number of its type, or by its name where only the host knows the number."""
     return f"pmu:{value}" if isinstance(value, str) else str(value)
@@ -86,10 +111,11 @@ def region_index(value: Any) -> int:
 class Row(NamedTuple):
     """One kind of command.
 
-    `target` is ``vm``, ``gic`` or ``vcpu``; `attr` is None but for set-attr. `field` is the key of the description that
-    it carries, by its dotted path. `since` is the first mainline release that has it and `source` says who says so;
-    `errors` what each errno means there, `absent` what older kernels say. `read` gives what a GET of it starts from,
-    and is None where it can't be read back; `vm_wide` is true of what is set once and read back on every vCPU.
+    `target` is ``vm``, ``gic``, ``its``, ``vcpu`` or ``pmu``; `attr` is None but for set-attr. `field` is the key of the
+    description that it carries, by its dotted path. `since` is the first mainline release that has it and `source` says
+    who says so; `errors` what each errno means there, `absent` what older kernels say. `read` gives what a GET of it
+    starts from, and is None where it can't be read back; `vm_wide` is true of what is set once and read back on every
+    vCPU. It is sent under `apis`.
     """
 
     name: str
@@ -108,6 +134,7 @@ class Row(NamedTuple):
     read: Callable[[Any], int] | None = None
     vm_wide: bool = False
     absent: str = "ENXIO"
+    apis: tuple[str, ...] = APIS
 
 
 # What the rows select ------------------------------------------------------------------------------------------------
@@ -249,6 +276,23 @@ def _pmu_irq(machine: Machine) -> Iterator[Selected]:
             yield Selected(vcpu.pmu_irq, vcpu.irq_at, vcpu)
 
 
+def _pmu_device(machine: Machine) -> Iterator[Selected]:
+    if machine.has_pmu():
+        yield Selected(None)
+
+
+def _pmu_irq_by_index(machine: Machine) -> Iterator[Selected]:
+    for index, vcpu in enumerate(machine.vcpus):
+        if vcpu.pmu_irq is not None:
+            yield Selected(vcpu.pmu_irq, vcpu.irq_at, vcpu, attr_id=index)
+
+
+def _pmu_irq_by_mpidr(machine: Machine) -> Iterator[Selected]:
+    for vcpu in machine.vcpus:
+        if vcpu.pmu_irq is not None:
+            yield Selected(vcpu.pmu_irq, vcpu.irq_at, vcpu, attr_id=vcpu.mpidr << 32)
+
+
 def _gic_init(machine: Machine) -> Iterator[Selected]:
     if machine.sets_up_gic():
         yield Selected(None, ("gic",))
@@ -273,6 +317,8 @@ _TIMER_ERRORS = {
     "ENXIO": "this kernel does not know the attribute",
 }
 _SOURCE = "linux 7.2, arch/arm64/kvm/"
+_DEVICE_APIS = (PMU_DEVICE, PMU_DEVICE_MPIDR)
+_V8 = "KVM/ARM64 guest PMU support, version 8, patch 20 of 20 (2015-12-22); not merged"
 STEAL_TIME_SIZE = 64
 LINUX_6_1 = (6, 1)
 """What the oldest kernel that vmcfg plans for has already."""
@@ -320,6 +366,11 @@ SEQUENCE = (
         "Makes an ITS, by which a GICv3 gets message-signalled interrupts (LPIs).",
         "gic.its", LINUX_6_1, _SOURCE + "vgic/vgic-its.c:vgic_its_create",
         {"ENODEV": "this host can't emulate an ITS", "ENOMEM": "the host is out of memory"},
+    ),
+    Row(
+        "pmu_device.create", CREATE, "create-device", "pmu", None, "u32", device_type, _pmu_device,
+        "Makes the device by which the PMU interrupts of all vCPUs are set; its type has no number in any kernel.",
+        "vcpus.pmu_irq", NEVER, _V8, {}, apis=_DEVICE_APIS,
     ),
     Row(
         "vcpu.init", CREATE, "init-vcpu", "vcpu", None, "features", ",".join, _features,
@@ -448,7 +499,7 @@ SEQUENCE = (
             "EBUSY": "a vCPU has run, this one's PMU is initialised, or a filter is set for another PMU",
             "ENODEV": "the vCPU has no PMU",
         },
-        vm_wide=True,
+        vm_wide=True, apis=(VCPU,),
     ),
     Row(
         "pmu.counters", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_SET_NR_COUNTERS, "u32", decimal, _pmu_value("counters"),
@@ -460,7 +511,7 @@ SEQUENCE = (
             "ENODEV": "the vCPU has no PMU",
             "ENXIO": "this kernel does not know the attribute",
         },
-        vm_wide=True,
+        vm_wide=True, apis=(VCPU,),
     ),
     Row(
         "pmu.filter", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_FILTER, "kvm_pmu_event_filter", event_filter, _pmu_filter,
@@ -471,7 +522,7 @@ SEQUENCE = (
             "EBUSY": "a vCPU has run, or this one's PMU is initialised",
             "ENODEV": "the vCPU has no PMU",
         },
-        vm_wide=True,
+        vm_wide=True, apis=(VCPU,),
     ),
     Row(
         "pmu.irq", CONFIGURE, "set-attr", "vcpu", kvm.PMU_V3_IRQ, "s32", intid, _pmu_irq,
@@ -482,7 +533,19 @@ SEQUENCE = (
             "EBUSY": "set already, or this vCPU's PMU is initialised",
             "ENODEV": "the vCPU has no PMU",
         },
-        unasked,
+        unasked, apis=(VCPU,),
+    ),
+    Row(
+        "pmu_device.irq", CONFIGURE, "set-attr", "pmu", kvm.PMU_DEVICE_IRQ, "s32", intid, _pmu_irq_by_index,
+        "The overflow interrupt of the vCPU whose index is bits 31..0 of the attribute's number.",
+        "vcpus.pmu_irq", NEVER, _V8,
+        {}, unasked, apis=(PMU_DEVICE,),
+    ),
+    Row(
+        "pmu_device.irq_by_mpidr", CONFIGURE, "set-attr", "pmu", kvm.PMU_DEVICE_IRQ, "s32", intid, _pmu_irq_by_mpidr,
+        "The overflow interrupt of the vCPU whose MPIDR is bits 63..32 of the attribute's number.",
+        "vcpus.pmu_irq", NEVER, "proposed in the review of version 8, January 2016; not merged",
+        {}, unasked, apis=(PMU_DEVICE_MPIDR,),
     ),
     Row(
         "gic.init", GIC_INIT, "set-attr", "gic", kvm.VGIC_CTRL_INIT, "none", nothing, _gic_init,
@@ -501,6 +564,7 @@ SEQUENCE = (
             "EEXIST": "another device in the kernel has claimed the interrupt",
             "EBUSY": "initialised already",
         },
+        apis=(VCPU,),
     ),
     Row(
         "vcpu.steal_time", LATE, "set-attr", "vcpu", kvm.PVTIME_IPA, "u64", hexadecimal, _steal_time,

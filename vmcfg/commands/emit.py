@@ -7,15 +7,17 @@ import sys
 import click
 
 from vmcfg import files
-from vmcfg.checking import check
+from vmcfg.checking import Checked, check
 from vmcfg.cli import FOUND
 from vmcfg.commands import color_option, drawn_for, host_kernel_option, stdin_filename_option, strict_option
 from vmcfg.formats import unknown_values
-from vmcfg.lowering import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower
-from vmcfg.report import Diagnostic, Finding, diagnose
+from vmcfg.lowering import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower, read_back
+from vmcfg.places import Path
+from vmcfg.report import Diagnostic, Finding, diagnose, in_order
+from vmcfg.rules import api as api_rules
 from vmcfg.rules.host import VALUES_ARE_KNOWN
 from vmcfg.scalars import Version
-from vmcfg.sequence import PHASES
+from vmcfg.sequence import APIS, PHASES, VCPU
 from vmcfg.tree import Tree
 
 FORMATS = ("text", "json", "jsonl", "sh", "c")
@@ -48,6 +50,20 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     help="attributes (the default): what is set; vm: also what makes the objects.",
 )
 @click.option("--phase", "phases", type=Phases(), help=f"Only the commands of these phases: {', '.join(PHASES)}.")
+@click.option(
+    "--api",
+    type=click.Choice(APIS),
+    default=VCPU,
+    help="How a PMU interrupt's vCPU is named: vcpu (the default, merged in Linux 4.6), or one of the two that were"
+    " never merged. See 'vmcfg explain identifiers'.",
+)
+@click.option(
+    "--device-type",
+    type=click.IntRange(0, (1 << 32) - 1),
+    metavar="N",
+    help="The number that your kernel gives KVM_DEV_TYPE_ARM_PMU_V3, which no released one does.",
+)
+@click.option("--get", is_flag=True, help="The commands that read back what the plan sets, with the values expected.")
 @click.option("--numbers", is_flag=True, help="Text in numbers, for a C program to scan.")
 @click.option("--comments", is_flag=True, help="Text with lines that say what each command is and where it comes from.")
 @click.option("--main", "main_", is_flag=True, help="C with a main() that makes the VM, and prints what KVM says.")
@@ -64,6 +80,9 @@ def emit(
     format_: str,
     scope: str | None,
     phases: tuple[str, ...] | None,
+    api: str,
+    device_type: int | None,
+    get: bool,
     numbers: bool,
     comments: bool,
     main_: bool,
@@ -81,15 +100,23 @@ def emit(
     _refuse_odd_options(format_, scope, numbers, comments)
     if main_:
         _refuse_odd_main(format_, scope, phases)
+    if device_type is not None and (api == VCPU or get or not (main_ or scope == WHOLE_VM)):
+        raise click.UsageError("--device-type is for what makes the PMU device: --api pmu-device[-mpidr] --scope vm.")
+    if get and (format_ == "c" or scope == WHOLE_VM):
+        raise click.UsageError(f"--get goes with no {'--format c' if format_ == 'c' else '--scope vm'}.")
     if output is not None and output != "-" and files.same(path, output):
         raise click.UsageError(f"-o {files.printable(files.name_of(output))} is the description itself.")
     checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel)
+    checked = _held_to_api(checked, api)
     if checked.diagnostics:
         files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
     if checked.machine is None or not (unchecked or checked.stands(strict)):
         return FOUND
     scope = scope or (WHOLE_VM if main_ else ATTRIBUTES)
-    plan = lower(checked.machine, scope, phases or PHASES, unchecked)
+    if get:
+        plan = read_back(checked.machine, phases or PHASES, unchecked, api)
+    else:
+        plan = lower(checked.machine, scope, phases or PHASES, unchecked, api, device_type)
     if numbers or format_ in PERFORMED_AS_IT_STANDS:
         unknown = _unknown(plan, checked.tree, "--numbers" if numbers else f"--format {format_}")
         if unknown:
@@ -119,15 +146,31 @@ def _refuse_odd_main(format_: str, scope: str | None, phases: tuple[str, ...] | 
         )
 
 
+def _held_to_api(checked: Checked, api: str) -> Checked:
+    """What was checked, with what the API has no words for among the findings."""
+    if checked.machine is None or api == VCPU:
+        return checked
+    found = [
+        diagnose(checked.tree.file, rule, finding, checked.tree.place(finding.path, finding.on), ())
+        for rule, finding in api_rules.unsaid(checked.machine, api)
+    ]
+    return checked._replace(diagnostics=in_order(checked.diagnostics + found))
+
+
 def _unknown(plan: Plan, tree: Tree, option: str) -> list[Diagnostic]:
-    """A finding for each command whose value only the host knows, which `option` can't say."""
+    """A finding for each command that has a number which only the host knows, and which `option` can't leave open."""
     found = []
     for command in unknown_values(plan):
-        place = tree.place(command.origin or ())
-        pmu = command.value.removeprefix("pmu:")
-        message = f"only the host knows the number of its PMU {pmu}, which {option} can't leave open"
-        hint = "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by itself"
-        found.append(diagnose(tree.file, VALUES_ARE_KNOWN, Finding(command.origin or (), message, hint), place, ()))
+        if command.row.op == "create-device":
+            at: Path = next(vcpu.irq_at for vcpu in plan.machine.vcpus if vcpu.pmu_irq is not None)
+            message = f"no kernel has a number for KVM_DEV_TYPE_ARM_PMU_V3, which {option} can't leave open"
+            hint = "give your kernel's with --device-type N"
+        else:
+            at = command.origin or ()
+            pmu = command.value.removeprefix("pmu:")
+            message = f"only the host knows the number of its PMU {pmu}, which {option} can't leave open"
+            hint = "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by itself"
+        found.append(diagnose(tree.file, VALUES_ARE_KNOWN, Finding(at, message, hint), tree.place(at), ()))
     return found
 
 

@@ -12,7 +12,7 @@ from string import ascii_letters, digits
 
 from vmcfg import kvm
 from vmcfg.files import printable
-from vmcfg.formats import PERFORM
+from vmcfg.formats import cautions, performed
 from vmcfg.lowering import WHOLE_VM, Command, Plan
 from vmcfg.sequence import PHASE_DOCS, PHASES, RUN_ERRORS, SEQUENCE
 from vmcfg.standin import stand_in_gic
@@ -41,7 +41,7 @@ _C_TYPES = {"s32": "int32_t", "u32": "uint32_t", "u64": "uint64_t"}
 TOP = """\
 /*
  * The plan of {vm}, made by vmcfg from {file}, for kernels {host_kernel} and later.
- * Commands: {count}. They are {perform}.{unchecked}
+ * Commands: {count}. They are {perform}.{cautions}
  *
 {use} */
 """
@@ -348,14 +348,13 @@ def c(plan: Plan, tree: Tree, main: bool = False) -> str:
 
 def _top(plan: Plan, tree: Tree, main: bool) -> str:
     header = plan.header()
-    odd = "\n * They were not held to the rules: KVM may refuse them, or take what a guest can't use."
     return TOP.format(
         vm=_in_comment(header["vm"]),
         file=_in_comment(tree.file),
         host_kernel=header["host_kernel"],
         count=len(plan.commands),
-        perform=PERFORM[header["perform"]],
-        unchecked=odd if plan.unchecked else "",
+        perform=performed(plan),
+        cautions="".join(f"\n * {sentence}" for sentence in cautions(plan)),
         use=USE_MAIN if main else USE,
     )
 
@@ -430,11 +429,11 @@ def _assertions(every: Iterable[Command]) -> str:
 
 def _names(command: Command) -> Iterator[tuple[str, str]]:
     """The uapi's names that a command's words and features stand for, each with its number."""
-    row, call = command.row, command.call()
-    if row.attr is not None:
-        yield row.attr.group, str(row.attr.group_id)
-        if not row.attr.name.startswith("0x"):
-            yield row.attr.name, f"{row.attr.id:#x}"
+    row, call, attr = command.row, command.call(), command.attr
+    if attr is not None:
+        yield attr.group, str(attr.group_id)
+        if not attr.name.startswith("0x"):
+            yield attr.name, f"{attr.id:#x}"
     elif row.op == "create-device":
         yield command.fields()[3], str(call["device_id"])
     elif row.op == "init-vcpu":
@@ -474,10 +473,10 @@ def _row(command: Command, tree: Tree | None) -> str:
 
 def _argument(command: Command) -> Iterator[str]:
     """The members that carry what the ioctl is given."""
-    row, call = command.row, command.call()
-    if row.attr is not None:
-        yield f".group = {row.attr.group_id}"
-        yield f".attr = {row.attr.id:#x}"
+    row, call, attr = command.row, command.call(), command.attr
+    if attr is not None:
+        yield f".group = {attr.group_id}"
+        yield f".attr = {attr.id:#x}"
     if row.op == "set-reg":
         yield f".attr = {call['reg_id']}"
     if "data" in call:

@@ -30,13 +30,13 @@ def json_object(plan: Plan, tree: Tree) -> str:
 def _commands(plan: Plan, tree: Tree) -> Iterator[str]:
     """Each command as a JSON object. Its names and numbers are vmcfg's own words, which need no escaping in JSON."""
     origins: dict[Path, str] = {}
-    calls: dict[tuple[str, object], str] = {}
+    calls: dict[tuple[str, object, int | None], str] = {}
     for seq, command in enumerate(plan.commands, 1):
         op, target, group, attr, type_, value = command.fields()
         row = command.row
-        call = calls.get((row.name, command.number))
+        call = calls.get((row.name, command.number, command.attr_id))
         if call is None:
-            call = calls[row.name, command.number] = _dumps(command.call())[1:-1]
+            call = calls[row.name, command.number, command.attr_id] = _dumps(command.call())[1:-1]
         mpidr = "" if command.mpidr is None else f'"mpidr":"{command.mpidr}",'
         origin = ""
         if command.origin is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import quote
 
 from vmcfg.files import printable
-from vmcfg.formats import PERFORM
+from vmcfg.formats import cautions, performed
 from vmcfg.lowering import Plan
 from vmcfg.tree import Tree
 
@@ -17,7 +17,7 @@ NO_PERFORMER = 3
 HEAD = f"""\
 # shellcheck shell=sh
 # The plan of {{vm}}, made by vmcfg from {{file}}, for kernels {{host_kernel}} and later.
-# Commands: {{count}}. They are {{perform}}.{{unchecked}}
+# Commands: {{count}}. They are {{perform}}.{{cautions}}
 #
 # To be sourced by a script that says how one command is performed:
 #
@@ -52,10 +52,8 @@ def sh(plan: Plan, tree: Tree) -> str:
         file=_in_comment(tree.file),
         host_kernel=header["host_kernel"],
         count=len(plan.commands),
-        perform=PERFORM[header["perform"]],
-        unchecked="\n# It was not held to the rules: KVM may refuse it, or take what a guest can't use."
-        if plan.unchecked
-        else "",
+        perform=performed(plan),
+        cautions="".join(f"\n# {sentence}" for sentence in cautions(plan)),
     )
     # `|| return`, because `set -e` is off wherever the caller asks for the status.
     calls = [f"    {PERFORMER} {' '.join(map(quote, command.fields()))} || return\n" for command in plan.commands]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vmcfg.files import printable
-from vmcfg.formats import PERFORM
+from vmcfg.formats import cautions, performed
 from vmcfg.lowering import Command, Plan
 from vmcfg.scalars import interrupt_text
-from vmcfg.sequence import PHASE_DOCS, intid
+from vmcfg.sequence import API_DOCS, PHASE_DOCS, VCPU, intid, region_index
 from vmcfg.tree import Tree
 
 
@@ -18,7 +18,7 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
     phase = None
     filtered = False
     for command in plan.commands:
-        if comments and command.row.phase != phase:
+        if comments and command.row.phase != phase and plan.unread is None:
             phase = command.row.phase
             lines += ["#", f"# {phase}: {PHASE_DOCS[phase]}"]
         if comments:
@@ -41,13 +41,15 @@ def _numbers(command: Command) -> str:
 
 def _heading(plan: Plan, tree: Tree) -> list[str]:
     header = plan.header()
+    what = "The plan" if plan.unread is None else "What reads back the plan"
+    commands = "It is" if plan.unread is None else "These are"
     lines = [
-        f"# The plan of {header['vm']}, from {printable(tree.file)}, for kernels {header['host_kernel']} and later.",
-        f"# It is {PERFORM[header['perform']]}.",
+        f"# {what} of {header['vm']}, from {printable(tree.file)}, for kernels {header['host_kernel']} and later.",
+        f"# {commands} {performed(plan)}.",
     ]
-    if plan.unchecked:
-        lines.append("# It was not held to the rules: KVM may refuse it, or take what a guest can't use.")
-    return lines
+    if plan.api == VCPU and plan.machine.has_pmu():
+        lines.append(f"# {API_DOCS[VCPU]}")
+    return lines + [f"# {sentence}" for sentence in cautions(plan)]
 
 
 def _comment(command: Command, tree: Tree) -> str:
@@ -57,4 +59,7 @@ def _comment(command: Command, tree: Tree) -> str:
     if command.origin is not None:
         place = tree.place(command.origin)
         where = f" {printable(tree.file)}:{place.span.line}:{place.span.column}"
-    return f"#{where}{who}{what} {command.row.doc}"
+    start = ""
+    if command.row.op == "get-attr" and command.row.read is region_index:
+        start = f" Its buffer starts as {int.from_bytes(command.start, 'little'):#x}, the region that is asked for."
+    return f"#{where}{who}{what} {command.row.doc}{start}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vmcfg import decode, machine, tree
 from vmcfg.machine import Machine
 from vmcfg.report import Finding, Rule
-from vmcfg.rules import gic, host, kernel, memory, pmu, timers, vcpus
+from vmcfg.rules import api, gic, host, kernel, memory, pmu, timers, vcpus
 
 MACHINE_RULES: tuple[Rule, ...] = (*memory.RULES, *vcpus.RULES, *gic.RULES, *pmu.RULES, *timers.RULES, *host.RULES)
 """The rules that look at a whole machine, in the order of their ids."""
@@ -15,7 +15,15 @@ MACHINE_RULES: tuple[Rule, ...] = (*memory.RULES, *vcpus.RULES, *gic.RULES, *pmu
 
 def every_rule() -> list[Rule]:
     """Every rule that a finding may name, in the order of their ids."""
-    rules = (*tree.RULES, *decode.RULES, *machine.RULES, *MACHINE_RULES, host.VALUES_ARE_KNOWN, *kernel.RULES)
+    rules = (
+        *tree.RULES,
+        *decode.RULES,
+        *machine.RULES,
+        *MACHINE_RULES,
+        host.VALUES_ARE_KNOWN,
+        *api.RULES,
+        *kernel.RULES,
+    )
     return sorted(rules, key=lambda rule: rule.id)
 
 

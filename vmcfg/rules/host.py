@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vmcfg.machine import Machine
 from vmcfg.places import Path
 from vmcfg.report import Answer, Finding, Rule, rule
-from vmcfg.sequence import LINUX_6_1, SEQUENCE
+from vmcfg.sequence import LINUX_6_1, SEQUENCE, VCPU
 
 MPIDR_KEPT = (6, 10)
 """Since when KVM keeps a set MPIDR_EL1 over a reset of the vCPU (commit e016333745c7)."""
@@ -39,15 +39,15 @@ def set_mpidrs_are_kept(machine: Machine) -> Iterator[Finding]:
 def attributes_are_known(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel knows every attribute that the plan sets."""
     for row in SEQUENCE:
-        if row.since > machine.host_kernel and row.attr is not None:
-            for _, origin, _, _ in row.select(machine):
+        if row.since > machine.host_kernel and row.attr is not None and VCPU in row.apis:
+            for selected in row.select(machine):
                 needed, oldest = ("{}.{}".format(*version) for version in (row.since, machine.host_kernel))
                 message = (
                     f"{row.field} needs a host kernel {needed} or later ({row.attr.title}); the oldest is {oldest}"
                 )
                 hint = f'write host_kernel: "{needed}" if all hosts have it, or leave {row.field} out'
                 kernel = Answer(f"KVM_SET_DEVICE_ATTR({row.attr.title})", row.absent, "set")
-                yield Finding(origin or (), message, hint, kernel=kernel)
+                yield Finding(selected.origin or (), message, hint, kernel=kernel)
 
 
 @rule("VMC703", None)
