@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -104,6 +104,7 @@ def as_shown(text: str) -> str:
     )
 
 
+@settings(deadline=None)
 @given(
     line=st.text(CHARACTERS, min_size=1, max_size=300),
     first=st.integers(0, 299),
@@ -135,6 +136,7 @@ def test_what_is_underlined_is_what_was_found(line: str, first: int, length: int
         assert signs == 1
 
 
+@settings(deadline=None)
 @given(
     line=st.text(CHARACTERS, min_size=1, max_size=300), columns=st.lists(st.integers(1, 300), min_size=1, max_size=7)
 )

@@ -188,21 +188,29 @@ def _quoted(text: str, kind: Any) -> str | None:
 
 CLOSE = 0.6
 """How alike two keys are, of 1, that one is named where the other is written."""
-CERTAIN = 0.75
-"""How alike they are where one is certainly meant: as alike as two of four letters swapped."""
 
 
 def _certain(key: str, likely: str | None, node: Mapping, known: Iterable[str], path: Path) -> str | None:
-    """`likely` where an unknown key of `node` certainly is it, misspelt: no other is near, and it stands nowhere."""
-    from difflib import get_close_matches
-
-    if likely is None or likely in node.values:
-        return None
-    word = _normal(key)
-    if not get_close_matches(word, [likely], 1, CERTAIN) or get_close_matches(word, list(known), 2, CLOSE) != [likely]:
+    """`likely` where an unknown key of `node` certainly is it: a slip away from that alone, which stands nowhere."""
+    if likely is None or likely in node.values or [name for name in known if _a_slip(_normal(key), name)] != [likely]:
         return None
     others = (other for other in node.values if other != key and other not in known)
     return None if any(_likely(other, path) == likely for other in others) else likely
+
+
+def _a_slip(word: str, key: str) -> bool:
+    """Whether one slip at most makes `word` of `key`: two letters swapped; in four letters or more, one letter wrong."""
+    if len(word) == len(key):
+        wrong = [place for place, letter in enumerate(key) if word[place] != letter]
+        swapped = (
+            len(wrong) == 2
+            and wrong[1] - wrong[0] == 1
+            and word[wrong[0]] + word[wrong[1]] == (key[wrong[1]] + key[wrong[0]])
+        )
+        return not wrong or swapped or (len(wrong) == 1 and len(key) > 3)
+    shorter, longer = sorted((word, key), key=len)
+    one = any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
+    return len(key) > 3 and one
 
 
 def _normal(key: str) -> str:
