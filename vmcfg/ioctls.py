@@ -12,6 +12,7 @@ import mmap
 import os
 import re
 import struct
+from typing import NamedTuple
 
 from vmcfg import kvm
 
@@ -50,6 +51,34 @@ def kernel_version() -> str:
     packaged = re.search(r"\bDebian ([0-9]+\.[0-9]+\.[0-9]+)-", uname.version)
     found = packaged or re.match(r"([0-9]+(?:\.[0-9]+)*)", uname.release)
     return found.group(1) if found else uname.release
+
+
+class HostPmu(NamedTuple):
+    """One of the host's PMUs: the number by which SET_PMU names it, and the CPUs that have it."""
+
+    type: int
+    cpus: str
+
+
+def host_pmus(folder: str = "/sys/bus/event_source/devices") -> dict[str, HostPmu]:
+    """The PMUs of the host's CPUs by name: those that say which CPUs they are of."""
+    found = {}
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        told = [_first_line(os.path.join(folder, name, file)) for file in ("type", "cpus")]
+        if all(told):
+            found[name] = HostPmu(int(told[0]), told[1])
+    return found
+
+
+def _first_line(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, 4096).decode().strip()
+    finally:
+        os.close(descriptor)
 
 
 class Kvm:

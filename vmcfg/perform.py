@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
-from vmcfg.ioctls import Kvm, NoKvm, Vm, kernel_version
+from vmcfg.ioctls import Kvm, NoKvm, Vm, host_pmus, kernel_version
 from vmcfg.kvm import CAPABILITIES, DEVICE_TYPES, MPIDR_EL1
 from vmcfg.lowering import Command, reads
 from vmcfg.model import Gic
@@ -20,6 +20,7 @@ from vmcfg.standin import stand_in_gic
 
 NOT_REACHED = "not reached"
 """What became of a command that an earlier refusal left without its object, or that came after the last one tried."""
+
 
 class Task(NamedTuple):
     """What is to be performed: a whole VM's commands; and whether the GIC is the monitor's, as far as described."""
@@ -81,6 +82,7 @@ def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
     _raise_descriptor_limit()
     with ExitStack() as stack:
         host = stack.enter_context(closing(Kvm()))
+        task = task._replace(commands=tuple(map(_resolved, task.commands)))
         if _wants_pmu(task) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
             raise NoKvm("this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)")
         return _Performance(host, stack, go_on).outcome(task, run)
@@ -94,6 +96,17 @@ def _raise_descriptor_limit() -> None:
 
 def _wants_pmu(task: Task) -> bool:
     return any(command.row.op == "init-vcpu" and "PMU_V3" in command.number for command in task.commands)
+
+
+def _resolved(command: Command) -> Command:
+    """A command that names a PMU of the host, with that PMU's number; any other as it is. Raises `NoKvm` for none such."""
+    if command.row.name != "pmu.device" or not isinstance(command.number, str):
+        return command
+    pmus = host_pmus()
+    if command.number not in pmus:
+        has = f"it has {', '.join(pmus)}" if pmus else "it has none"
+        raise NoKvm(f"this host has no PMU called {command.number}: {has}")
+    return command._replace(number=pmus[command.number].type)
 
 
 def errno_name(error: OSError) -> str:
@@ -196,6 +209,8 @@ def _perform(vm: Vm, command: Command) -> None:
     elif row.op == "init-vcpu":
         (word,) = command.call()["feature_words"]
         vm.init_vcpu(target, int(word, 16))
+    elif row.op == "finalize-vcpu":
+        vm.finalize_vcpu(target, number)
     elif row.op == "add-memory":
         vm.add_memory(*number)
     else:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from typing import Any, NamedTuple
 
 from vmcfg.files import NoFile
+from vmcfg.kvm import STRUCTS
 from vmcfg.lowering import WHOLE_VM, Command
 from vmcfg.model import Gic
 from vmcfg.sequence import SEQUENCE, VCPU, Row
@@ -132,15 +134,18 @@ def _number(line: dict[str, Any], row: Row) -> Any:
                 return None
             if line["data"] is None:
                 raise _Odd("its data is null: only the host knows it, so it has to be resolved there")
-            return int.from_bytes(bytes.fromhex(line["data"]), "little", signed=row.type == "s32")
-        if row.op in ("create-vm", "create-vcpu"):
+            data = bytes.fromhex(line["data"])
+            if row.type in STRUCTS:
+                return struct.unpack(STRUCTS[row.type][0], data)
+            return int.from_bytes(data, "little", signed=row.type == "s32")
+        if row.op in ("create-vm", "create-vcpu", "finalize-vcpu"):
             return int(line["arg"], 16)
         if row.op == "create-device":
             return int(line["device_id"])
         if row.op == "init-vcpu":
             return tuple(line["value"].split(","))
         return int(line["slot"]), int(line["base"], 16), int(line["size"], 16)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, struct.error):
         raise _Odd(f"what {row.op} carries is missing or no number") from None
 
 

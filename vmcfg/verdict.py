@@ -14,7 +14,7 @@ from vmcfg.places import Path
 from vmcfg.report import Answer, Diagnostic, Finding, Rule
 from vmcfg.rules.kernel import COMMANDS_TAKEN, PREDICTIONS_HOLD, VALUES_READ_BACK, VCPUS_RUN
 from vmcfg.scalars import Version, interrupt_text
-from vmcfg.sequence import GIC_INIT, PMU_INIT, RUN_ERRORS
+from vmcfg.sequence import GIC_INIT, PMU_INIT, RUN_ERRORS, intid
 
 RUN = "KVM_RUN"
 
@@ -95,7 +95,7 @@ def findings(outcome: Outcome, refused: Sequence[Refusal], at: At) -> Iterator[t
 def _refused(refusal: Refusal, outcome: Outcome, at: At) -> Finding:
     command, answer = refusal
     who = f" for {_vcpu(command)}" if command.mpidr is not None else ""
-    what = f", {interrupt_text(command.number)}," if command.row.type == "s32" else ""
+    what = f", {interrupt_text(command.number)}," if command.row.show is intid else ""
     message = (
         f"Linux {outcome.kernel} refuses `{' '.join(command.fields())}`{what}{who} with {answer.errno}"
         f"{_meaning(command.row.errors, answer.errno or '')}"
@@ -138,13 +138,15 @@ def predictions(
         elif answer in answers:
             verdicts.append(Prediction(found, answer, answer, True))
         else:
-            hidden = _hidden(answer.call, outcome, refused)
+            hidden = same_call is None and _hidden(answer.call, outcome, refused)
             verdicts.append(Prediction(found, answer, same_call, None if hidden else False))
     return verdicts
 
 
 def _hidden(call: str, outcome: Outcome, refused: Sequence[Refusal]) -> bool:
-    """Whether something was refused before the last command of that call, so that its answer may not be its own."""
+    """Whether an answer to the call may not be its own: such a command, or one before the last of them, was refused."""
+    if any(refusal.answer.call == call for refusal in refused):
+        return True
     commands = [step.command for step in outcome.steps]
     first = next((place for place, command in enumerate(commands) if refused and command is refused[0].command), None)
     if not refused or refused[0].answer.call == RUN:

@@ -15,5 +15,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for suite, tally in oracle.TALLY.items():
         counts = ", ".join(f"{column} {tally.get(column, 0)}" for column in columns)
         terminalreporter.write_line(f"{oracle.kernel(suite).version}: {counts}")
-        for line in oracle.NOT_TRIED[suite]:
-            terminalreporter.write_line(f"    not tried: {line}")
+        for line in oracle.NOTES[suite]:
+            terminalreporter.write_line(f"    {line}")

@@ -58,6 +58,6 @@ def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
 def test_there_is_no_513th_vcpu(suite: str) -> None:
-    answer = oracle.answers(suite, 3)["vCPU 512"]
+    answer = oracle.answer(suite, oracle.Job("vCPU 512", "plan", b"", 3))
     assert answer["refused"] == [["KVM_CREATE_VCPU", "EINVAL", "set", "vcpu:512"]]
     oracle.TALLY[suite]["rules' examples confirmed"] += 1

@@ -1,0 +1,182 @@
+"""A second reading of descriptions, by yaml.safe_load and design alone: what the plan must say, without vmcfg's tables.
+
+It shares no code with vmcfg, so that the lowering does not judge itself.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import yaml
+
+KIB = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
+FEATURES = {"sve": ["SVE"], "ptrauth": ["PTRAUTH_ADDRESS", "PTRAUTH_GENERIC"], "el2": ["HAS_EL2"]}
+SMCCC = {"handle": 0, "deny": 1, "forward": 2}
+TIMERS = (("virtual", "V"), ("physical", "P"), ("hyp_virtual", "HV"), ("hyp_physical", "HP"))
+
+
+def number(value: Any) -> int:
+    """A number, a size or an address."""
+    if isinstance(value, int):
+        return value
+    for unit, shift in KIB.items():
+        if value.endswith(unit):
+            return int(value[: -len(unit)]) << shift
+    return int(value, 0)
+
+
+def intids(value: Any) -> list[int]:
+    """The INTIDs that an interrupt as written stands for."""
+    kind, _, rest = str(value).rpartition(":")
+    base = {"": 0, "ppi": 16, "spi": 32}[kind]
+    first, _, last = rest.partition("-")
+    return list(range(base + int(first, 0), base + int(last or first, 0) + 1))
+
+
+def mpidrs(value: Any) -> list[tuple[int, ...]]:
+    """The MPIDRs, as (Aff3, Aff2, Aff1, Aff0), that one as written stands for."""
+    fields = []
+    for field in value.split("."):
+        first, _, last = field.partition("-")
+        fields.append(range(int(first), int(last or first) + 1))
+    return list(product(*fields))
+
+
+def of_id(number: int) -> tuple[int, ...]:
+    """The MPIDR that KVM gives to a vCPU id."""
+    return 0, number >> 12 & 255, number >> 4 & 255, number & 15
+
+
+def vcpus(document: dict[str, Any]) -> list[tuple[int, tuple[int, ...], int | None, bool]]:
+    """Each vCPU's id, MPIDR, PMU interrupt and whether it boots; by ascending id."""
+    shared = document.get("pmu", {}).get("irq")
+    pool = [] if shared is None else intids(shared)
+    found: list[tuple[tuple[int, ...], int | None]] = []
+    entries = document["vcpus"]
+    if not isinstance(entries, list):
+        entries = [{"mpidr": ".".join(map(str, of_id(each)))} for each in range(number(entries))]
+    dealt = 0
+    for entry in entries:
+        own = entry.get("pmu_irq")
+        for place, mpidr in enumerate(mpidrs(entry["mpidr"])):
+            irq = None
+            if own is not None:
+                numbers = intids(own)
+                irq = numbers[place if len(numbers) > 1 else 0]
+            elif pool:
+                irq = pool[dealt if len(pool) > 1 else 0]
+                dealt += 1
+            found.append((mpidr, irq))
+    ids: list[int | None] = [None] * len(found)
+    if document.get("vcpu_ids", "derived") == "derived":
+        most = len(found) if document.get("gic", {}).get("version") == 2 else 512
+        natural = {of_id(each): each for each in range(most)}
+        for place, (mpidr, _) in enumerate(found):
+            if natural.get(mpidr) is not None and natural[mpidr] not in ids:
+                ids[place] = natural[mpidr]
+    free = iter(sorted(set(range(512)) - set(ids)))
+    return sorted((next(free) if each is None else each, *found[place], place == 0) for place, each in enumerate(ids))
+
+
+def register(mpidr: tuple[int, ...]) -> int:
+    """MPIDR_EL1."""
+    aff3, aff2, aff1, aff0 = mpidr
+    return aff3 << 32 | 1 << 31 | aff2 << 16 | aff1 << 8 | aff0
+
+
+def plan(text: bytes) -> list[str]:
+    """The lines of the whole VM's plan."""
+    document = yaml.safe_load(text)
+    gic = document.get("gic") if document.get("gic", {}).get("set_up_by", "plan") == "plan" else None
+    all_vcpus = vcpus(document)
+    lines = [f"create-vm vm - - u64 {number(document.get('ipa_bits', 40)):#x}"]
+    for slot, each in enumerate(document.get("memory", [])):
+        lines.append(
+            f"add-memory vm - - memory slot={slot},base={number(each['base']):#x},size={number(each['size']):#x}"
+        )
+    lines += [f"create-vcpu vcpu:{id} - - u64 {id:#x}" for id, _, _, _ in all_vcpus]
+    if gic:
+        version, type_ = {2: (2, 5), 3: (3, 7)}[gic["version"]]
+        lines.append(f"create-device gic - KVM_DEV_TYPE_ARM_VGIC_V{version} u32 {type_}")
+        all_its = list(enumerate(map(number, gic.get("its", []))))
+        lines += [f"create-device its:{index} - KVM_DEV_TYPE_ARM_VGIC_ITS u32 8" for index, _ in all_its]
+    written = document.get("features", [])
+    for id, _, irq, boot in all_vcpus:
+        features = ["POWER_OFF"] * (not boot) + ["PSCI_0_2"] + ["PMU_V3"] * (irq is not None)
+        features += [bit for feature in FEATURES if feature in written for bit in FEATURES[feature]]
+        lines.append(f"init-vcpu vcpu:{id} - - features {','.join(features)}")
+    lines += [f"finalize-vcpu vcpu:{id} - - s32 4" for id, _, _, _ in all_vcpus if "sve" in written]
+    lines += [
+        f"set-reg vcpu:{id} - MPIDR_EL1 u64 {register(mpidr):#x}" for id, mpidr, _, _ in all_vcpus if mpidr != of_id(id)
+    ]
+    for each in document.get("smccc_filter", []):
+        what = f"base={number(each['base']):#x},nr_functions={number(each['count'])},action={SMCCC[each['action']]}"
+        lines.append(f"set-attr vm KVM_ARM_VM_SMCCC_CTRL KVM_ARM_VM_SMCCC_FILTER kvm_smccc_filter {what}")
+    if gic:
+        lines += gic_lines(gic, len(all_vcpus))
+        address = "KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_ITS_ADDR_TYPE u64"
+        lines += [f"set-attr its:{index} {address} {base:#x}" for index, base in all_its]
+        lines += [
+            f"set-attr its:{index} KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_VGIC_CTRL_INIT none -" for index, _ in all_its
+        ]
+    first = all_vcpus[0][0]
+    for key, name in TIMERS:
+        if key in document.get("timers", {}):
+            (irq,) = intids(document["timers"][key])
+            lines.append(f"set-attr vcpu:{first} KVM_ARM_VCPU_TIMER_CTRL KVM_ARM_VCPU_TIMER_IRQ_{name}TIMER s32 {irq}")
+    pmu = "KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3"
+    lines += [f"set-attr vcpu:{first} {pmu}_{what}" for what in pmu_settings(document.get("pmu", {}))]
+    lines += [f"set-attr vcpu:{id} {pmu}_IRQ s32 {irq}" for id, _, irq, _ in all_vcpus if irq is not None]
+    if gic:
+        lines.append("set-attr gic KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_VGIC_CTRL_INIT none -")
+    lines += [f"set-attr vcpu:{id} {pmu}_INIT none -" for id, _, irq, _ in all_vcpus if irq is not None]
+    if "steal_time" in document:
+        base = number(document["steal_time"]["base"])
+        for index, (id, _, _, _) in enumerate(all_vcpus):
+            lines.append(
+                f"set-attr vcpu:{id} KVM_ARM_VCPU_PVTIME_CTRL KVM_ARM_VCPU_PVTIME_IPA u64 {base + 64 * index:#x}"
+            )
+    return lines
+
+
+def pmu_settings(pmu: dict[str, Any]) -> list[str]:
+    """What is told of the PMU once: which one, how many counters, and the filters."""
+    told = []
+    if "device" in pmu:
+        told.append(f"SET_PMU s32 pmu:{pmu['device']}")
+    if "counters" in pmu:
+        told.append(f"SET_NR_COUNTERS u32 {number(pmu['counters'])}")
+    for each in pmu.get("filter", []):
+        first, _, last = str(each["events"]).partition("-")
+        low, high = int(first, 0), int(last or first, 0)
+        parts = [(low, high - low + 1)] if high - low < 0xFFFF else [(0, 0x8000), (0x8000, 0x8000)]
+        action = {"allow": 0, "deny": 1}[each["action"]]
+        for base, count in parts:
+            told.append(f"FILTER kvm_pmu_event_filter base_event={base:#x},nevents={count},action={action}")
+    return told
+
+
+def gic_lines(gic: dict[str, Any], count: int) -> list[str]:
+    """The lines of a GIC's attributes, up to its initialisation."""
+    lines = []
+    if "nr_irqs" in gic:
+        lines.append(f"set-attr gic KVM_DEV_ARM_VGIC_GRP_NR_IRQS 0x0 u32 {gic['nr_irqs']}")
+    last = []
+    if "maintenance_irq" in gic:
+        (irq,) = intids(gic["maintenance_irq"])
+        last.append(f"set-attr gic KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ 0x0 u32 {irq}")
+    address = "set-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V{}_ADDR_TYPE_{} u64 {:#x}"
+    if "distributor" in gic:
+        lines.append(address.format(gic["version"], "DIST", number(gic["distributor"])))
+    if "cpu_interface" in gic:
+        lines.append(address.format(2, "CPU", number(gic["cpu_interface"])))
+    redistributors = gic.get("redistributors", [])
+    if not isinstance(redistributors, list):
+        return [*lines, address.format(3, "REDIST", number(redistributors)), *last]
+    left = count
+    for index, region in enumerate(redistributors):
+        room = region.get("count", max(left, 1))
+        left -= room
+        lines.append(address.format(3, "REDIST_REGION", room << 52 | number(region["base"]) | index))
+    return lines + last

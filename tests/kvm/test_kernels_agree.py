@@ -1,0 +1,161 @@
+"""vmcfg's verdict on random descriptions against the kernel's, through the first KVM_RUN.
+
+What vmcfg accepts the kernel accepts; what the kernel accepts of what vmcfg refuses is on the list below, with reasons.
+VMCFG_KVM_DESCRIPTIONS=100000 asks about so many on each kernel; VMCFG_KVM_SEED changes which.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+
+import edges
+import independent
+import oracle
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from vmcfg.checking import check
+from vmcfg.lowering import WHOLE_VM, lower
+
+ASKED = int(os.environ.get("VMCFG_KVM_DESCRIPTIONS", "300"))
+"""How many descriptions each kernel is asked about; a quarter of them with a GICv2."""
+
+BATCH = 1000
+"""How many are asked about in one boot."""
+
+SEED = int(os.environ.get("VMCFG_KVM_SEED", "20160122"))
+
+TAKEN_ALL_THE_SAME = {
+    "VMC202": "a slot's alignment is to suit 64 KiB pages too, and these kernels have 4 KiB pages",
+    "VMC301": "KVM lets MPIDR_EL1 be anything; the guest is lost with two that are equal",
+    "VMC307": "KVM lets MPIDR_EL1 be anything; the vGIC has no Aff3",
+    "VMC308": "KVM lets MPIDR_EL1 be anything; an SGI can't reach an Aff0 above 15",
+    "VMC408": "KVM checks memory slots and the GIC's frames each by themselves",
+    "VMC501": "KVM's document forbids PPIs beside SPIs, but its code takes an SPI after a PPI",
+    "VMC505": "before 6.5 each vCPU may have features of its own; the guest then finds a PMU on some of them",
+    "VMC509": "KVM does not know the monitor's devices",
+    "VMC701": "before 6.10 KVM takes a set MPIDR, and loses it at the next reset",
+}
+"""What vmcfg refuses and a kernel may accept, by rule, with the reason."""
+
+
+@cache
+def descriptions(count: int, number: int, gic: int, most_ipa_bits: int) -> tuple[bytes, ...]:
+    """So many descriptions, the same for the same seed and number."""
+    found: list[bytes] = []
+
+    @seed(SEED + number)
+    @settings(
+        max_examples=count,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(edges.descriptions((gic,), most_ipa_bits))
+    def collect(description: dict[str, object]) -> None:
+        found.append(edges.text(description))
+
+    collect()
+    return tuple(found)
+
+
+def most_ipa_bits(suite: str) -> int:
+    """How wide a guest-physical address may be on the emulated machine: 6.1 has no LPA2 for guests."""
+    return 52 if oracle.version(suite) >= (6, 12) else 48
+
+
+def batch(suite: str, number: int, gic: int) -> list[oracle.Job]:
+    share = ASKED - ASKED // 4 if gic == 3 else ASKED // 4
+    count = min(BATCH, share - number * BATCH)
+    if count <= 0:
+        return []
+    texts = descriptions(count, 2 * number + gic % 2, gic, most_ipa_bits(suite))
+    return [
+        oracle.Job(f"random {SEED} {gic} {number} {place}", "for this kernel", text, gic)
+        for place, text in enumerate(texts)
+    ]
+
+
+def jobs(suite: str) -> Iterator[oracle.Job]:
+    for gic in (2, 3):
+        yield from batch(suite, 0, gic)
+
+
+oracle.SOURCES.append(jobs)
+
+
+def disagreements(text: bytes, version: tuple[int, int], answer: oracle.Answer) -> list[str]:
+    """What vmcfg and the kernel say differently of a description."""
+    checked = check(text, "random", version)
+    assert checked.machine is not None, checked.diagnostics
+    errors = {found.rule for found in checked.diagnostics if found.severity == "error"}
+    refused = answer["refused"]
+    found = [told for _, told, held in answer["predictions"] if held is False]
+    if refused and not errors:
+        found.append(f"vmcfg accepts it, but the kernel refuses: {refused[0]}")
+    if not refused and errors - set(TAKEN_ALL_THE_SAME):
+        found.append(f"vmcfg refuses it by {sorted(errors - set(TAKEN_ALL_THE_SAME))}, but the kernel accepts it")
+    found += [f"it gives back another value: {difference}" for difference in answer["differences"]]
+    plan = [" ".join(command.fields()) for command in lower(checked.machine, WHOLE_VM).commands]
+    expected = independent.plan(text)
+    found += [f"the plan has {got!r}, not {want!r}" for got, want in zip(plan, expected, strict=False) if got != want]
+    if len(plan) != len(expected):
+        found.append(f"the plan has {len(plan)} commands, not {len(expected)}")
+    if not refused:
+        found += misreadings(text, answer)
+    return found
+
+
+def misreadings(text: bytes, answer: oracle.Answer) -> list[str]:
+    """Where the kernel gives back other MPIDRs, PMU interrupts or timers than a second reading of the text finds."""
+    read: dict[tuple[str, str], list[str]] = {}
+    for op, target, _, attr, _, _, _, values in answer["commands"]:
+        if values:
+            read[target, "MPIDR_EL1" if op == "init-vcpu" else attr] = values
+    vcpus = independent.vcpus(independent.yaml.safe_load(text))
+    found = []
+    for id, mpidr, irq, _ in vcpus:
+        if read.get((f"vcpu:{id}", "MPIDR_EL1")) != [hex(independent.register(mpidr))]:
+            found.append(f"vCPU {id} has not MPIDR {mpidr}: {read.get((f'vcpu:{id}', 'MPIDR_EL1'))}")
+        want = None if irq is None else [str(irq)]
+        if read.get((f"vcpu:{id}", "KVM_ARM_VCPU_PMU_V3_IRQ")) != want:
+            found.append(f"vCPU {id} has not PMU interrupt {irq}")
+    written = independent.yaml.safe_load(text).get("timers", {})
+    for key, name in independent.TIMERS:
+        want = independent.intids(written[key]) * len(vcpus) if key in written else None
+        got = read.get((f"vcpu:{vcpus[0][0]}", f"KVM_ARM_VCPU_TIMER_IRQ_{name}TIMER"))
+        if (None if got is None else list(map(int, got))) != want:
+            found.append(f"timers.{key} is {got}, not {want}")
+    return found
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("gic", [2, 3])
+def test_vmcfg_and_the_kernel_agree(suite: str, gic: int) -> None:
+    version = oracle.version(suite)
+    tally = oracle.TALLY[suite]
+    wrong = []
+    number = 0
+    rules: Counter[str] = Counter()
+    while jobs := batch(suite, number, gic):
+        answers = oracle.answers(suite, gic) if number == 0 else oracle.ask(suite, jobs, gic)
+        number += 1
+        for job in jobs:
+            answer = answers[job.name]
+            assert "error" not in answer, f"{job.data.decode()}\n{answer['error']}"
+            tally["random descriptions"] += 1
+            tally["accepted by both"] += not answer["refused"] and not answer["predictions"]
+            tally["values read back"] += answer["read_back"]
+            rules.update(rule for rule, _, held in answer["predictions"] if held)
+            found = disagreements(job.data, version, answer)
+            tally["disagreements"] += bool(found)
+            if found:
+                wrong.append(f"{job.data.decode()}\n    " + "\n    ".join(found))
+    oracle.NOTES[suite].append(
+        f"GICv{gic}: predictions of random descriptions that held: {dict(sorted(rules.items()))}"
+    )
+    assert not wrong, f"{len(wrong)} disagreements\n" + "\n".join(wrong[:5])
