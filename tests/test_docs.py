@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
 
 from vmcfg.cli import COMMANDS
 
@@ -40,22 +46,35 @@ def blocks() -> list[Block]:
 
 def test_every_block_is_run_or_is_the_set_up() -> None:
     kinds = {block.language for block in blocks()}
-    assert kinds == {"yaml", "console", "sh"}
+    assert kinds == {"yaml", "console", "sh", "yml", "json", "vim"}
 
 
-def test_readme_says_what_happens(tmp_path: Path) -> None:
-    """A yaml block is the last file named before it; in a console block `$ ` begins a command, `> ` carries it on."""
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """An environment with this vmcfg on its path, and without anybody's settings of git."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     (binaries / "vmcfg").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vmcfg "$@"\n')
     (binaries / "vmcfg").chmod(0o755)
-    work = tmp_path / "work"
-    work.mkdir()
+    path = f"{binaries}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """An empty folder to work in."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def test_readme_says_what_happens(work: Path, env: dict[str, str]) -> None:
+    """A yaml block is the last file named before it; in a console block `$ ` begins a command, `> ` carries it on."""
     (work / "sample-configs").symlink_to(ROOT / "sample-configs")
-    env = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     ran = 0
     for block in blocks():
         if block.language == "yaml":
+            # Settings of other programs are yml.
             named = re.findall(r"`([\w.-]+\.yaml)`", block.before)
             assert named, f"README.md:{block.line}: no file is named before this block"
             (work / named[-1]).write_text(block.text)
@@ -83,3 +102,74 @@ def test_the_set_up_is_the_documented_one() -> None:
 def test_every_command_stands_in_the_table() -> None:
     rows = re.findall(r"(?m)^\| `vmcfg ([a-z]+)", README.read_text(encoding="utf-8"))
     assert rows == list(COMMANDS)
+
+
+RIGHT = "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n"
+WRONG = RIGHT.replace("23", "8")
+
+
+def settings(key: str) -> Any:
+    """The one yml block of the README that has this key."""
+    (found,) = [each for block in blocks() if block.language == "yml" and key in (each := yaml.safe_load(block.text))]
+    return found
+
+
+def test_the_workflow_reports_findings(work: Path, env: dict[str, str]) -> None:
+    workflow = settings("jobs")
+    # YAML 1.1 reads the key `on` as true.
+    assert set(workflow) == {"name", True, "jobs"}
+    (job,) = workflow["jobs"].values()
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    assert steps[0] == "pipx install vmcfg"
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", "-e", "-c", steps[1]], cwd=work, env=env, capture_output=True, text=True)
+
+    (work / "edge.vmcfg.yaml").write_text(RIGHT)
+    assert (run().returncode, run().stdout) == (0, "")
+    (work / "edge.vmcfg.yaml").write_text(WRONG)
+    assert run().returncode == 1
+    assert run().stdout.startswith("::error file=")
+    assert "edge.vmcfg.yaml,line=5,col" in run().stdout
+
+
+def test_the_editors_schema_is_there_for_the_files(work: Path, env: dict[str, str]) -> None:
+    (block,) = [block for block in blocks() if block.language == "json"]
+    ((schema, patterns),) = json.loads(block.text)["yaml.schemas"].items()
+    written = re.findall(r"`(vmcfg schema > [^`]+)`", block.before)
+    subprocess.run(["sh", "-c", written[-1]], cwd=work, env=env, check=True)
+    assert (work / schema).read_bytes() == (ROOT / "schemas" / "vm-v1.schema.json").read_bytes()
+    for name in ("edge.vmcfg.yaml", "edge.vmcfg.yml"):
+        assert any(fnmatch(name, pattern) for pattern in patterns)
+    (work / "modeline.yaml").write_text("# yaml-language-server: $schema=vm-v1.schema.json\n" + RIGHT)
+    assert "`# yaml-language-server: $schema=vm-v1.schema.json`" in block.before
+    subprocess.run(["vmcfg", "validate", "modeline.yaml"], cwd=work, env=env, check=True)
+
+
+def test_vim_lists_findings(work: Path, env: dict[str, str], program: Callable[[str], str]) -> None:
+    (block,) = [block for block in blocks() if block.language == "vim"]
+    (work / "vimrc").write_text(block.text)
+    (work / "my edge.vmcfg.yaml").write_text(WRONG)
+    each = r"bufname(v:val.bufnr).':'.v:val.lnum.':'.v:val.col.v:val.type.v:val.nr"
+    show = f'call writefile(map(getqflist(), "{each}"), "list")'
+    subprocess.run(
+        [
+            program("vim"),
+            "-N",
+            "-u",
+            "vimrc",
+            "-es",
+            "my edge.vmcfg.yaml",
+            "-c",
+            "silent make",
+            "-c",
+            show,
+            "-c",
+            "qa!",
+        ],
+        cwd=work,
+        env=env,
+        timeout=60,
+        capture_output=True,
+    )
+    assert (work / "list").read_text() == "my edge.vmcfg.yaml:5:14e504\n"

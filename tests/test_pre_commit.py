@@ -1,0 +1,119 @@
+"""The hooks, installed and run by pre-commit itself, with the README's configuration."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from test_docs import RIGHT, ROOT, WRONG, settings
+
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+SHIPPED = ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
+FOLDERS = ("vmcfg", "schemas", "sample-configs", "share", "tests/cases")
+
+
+class Repositories:
+    """A repository of vmcfg as it is now, and one of a user who has descriptions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vmcfg = folder / "vmcfg"
+        self.user = folder / "user"
+        self.env = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "PYTHONPATH"))},
+            "HOME": str(folder),
+            "PRE_COMMIT_HOME": str(folder / "cache"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
+        for name in ("AUTHOR", "COMMITTER"):
+            self.env |= {f"GIT_{name}_NAME": "a", f"GIT_{name}_EMAIL": "a@b"}
+        self.vmcfg.mkdir()
+        for name in SHIPPED:
+            shutil.copy(ROOT / name, self.vmcfg / name)
+        for name in FOLDERS:
+            shutil.copytree(ROOT / name, self.vmcfg / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.user.mkdir()
+        (self.user / "edge.vmcfg.yaml").write_text(RIGHT)
+        (self.user / "other.yaml").write_text("not: a description\n")
+        for repository in (self.vmcfg, self.user):
+            self.git(repository, "init", "-q")
+            self.git(repository, "add", ".")
+            self.git(repository, "commit", "-qm", "first")
+
+    def git(self, repository: Path, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=repository, env=self.env, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def configure(self, **hook: object) -> None:
+        """Use the README's configuration, with this repository, and `hook` in place of its own."""
+        config = settings("repos")
+        (repo,) = config["repos"]
+        repo["repo"], repo["rev"] = str(self.vmcfg), self.git(self.vmcfg, "rev-parse", "HEAD")
+        if hook:
+            repo["hooks"] = [hook]
+        (self.user / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+        self.git(self.user, "add", ".")
+
+    def run(self, **env: str) -> subprocess.CompletedProcess[str]:
+        """What pre-commit says to all files."""
+        return subprocess.run(
+            [sys.executable, "-m", "pre_commit", "run", "--all-files", "--verbose", "--color", "never"],
+            cwd=self.user,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Repositories:
+    return Repositories(tmp_path_factory.mktemp("pre-commit"))
+
+
+def check_it_finds(repositories: Repositories, **env: str) -> None:
+    (repositories.user / "edge.vmcfg.yaml").write_text(RIGHT)
+    repositories.git(repositories.user, "add", ".")
+    done = repositories.run(**env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Passed" in done.stdout
+    (repositories.user / "edge.vmcfg.yaml").write_text(WRONG)
+    repositories.git(repositories.user, "add", ".")
+    done = repositories.run(**env)
+    assert done.returncode == 1
+    assert "edge.vmcfg.yaml:5:14: error[VMC504] " in done.stdout
+    assert "other.yaml" not in done.stdout
+
+
+def test_the_readmes_hook_installs_itself_and_finds(repositories: Repositories) -> None:
+    repositories.configure()
+    check_it_finds(repositories)
+
+
+def test_the_installed_vmcfg_is_used_by_the_other(repositories: Repositories, tmp_path: Path) -> None:
+    program = tmp_path / "vmcfg"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m vmcfg "$@"\n')
+    program.chmod(0o755)
+    repositories.configure(id="vmcfg-system")
+    check_it_finds(repositories, PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+
+def test_a_user_may_choose_files_and_options(repositories: Repositories, tmp_path: Path) -> None:
+    repositories.configure(id="vmcfg", files=r"^other\.yaml$", args=["--format", "concise"])
+    done = repositories.run()
+    assert done.returncode == 1
+    assert "other.yaml:1:1: error[VMC110] " in done.stdout
+    assert "edge.vmcfg.yaml" not in done.stdout
+
+
+def test_every_hook_runs_vmcfg_on_descriptions_alone() -> None:
+    assert [hook["id"] for hook in HOOKS] == ["vmcfg", "vmcfg-system"]
+    for hook in HOOKS:
+        assert hook["entry"] == "vmcfg validate"
+        assert hook["files"] == r"\.vmcfg\.ya?ml$"
