@@ -199,7 +199,7 @@ def _certain(key: str, likely: str | None, node: Mapping, known: Iterable[str], 
 
 
 def _a_slip(word: str, key: str) -> bool:
-    """Whether one slip at most makes `word` of `key`: two letters swapped; in four letters or more, one letter wrong."""
+    """Whether one slip at most makes `word` of `key`: two letters swapped; in four or more letters, one wrong."""
     if len(word) == len(key):
         wrong = [place for place, letter in enumerate(key) if word[place] != letter]
         swapped = (
