@@ -56,6 +56,9 @@ def decode(root: Mapping) -> tuple[dict[str, Any], Misfits]:
     return walk.entries(root, Description, ()), walk.misfits
 
 
+COMPOSED = (Either, ListOf, type)
+"""The kinds that a single value may not be enough for."""
+
 _fields = cache(fields)
 _required = cache(required)
 
@@ -88,6 +91,8 @@ class _Walk:
         """What `node` says, read as `kind`."""
         if isinstance(node, Alias):
             node = node.target
+        if isinstance(node, ScalarEvent) and not isinstance(kind, COMPOSED):
+            return self.scalar(node, kind, path)
         if isinstance(kind, Either):
             kind = kind.many if isinstance(node, Sequence) else kind.scalar
         if isinstance(kind, ListOf):

@@ -501,6 +501,7 @@ def intid_of(written: int | IrqRange) -> int:
 
 INTID_GREATEST = (1 << 31) - 1
 """KVM takes a PMU's or timer's INTID as a C int."""
+_INTID = Number(0, INTID_GREATEST)
 
 
 class Interrupt:
@@ -514,7 +515,7 @@ class Interrupt:
     def read(self, text: str, plain: bool) -> int | IrqRange:
         value = _integer(text)
         if value is not None:
-            return Number(0, INTID_GREATEST).read(text, plain)
+            return value if value <= INTID_GREATEST else _INTID.read(text, plain)
         prefix, colon, numbers = text.rpartition(":")
         if (prefix in ("ppi", "spi") and colon) or not colon:
             first, dash, last = numbers.partition("-")

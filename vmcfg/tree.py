@@ -274,7 +274,7 @@ class Tree:
             # A block scalar ends where the next line begins.
             lines = lines_of(self.text)
             return span._replace(end_line=end.end_line - 1, end_column=len(lines[end.end_line - 2]) + 1)
-        return span._replace(end_line=end.end_line, end_column=end.end_column)
+        return span if last is node else span._replace(end_line=end.end_line, end_column=end.end_column)
 
 
 class _Reader:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from vmcfg import console, files
+from vmcfg import files
 from vmcfg.checking import Checked, check
 from vmcfg.cli import FAILED, FOUND
 from vmcfg.commands import (
@@ -22,9 +22,12 @@ from vmcfg.commands import (
     wants_color,
 )
 from vmcfg.parallel import cpus, results
-from vmcfg.report import ERROR, WARNING
+from vmcfg.report import ERROR, WARNING, Diagnostic
 from vmcfg.reports import Report, Totals
 from vmcfg.scalars import Version
+
+if TYPE_CHECKING:
+    from vmcfg.console import Progress
 
 FORMATS = ("human", "concise", "json", "sarif", "github")
 
@@ -133,10 +136,17 @@ def _report(format_: str, human: Callable[..., str]) -> Report:
     elif format_ == "github":
         from vmcfg.reports.github import REPORT
     elif format_ == "concise":
-        return Report(lambda diagnostics, text: "".join(console.concise(found) + "\n" for found in diagnostics))
+        return Report(_concise)
     else:
         return Report(human)
     return REPORT
+
+
+def _concise(diagnostics: Iterable[Diagnostic], text: str) -> str:
+    """Findings on a line each."""
+    from vmcfg.console import concise
+
+    return "".join(concise(found) + "\n" for found in diagnostics)
 
 
 class _Outcome(NamedTuple):
@@ -160,7 +170,7 @@ class _Shown:
         self.parts: list[str] = []
         self.unread: list[str] = []
         self.files = self.errors = self.warnings = self.fixed = 0
-        self.progress: console.Progress | None = None
+        self.progress: Progress | None = None
 
     def unreadable(self, error: files.NoFile) -> None:
         """Say what can't be read; the rest goes on."""
@@ -171,7 +181,9 @@ class _Shown:
     def begin(self, total: int) -> None:
         """Expect `total` files."""
         if is_terminal(sys.stderr):
-            self.progress = console.Progress(total, self.color)
+            from vmcfg.console import Progress
+
+            self.progress = Progress(total, self.color)
 
     def add(self, outcome: _Outcome) -> None:
         """Show and count what one file came to."""
@@ -202,7 +214,9 @@ class _Shown:
         if not self.files and not self.unread:
             raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
         if is_terminal(sys.stderr) and self.files:
-            files.print_error(console.summary(self.files, self.errors, self.warnings, self.fixed) + "\n")
+            from vmcfg.console import summary
+
+            files.print_error(summary(self.files, self.errors, self.warnings, self.fixed) + "\n")
         if self.unread:
             return FAILED
         return FOUND if self.errors or (strict and self.warnings) else 0

@@ -5,7 +5,6 @@ A report is made file by file, so that many files can be checked at once, and fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -33,6 +32,8 @@ class Report(NamedTuple):
 
 def filled(skeleton: object, key: str, parts: Sequence[str]) -> str:
     """`skeleton` as JSON, its one empty list at `key` filled with `parts`: JSON texts of several items each."""
+    import json
+
     text = json.dumps(skeleton, indent=2) + "\n"
     if not parts:
         return text
