@@ -8,6 +8,7 @@ Next: `decode`.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -150,16 +151,17 @@ class Tree:
         return _Stop()
 
     def _decode(self, data: bytes) -> None:
+        data = data.removeprefix(BOM_UTF8)
         try:
-            self.text = text = data.decode("utf-8-sig")
+            self.text = text = data.decode()
         except UnicodeDecodeError as error:
-            before = data[: error.start].decode("utf-8-sig", "replace")
+            before = data[: error.start].decode("utf-8", "replace")
             hint = "save the file as UTF-8"
             if data.startswith((b"\xff\xfe", b"\xfe\xff")):
                 hint += "; this looks like UTF-16"
             else:
                 # What can be read is shown around the place.
-                self.text = data.decode("utf-8-sig", "replace")
+                self.text = data.decode("utf-8", "replace")
             message = f"byte 0x{data[error.start]:02x} is not UTF-8"
             raise self.stop(ENCODING, Finding((), message, hint), _at_end_of(before)) from None
         if not text.isascii():
@@ -227,7 +229,8 @@ class Tree:
         uses: list[Span] = []
         key: ScalarEvent | None = None
         for step in path:
-            node, written = self._behind_alias(node, written, uses)
+            if isinstance(node, Alias):
+                node, written = self._behind(node, uses)
             inner: Node | None = None
             if isinstance(node, Mapping) and isinstance(step, str):
                 inner, key = node.values.get(step), node.keys.get(step)
@@ -238,7 +241,8 @@ class Tree:
             node, written = inner, (*written, step)
         if on == "key" and key is not None:
             return Place(span_of(key), pointer(written), tuple(uses))
-        node, written = self._behind_alias(node, written, uses)
+        if isinstance(node, Alias):
+            node, written = self._behind(node, uses)
         if on == "first key" and isinstance(node, Mapping) and node.keys:
             name, key = next(iter(node.keys.items()))
             return Place(span_of(key), pointer((*written, name)), tuple(uses))
@@ -246,11 +250,10 @@ class Tree:
             return Place(WHOLE, "", tuple(uses))
         return Place(self._clipped(node), pointer(written), tuple(uses))
 
-    def _behind_alias(self, node: Node, written: Path, uses: list[Span]) -> tuple[Content, Path]:
-        if isinstance(node, Alias):
-            uses.append(span_of(node))
-            return node.target, self._path_of(node.target)
-        return node, written
+    def _behind(self, alias: Alias, uses: list[Span]) -> tuple[Content, Path]:
+        """What an alias stands for, and where that is written; its use is noted."""
+        uses.append(span_of(alias))
+        return alias.target, self._path_of(alias.target)
 
     def _path_of(self, content: Content) -> Path:
         """The path at which an anchored node is written."""
@@ -269,7 +272,7 @@ class Tree:
             if not inner or (last.end_mark.column != 0 and span_of(last).end_line == span.line):
                 break
             last = inner[-1]
-        end = span_of(last)
+        end = span if last is node else span_of(last)
         if end.end_column == 1 and end.end_line > end.line:
             # A block scalar ends where the next line begins.
             lines = lines_of(self.text)
