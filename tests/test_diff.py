@@ -220,6 +220,14 @@ def test_an_unreadable_file_is_3(vmcfg: Vmcfg, tmp_path: Path) -> None:
     assert done.stderr == "vmcfg: cannot read b.yaml: No such file or directory\n"
 
 
+def test_an_empty_file_is_no_description(vmcfg: Vmcfg, tmp_path: Path) -> None:
+    """/dev/null is git's word for no file with --git alone."""
+    (tmp_path / "a.yaml").write_text(GIC)
+    done = vmcfg("diff", "/dev/null", "a.yaml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("/dev/null:1:1: error[VMC102] ")
+
+
 def test_standard_input_is_one_of_two(vmcfg: Vmcfg, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GIC)
     done = vmcfg("diff", "a.yaml", "-", standard_input=GIC.replace("0x080a", "0x080b"))

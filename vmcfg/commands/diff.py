@@ -56,38 +56,42 @@ def diff(
     As git's diff driver: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml diff=vmcfg' in
     .gitattributes.
     """
-    old_path, new_path, names = _sides_of_git(paths) if git else _two(paths)
-    sides = []
-    for path, name in zip((old_path, new_path), names, strict=True):
-        sides.append(_side(path, name, host_kernel, strict, unchecked, wants_color(color, sys.stderr)))
-    old, new = sides
+    old, new = (
+        _side(path, name, host_kernel, strict, unchecked, wants_color(color, sys.stderr))
+        for path, name in (_sides_of_git(paths) if git else _two(paths))
+    )
+    heading = f"vmcfg diff {files.printable(old.file)} {files.printable(new.file)}"
     if old.wrong or new.wrong:
         if git:
             # git stops at an exit code other than 0, and has no other word for a revision that is wrong.
-            files.print_out(f"vmcfg diff {names[0]} {names[1]}: not compared, for the findings above\n")
+            files.print_out(f"{heading}: not compared, for the findings above\n")
         return 0 if git else FOUND
     found = differences(_plan(old, new), _plan(new, old))
     written = _json(old, new, found) if format_ == "json" else _text(old, new, found)
     if git and found:
-        written = f"vmcfg diff {names[0]} {names[1]}\n{written}"
+        written = f"{heading}\n{written}"
     files.print_out(written)
     return FOUND if found and not git else 0
 
 
-def _two(paths: tuple[str, ...]) -> tuple[str, str, tuple[str, str]]:
+Named = tuple["str | None", str]
+"""A file and what it is called; None where git has none on this side."""
+
+
+def _two(paths: tuple[str, ...]) -> tuple[Named, Named]:
     if len(paths) != 2:
         raise click.UsageError(f"Two descriptions can be compared, not {len(paths)}.")
     old, new = paths
     if (old, new) == ("-", "-"):
         raise click.UsageError("Standard input can be one of the two, not both.")
-    return old, new, (_name(old), _name(new))
+    return (old, _name(old)), (new, _name(new))
 
 
 def _name(path: str) -> str:
     return files.STDIN if path == "-" else files.name_of(path)
 
 
-def _sides_of_git(arguments: tuple[str, ...]) -> tuple[str, str, tuple[str, str]]:
+def _sides_of_git(arguments: tuple[str, ...]) -> tuple[Named, Named]:
     """The two files and their names: path old-file old-hex old-mode new-file new-hex new-mode [new-path message]."""
     if len(arguments) == 1:
         # Of an unmerged path git tells the name alone.
@@ -100,15 +104,15 @@ def _sides_of_git(arguments: tuple[str, ...]) -> tuple[str, str, tuple[str, str]
         )
     path, old, _, _, new, *_ = arguments
     new_path = arguments[7] if len(arguments) > 7 else path
-    return old, new, (_name_of_git("a", path, old), _name_of_git("b", new_path, new))
+    return _side_of_git("a", path, old), _side_of_git("b", new_path, new)
 
 
-def _name_of_git(side: str, path: str, file: str) -> str:
-    return NO_FILE if file == NO_FILE else files.name_of(f"{side}/{path}")
+def _side_of_git(side: str, path: str, file: str) -> Named:
+    return (None, NO_FILE) if file == NO_FILE else (file, files.name_of(f"{side}/{path}"))
 
 
-def _side(path: str, name: str, host_kernel: Version | None, strict: bool, unchecked: bool, color: bool) -> Side:
-    if path == NO_FILE:
+def _side(path: str | None, name: str, host_kernel: Version | None, strict: bool, unchecked: bool, color: bool) -> Side:
+    if path is None:
         return Side(name, None, None, wrong=False)
     checked: Checked = check(files.read(path), name, host_kernel)
     if checked.diagnostics:
