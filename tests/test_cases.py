@@ -9,12 +9,22 @@ import pytest
 
 from vmcfg import console
 from vmcfg.checking import Checked, check
+from vmcfg.lowering import WHOLE_VM, Command, lower
 from vmcfg.rules import api, every_rule, host, kernel
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 
 IMPLIED = {"VMC605-in-distributor": {"VMC408"}}
 """What a case can't help breaking besides: steal time lies in memory, so a frame that it lies in does too."""
+
+
+SAMPLES = sorted((Path(__file__).parent.parent / "sample-configs").glob("*.yaml"))
+
+
+def whole_plan(sample: Path) -> tuple[Command, ...]:
+    machine = check(sample.read_bytes(), sample.name).machine
+    assert machine is not None
+    return lower(machine, WHOLE_VM).commands
 
 
 def checked(case: Path) -> Checked:
@@ -63,3 +73,11 @@ def test_memory_slots_are_counted() -> None:
     slots = "".join(f"  - {{base: {slot << 16:#x}, size: 64KiB}}\n" for slot in range(32768))
     found = check(f"vmcfg: 1\nname: vm\nvcpus: 1\nmemory:\n{slots}".encode(), "many.yaml").diagnostics
     assert [(each.rule, each.pointer) for each in found] == [("VMC205", "/memory/32767")]
+
+
+def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
+    made = {command.ioctl for sample in SAMPLES for command in whole_plan(sample)}
+    made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # of each attribute that an old kernel lacks
+    named = {rule.kernel.call for rule in every_rule() if rule.kernel is not None}
+    named |= {found.kernel.call for case in CASES for found in checked(case).diagnostics if found.kernel is not None}
+    assert named <= made

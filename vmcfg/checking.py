@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from vmcfg import rules
 from vmcfg.decode import decode
 from vmcfg.machine import Machine, machine, range_misfits
-from vmcfg.places import Place
+from vmcfg.places import Path, Place
 from vmcfg.report import ERROR, Diagnostic, Finding, Rule, diagnose, in_order
 from vmcfg.scalars import Version
 from vmcfg.tree import Tree
@@ -45,21 +46,30 @@ def check(data: bytes, file: str, host_kernel: Version | None = None) -> Checked
     return Checked(tree, vm, in_order(_placed(tree, rules.findings(vm))))
 
 
+def _used(place: Place) -> Place:
+    """A related place where the reader meets it: at its last alias, where there is one."""
+    return place._replace(span=place.uses[-1]) if place.uses else place
+
+
 def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
     """`found` as diagnostics. What is written once and used through several aliases is one finding, with every use."""
-    placed: dict[tuple[str, Place, str], tuple[Rule, Finding, Place]] = {}
+    placed: dict[tuple[str, Place, int], tuple[Rule, Finding, Place]] = {}
+    seen: Counter[tuple[str, Path, str]] = Counter()
     fixable: list[tuple[Finding, Place]] = []
     for rule, finding in found:
         place = tree.place(finding.path, finding.on)
         if finding.fix is not None:
             fixable.append((finding, place))
-        key = rule.id, place._replace(uses=()), "" if place.uses else finding.message
-        if place.uses and key in placed:
+        # Each way to what is written gives the same findings in the same order.
+        way = rule.id, finding.path, finding.on
+        key = rule.id, place._replace(uses=()), seen[way]
+        seen[way] += 1
+        if key in placed:
             _, finding, first = placed[key]
             place = first._replace(uses=(*first.uses, *(use for use in place.uses if use not in first.uses)))
         placed[key] = rule, finding, place
     diagnostics = [
-        diagnose(tree.file, rule, finding, place, [(tree.place(path), words) for path, words in finding.related])
+        diagnose(tree.file, rule, finding, place, [(_used(tree.place(path)), words) for path, words in finding.related])
         for rule, finding, place in placed.values()
     ]
     if fixable:

@@ -61,6 +61,7 @@ COMPOSED = (Either, ListOf, type)
 
 _fields = cache(fields)
 _required = cache(required)
+_every_field = cache(every_field)
 
 
 class _Walk:
@@ -94,34 +95,43 @@ class _Walk:
         if isinstance(node, ScalarEvent) and not isinstance(kind, COMPOSED):
             return self.scalar(node, kind, path)
         if isinstance(kind, Either):
-            kind = kind.many if isinstance(node, Sequence) else kind.scalar
+            kind = kind.scalar if isinstance(node, ScalarEvent) else kind.many
         if isinstance(kind, ListOf):
             return self.items(node, kind, path)
         if isinstance(kind, type):
             return self.mapping(node, kind, path)
         if isinstance(node, ScalarEvent):
             return self.scalar(node, kind, path)
-        return self.misfit(KIND, path, f"{self.named(path)} is {_kind(node)}, but a single value is wanted")
+        hint = _one_of(node) if isinstance(node, Sequence) else None
+        return self.misfit(KIND, path, f"{self.named(path)} is {_kind(node)}, but a single value is wanted", hint)
+
+    def empty(self, path: Path) -> Any:
+        """Note that a key has no value."""
+        return self.misfit(KIND, path, f"{self.named(path)} has no value", "write one, or remove the key")
 
     def scalar(self, node: ScalarEvent, kind: Any, path: Path) -> Any:
-        plain = not node.style
-        if plain and not node.value:
-            return self.misfit(KIND, path, f"{self.named(path)} has no value", "write one, or remove the key")
+        if not node.value and not node.style:
+            return self.empty(path)
         try:
-            return kind.read(node.value, plain)
+            return kind.read(node.value, not node.style)
         except Misfit as misfit:
             fix = _quoted(node.value, kind) if misfit.rule is scalars.TEXT else None
             return self.misfit(misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint, fix=fix)
 
     def items(self, node: Node, kind: ListOf, path: Path) -> Any:
+        if _is_empty(node):
+            return self.empty(path)
         if not isinstance(node, Sequence):
-            hint = f"begin each of the {kind.word} with '- '" if isinstance(node, Mapping) else None
+            single = isinstance(node, ScalarEvent) and not isinstance(kind.item, type)
+            hint = f"write [{shown(node.value)}]" if single else f"begin each of the {kind.word} with '- '"  # type: ignore[union-attr]
             return self.misfit(
                 KIND, path, f"{self.named(path)} is {_kind(node)}, but a list of {kind.word} is wanted", hint
             )
         return tuple([self.value(item, kind.item, (*path, index)) for index, item in enumerate(node.items)])
 
     def mapping(self, node: Node, kind: Any, path: Path) -> Any:
+        if _is_empty(node):
+            return self.empty(path)
         if not isinstance(node, Mapping):
             keys = ", ".join(_fields(kind))
             return self.misfit(
@@ -153,6 +163,11 @@ class _Walk:
         """Note an unknown key; the dotted path that its writer probably meant."""
         message = f"{self.named(path)} has no key '{shown(key)}'"
         expected = f"its keys: {', '.join(sorted(known))}"
+        name, colon, value = key.partition(":")
+        if colon and name in known:
+            hint = f"a space belongs after the colon: '{name}: {shown(value)}'"
+            self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key")
+            return name
         likely = _likely(key, path)
         where = "" if likely is None or likely in known else ", which has its own place"
         hint = expected if likely is None else f"did you mean '{likely}'{where}? {expected}"
@@ -174,6 +189,20 @@ def _mpidr_of(root: Mapping, path: Path) -> str | None:
     content = node.target if isinstance(node, Alias) else node
     text: str = content.value if isinstance(content, ScalarEvent) else ""
     return shown(text) or None
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, ScalarEvent) and not node.value and not node.style
+
+
+def _one_of(node: Sequence) -> str | None:
+    """What to write in the place of a list, where one value is wanted."""
+    words = [shown(item.value) for item in node.items if isinstance(item, ScalarEvent)]
+    if len(words) != len(node.items) or not words:
+        return None
+    if len(words) == 1:
+        return f"write {words[0]}, without brackets"
+    return "write one value; where a range is meant, its first and last with '-' between them: 40-43, 0.0.0.0-3"
 
 
 def _kind(node: Node) -> str:
@@ -227,21 +256,17 @@ def _likely(key: str, path: Path) -> str | None:
     from difflib import get_close_matches
 
     here = ".".join(step for step in path if isinstance(step, str))
-    everything = every_field()
+    everything = _every_field()
     prefix = f"{here}." if here else ""
     siblings = {name.removeprefix(prefix): field for name, field in everything.items() if name.startswith(prefix)}
     siblings = {name: field for name, field in siblings.items() if "." not in name}
     word = _normal(key)
-    for name, field in siblings.items():
-        if word == name.lower() or word in field.also or key in field.also:
-            return name
-    for name in everything:
-        if word == name.rpartition(".")[2]:
-            return name
-    close = get_close_matches(word, siblings, 1, CLOSE)
-    if close:
-        return str(close[0])
-    for name, field in everything.items():
-        if word in field.also:
-            return name
-    return None
+    here_by_word = [name for name, field in siblings.items() if word == name.lower() or {word, key} & {*field.also}]
+    elsewhere = [name for name in everything if word == name.rpartition(".")[2]]
+    elsewhere_by_word = [name for name, field in everything.items() if word in field.also]
+    alike = get_close_matches(word, siblings, 1, 0.75)
+    alike_elsewhere = get_close_matches(word, [name.rpartition(".")[2] for name in everything], 1, 0.85)
+    near = [name for name in everything if name.rpartition(".")[2] in alike_elsewhere]
+    remotely = get_close_matches(word, siblings, 1, CLOSE)
+    candidates = [*here_by_word, *alike, *elsewhere, *elsewhere_by_word, *near, *remotely]
+    return str(candidates[0]) if candidates else None

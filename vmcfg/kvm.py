@@ -19,6 +19,11 @@ class Attr(NamedTuple):
         return self.group if self.name.startswith("0x") else self.name
 
 
+def setting(attr: Attr) -> str:
+    """How a message calls the setting of an attribute: KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)."""
+    return f"KVM_SET_DEVICE_ATTR({attr.title})"
+
+
 PMU_V3_IRQ = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_IRQ", 0)
 PMU_V3_INIT = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_INIT", 1)
 

@@ -233,15 +233,15 @@ def _entry_misfits(entry: VcpuEntry, path: Path) -> Misfits:
         for level, first, last in zip((3, 2, 1, 0), mpidr.first, mpidr.last, strict=True):
             if max(first, last) > 255:
                 message = f"vCPU {mpidr}: Aff{level} is {max(first, last)}, but an affinity field has 8 bits: 0 to 255"
-                hint = (
-                    f"vCPU {first} of KVM is {mpidr_text(mpidr_of_id(first))}"
-                    if level == 0 and first == last < MOST_VCPUS
-                    else None
-                )
+                hint = None
+                if level == 0 and first < last < MOST_VCPUS and mpidr.first[:3] == mpidr.last[:3] == (0, 0, 0):
+                    hint = f"in KVM's numbering Aff0 goes to 15, and then Aff1: 0.0.0-{last // 16}.0-15"
+                elif level == 0 and first == last < MOST_VCPUS:
+                    hint = f"vCPU {first} of KVM is {mpidr_text(mpidr_of_id(first))}"
                 found.append((AFFINITIES, Finding(at, message, hint)))
             elif first > last:
                 message = f"vCPU {mpidr}: the range of Aff{level} runs backwards"
-                found.append((FORWARD, Finding(at, message, f"write {last}-{first}")))
+                found.append((FORWARD, Finding(at, message, f"write {mpidr.forward()}")))
     if irq is not None and irq is not MISSING:
         found += _backwards(irq, (*path, "pmu_irq"), f"the range of interrupts of {_whose(mpidr)}")
     if (
@@ -271,8 +271,9 @@ def _whose(mpidr: Any) -> str:
 
 def _backwards(irq: int | IrqRange, path: Path, name: str) -> Misfits:
     if isinstance(irq, IrqRange) and irq.total() == 0:
-        message = f"{name} runs backwards: {irq.first}-{irq.last}"
-        return [(FORWARD, Finding(path, message, f"write {irq.last}-{irq.first}"))]
+        prefix = f"{irq.prefix}:" if irq.prefix else ""
+        message = f"{name} runs backwards: {prefix}{irq.first}-{irq.last}"
+        return [(FORWARD, Finding(path, message, f"write {prefix}{irq.last}-{irq.first}"))]
     return []
 
 

@@ -240,7 +240,10 @@ class Choice:
         if value in self.choices:
             return value
         known = " or ".join(map(str, self.choices))
-        raise Misfit(CHOICE, f"{_named(text)} is not {known}", self.others.get(value or 0))
+        hint = self.others.get(value or 0)
+        if hint is None and isinstance(self.choices[0], int) and plain and old_number(text):
+            hint = number_hint(text)
+        raise Misfit(CHOICE, f"{_named(text)} is not {known}", hint)
 
 
 class Name:
@@ -268,6 +271,10 @@ class Name:
 
 Version = tuple[int, int]
 """A kernel's version, compared as numbers: 6.10 is later than 6.9."""
+
+
+LINUX_6_1: Version = (6, 1)
+"""The oldest kernel that vmcfg plans for."""
 
 
 class KernelVersion:
@@ -308,7 +315,7 @@ class Size:
             and (number[0] != "0" or number == "0")
         ):
             return int(number) * unit
-        other = re.fullmatch(r"([0-9]{1,10}) *([kKmMgGtT])(?:i?[bB])?", text)
+        other = re.fullmatch(r"([0-9]{1,10}) *([kKmMgGtT])(?:i?[bB]?)", text)
         if other:
             count, power = int(other[1]), _DECIMAL_UNITS[other[2].lower()]
             unit_name = list(_UNITS)[power - 1]
@@ -319,9 +326,8 @@ class Size:
             )
         value = _integer(text)
         if value is None:
-            raise Misfit(
-                SIZE, f"{_named(text)} is not a size", "write bytes, or a whole number of KiB, MiB, GiB or TiB: 64KiB"
-            )
+            hint = "write bytes, or a whole number of KiB, MiB, GiB or TiB: 64KiB"
+            raise Misfit(SIZE, f"{_named(text)} is not a size", number_hint(text) if old_number(text) else hint)
         return Number(self.least, self.greatest).read(text, plain)
 
 
@@ -370,6 +376,11 @@ class MpidrRange(NamedTuple):
         fields = zip(self.first, self.last, strict=True)
         return ".".join(str(first) if first == last else f"{first}-{last}" for first, last in fields)
 
+    def forward(self) -> str:
+        """The MPIDRs as written, each range from its lesser end to its greater."""
+        ends = [sorted(ends) for ends in zip(self.first, self.last, strict=True)]
+        return ".".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
+
     def total(self) -> int:
         """How many MPIDRs the ranges stand for; 0 where one runs backwards."""
         count = 1
@@ -405,6 +416,9 @@ class Mpidr:
         value = _integer(text)
         if value is not None:
             return "write it dotted: " + "; ".join(mpidr_readings(value))
+        ends = re.fullmatch(r"([0-9.]+)\.([0-9]+)-([0-9.]+)\.([0-9]+)", text)
+        if ends and ends[1] == ends[3] and ends[1].count(".") == 2:
+            return f"write {ends[1]}.{ends[2]}-{ends[4]}: the range stands in the field that it runs over"
         if re.search(r"[\[\],:*]|\.\.", text):
             return "a range is first-last, in any of the four: 0.0.0.0-3"
         if re.fullmatch(r"[0-9]+(\.[0-9]+){1,2}", text):
@@ -436,7 +450,7 @@ def mpidr_readings(value: int) -> list[str]:
     found = []
     if value < 512:
         found.append(f"{mpidr_text(mpidr_of_id(value))} as KVM's vCPU id {value}")
-    if value & MPIDR_RES1 and value < 1 << 40:
+    if value < 1 << 40 and (value & MPIDR_RES1 or value >> 32):
         found.append(f"{mpidr_text((value >> 32) << 24 | value & 0xFFFFFF)} as the register MPIDR_EL1")
     if value < 1 << 32:
         found.append(f"{mpidr_text(value)} as the 32-bit compressed form")
@@ -499,6 +513,7 @@ def intid_of(written: int | IrqRange) -> int:
     return written if isinstance(written, int) else written.intid
 
 
+U32_GREATEST = (1 << 32) - 1
 INTID_GREATEST = (1 << 31) - 1
 """KVM takes a PMU's or timer's INTID as a C int."""
 _INTID = Number(0, INTID_GREATEST)
@@ -528,18 +543,21 @@ class Interrupt:
 
     def _hint(self, text: str) -> str:
         lowered = text.lower().replace(" ", "")
-        named = re.fullmatch(r"(ppi|spi|intid|irq)[-_#=:(\[]*([0-9]{1,9})[)\]]*", lowered)
+        named = re.fullmatch(r"(ppi|spi|intid|irq)[_#=:(\[]*([0-9]{1,9})[)\]]*", lowered)
         if named:
-            return f"write {named[2] if named[1] in ('intid', 'irq') else f'{named[1]}:{named[2]}'}"
+            number = int(named[2])
+            return f"write {number if named[1] in ('intid', 'irq') else f'{named[1]}:{number}'}"
         cell = re.fullmatch(r"<?([01]) ([0-9]{1,9})( [0-9x]+)?>?", text)
         if cell:
             return f"write {'ppi' if cell[1] == '1' else 'spi'}:{cell[2]}, the second of the device tree's cells"
         span = re.fullmatch(r"\[?((?:ppi:|spi:)?[0-9]{1,9})(?:\.\.\.?|:|to|,|,\.\.\.?,)[a-z:]*([0-9]{1,9})\]?", lowered)
-        if span and self.ranges:
-            return f"write {span[1]}-{span[2]} for a range"
+        usual = "write an INTID (23), ppi:7 or spi:8" + (", or a range: spi:8-11" if self.ranges else "")
         if old_number(text):
+            old, new = readings(text)
+            if old.number is None and new.number is None:
+                return f"{usual} (YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words})"
             return number_hint(text)
-        return "write an INTID (23), ppi:7 or spi:8" + (", or a range: spi:8-11" if self.ranges else "")
+        return f"write {span[1]}-{span[2]} for a range" if span and self.ranges else usual
 
 
 def old_number(text: str) -> bool:

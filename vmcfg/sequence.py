@@ -13,7 +13,7 @@ from vmcfg import kvm
 from vmcfg.kvm import Attr
 from vmcfg.machine import Machine, Vcpu, redistributor_regions
 from vmcfg.places import Path
-from vmcfg.scalars import Version, intid_of, mpidr_register
+from vmcfg.scalars import LINUX_6_1, Version, intid_of, mpidr_register
 
 CREATE, CONFIGURE, GIC_INIT, PMU_INIT, LATE = PHASES = ("create", "configure", "gic-init", "pmu-init", "late")
 
@@ -320,8 +320,6 @@ _SOURCE = "linux 7.2, arch/arm64/kvm/"
 _DEVICE_APIS = (PMU_DEVICE, PMU_DEVICE_MPIDR)
 _V8 = "KVM/ARM64 guest PMU support, version 8, patch 20 of 20 (2015-12-22); not merged"
 STEAL_TIME_SIZE = 64
-LINUX_6_1 = (6, 1)
-"""What the oldest kernel that vmcfg plans for has already."""
 
 SEQUENCE = (
     Row(
@@ -342,7 +340,7 @@ SEQUENCE = (
     ),
     Row(
         "vcpu.create", CREATE, "create-vcpu", "vcpu", None, "u64", hexadecimal, _vcpus,
-        "Makes a vCPU, in ascending order of ids; its MPIDR follows from its id.",
+        "Makes a vCPU, in ascending order of ids. KVM derives an MPIDR from the id.",
         "vcpus", LINUX_6_1, _SOURCE + "arm.c:kvm_arch_vcpu_precreate",
         {
             "EINVAL": "the id or the number of vCPUs is over the limit: 512, with GICv2 8",

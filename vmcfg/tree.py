@@ -168,13 +168,15 @@ class Tree:
             self._refuse_characters(
                 text, "[\x85\u2028\u2029]", "editors don't count this as the end of a line, but YAML does"
             )
-            self._refuse_characters(text, "\ufeff", "a byte order mark stands at the start of a file or nowhere")
+            self._refuse_characters(
+                text, "\ufeff", "a byte order mark stands at the start of a file or nowhere", "delete it"
+            )
 
-    def _refuse_characters(self, text: str, characters: str, why: str) -> None:
+    def _refuse_characters(self, text: str, characters: str, why: str, hint: str | None = None) -> None:
         found = re.search(characters, text)
         if found:
             message = f"U+{ord(found[0]):04X} may not stand in a description: {why}"
-            hint = f'between double quotes, write it as an escape: "\\u{ord(found[0]):04x}"'
+            hint = hint or f'between double quotes, write it as an escape: "\\u{ord(found[0]):04x}"'
             raise self.stop(ENCODING, Finding((), message, hint), _at_end_of(text[: found.start()]))
 
     def _document(self, parser: type[Any]) -> Mapping | None:
@@ -204,7 +206,9 @@ class Tree:
             else:
                 kind = "a list" if isinstance(node, Sequence) else "a single value"
                 message = f"the document is {kind}; a description is a mapping that begins with 'vmcfg: 1'"
-                self.note(ONE_DOCUMENT, Finding((), message), WHOLE)
+                unspaced = isinstance(node, ScalarEvent) and not node.style and re.match(r"\w+:\S", node.value)
+                advice = "a space belongs after each colon: 'vmcfg: 1'" if unspaced else None
+                self.note(ONE_DOCUMENT, Finding((), message, advice), WHOLE)
         except yaml.reader.ReaderError:
             self._refuse_characters(
                 self.text,
@@ -435,7 +439,11 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Rule, Finding
     span = min(Span(line, column, line, column + 1), _at_end_of(text))
     problem = shown(error.problem or "unreadable", 120)
     hint = None
-    if "\t" in lines_of(text)[span.line - 1][: span.column]:
+    here = lines_of(text)[span.line - 1]
+    spaced = re.search(r"\b(ppi|spi): +([0-9]+)", here)
+    if spaced and "mapping values" in (error.problem or ""):
+        hint = f"no space belongs after the colon: {spaced[1]}:{spaced[2]}"
+    elif "\t" in here[: span.column]:
         hint = "YAML is indented with spaces, not tabs"
     elif error.context and error.context_mark and error.context_mark.line + 1 != span.line:
         hint = f"{shown(error.context, 120)} that begins in line {error.context_mark.line + 1}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vmcfg.files import STDIN
-from vmcfg.scalars import KernelVersion, Misfit, Version
+from vmcfg.scalars import LINUX_6_1, KernelVersion, Misfit, Version
 
 if TYPE_CHECKING:
     from vmcfg.report import Diagnostic
@@ -30,7 +30,7 @@ class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from cli
             version = KernelVersion().read(value, plain=False)
         except Misfit as misfit:
             self.fail(f"{misfit.message}: {misfit.hint}", param, ctx)
-        if version < (6, 1):
+        if version < LINUX_6_1:
             self.fail(f"{value} is before 6.1, the oldest kernel that vmcfg plans for", param, ctx)
         return version
 

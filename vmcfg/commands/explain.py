@@ -1,30 +1,34 @@
-"""``vmcfg explain``: rules, attributes and the order, from the tables themselves."""
+"""``vmcfg explain``: rules, attributes, the order and the names of a vCPU, from the tables themselves."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from textwrap import wrap
+from typing import NamedTuple
 
 import click
 
 from vmcfg import files
 from vmcfg.checking import check
 from vmcfg.console import first_line
+from vmcfg.identifiers import LIMITS
 from vmcfg.model import Either, Field, ListOf, every_field, fields
 from vmcfg.order import CONSTRAINTS
 from vmcfg.report import Rule
-from vmcfg.rules import every_rule, kernel
-from vmcfg.scalars import Choice, Interrupt, KernelVersion, Mpidr, Name, Number, Size
-from vmcfg.sequence import LINUX_6_1, PHASE_DOCS, SEQUENCE, Row
+from vmcfg.rules import api, every_rule, host, kernel
+from vmcfg.scalars import LINUX_6_1, Choice, Events, Interrupt, KernelVersion, Mpidr, Name, Number, Size
+from vmcfg.sequence import API_DOCS, NEVER, PHASE_DOCS, SEQUENCE, VCPU, Row
 
 
 @click.command()
 @click.argument("name", required=False)
 def explain(name: str | None) -> int:
-    """Explain NAME: a rule (VMC503), an attribute (pmu.irq), or the order of the commands (order).
+    """Explain NAME: a rule (VMC503), an attribute (pmu.irq), or a topic.
 
-    Without NAME, list what can be explained.
+    The topics are order, of the commands, and why; attributes, all that KVM is told, in one table; and identifiers, the
+    names of a vCPU, and what each can't say. Without NAME, list what can be explained.
     """
     files.print_out("\n".join(_explained(name)) + "\n")
     return 0
@@ -37,14 +41,14 @@ def _explained(name: str | None) -> Iterator[str]:
     rule = rules.get(name.upper()) or rules.get(name.lower())
     if rule is not None:
         return _rule(rule)
-    if name == "order":
-        return _order()
+    if name in TOPICS:
+        return TOPICS[name].explained()
     known = every_field()
     rows = [row for row in SEQUENCE if name in (row.name, row.field)]
     field = known.get(name) or (known.get(rows[0].field) if rows else None)
     if field is not None:
         return _attribute(name if name in known else rows[0].field, field, rows)
-    everything = [*rules, *known, *(row.name for row in SEQUENCE), "order"]
+    everything = [*rules, *known, *(row.name for row in SEQUENCE), *TOPICS]
     close = get_close_matches(name, everything, 1)
     likely = f" Did you mean {close[0]!r}?" if close else " 'vmcfg explain' lists everything."
     raise click.UsageError(f"There is nothing called {files.printable(name)!r} to explain.{likely}")
@@ -60,7 +64,8 @@ def _everything() -> Iterator[str]:
         yield f"  {name:24}  {field.doc}"
     yield ""
     yield "Topics:"
-    yield f"  {'order':24}  Every command in its order, and why."
+    for name, topic in TOPICS.items():
+        yield f"  {name:24}  {topic.summary}"
 
 
 def _rule(rule: Rule) -> Iterator[str]:
@@ -70,6 +75,8 @@ def _rule(rule: Rule) -> Iterator[str]:
     yield ""
     if rule in kernel.RULES:
         yield "`vmcfg try` finds it, by asking the kernel."
+    elif rule in (*api.RULES, host.VALUES_ARE_KNOWN):
+        yield "`vmcfg emit` finds it, for what it is asked to emit. The kernel is never asked."
     else:
         yield f"The kernel: {rule.kernel}." if rule.kernel is not None else "The kernel is never asked."
     examples = sorted(files.packed("tests/cases").glob(f"{rule.id}-*.yaml"))
@@ -100,12 +107,25 @@ def _attribute(name: str, field: Field, rows: list[Row]) -> Iterator[str]:
         yield ""
         yield f"  {row.doc}"
         if row.attr is not None:
-            yield f"    sets     {row.attr.group} ({row.attr.group_id}), {row.attr.name} ({row.attr.id:#x}), {row.type}"
-        yield f"    command  {row.op} {row.target}, phase {row.phase}"
-        yield f"    since    {'6.1 or earlier' if row.since == LINUX_6_1 else '{}.{}'.format(*row.since)}"
+            yield f"    sets     {row.attr.group} ({row.attr.group_id}), {_number(row)}, {row.type}"
+        only = "" if VCPU in row.apis else f", with --api {' or '.join(row.apis)}"
+        yield f"    command  {row.op} {row.target}, phase {row.phase}{only}"
+        yield f"    since    {_since(row)}"
         yield f"    source   {row.source}"
         for errno, words in row.errors.items():
             yield f"    {errno:8} {words}"
+
+
+def _since(row: Row) -> str:
+    if row.since == NEVER:
+        return "never merged"
+    return "6.1 or earlier" if row.since == LINUX_6_1 else "{}.{}".format(*row.since)
+
+
+def _number(row: Row) -> str:
+    """A row's attribute by name and number; or that the number is the vCPU's name."""
+    assert row.attr is not None
+    return f"{row.attr.name} ({row.attr.id:#x})" if VCPU in row.apis else "the vCPU's name"
 
 
 def _value(kind: object) -> str:
@@ -124,6 +144,7 @@ def _value(kind: object) -> str:
     words = {
         Name: "1 to 63 letters, digits, '.', '_' or '-'",
         KernelVersion: 'two numbers, in quotes: "6.12"',
+        Events: "a number up to 0xffff, or a range first-last",
         Size: "a number of bytes, or of KiB, MiB, GiB or TiB",
         Mpidr: "four decimal numbers with dots; any of them a range",
     }
@@ -141,8 +162,9 @@ def _order() -> Iterator[str]:
             phase = row.phase
             yield ""
             yield f"{phase}: {PHASE_DOCS[phase]}"
-        what = row.op if row.attr is None else f"{row.op} {row.attr.name}"
-        yield f"  {row.name:22} {what}"
+        what = row.op if row.attr is None else f"{row.op} {row.attr.title}"
+        only = "" if VCPU in row.apis else f", with --api {' or '.join(row.apis)}"
+        yield f"  {row.name:24} {what}{only}"
     yield ""
     yield "Why:"
     for constraint in CONSTRAINTS:
@@ -151,3 +173,80 @@ def _order() -> Iterator[str]:
         which = before if constraint.by is not None else f"{before} before {after}{same}"
         yield f"  {which}: {constraint.why}"
         yield f"    ({constraint.source})"
+
+
+def _attributes() -> Iterator[str]:
+    """Every row of the sequence: a table turned over, whose columns are a line each, since none is short."""
+    yield "Everything that KVM is told, in order: its name in the uapi, its key, its value, its errors."
+    fields_ = every_field()
+    for row in SEQUENCE:
+        yield ""
+        if row.attr is None:
+            yield f"{row.op} {row.target}"
+        else:
+            yield f"{row.attr.group} ({row.attr.group_id}), {_number(row)}: {row.op} {row.target}"
+        yield f"  {row.doc}"
+        yield f"  written  {row.field}: {_value(fields_[row.field].kind)}"
+        yield f"  value    {VALUE_TYPES.get(row.type, f'struct {row.type}')}"
+        yield f"  read     {_read_back(row)}"
+        yield f"  since    {_since(row)}"
+        yield f"  source   {row.source}"
+        for errno, words in row.errors.items():
+            yield f"  {errno:8} {words}"
+        if LINUX_6_1 < row.since < NEVER and row.attr is not None:
+            yield f"  {row.absent:8} older kernels"
+
+
+VALUE_TYPES = {
+    "none": "none",
+    "s32": "s32, four bytes",
+    "u32": "u32, four bytes",
+    "u64": "u64, eight bytes",
+    "features": "bits of kvm_vcpu_init.features",
+    "memory": "struct kvm_userspace_memory_region",
+}
+
+
+def _read_back(row: Row) -> str:
+    if row.op not in ("set-attr", "set-reg"):
+        return "-"
+    if row.read is None:
+        return "KVM has no GET for it"
+    return "on every vCPU" if row.vm_wide else "yes"
+
+
+def _identifiers() -> Iterator[str]:
+    yield "A vCPU has several names, and each API takes another. `vmcfg show` lists them, `vmcfg decode` goes back."
+    yield ""
+    yield "How user space says of which vCPU a PMU interrupt is (emit --api):"
+    for name, doc in API_DOCS.items():
+        yield ""
+        yield f"  {name}"
+        yield from _indented(doc)
+    yield ""
+    yield "What each name can't say:"
+    for limit in LIMITS:
+        yield ""
+        yield f"  {limit.name}"
+        for text in (limit.holds, limit.bites, f"({limit.source})"):
+            yield from _indented(text)
+
+
+def _indented(text: str) -> list[str]:
+    return wrap(text, 116, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+class Topic(NamedTuple):
+    """Something to explain that is neither rule nor attribute."""
+
+    summary: str
+    explained: Callable[[], Iterator[str]]
+
+
+TOPICS = {
+    "order": Topic("Every command in its order, and why.", _order),
+    "attributes": Topic(
+        "Everything that KVM is told, with its uapi name, its key, since when, and its errors.", _attributes
+    ),
+    "identifiers": Topic("The names of a vCPU, and what each can't say.", _identifiers),
+}

@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vmcfg import kvm
 from vmcfg.machine import Machine, redistributor_regions
+from vmcfg.model import NR_IRQS, REGION_COUNT
 from vmcfg.places import Path
 from vmcfg.report import NEVER_ASKED, WARNING, Answer, Finding, rule
-from vmcfg.scalars import PPI_BASE, SPI_BASE, SPI_END, IrqRange, interrupt_text, intid_of, is_ppi, is_spi
+from vmcfg.scalars import (
+    INTID_GREATEST,
+    PPI_BASE,
+    SPI_BASE,
+    SPI_END,
+    IrqRange,
+    interrupt_text,
+    intid_of,
+    is_ppi,
+    is_spi,
+)
 
-MAINT_IRQ = "KVM_SET_DEVICE_ATTR(KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ)"
-NR_IRQS = "KVM_SET_DEVICE_ATTR(KVM_DEV_ARM_VGIC_GRP_NR_IRQS)"
-ADDR = "KVM_SET_DEVICE_ATTR(KVM_VGIC_V{}_ADDR_TYPE_{})"
-ITS_ADDR = "KVM_SET_DEVICE_ATTR(KVM_VGIC_ITS_ADDR_TYPE)"
+SET_MAINT_IRQ = kvm.setting(kvm.VGIC_MAINT_IRQ)
+SET_NR_IRQS = kvm.setting(kvm.VGIC_NR_IRQS)
+V3_DIST = kvm.setting(kvm.VGIC_V3_DIST)
+V3_REDIST = kvm.setting(kvm.VGIC_V3_REDIST)
+V3_REDIST_REGION = kvm.setting(kvm.VGIC_V3_REDIST_REGION)
+V2_DIST = kvm.setting(kvm.VGIC_V2_DIST)
+V2_CPU = kvm.setting(kvm.VGIC_V2_CPU)
+ITS_ADDR = kvm.setting(kvm.ITS_ADDR)
 REDISTRIBUTOR = 0x20000
 """A redistributor's two frames of 64 KiB."""
 MOST_REGIONS = 256
-MOST_COUNT = 4095
 
 ITS_SIZE = 0x20000
 V2_KEYS = ("cpu_interface",)
@@ -56,13 +71,13 @@ def frames(machine: Machine) -> list[Frame]:
     if gic is None:
         return []
     found = []
-    dist_size, granule, dist_attr = (0x10000, 0x10000, ADDR.format(3, "DIST"))
+    dist_size, granule, dist_attr = (0x10000, 0x10000, V3_DIST)
     if gic.version == 2:
-        dist_size, granule, dist_attr = (0x1000, 0x1000, ADDR.format(2, "DIST"))
+        dist_size, granule, dist_attr = (0x1000, 0x1000, V2_DIST)
     if gic.distributor is not None:
         found.append(Frame(("gic", "distributor"), "the distributor", gic.distributor, dist_size, dist_attr, granule))
     if gic.version == 3:
-        attr = ADDR.format(3, "REDIST_REGION")
+        attr = V3_REDIST_REGION
         for index, (region, count) in enumerate(
             zip(redistributor_regions(gic), machine.redistributor_counts(), strict=True)
         ):
@@ -72,14 +87,14 @@ def frames(machine: Machine) -> list[Frame]:
             )
         if isinstance(gic.redistributors, int):
             size = len(machine.vcpus) * REDISTRIBUTOR
-            attr = ADDR.format(3, "REDIST")
+            attr = V3_REDIST
             found.append(
                 Frame(("gic", "redistributors"), "the redistributor region", gic.redistributors, size, attr, granule)
             )
         for index, base in enumerate(gic.its):
             found.append(Frame(("gic", "its", index), f"ITS {index}", base, ITS_SIZE, ITS_ADDR, granule))
     elif gic.cpu_interface is not None:
-        attr = ADDR.format(2, "CPU")
+        attr = V2_CPU
         found.append(Frame(("gic", "cpu_interface"), "the CPU interface", gic.cpu_interface, 0x2000, attr, granule))
     return found
 
@@ -97,12 +112,12 @@ def redistributors_hold_every_vcpu(machine: Machine) -> Iterator[Finding]:
     if room < vcpus:
         last = len(regions) - 1
         message = f"the regions hold {room} redistributors, but the VM has {vcpus} vCPUs"
-        hint = f"raise a count by {vcpus - room}, or leave out the last one"
+        hint = f"raise a count by {vcpus - room}, or leave out the count of the last region"
         at = ("gic", "redistributors", last, "count")
         yield Finding(at, message, hint, related=((("vcpus",), f"{vcpus} vCPUs"),))
 
 
-@rule("VMC402", Answer(ADDR.format(3, "REDIST_REGION"), "EINVAL", "set"))
+@rule("VMC402", Answer(V3_REDIST_REGION, "EINVAL", "set"))
 def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
     """A redistributor region holds 1 to 4,095 redistributors, and all but the last say how many.
 
@@ -115,14 +130,15 @@ def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
                 message = f"redistributor region {index} at {base:#x} does not say how many redistributors it holds"
                 hint = "only the last region's count may be left out"
                 yield Finding(at, message, hint, "first key", kernel=NEVER_ASKED)
-        elif not 1 <= count <= MOST_COUNT:
-            message = f"redistributor region {index} at {base:#x} has a count of {count}, but it is 1 to {MOST_COUNT}"
+        elif not REGION_COUNT.least <= count <= REGION_COUNT.greatest:
+            most = REGION_COUNT.greatest
+            message = f"redistributor region {index} at {base:#x} has a count of {count}, but it is 1 to {most}"
             # The attribute keeps 12 bits of the count.
-            kernel = Answer(ADDR.format(3, "REDIST_REGION")) if count % (MOST_COUNT + 1) else None
+            kernel = Answer(V3_REDIST_REGION) if count % (most + 1) else None
             yield Finding((*at, "count"), message, kernel=kernel)
 
 
-@rule("VMC403", Answer(ADDR.format(3, "REDIST_REGION"), "EINVAL", "set"))
+@rule("VMC403", Answer(V3_REDIST_REGION, "EINVAL", "set"))
 def regions_at_most_256(machine: Machine) -> Iterator[Finding]:
     """There are 1 to 256 redistributor regions.
 
@@ -139,7 +155,7 @@ def regions_at_most_256(machine: Machine) -> Iterator[Finding]:
         )
 
 
-@rule("VMC404", Answer(NR_IRQS, "EINVAL", "set"))
+@rule("VMC404", Answer(SET_NR_IRQS, "EINVAL", "set"))
 def nr_irqs_taken_by_kvm(machine: Machine) -> Iterator[Finding]:
     """`gic.nr_irqs` is a multiple of 32 from 64 to 992.
 
@@ -148,15 +164,18 @@ def nr_irqs_taken_by_kvm(machine: Machine) -> Iterator[Finding]:
     if machine.gic is None or machine.gic.nr_irqs is None:
         return
     number = machine.gic.nr_irqs
-    if not 64 <= number <= 992 or number % 32:
-        down, up = max(64, min(992, number // 32 * 32)), max(64, min(992, -(-number // 32) * 32))
+    least, most = NR_IRQS.least, NR_IRQS.greatest
+    if not least <= number <= most or number % 32:
+        down, up = (max(least, min(most, near * 32)) for near in (number // 32, -(-number // 32)))
         nearest = f"{down} or {up}" if down != up else f"{down}"
         yield Finding(
-            ("gic", "nr_irqs"), f"nr_irqs is {number}, but KVM takes multiples of 32 from 64 to 992", f"write {nearest}"
+            ("gic", "nr_irqs"),
+            f"nr_irqs is {number}, but KVM takes multiples of 32 from {least} to {most}",
+            f"write {nearest}",
         )
 
 
-@rule("VMC405", Answer(ADDR.format(3, "DIST"), "EINVAL", "set"))
+@rule("VMC405", Answer(V3_DIST, "EINVAL", "set"))
 def frames_aligned(machine: Machine) -> Iterator[Finding]:
     """A GICv3's frames lie at multiples of 64 KiB, a GICv2's at multiples of 4 KiB.
 
@@ -176,7 +195,7 @@ def _unaligned(frame: Frame) -> Answer:
     return Answer(frame.attr)
 
 
-@rule("VMC406", Answer(ADDR.format(3, "DIST"), "E2BIG", "set"))
+@rule("VMC406", Answer(V3_DIST, "E2BIG", "set"))
 def frames_addressable(machine: Machine) -> Iterator[Finding]:
     """Every frame ends within the guest-physical address space, 2^ipa_bits bytes.
 
@@ -213,7 +232,7 @@ def frames_disjoint(machine: Machine) -> Iterator[Finding]:
                 break
 
 
-@rule("VMC408", Answer(ADDR.format(3, "DIST")))
+@rule("VMC408", Answer(V3_DIST))
 def frames_outside_memory(machine: Machine) -> Iterator[Finding]:
     """No frame of the GIC lies in a memory slot.
 
@@ -259,7 +278,7 @@ def gic_keys_are_its_versions(machine: Machine) -> Iterator[Finding]:
             yield Finding(("gic", key), message, "remove it", "key", ((("gic", "version"), f"GICv{gic.version}"),))
 
 
-@rule("VMC411", Answer(MAINT_IRQ, "EINVAL", "set", since=(6, 15)))
+@rule("VMC411", Answer(SET_MAINT_IRQ, "EINVAL", "set", since=(6, 15)))
 def maintenance_irq_is_a_ppi(machine: Machine) -> Iterator[Finding]:
     """The GIC's maintenance interrupt is a PPI, INTID 16 to 31.
 
@@ -267,13 +286,15 @@ def maintenance_irq_is_a_ppi(machine: Machine) -> Iterator[Finding]:
     written = machine.gic.maintenance_irq if machine.gic is not None else None
     if written is not None:
         yield from no_ppi(
-            written, ("gic", "maintenance_irq"), "gic.maintenance_irq", Answer(MAINT_IRQ, "EINVAL", "set")
+            written, ("gic", "maintenance_irq"), "gic.maintenance_irq", Answer(SET_MAINT_IRQ, "EINVAL", "set")
         )
 
 
 def no_ppi(written: int | IrqRange, at: Path, name: str, kernel: Answer) -> Iterator[Finding]:
     """The finding that one interrupt as written, which must be a PPI, is none."""
     number = written.first if isinstance(written, IrqRange) else written
+    if intid_of(written) > INTID_GREATEST:
+        kernel = NEVER_ASKED  # what 32 bits have no room for is cut, and then is another number
     if isinstance(written, IrqRange) and written.prefix == "ppi":
         if number > 15:
             hint = f"PPI {number - PPI_BASE} is INTID {number}: write {number}" if is_ppi(number) else None
@@ -289,7 +310,7 @@ def no_ppi(written: int | IrqRange, at: Path, name: str, kernel: Answer) -> Iter
         yield Finding(at, message, hint, kernel=kernel)
 
 
-@rule("VMC412", Answer(MAINT_IRQ), WARNING)
+@rule("VMC412", Answer(SET_MAINT_IRQ), WARNING)
 def maintenance_irq_has_el2(machine: Machine) -> Iterator[Finding]:
     """The maintenance interrupt is set for vCPUs with the feature el2; others never use it.
 
@@ -320,22 +341,15 @@ def device_irqs_are_spis(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, f"the last SPI is {interrupt_text(limit - 1)}")
 
 
-@rule("VMC414", None)
-def devices_distinct(machine: Machine) -> Iterator[Finding]:
-    """No two devices of the monitor have one name or one SPI."""
-    for word, key in (("name", "name"), ("SPI", "irq")):
-        first: dict[object, int] = {}
-        for index, device in enumerate(machine.devices):
-            value = device.name if key == "name" else intid_of(device.irq)
-            other = first.setdefault(value, index)
-            if other != index:
-                what = device.name if key == "name" else interrupt_text(intid_of(device.irq))
-                message = f"{what} is the {word} of two devices"
-                if key == "irq":
-                    message += f", {machine.devices[other].name} and {device.name}"
-                yield Finding(
-                    ("devices", index, key), message, related=((("devices", other, key), "the other device"),)
-                )
+@rule("VMC414", None, WARNING)
+def device_names_distinct(machine: Machine) -> Iterator[Finding]:
+    """Each device of the monitor has a name of its own. Two of them may share an SPI, as PCI's lines do."""
+    first: dict[str, int] = {}
+    for index, device in enumerate(machine.devices):
+        other = first.setdefault(device.name, index)
+        if other != index:
+            related = ((("devices", other, "name"), "the other device"),)
+            yield Finding(("devices", index, "name"), f"{device.name} is the name of two devices", related=related)
 
 
 RULES = (
@@ -352,5 +366,5 @@ RULES = (
     maintenance_irq_is_a_ppi,
     maintenance_irq_has_el2,
     device_irqs_are_spis,
-    devices_distinct,
+    device_names_distinct,
 )

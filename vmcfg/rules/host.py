@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from vmcfg.machine import Machine
+from vmcfg.kvm import setting
+from vmcfg.machine import MOST_VCPUS, Machine, derived_id
 from vmcfg.places import Path
 from vmcfg.report import Answer, Finding, Rule, rule
-from vmcfg.sequence import LINUX_6_1, SEQUENCE, VCPU
+from vmcfg.scalars import LINUX_6_1, Version
+from vmcfg.sequence import SEQUENCE, VCPU
 
 MPIDR_KEPT = (6, 10)
 """Since when KVM keeps a set MPIDR_EL1 over a reset of the vCPU (commit e016333745c7)."""
@@ -21,7 +24,9 @@ def set_mpidrs_are_kept(machine: Machine) -> Iterator[Finding]:
     PSCI CPU_ON. (linux commit e016333745c7; measured on 6.1 and 6.12)"""
     if machine.host_kernel >= MPIDR_KEPT:
         return
-    by_register = [vcpu for vcpu in machine.vcpus if vcpu.mpidr_by_register]
+    mpidrs = Counter(vcpu.mpidr for vcpu in machine.vcpus)
+    # One that two vCPUs have is VMC301's: with another MPIDR this may be none.
+    by_register = [vcpu for vcpu in machine.vcpus if vcpu.mpidr_by_register and mpidrs[vcpu.mpidr] == 1]
     if not by_register:
         return
     places: dict[Path, str] = {}
@@ -31,8 +36,19 @@ def set_mpidrs_are_kept(machine: Machine) -> Iterator[Finding]:
     vcpu = next(vcpu for vcpu in by_register if vcpu.at == at)
     version = "{}.{}".format(*machine.host_kernel)
     message = f"vCPU {vcpu.name}, id {vcpu.id}, has an MPIDR that kernels before 6.10 lose at a reset, as {version} is"
-    hint = 'write host_kernel: "6.10" if all hosts have it, or take MPIDRs that KVM gives: Aff0 0 to 15, then Aff1'
-    yield Finding(at, message, hint, related=tuple(others))
+    if derived_id(vcpu.mpidr) not in range(MOST_VCPUS):
+        other_way = "take MPIDRs that KVM gives: Aff0 0 to 15, then Aff1"
+    elif machine.gic_version() == 2:
+        other_way = "take MPIDRs that KVM gives to the ids below the number of vCPUs, which GICv2 asks for"
+    else:
+        other_way = "leave out 'vcpu_ids: sequential', by which KVM gives it another MPIDR"
+    yield Finding(at, message, f"{_if_all_have(MPIDR_KEPT)}; or {other_way}", related=tuple(others))
+
+
+def _if_all_have(version: Version) -> str:
+    """How to say that all hosts have a kernel."""
+    text = "{}.{}".format(*version)
+    return f'if all hosts have it, write host_kernel: "{text}", or give --host-kernel {text}'
 
 
 @rule("VMC702", Answer("KVM_SET_DEVICE_ATTR", "ENXIO", "set"))
@@ -40,14 +56,16 @@ def attributes_are_known(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel knows every attribute that the plan sets."""
     for row in SEQUENCE:
         if row.since > machine.host_kernel and row.attr is not None and VCPU in row.apis:
-            for selected in row.select(machine):
+            origins = [selected.origin for selected in row.select(machine) if selected.origin is not None]
+            if origins:
                 needed, oldest = ("{}.{}".format(*version) for version in (row.since, machine.host_kernel))
                 message = (
                     f"{row.field} needs a host kernel {needed} or later ({row.attr.title}); the oldest is {oldest}"
                 )
-                hint = f'write host_kernel: "{needed}" if all hosts have it, or leave {row.field} out'
-                kernel = Answer(f"KVM_SET_DEVICE_ATTR({row.attr.title})", row.absent, "set")
-                yield Finding(selected.origin or (), message, hint, kernel=kernel)
+                hint = f"{_if_all_have(row.since)}; or leave {row.field} out"
+                related = tuple((origin, "and here") for origin in dict.fromkeys(origins[1:]))
+                kernel = Answer(setting(row.attr), row.absent, "set")
+                yield Finding(origins[0], message, hint, related=related, kernel=kernel)
 
 
 @rule("VMC703", None)
@@ -61,8 +79,8 @@ def host_kernel_is_planned_for(machine: Machine) -> Iterator[Finding]:
 FEATURES_SINCE = {"el2": (6, 16)}
 """The first release that has a feature, where 6.1 does not.
 
-el2: merge kvmarm-6.16, "KVM: arm64: Allow userspace to request KVM_ARM_VCPU_EL2*"; KVM_CAP_ARM_EL2 is 0 on 6.12 and 1 on
-7.2 (measured).
+el2: merge kvmarm-6.16, "KVM: arm64: Allow userspace to request KVM_ARM_VCPU_EL2*"; KVM_CAP_ARM_EL2 is 0 on 6.12 and
+1 on 7.2 (measured).
 """
 
 
@@ -76,7 +94,7 @@ def features_are_known(machine: Machine) -> Iterator[Finding]:
         if since > machine.host_kernel:
             needed, oldest = ("{}.{}".format(*version) for version in (since, machine.host_kernel))
             message = f"the feature {feature} needs a host kernel {needed} or later; the oldest is {oldest}"
-            yield Finding(("features", index), message, f'write host_kernel: "{needed}" if all hosts have it')
+            yield Finding(("features", index), message, _if_all_have(since))
 
 
 RULES = (set_mpidrs_are_kept, attributes_are_known, host_kernel_is_planned_for, features_are_known)

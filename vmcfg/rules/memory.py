@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmcfg.machine import Machine
+from vmcfg.model import IPA_BITS
 from vmcfg.report import Answer, Finding, rule
 
 SLOT = "KVM_SET_USER_MEMORY_REGION"
@@ -19,8 +20,10 @@ def ipa_bits_in_range(machine: Machine) -> Iterator[Finding]:
     """A guest-physical address has 32 to 52 bits.
 
     A host may have fewer than 52; `probe` says how many. (mmu.c:kvm_init_ipa_range, linux 7.2)"""
-    if not 32 <= machine.ipa_bits <= 52:
-        yield Finding(("ipa_bits",), f"ipa_bits is {machine.ipa_bits}, but KVM takes 32 to 52")
+    if not IPA_BITS.least <= machine.ipa_bits <= IPA_BITS.greatest:
+        yield Finding(
+            ("ipa_bits",), f"ipa_bits is {machine.ipa_bits}, but KVM takes {IPA_BITS.least} to {IPA_BITS.greatest}"
+        )
 
 
 @rule("VMC202", Answer(SLOT, "EINVAL", "set"))
@@ -88,7 +91,7 @@ def memory_slots_within_limits(machine: Machine) -> Iterator[Finding]:
     for index, (base, size) in enumerate(machine.memory):
         if size >= MOST_SIZE:
             message = f"the memory slot at {base:#x} has {size:#x} bytes, but KVM takes less than 8 TiB in one"
-            yield Finding(("memory", index, "size"), message, "make two of it")
+            yield Finding(("memory", index, "size"), message, "make several of it")
 
     if len(machine.memory) > MOST_SLOTS:
         message = f"there are {len(machine.memory)} memory slots, but KVM takes {MOST_SLOTS} at most"

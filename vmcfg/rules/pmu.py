@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmcfg import kvm
 from vmcfg.machine import Machine, Vcpu
+from vmcfg.model import COUNTERS, DEFAULT_TIMERS, EVENTS, MAINTENANCE, Pmu
 from vmcfg.places import Path
 from vmcfg.report import NEVER_ASKED, WARNING, Answer, Finding, rule
-from vmcfg.scalars import PPI_BASE, SPI_BASE, SPI_END, IrqRange, interrupt_text, intid_of, is_ppi, is_spi
+from vmcfg.scalars import (
+    INTID_GREATEST,
+    PPI_BASE,
+    SPI_BASE,
+    SPI_END,
+    U32_GREATEST,
+    IrqRange,
+    interrupt_text,
+    intid_of,
+    is_ppi,
+    is_spi,
+)
 
-IRQ = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)"
-INIT = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_INIT)"
-SETTING = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_{})"
-MOST_COUNTERS = 31
-LAST_EVENT = 0xFFFF
+IRQ = kvm.setting(kvm.PMU_V3_IRQ)
+INIT = kvm.setting(kvm.PMU_V3_INIT)
+SET_PMU = kvm.setting(kvm.PMU_V3_SET_PMU)
+SET_NR_COUNTERS = kvm.setting(kvm.PMU_V3_SET_NR_COUNTERS)
+FILTER = kvm.setting(kvm.PMU_V3_FILTER)
 VCPU_INIT = "KVM_ARM_VCPU_INIT"
 USUAL = 23
 """The PMU's PPI by the Base System Architecture."""
-EL2_ONLY = {25: "the GIC's maintenance interrupt", 26: "the EL2 physical timer's", 28: "the EL2 virtual timer's"}
+EL2_ONLY = {
+    MAINTENANCE: "the GIC's maintenance interrupt",
+    DEFAULT_TIMERS["hyp_physical"]: "the EL2 physical timer's",
+    DEFAULT_TIMERS["hyp_virtual"]: "the EL2 virtual timer's",
+}
 """PPIs that a guest's firmware and kernel know for what EL2 uses."""
 
 
@@ -149,26 +166,33 @@ def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
     for at, vcpu in _first_by_place([vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is not None]).items():
         written = vcpu.irq_written
         bad = _bad_number(written)
-        if bad is None:
+        if bad is None or written is None:
             continue
-        vcpus = [each for each in machine.vcpus if each.irq_at == at]
-        who = f"vCPU {vcpu.name} has" if len(vcpus) == 1 else f"{len(vcpus)} vCPUs, {vcpu.name} first, have"
+        intid = bad if isinstance(written, int) else written.base + bad
+        vcpus = [each for each in machine.vcpus if each.irq_at == at and each.pmu_irq == intid]
+        who = f"vCPU {vcpus[0].name} has" if len(vcpus) == 1 else f"{len(vcpus)} vCPUs, {vcpus[0].name} first, have"
         kernel = fix = None
         if isinstance(written, IrqRange) and written.prefix:
             kind, most = written.prefix.upper(), 15 if written.prefix == "ppi" else SPI_END - SPI_BASE - 1
-            message = f"{who} {written.prefix}:{bad}, but a {kind}'s number is 0 to {most}"
+            article = "a" if kind == "PPI" else "an"
+            message = f"{who} {written.prefix}:{bad}, but {article} {kind}'s number is 0 to {most}"
             hint = _prefix_hint(written.prefix, bad)
-            intid = written.base + bad
             kernel = Answer(IRQ) if PPI_BASE <= intid < SPI_END else None
             fix = str(bad) if written.prefix == "ppi" and is_ppi(bad) and written.first == written.last else None
         else:
-            message = f"{who} {interrupt_text(bad)} as its PMU interrupt, which is neither a PPI nor an SPI"
+            message = f"{who} {interrupt_text(bad)} as PMU interrupt, which is neither a PPI nor an SPI"
             hint = "write a PPI, INTID 16 to 31, or an SPI, INTID 32 to 1019"
             if bad < PPI_BASE:
                 hint = (
                     f"PPI {bad} is INTID {bad + PPI_BASE} (ppi:{bad}); SPI {bad} is INTID {bad + SPI_BASE} (spi:{bad})"
                 )
+        if intid > INTID_GREATEST:
+            kernel = NEVER_ASKED  # what an int has no bits for is cut, and then is another number
         yield Finding(at, message, hint, kernel=kernel, fix=fix)
+    unused = all(vcpu.irq_at != ("pmu", "irq") for vcpu in machine.vcpus)
+    if unused and _bad_number(machine.pmu.irq) is not None:
+        message = "pmu.irq is neither a PPI nor an SPI; every vCPU has an interrupt of its own"
+        yield Finding(("pmu", "irq"), message, "remove it", kernel=NEVER_ASKED)
 
 
 def _prefix_hint(prefix: str, number: int) -> str:
@@ -186,18 +210,15 @@ def all_vcpus_have_pmu_irqs(machine: Machine) -> Iterator[Finding]:
     vCPU features are VM-wide since 6.5: a vCPU with PMU_V3 beside one without is refused on 6.12 and 7.2, and
     taken on 6.1. (arm.c:kvm_vcpu_init_changed; measured)"""
     without = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is None]
-    having = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is not None]
+    having = _passed(machine)
     if not without or not having:
         return
     vcpu = min(without, key=lambda vcpu: vcpu.at)
-    example = min(_passed(machine) or having, key=lambda vcpu: vcpu.irq_at)
+    example = min(having, key=lambda vcpu: vcpu.irq_at)
     message = f"vCPU {vcpu.name} has no PMU interrupt, but {_said(example)}: all have one, or none"
     irq = example.pmu_irq or 0
-    hint = (
-        f"add 'pmu: {{irq: {irq}}}' for all that have none"
-        if is_ppi(irq)
-        else "give it an SPI of its own with 'pmu_irq'"
-    )
+    shared = f"add 'irq: {irq}' to pmu" if machine.pmu != Pmu() else f"add 'pmu: {{irq: {irq}}}'"
+    hint = f"{shared}, for all that have none" if is_ppi(irq) else "give it an SPI of its own: 'pmu_irq'"
     others = dict.fromkeys(each.at for each in without if each.at != vcpu.at)
     related = ((example.irq_at, _said(example)), *((at, "none here either") for at in others))
     yield Finding(vcpu.at, message, hint, related=related)
@@ -265,7 +286,8 @@ def pmu_ppi_is_not_el2s(machine: Machine) -> Iterator[Finding]:
 
     KVM takes them, but guests expect the GIC's maintenance interrupt and the EL2 timers there. (BSA; measured on 6.1,
     6.12, 7.2)"""
-    clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in EL2_ONLY]
+    claimed = {claimed.intid for claimed in machine.claimed_ppis()}
+    clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in EL2_ONLY.keys() - claimed]
     if not clashing or machine.has_el2():
         return
     places = _first_by_place(clashing)
@@ -292,21 +314,21 @@ def pmu_spis_are_no_devices(machine: Machine) -> Iterator[Finding]:
         )
 
 
-@rule("VMC510", Answer(SETTING.format("SET_PMU"), "ENODEV", "set"))
+@rule("VMC510", Answer(SET_PMU, "ENODEV", "set"))
 def pmu_settings_have_a_pmu(machine: Machine) -> Iterator[Finding]:
     """`pmu.device`, `pmu.counters` and `pmu.filter` are written for vCPUs with a PMU, and so with a PMU interrupt.
 
     (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured on 6.1, 6.12, 7.2)"""
     if machine.has_pmu():
         return
-    for key, attr in (("device", "SET_PMU"), ("counters", "SET_NR_COUNTERS"), ("filter", "FILTER")):
+    for key, call in (("device", SET_PMU), ("counters", SET_NR_COUNTERS), ("filter", FILTER)):
         if getattr(machine.pmu, key) not in (None, ()):
             message = f"pmu.{key} is written, but no vCPU has a PMU interrupt, and so none has a PMU"
-            kernel = Answer(SETTING.format(attr), "ENODEV", "set")
+            kernel = Answer(call, "ENODEV", "set")
             yield Finding(("pmu", key), message, "add 'irq: 23' to pmu", "key", kernel=kernel)
 
 
-@rule("VMC511", Answer(SETTING.format("SET_NR_COUNTERS")), WARNING)
+@rule("VMC511", Answer(SET_NR_COUNTERS), WARNING)
 def counters_have_a_device(machine: Machine) -> Iterator[Finding]:
     """`pmu.counters` is written with `pmu.device`.
 
@@ -317,27 +339,32 @@ def counters_have_a_device(machine: Machine) -> Iterator[Finding]:
         yield Finding(("pmu", "counters"), message, "name the host's PMU: 'device: armv8_pmuv3_0'", "key")
 
 
-@rule("VMC512", Answer(SETTING.format("SET_NR_COUNTERS"), "EINVAL", "set"))
+@rule("VMC512", Answer(SET_NR_COUNTERS, "EINVAL", "set"))
 def counters_in_range(machine: Machine) -> Iterator[Finding]:
     """A PMU has at most 31 event counters, which is what PMCR_EL0.N can say.
 
     A host's PMU has fewer, often 6. (pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; measured on 7.2)"""
-    if machine.pmu.counters is not None and machine.pmu.counters > MOST_COUNTERS:
-        message = f"pmu.counters is {machine.pmu.counters}, but a PMU has at most {MOST_COUNTERS} event counters"
-        yield Finding(("pmu", "counters"), message)
+    if machine.pmu.counters is not None and machine.pmu.counters > COUNTERS.greatest:
+        message = f"pmu.counters is {machine.pmu.counters}, but a PMU has at most {COUNTERS.greatest} event counters"
+        kernel = NEVER_ASKED if machine.pmu.counters > U32_GREATEST else None  # what it has no bits for is cut
+        yield Finding(("pmu", "counters"), message, kernel=kernel)
 
 
-@rule("VMC513", Answer(SETTING.format("FILTER"), "EINVAL", "set"))
+@rule("VMC513", Answer(FILTER, "EINVAL", "set"))
 def filters_fit_the_events(machine: Machine) -> Iterator[Finding]:
     """A filter's events are at most 0xffff, the last that PMUv3 has.
 
     A host with PMUv3.0 has 0x3ff as its last, and refuses what is beyond. (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured
     on 6.1, 6.12, 7.2)"""
     for index, (_, events) in enumerate(machine.pmu.filter):
-        if events.last > LAST_EVENT:
-            message = f"the filter's events {events} end beyond {LAST_EVENT:#x}, the last that a PMU has"
+        if events.last > EVENTS.greatest:
+            message = f"the filter's events {events} end beyond {EVENTS.greatest:#x}, the last that a PMU has"
             # What the attribute has no bits for is cut, and then is another range.
-            kernel = None if events.first <= LAST_EVENT and events.last - events.first <= LAST_EVENT else NEVER_ASKED
+            kernel = (
+                None
+                if events.first <= EVENTS.greatest and events.last - events.first <= EVENTS.greatest
+                else NEVER_ASKED
+            )
             yield Finding(("pmu", "filter", index, "events"), message, kernel=kernel)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmcfg import kvm
 from vmcfg.machine import ClaimedPpi, Machine
 from vmcfg.model import SmcccEntry
 from vmcfg.places import dotted
@@ -12,23 +13,27 @@ from vmcfg.rules.gic import frames, no_ppi
 from vmcfg.scalars import interrupt_text
 from vmcfg.sequence import STEAL_TIME_SIZE
 
-SET = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_TIMER_IRQ_{})"
-ATTRS = {"virtual": "VTIMER", "physical": "PTIMER", "hyp_virtual": "HVTIMER", "hyp_physical": "HPTIMER"}
-PVTIME = "KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PVTIME_IPA)"
-SMCCC = "KVM_SET_DEVICE_ATTR(KVM_ARM_VM_SMCCC_FILTER)"
+SET = {
+    "virtual": kvm.setting(kvm.TIMER_IRQ_VTIMER),
+    "physical": kvm.setting(kvm.TIMER_IRQ_PTIMER),
+    "hyp_virtual": kvm.setting(kvm.TIMER_IRQ_HVTIMER),
+    "hyp_physical": kvm.setting(kvm.TIMER_IRQ_HPTIMER),
+}
+PVTIME = kvm.setting(kvm.PVTIME_IPA)
+SMCCC = kvm.setting(kvm.SMCCC_FILTER)
 RESERVED = (0x80000000, 0xC0000000)
 """The Arm architecture calls, of 2^16 functions each, that KVM handles itself."""
 
 
-@rule("VMC601", Answer(SET.format("VTIMER"), "EINVAL", "set"))
+@rule("VMC601", Answer(SET["virtual"], "EINVAL", "set"))
 def timer_irqs_are_ppis(machine: Machine) -> Iterator[Finding]:
     """A timer's interrupt is a PPI, INTID 16 to 31.
 
     (arch_timer.c:kvm_arm_timer_set_attr; measured on 6.1, 6.12, 7.2)"""
-    for key, attr in ATTRS.items():
+    for key, call in SET.items():
         written = getattr(machine.timers, key)
         if written is not None:
-            yield from no_ppi(written, ("timers", key), f"timers.{key}", Answer(SET.format(attr), "EINVAL", "set"))
+            yield from no_ppi(written, ("timers", key), f"timers.{key}", Answer(call, "EINVAL", "set"))
 
 
 @rule("VMC602", Answer("KVM_RUN", "EINVAL", "run"))
@@ -49,7 +54,9 @@ def timer_ppis_distinct(machine: Machine) -> Iterator[Finding]:
             f"{dotted(claimed.at)} is {interrupt_text(claimed.intid)}, but that is taken{default} by {earlier.name}"
         )
         related = ((earlier.at, earlier.name),) if earlier.written else ()
-        usual = "virtual 27, physical 30" + (", hyp_virtual 28, hyp_physical 26" if machine.has_el2() else "")
+        usual = "virtual 27, physical 30"
+        if machine.has_el2():
+            usual += ", hyp_virtual 28, hyp_physical 26, maintenance_irq 25"
         yield Finding(claimed.at, message, f"the usual ones: {usual}", related=related)
 
 
@@ -80,9 +87,21 @@ def steal_time_in_one_slot(machine: Machine) -> Iterator[Finding]:
     addresses = range(base, end, STEAL_TIME_SIZE)
     backed = all(any(slot.base <= at < slot.base + slot.size for slot in machine.memory) for at in addresses)
     message = f"steal time, {base:#x}..{end - 1:#x} for {len(machine.vcpus)} vCPUs, does not lie inside one memory slot"
-    first = base // 0x10000 * 0x10000
-    hint = f"add {{base: {first:#x}, size: {(end - first + 0xFFFF) // 0x10000 * 64}KiB}} to memory"
+    hint = _slot_hint(machine, base, end)
     yield Finding(("steal_time", "base"), message, hint, kernel=Answer(PVTIME) if backed else None)
+
+
+def _slot_hint(machine: Machine, base: int, end: int) -> str:
+    """What to write so that base..end lies in one memory slot: one for it, or one that is there already."""
+    first, last = base // 0x10000 * 0x10000, -(-end // 0x10000) * 0x10000
+    taken = [(slot.base, slot.base + slot.size) for slot in machine.memory]
+    taken += [(frame.base, frame.end) for frame in frames(machine)]
+    if last <= 1 << machine.ipa_bits and not any(first < beyond and begin < last for begin, beyond in taken):
+        return f"add {{base: {first:#x}, size: {(last - first) >> 10}KiB}} to memory"
+    roomy = next(
+        (slot for slot in machine.memory if slot.size >= end - base and slot.base % STEAL_TIME_SIZE == 0), None
+    )
+    return "move it into a slot of its own" if roomy is None else f"move it into a slot, to {roomy.base:#x} for one"
 
 
 @rule("VMC605", Answer(PVTIME))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 
 from vmcfg.machine import Machine, Vcpu
 from vmcfg.places import Path
@@ -21,22 +22,24 @@ def mpidrs_distinct(machine: Machine) -> Iterator[Finding]:
     (sys_regs.c, linux 7.2: no check on 6.1, 6.12, 7.2)"""
     if len({vcpu.mpidr for vcpu in machine.vcpus}) == len(machine.vcpus):
         return
-    first: dict[int, Path] = {}
-    again: dict[tuple[Path, Path], int] = {}
-    for vcpu in sorted(machine.vcpus, key=lambda vcpu: (vcpu.at, vcpu.mpidr)):
-        if vcpu.mpidr not in first:
-            first[vcpu.mpidr] = vcpu.at
-        else:
-            again.setdefault((vcpu.at, first[vcpu.mpidr]), vcpu.mpidr)
-    for (at, earlier), mpidr in again.items():
-        message = f"MPIDR {mpidr_text(mpidr)} is another vCPU's already"
-        hint = f"the lowest that is free: {mpidr_text(_free(machine))}"
-        yield Finding(at, message, hint, related=((earlier, f"vCPU {mpidr_text(mpidr)} is first here"),))
-
-
-def _free(machine: Machine) -> int:
-    taken = {vcpu.mpidr for vcpu in machine.vcpus}
-    return next(mpidr for mpidr in map(mpidr_of_id, range(len(taken) + 1)) if mpidr not in taken)
+    users: dict[int, list[Path]] = {}
+    for vcpu in sorted(machine.vcpus, key=lambda vcpu: vcpu.at):
+        users.setdefault(vcpu.mpidr, []).append(vcpu.at)
+    shared = {mpidr: places for mpidr, places in users.items() if len(places) > 1}
+    free = (mpidr for mpidr in map(mpidr_of_id, count()) if mpidr not in users)
+    # Ranges that overlap share many MPIDRs for one cause: the first of them stands for all.
+    seen: set[tuple[Path, ...]] = set()
+    for mpidr, (first, second, *more) in shared.items():
+        if (first, second, *more) in seen:
+            continue
+        seen.add((first, second, *more))
+        name = mpidr_text(mpidr)
+        message = f"MPIDR {name} is another vCPU's already"
+        if more:
+            message = f"MPIDR {name} is that of {2 + len(more)} vCPUs"
+        unused = ", ".join(mpidr_text(next(free)) for _ in range(min(1 + len(more), 4)))
+        related = ((first, f"vCPU {name} is first here"), *((at, f"vCPU {name} here too") for at in more))
+        yield Finding(second, message, f"not taken yet: {unused}", related=related)
 
 
 def _written_once(machine: Machine, breaks: Callable[[Vcpu], bool]) -> Iterator[Vcpu]:
