@@ -494,17 +494,25 @@ def wait_until_it_reads(pid: int) -> None:
 
 
 def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
-    from vmcfg.commands.explain import _explained
+    from vmcfg.commands.explain import TOPICS, _explained
     from vmcfg.model import every_field
-    from vmcfg.rules import every_rule
+    from vmcfg.rules import api, every_rule, host, kernel
     from vmcfg.sequence import SEQUENCE
 
     for rule in every_rule():
         text = "\n".join(_explained(rule.id))
         assert rule.name in text
-        assert "For example:" in text
+        # These are found by `emit` and `try`, in what they are asked for, and not in a file by itself.
+        assert ("For example:" in text) == (rule not in (host.VALUES_ARE_KNOWN, *api.RULES, *kernel.RULES))
         assert text == "\n".join(_explained(rule.name))
-    for name in (*every_field(), *(row.name for row in SEQUENCE), "order", None):
+    for name in (*every_field(), *(row.name for row in SEQUENCE), *TOPICS, None):
         assert list(_explained(name))
     assert run("explain", "vmc503").stdout.startswith("VMC503 pmu-spis-distinct (error)")
     assert "Did you mean 'gic.nr_irqs'?" in run("explain", "gic.nr_irq").stderr
+
+
+def test_a_plan_is_the_same_bytes_in_a_file_and_on_standard_output(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "é.yaml").write_text(RIGHT)
+    for options in (["--comments"], ["--format", "sh"], ["--format", "c"], ["--format", "jsonl"]):
+        run("emit", "é.yaml", *options, "-o", "plan")
+        assert (tmp_path / "plan").read_text() == run("emit", "é.yaml", *options).stdout

@@ -123,10 +123,12 @@ def emit(
             files.print_error(drawn_for(sys.stderr, color, unknown, checked.tree.text))
             return FOUND
     written = _written(plan, checked.tree, format_, numbers, comments, main_)
+    # ASCII, wherever it goes: only the description's own name can be anything else.
+    ascii_only = written.encode("ascii", "backslashreplace")
     if output is None or output == "-":
-        files.print_out(written)
+        files.print_out(ascii_only.decode())
     else:
-        files.write(output, written.encode("ascii", "backslashreplace"))
+        files.write(output, ascii_only)
     return 0
 
 
