@@ -516,3 +516,8 @@ def test_a_plan_is_the_same_bytes_in_a_file_and_on_standard_output(run: Run, tmp
     for options in (["--comments"], ["--format", "sh"], ["--format", "c"], ["--format", "jsonl"]):
         run("emit", "é.yaml", *options, "-o", "plan")
         assert (tmp_path / "plan").read_text() == run("emit", "é.yaml", *options).stdout
+
+
+def test_standard_input_is_sorted_by_its_name(run: Run) -> None:
+    done = run("validate", "--format", "concise", "-", "wrong.yaml", "--stdin-filename", "zz.yaml", input=WRONG)
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["wrong.yaml", "zz.yaml"]

@@ -74,8 +74,11 @@ def validate(
     report = _report(format_, lambda *found: drawn_for(reported_to, color, *found))
     shown = _Shown(report, streams_product, wants_color(color, sys.stderr))
 
+    def called(path: str) -> str:
+        return stdin_filename if path == "-" else files.name_of(path)
+
     def outcome(path: str) -> tuple[Any, ...]:
-        name = stdin_filename if path == "-" else files.name_of(path)
+        name = called(path)
         try:
             data = files.read(path)
             checked = left = check(data, name, host_kernel)
@@ -88,7 +91,7 @@ def validate(
         written = report.part(left.diagnostics, left.tree.text) if left.diagnostics else ""
         return product, written, None, checked.count(ERROR), checked.count(WARNING), fixed
 
-    every = files.descriptions(paths, excluded, shown.unreadable)
+    every = sorted(files.descriptions(paths, excluded, shown.unreadable), key=called)
     shown.begin(len(every))
     with closing(results(outcome, every, 1 if "-" in every else jobs or cpus())) as outcomes:
         for each in outcomes:
