@@ -334,6 +334,33 @@ def test_a_reader_that_has_seen_enough_ends_all_processes(many: Path) -> None:
     wait_until(lambda: not alive(process.pid))
 
 
+def test_workers_do_not_wait_for_a_reader_that_was_killed() -> None:
+    """Not even while another worker is busy, which was started with their pipes open."""
+    program = """if True:
+        import os, signal, time
+        from vmcfg.parallel import CHUNK, results
+        def work(item):
+            if item // CHUNK % 2:
+                time.sleep(600)
+            return os.getpid(), "x" * 100_000
+        for pid, _ in results(work, range(1000), 2):
+            print(pid, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    try:
+        wait_until(
+            lambda: not Path(f"/proc/{worker}").exists() or "(zombie)" in Path(f"/proc/{worker}/status").read_text()
+        )
+        assert alive(process.pid)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_a_full_disk_ends_all_processes(many: Path) -> None:
     with open("/dev/full", "w") as full:
         process = started("--jobs", "3", "many", cwd=many, stdout=full.fileno())
