@@ -20,11 +20,13 @@ FAILED = 3
 COMMANDS = {
     "validate": "Check descriptions and print every mistake with its place.",
     "emit": "Print the ordered commands that set up a description's VM.",
+    "show": "Show each vCPU of a description under all its names.",
+    "decode": "Say everything that a number may be, as a name of a vCPU or of its interrupt.",
+    "explain": "Explain a rule, an attribute, the order of the commands, or the names of a vCPU.",
+    "example": "Print a sample description, or list them.",
     "try": "Perform a plan on this host's KVM, in a throw-away VM, and read it back.",
     "diff": "Compare two descriptions by the commands that they come to.",
-    "explain": "Explain a rule, an attribute, or the order of the commands.",
-    "example": "Print a sample description, or list them.",
-    "schema": "Print a JSON Schema: of descriptions, plans, diagnostics or diffs.",
+    "schema": "Print a JSON Schema: of descriptions, plans, diagnostics, diffs or vCPUs.",
 }
 """The commands with their one line of help, so that the help of all need not load any."""
 

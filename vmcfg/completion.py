@@ -95,9 +95,9 @@ def _bash_case(command: Command) -> str:
     options = " ".join(name for option in command.options for name in option.names)
     lines.append("            if [[ $cur == -* ]]; then")
     lines.append(f"                _vmcfg_words {quote(options)}")
-    if command.arguments:
-        lines.append("            else")
-        lines.append(f"                {_bash_call(command.arguments[0].values)}")
+    call = _bash_call(command.arguments[0].values) if command.arguments else ""
+    if call:
+        lines += ["            else", f"                {call}"]
     lines += ["            fi", "            ;;"]
     return "\n".join(lines) + "\n"
 

@@ -7,7 +7,7 @@ search finds it whole. Source lines are cut to the width, around the place that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -121,6 +121,22 @@ def drawn(
     """`diagnostics` of one file, whose text is `text`, as `human` prints them."""
     lines = [line for found in diagnostics for line in (*human(found, text, width, encoding), [])]
     return coloured(lines) if color else plain(lines)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with terminal colours, drawn by rich: as wide as it is, so that no number is cut or folded."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        drawn.add_column(Text(heading, style="bold cyan"))
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    pen = _pen()
+    with pen.capture() as captured:
+        pen.print(drawn)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def summary(files: int, errors: int, warnings: int, fixed: int = 0) -> str:

@@ -15,6 +15,7 @@ import click
 from vmcfg import files
 from vmcfg.cli import COMMANDS, EPILOG, vmcfg
 from vmcfg.commands.emit import Phases
+from vmcfg.commands.explain import TOPICS
 from vmcfg.model import every_field
 from vmcfg.rules import every_rule
 from vmcfg.sequence import PHASES
@@ -135,7 +136,7 @@ def _values(command: str, param: click.Parameter, metavar: str) -> Values:
 def _explained() -> Iterator[str]:
     yield from (rule.id for rule in every_rule())
     yield from every_field()
-    yield "order"
+    yield from TOPICS
 
 
 def _samples() -> Iterator[str]:

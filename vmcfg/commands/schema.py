@@ -6,7 +6,7 @@ import click
 
 from vmcfg import files
 
-NAMES = ("vm", "plan", "diagnostics", "diff")
+NAMES = ("vm", "plan", "diagnostics", "diff", "show")
 
 
 @click.command()
@@ -16,5 +16,6 @@ def schema(name: str) -> None:
 
     vm: of descriptions, for an editor's completion and hover help. plan: of emit --format jsonl, line by line, and of
     emit --format json. diagnostics: of validate --format json. diff: of diff --format json.
+    show: of show --format json.
     """
     files.print_out(files.read(str(files.packed("schemas") / f"{name}-v1.schema.json")).decode())

@@ -1,0 +1,129 @@
+"""``vmcfg decode``: everything that a number may be the name of."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from vmcfg import files
+from vmcfg.identifiers import Reading, irq_line, readings, reg_cells
+from vmcfg.machine import MOST_VCPUS, derived_id
+from vmcfg.report import shown
+from vmcfg.scalars import (
+    Interrupt,
+    IrqRange,
+    Misfit,
+    Mpidr,
+    Number,
+    interrupt_text,
+    intid_of,
+    is_ppi,
+    is_spi,
+    mpidr_register,
+)
+
+FORMATS = ("human", "json")
+
+
+@click.command()
+@click.argument("value")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How the readings are listed.")
+def decode(value: str, format_: str) -> int:
+    """Say everything that the number VALUE may be, as a name of a vCPU or of its interrupt.
+
+    VALUE is decimal or begins with 0x. It may be a vCPU's id or index, MPIDR_EL1, a compressed MPIDR, an attribute of
+    the GIC or of the PMU device, a KVM_IRQ_LINE word, an INTID, or a cell of a device tree. What it can't be is said,
+    too, with the reason. An MPIDR (0.0.1.0) or an interrupt (ppi:7, spi:8) is shown by its other names.
+    """
+    number, found = _read(value)
+    if format_ == "json":
+        files.print_out(_json(number, found))
+    else:
+        files.print_out(_human(number, found))
+    return 0
+
+
+def _read(value: str) -> tuple[int, list[Reading]]:
+    """The number that `value` is, and its readings. Raises `UsageError`."""
+    if ":" in value:
+        return _interrupt(value)
+    if "." in value:
+        return _mpidr(value)
+    try:
+        number = Number(0, (1 << 64) - 1, hex=True).read(value, plain=True)
+    except Misfit as misfit:
+        raise _usage(misfit) from None
+    return number, list(readings(number))
+
+
+def _usage(misfit: Misfit) -> click.UsageError:
+    return click.UsageError(misfit.message + (f": {misfit.hint}." if misfit.hint else "."))
+
+
+def _mpidr(value: str) -> tuple[int, list[Reading]]:
+    try:
+        compressed = Mpidr().read(value, plain=True)
+    except Misfit as misfit:
+        raise _usage(misfit) from None
+    if not isinstance(compressed, int):
+        raise click.UsageError(f"'{shown(value)}' is not one MPIDR: each of its four numbers is 0 to 255.")
+    number = derived_id(compressed)
+    has_id = number is not None and number < MOST_VCPUS
+    return compressed, [
+        Reading("vCPU id", str(number)) if has_id else Reading("vCPU id", None, "KVM gives it to none below 512"),
+        Reading("MPIDR_EL1", hex(mpidr_register(compressed))),
+        Reading("compressed MPIDR", hex(compressed)),
+        Reading("attr of GICv3's REDIST_REGS", f"{compressed << 32:#x} and the register's offset"),
+        Reading("attr of the PMU device, by MPIDR", hex(compressed << 32)),
+        Reading(
+            "device tree's reg of a CPU", " ".join(hex(cell) for cell in reg_cells(compressed, 2)) + ", in two cells"
+        ),
+        Reading("device tree's reg of a CPU", None, "one cell has no room for Aff3")
+        if compressed >> 24
+        else Reading("device tree's reg of a CPU", f"{compressed:#x}, in one cell"),
+    ]
+
+
+def _interrupt(value: str) -> tuple[int, list[Reading]]:
+    try:
+        read = Interrupt(ranges=False).read(value, plain=True)
+    except Misfit as misfit:
+        raise _usage(misfit) from None
+    intid = intid_of(read)
+    wanted = is_ppi if isinstance(read, IrqRange) and read.prefix == "ppi" else is_spi
+    if not wanted(intid):
+        raise click.UsageError(f"'{shown(value)}' is no interrupt: PPIs are ppi:0 to ppi:15, SPIs spi:0 to spi:987.")
+    word = irq_line(intid, 0)
+    assert word is not None
+    cells = f"1 {intid - 16}" if is_ppi(intid) else f"0 {intid - 32}"
+    return intid, [
+        Reading("INTID", interrupt_text(intid)),
+        Reading("GSIV in ACPI's MADT", str(intid)),
+        Reading("device tree's interrupts cells", f"{cells} and the flags"),
+        Reading(
+            "KVM_IRQ_LINE word", hex(word) + (" and the vCPU's id in bits 31..28 and 23..16" if is_ppi(intid) else "")
+        ),
+    ]
+
+
+def _human(number: int, found: list[Reading]) -> str:
+    """A line a reading, what it can be first."""
+    width = max(len(reading.name) for reading in found)
+    lines = [f"{number:#x} ({number})"]
+    for possible in (True, False):
+        mark = "can be" if possible else "can't be"
+        lines += [
+            f"{mark:8}  {reading.name:{width}}  {reading.meaning or reading.reason}"
+            for reading in found
+            if reading.possible == possible
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _json(number: int, found: list[Reading]) -> str:
+    listed = [
+        {"name": each.name, "possible": each.possible, "meaning": each.meaning, "reason": each.reason} for each in found
+    ]
+    report = {"format": "vmcfg.decode", "format_version": "1.0", "value": hex(number), "readings": listed}
+    return json.dumps(report, indent=2) + "\n"

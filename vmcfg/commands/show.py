@@ -1,0 +1,116 @@
+"""``vmcfg show``: each vCPU under all its names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from typing import Any
+
+import click
+
+from vmcfg import console, files
+from vmcfg.checking import check
+from vmcfg.cli import FOUND
+from vmcfg.commands import (
+    color_option,
+    drawn_for,
+    host_kernel_option,
+    stdin_filename_option,
+    strict_option,
+    wants_color,
+)
+from vmcfg.identifiers import Names, names, notes
+from vmcfg.scalars import Version
+
+FORMATS = ("human", "json", "csv")
+
+COLUMNS = ("index", "id", "MPIDR", "MPIDR_EL1", "compressed", "reg", "INTID", "PPI/SPI", "KVM_IRQ_LINE", "")
+"""The table's: the last marks the boot vCPU, and whose MPIDR is set by register."""
+
+
+@click.command()
+@click.argument("path", metavar="PATH|-")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How the vCPUs are listed.")
+@host_kernel_option
+@strict_option
+@stdin_filename_option
+@color_option
+def show(path: str, format_: str, host_kernel: Version | None, strict: bool, stdin_filename: str, color: str) -> int:
+    """Show each vCPU of PATH under all its names.
+
+    Its index, the order of creation; the id of KVM_CREATE_VCPU; its MPIDR, dotted, as the register and compressed; the
+    device tree's reg; its PMU interrupt by INTID and by PPI or SPI; and that interrupt's KVM_IRQ_LINE word. The formats
+    json and csv have the device tree's interrupts and the MADT's GSIV, too.
+
+    Findings go to standard error. Where there are errors nothing is shown.
+    """
+    checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel)
+    if checked.diagnostics:
+        files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
+    machine = checked.machine
+    if machine is None or not checked.stands(strict):
+        return FOUND
+    every = names(machine)
+    if format_ == "json":
+        header = {"format": "vmcfg.show", "format_version": "1.0", "vm": machine.name}
+        written = _json(header, every)
+    elif format_ == "csv":
+        written = _csv(every)
+    else:
+        rows = [_row(each) for each in every]
+        written = console.table(COLUMNS, rows) if wants_color(color, sys.stdout) else _plain(rows)
+        written += "".join(f"{note}\n" for note in notes(machine))
+    files.print_out(written)
+    return 0
+
+
+def _json(header: dict[str, str], every: list[Names]) -> str:
+    vcpus = ",\n".join(json.dumps(each.as_json(), separators=(",", ":")) for each in every)
+    return json.dumps(header, separators=(",", ":"))[:-1] + f',"vcpus":[\n{vcpus}\n]}}\n'
+
+
+def _csv(every: list[Names]) -> str:
+    """A line a vCPU, the first the names of the fields; cells with a space between, nothing for null."""
+    found = [each.as_json() for each in every]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(found[0])
+    writer.writerows([_csv_field(value) for value in each.values()] for each in found)
+    return text.getvalue()
+
+
+def _csv_field(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _row(vcpu: Names) -> tuple[str, ...]:
+    told = vcpu.as_json()
+    marks = [words for words, holds in (("boot", vcpu.boot), ("set by register", vcpu.mpidr_by_register)) if holds]
+    number = next(
+        (f"{kind} {told[key]}" for key, kind in (("ppi", "PPI"), ("spi", "SPI")) if told[key] is not None), "-"
+    )
+    return (
+        str(vcpu.index),
+        str(vcpu.id),
+        told["mpidr"],
+        told["mpidr_el1"],
+        told["compressed"],
+        " ".join(told["reg"]),
+        "-" if vcpu.intid is None else str(vcpu.intid),
+        number,
+        told["irq_line"] or "-",
+        ", ".join(marks),
+    )
+
+
+def _plain(rows: list[tuple[str, ...]]) -> str:
+    """The table without colour."""
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (COLUMNS, *rows)]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
