@@ -121,11 +121,10 @@ def test_a_cut_file_does_nothing(shell: Shell, tmp_path: Path) -> None:
     assert sorted(done.stdout.split()) == [f"{size:05}.sh" for size in (len(whole) - 1, len(whole)) for _ in range(4)]
 
 
-names = st.text(
-    st.characters(exclude_characters="\0", exclude_categories=["Cs"])
-    | st.sampled_from("'\"\\$`;&|<>(){}[]*?~#!-= \t\n\r\x1b\u202e\u2028"),
-    max_size=20,
+pieces = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from(
+    [*"'\"\\$`;&|<>(){}[]*?~#!-= \t\n\r\x1b\u202e\u2028", "\nexit 7\n", "$(exit 7)", "`exit 7`", "'; exit 7; '"]
 )
+names = st.lists(pieces, max_size=8).map("".join)
 
 
 def hostile(draw: Callable[[st.SearchStrategy[str]], str], command: Command) -> Command:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from vmcfg import completion, manual
 from vmcfg.cli import COMMANDS
-from vmcfg.interface import DESCRIPTIONS, FILES, LIST, WORDS, Command, commands
+from vmcfg.interface import DESCRIPTIONS, FILES, FREE, LIST, WORDS, Argument, Command, Option, Values, commands
 from vmcfg.share import shared
 
 ROOT = Path(__file__).parent.parent
@@ -70,31 +71,31 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "here"
 
 
-def in_bash(bash: str, folder: Path, line: str) -> set[str]:
+def in_bash(bash: str, folder: Path, line: str, script: Path = BASH) -> set[str]:
     """What bash's own registered function proposes at the end of `line`, cut into words as readline does it."""
     words = shlex.split(line.replace("=", " = "))
     if line.endswith(" "):
         words.append("")
-    script = f"""
-        source {shlex.quote(str(BASH))}
+    asking = f"""
+        source {shlex.quote(str(script))}
         complete -p vmcfg >/dev/null || exit 9
         COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}
         _vmcfg vmcfg
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(
-        [bash, "--norc", "--noprofile", "-c", script], cwd=folder, capture_output=True, text=True, timeout=30
+        [bash, "--norc", "--noprofile", "-c", asking], cwd=folder, capture_output=True, text=True, timeout=30
     )
     assert (done.returncode, done.stderr) == (0, "")
     return {each for each in done.stdout.splitlines() if each}
 
 
-def in_fish(fish: str, folder: Path, line: str) -> set[str]:
+def in_fish(fish: str, folder: Path, line: str, script: Path = FISH) -> set[str]:
     """What fish proposes at the end of `line`."""
-    script = f"source {shlex.quote(str(FISH))}; complete --do-complete {shlex.quote(line)}"
+    asking = f"source {shlex.quote(str(script))}; complete --do-complete {shlex.quote(line)}"
     env = {**os.environ, "HOME": str(folder.parent), "XDG_CONFIG_HOME": str(folder.parent / "config")}
     done = subprocess.run(
-        [fish, "--no-config", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=60
+        [fish, "--no-config", "-c", asking], cwd=folder, env=env, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
     return {each.split("\t")[0] for each in done.stdout.splitlines()}
@@ -120,13 +121,13 @@ PROMPT='ready> '
 """
 
 
-def in_zsh(zsh: str, folder: Path, line: str) -> set[str]:
+def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
     """What an interactive zsh offers at the end of `line`, on a terminal of its own."""
     home = folder.parent / "zsh"
     home.mkdir(exist_ok=True)
     offered = home / "offered"
     offered.write_text("")
-    fpath = f"fpath=({shlex.quote(str(ZSH.parent))} $fpath)\n"
+    fpath = f"fpath=({shlex.quote(str(script.parent))} $fpath)\n"
     (home / ".zshrc").write_text(fpath + ZSH_DRIVER)
     env = {**os.environ, "ZDOTDIR": str(home), "OFFERED": str(offered), "TERM": "dumb", "LISTMAX": "1000"}
     with terminal([zsh, "-d", "-i"], folder, env) as (send, read_until):
@@ -280,6 +281,37 @@ def test_files_are_told_from_descriptions() -> None:
     assert outputs["--output"].kind == FILES
 
 
+HOSTILE = 'it\'s a [b]: c\\d "e" $(exit) `f` {g} -h; .i \\(bu ^ ~'
+ODD = Command(
+    "emit",
+    HOSTILE,
+    (HOSTILE, f".PP {HOSTILE}", f"'br {HOSTILE}", f"\b\n  .x {HOSTILE}\n  'y {HOSTILE}"),
+    (Argument(HOSTILE, Values(WORDS, ("word",)), False),),
+    (
+        Option(("--flag",), None, None, HOSTILE),
+        Option(("-o", "--one"), HOSTILE, Values(FREE), HOSTILE),
+        Option(("--two",), HOSTILE, Values(WORDS, ("first", "second")), HOSTILE),
+    ),
+    HOSTILE,
+)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_no_help_text_breaks_completion(
+    program: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setattr(completion, "commands", lambda: [ODD])
+    script = folder.parent / "odd" / "_vmcfg"
+    script.parent.mkdir()
+    script.write_text({"bash": completion.bash, "zsh": completion.zsh, "fish": completion.fish}[shell]())
+    ask = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}[shell]
+    path = program(shell)
+    assert ask(path, folder, "vmcfg em", script) == {"emit"}
+    assert ask(path, folder, "vmcfg emit --", script) == {"--flag", "--one", "--two"}
+    assert ask(path, folder, "vmcfg emit --two ", script) == {"first", "second"}
+    assert ask(path, folder, "vmcfg emit --flag w", script) == {"word"}
+
+
 # Manual pages --------------------------------------------------------------------------------------------------------
 
 
@@ -302,10 +334,16 @@ def test_linters_take_the_page(program: Callable[[str], str], page: str) -> None
     assert (groff.returncode, groff.stderr) == (0, "")
 
 
-def test_a_page_says_what_the_help_says(program: Callable[[str], str]) -> None:
+def test_a_page_says_what_the_help_says(
+    program: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Word for word, whatever roff would have made of it."""
-    for command in commands():
-        page = SHARE / f"man/man1/vmcfg-{command.name}.1"
+    every = [*commands(), ODD._replace(name="odd")]
+    monkeypatch.setattr(manual, "commands", lambda: every)
+    for command in every:
+        name = f"vmcfg-{command.name}.1"
+        page = tmp_path / name
+        page.write_text(manual.pages()[name])
         shown = subprocess.run(
             [program("mandoc"), "-T", "ascii", "-O", "width=1000", str(page)],
             capture_output=True,

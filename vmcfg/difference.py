@@ -64,26 +64,19 @@ def differences(old: Plan, new: Plan) -> list[Difference]:
 
 
 def _by_identity(plan: Plan) -> dict[_Identity, list[Placed]]:
-    """The commands that say the same thing of the same object, whatever the value: one each, or a list of filters."""
+    """The commands that set the same thing of the same object: one each, but for slots, regions and filters."""
     found: dict[_Identity, list[Placed]] = defaultdict(list)
     for seq, command in enumerate(plan.commands, 1):
         op, target, group, attr, _, _ = command.fields()
-        found[op, target, group, attr, _index(command)].append(Placed(seq, command))
+        found[op, target, group, attr].append(Placed(seq, command))
     return found
 
 
-def _index(command: Command) -> int | None:
-    """Which slot or region of several a command is about."""
-    if command.row.op == "add-memory":
-        slot: int = command.number[0]
-        return slot
-    if command.row.name == "gic.v3.region":
-        return int(command.number) & 0xFFF
-    return None
-
-
 def _paired(olds: list[Placed], news: list[Placed]) -> Iterator[tuple[Placed | None, Placed | None]]:
-    """Commands of one identity, each with its counterpart: the same value where there is one, else by their order."""
+    """Commands of one identity, each with its counterpart: the same value where there is one, else by their order.
+
+    Slots and regions have their index in the value, without gaps from 0, and so meet those of their index.
+    """
     by_value = defaultdict(list)
     for right in news:
         by_value[right.command.value].append(right)

@@ -507,8 +507,6 @@ def _pointer(command: Command) -> str:
 
 def _number(command: Command) -> str:
     number: int = command.number
-    if command.row.type == "s32" and number == -(1 << 31):
-        return "INT32_MIN"
     return hex(number) if command.row.type == "u64" else str(number)
 
 
