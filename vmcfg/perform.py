@@ -99,7 +99,7 @@ def _wants_pmu(task: Task) -> bool:
 
 
 def _resolved(command: Command) -> Command:
-    """A command that names a PMU of the host, with that PMU's number; any other as it is. Raises `NoKvm` for none such."""
+    """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm` if there is none such."""
     if command.row.name != "pmu.device" or not isinstance(command.number, str):
         return command
     pmus = host_pmus()
@@ -132,7 +132,9 @@ class _Performance:
         if task.monitors_gic and self.vm is not None:
             vcpus = sum(command.row.op == "create-vcpu" for command in create)
             gic = stand_in_gic(task.gic, self.gic_version(self.vm, task.gic), vcpus)
-            stand_in = [self.step(command) for command in gic]
+            here = tuple(map(int, kernel_version().split(".")))
+            # What this kernel has no attribute for, no monitor can set on it either.
+            stand_in = [self.step(command) for command in gic if command.row.since <= here]
         steps += [self.step(command) for command in rest]
         if self.refused and not self.go_on:
             return Outcome(kernel_version(), tuple(steps), tuple(stand_in), (), ())

@@ -5,7 +5,7 @@ What comes before: `perform`. Next: `report`, which places the findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from vmcfg.lowering import Command
@@ -133,19 +133,22 @@ def predictions(
     verdicts = []
     for found, answer in predicted:
         same_call = next((each for each in surprises if each.call == answer.call), None)
-        if answer.errno is None:
-            verdicts.append(Prediction(found, answer, same_call, same_call is None))
-        elif answer in answers:
+        if answer.errno is not None and answer in answers:
             verdicts.append(Prediction(found, answer, answer, True))
+        elif answer.errno is None and same_call is None:
+            verdicts.append(Prediction(found, answer, None, True))
         else:
-            hidden = same_call is None and _hidden(answer.call, outcome, refused)
+            hidden = _hidden(answer.call, outcome, refused, answers & expected)
             verdicts.append(Prediction(found, answer, same_call, None if hidden else False))
     return verdicts
 
 
-def _hidden(call: str, outcome: Outcome, refused: Sequence[Refusal]) -> bool:
-    """Whether an answer to the call may not be its own: such a command, or one before the last of them, was refused."""
-    if any(refusal.answer.call == call for refusal in refused):
+def _hidden(call: str, outcome: Outcome, refused: Sequence[Refusal], expected: Collection[Answer]) -> bool:
+    """Whether an answer to the call may not be its own, since the kernel had refused something before.
+
+    Another finding may have predicted what became of the call, or an earlier command may be lacking.
+    """
+    if any(answer.call == call for answer in expected):
         return True
     commands = [step.command for step in outcome.steps]
     first = next((place for place, command in enumerate(commands) if refused and command is refused[0].command), None)

@@ -33,7 +33,7 @@ def told(tried: Tried) -> dict[str, Any]:
     return {
         "machine": True,
         "rules": [found.rule for found in tried.diagnostics],
-        "refused": [[*each.answer, each.command.target] for each in refused],
+        "refused": [[*each.answer[:3], each.command.target] for each in refused],
         "commands": [[*step.command.fields(), step.outcome, list(step.read)] for step in outcome.steps],
         "performed": outcome.performed,
         "read_back": outcome.read_back,

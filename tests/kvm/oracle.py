@@ -28,8 +28,13 @@ class Job(NamedTuple):
     name: str
     kind: str
     data: bytes
-    gic: int
+    host: str
 
+
+HOSTS = GICV2, GICV3, NESTED = ("gicv2", "gicv3", "nested")
+"""The machines that are booted: QEMU's with a GICv2, with a GICv3, and with that and EL2 inside KVM's guests."""
+
+EL2_SINCE = (6, 16)
 
 SOURCES: list[Callable[[str], Iterator[Job]]] = []
 """Functions of a suite that say what is to be tried on its kernel."""
@@ -57,10 +62,27 @@ def version(suite: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def gic_of(data: bytes) -> int:
-    """Which GIC the machine must have on which a description is tried: 2 for a GICv2's, else 3."""
+def host_for(suite: str, data: bytes) -> str:
+    """The machine on which a description is tried: with the GIC that it needs, and where it has el2, with that."""
     vm = check(data, "").machine
-    return 2 if vm is not None and vm.gic_version() == 2 else 3
+    if vm is not None and "el2" in vm.features and version(suite) >= EL2_SINCE:
+        return NESTED
+    return GICV2 if vm is not None and vm.gic_version() == 2 else GICV3
+
+
+def too_new(suite: str, data: bytes) -> str | None:
+    """Why a description isn't tried on a suite's kernel, or None where it is."""
+    vm = check(data, "").machine
+    if vm is not None and vm.host_kernel > version(suite):
+        return f"its host_kernel is {'.'.join(map(str, vm.host_kernel))}"
+    if vm is not None and most_ipa_bits(suite) < vm.ipa_bits <= 52:
+        return f"its addresses have {vm.ipa_bits} bits, and this machine's {most_ipa_bits(suite)}"
+    return None
+
+
+def most_ipa_bits(suite: str) -> int:
+    """How wide a guest-physical address may be on the emulated machine: 6.1 has no LPA2 for guests."""
+    return 52 if version(suite) >= (6, 12) else 48
 
 
 def package() -> dict[str, bytes]:
@@ -68,33 +90,40 @@ def package() -> dict[str, bytes]:
     return {f"/work/{path.relative_to(ROOT)}": path.read_bytes() for path in ROOT.glob("vmcfg/**/*.py")}
 
 
-def answers(suite: str, gic: int) -> dict[str, Answer]:
-    """The kernel's answers to all jobs for a machine with that GIC, by the jobs' names."""
-    said = _asked_once(suite, gic)
+def answers(suite: str, host: str) -> dict[str, Answer]:
+    """The kernel's answers to all jobs for that machine, by the jobs' names."""
+    said = _asked_once(suite, host)
     if isinstance(said, Exception):
         raise said
     return said
 
 
 @cache
-def _asked_once(suite: str, gic: int) -> dict[str, Answer] | Exception:
+def _asked_once(suite: str, host: str) -> dict[str, Answer] | Exception:
     """The answers, or why there are none: a boot that failed is not tried again for every test."""
     kernel(suite)
-    jobs = [job for source in SOURCES for job in source(suite) if job.gic == gic]
+    jobs = [job for job in all_jobs(suite).values() if job.host == host]
     try:
-        return ask(suite, jobs, gic) if jobs else {}
+        return ask(suite, jobs, host) if jobs else {}
     except Exception as error:
         return error
 
 
-def ask(suite: str, jobs: list[Job], gic: int = 3) -> dict[str, Answer]:
+def ask(suite: str, jobs: list[Job], host: str = GICV3) -> dict[str, Answer]:
     """The answers of one boot of a suite's kernel to `jobs`."""
     told = [{"name": job.name, "kind": job.kind, "data": job.data.hex()} for job in jobs]
     files = package() | {
         "/work/driver.py": Path(__file__).with_name("driver.py").read_bytes(),
         "/work/jobs.json": json.dumps(told).encode(),
     }
-    result = machine.run(kernel(suite), files, ["python3", "driver.py"], gic_version=gic, timeout=300 + len(jobs))
+    result = machine.run(
+        kernel(suite),
+        files,
+        ["python3", "driver.py"],
+        gic_version=2 if host == GICV2 else 3,
+        nested=host == NESTED,
+        timeout=300 + len(jobs),
+    )
     assert result.exit_code == 0, result.stderr.decode()
     said = json.loads(result.stdout)
     TALLY[suite]["seconds in guests"] += round(said["seconds"])
@@ -102,8 +131,15 @@ def ask(suite: str, jobs: list[Job], gic: int = 3) -> dict[str, Answer]:
     return found
 
 
-def answer(suite: str, job: Job) -> Answer:
-    """The kernel's answer to one job that a source has named."""
-    said = answers(suite, job.gic)[job.name]
+@cache
+def all_jobs(suite: str) -> dict[str, Job]:
+    """All that is to be tried on a suite's kernel in the first boots, by name."""
+    return {job.name: job for source in SOURCES for job in source(suite)}
+
+
+def answer(suite: str, name: str) -> Answer:
+    """The kernel's answer to the job of that name."""
+    job = all_jobs(suite)[name]
+    said = answers(suite, job.host)[job.name]
     assert "error" not in said, said["error"]
     return said

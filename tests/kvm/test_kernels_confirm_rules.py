@@ -15,10 +15,11 @@ CASES = sorted((oracle.ROOT / "tests" / "cases").glob("VMC[2-7]*.yaml"))
 
 def jobs(suite: str) -> Iterator[oracle.Job]:
     for path in CASES:
-        data = path.read_bytes()
-        if check(data, path.name).machine is not None:
-            yield oracle.Job(path.name, "as described", data, oracle.gic_of(data))
-    yield oracle.Job("vCPU 512", "plan", plan_of_vcpu_512(), 3)
+        # The emulated machine's PMU is called otherwise than most machines' first.
+        data = path.read_bytes().replace(b"armv8_pmuv3_0", b"armv8_pmuv3")
+        if check(data, path.name).machine is not None and oracle.too_new(suite, data) is None:
+            yield oracle.Job(path.name, "as described", data, oracle.host_for(suite, data))
+    yield oracle.Job("vCPU 512", "plan", plan_of_vcpu_512(), oracle.GICV3)
 
 
 def plan_of_vcpu_512() -> bytes:
@@ -41,13 +42,12 @@ oracle.SOURCES.append(jobs)
 @pytest.mark.parametrize("suite", oracle.SUITES)
 @pytest.mark.parametrize("name", [path.name for path in CASES])
 def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
-    job = next((job for job in jobs(suite) if job.name == name), None)
-    if job is None:
+    if name not in oracle.all_jobs(suite):
         return
     rule = name.partition("-")[0]
-    checked = check(job.data, name)
+    checked = check(oracle.all_jobs(suite)[name].data, name)
     predicting = [found for found in checked.diagnostics if found.kernel is not None]
-    answer = oracle.answer(suite, job)
+    answer = oracle.answer(suite, name)
     predictions = [(told, held) for _, told, held in answer["predictions"]]
     assert len(predictions) == len(predicting)
     assert [told for told, held in predictions if not held] == []
@@ -58,6 +58,6 @@ def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
 def test_there_is_no_513th_vcpu(suite: str) -> None:
-    answer = oracle.answer(suite, oracle.Job("vCPU 512", "plan", b"", 3))
+    answer = oracle.answer(suite, "vCPU 512")
     assert answer["refused"] == [["KVM_CREATE_VCPU", "EINVAL", "set", "vcpu:512"]]
     oracle.TALLY[suite]["rules' examples confirmed"] += 1
