@@ -68,7 +68,7 @@ def sarif_schema() -> Json:
 def sarif_of(diagnostics: list[Diagnostic], text: str = "", unread: tuple[str, ...] = ()) -> Json:
     parts = [sarif.REPORT.part(diagnostics, text)] if diagnostics else []
     assert sarif.REPORT.whole is not None
-    return json.loads(sarif.REPORT.whole(parts, Totals(1, len(diagnostics), 0, unread)))
+    return json.loads("".join(sarif.REPORT.whole(parts, Totals(1, len(diagnostics), 0, unread))))
 
 
 def test_sarif_of_everything_is_valid(sarif_schema: Json) -> None:
@@ -263,7 +263,7 @@ def test_json_of_parts_is_json_of_the_whole() -> None:
     every = [each for case in sorted(CASES.glob("*.yaml")) for each in found(case)]
     parts = [as_json.REPORT.part(found(case), "") for case in sorted(CASES.glob("*.yaml"))]
     assert as_json.REPORT.whole is not None
-    written = as_json.REPORT.whole(parts, Totals(7, 5, 3, ()))
+    written = "".join(as_json.REPORT.whole(parts, Totals(7, 5, 3, ())))
     report = {
         "format": "vmcfg.diagnostics",
         "format_version": "1.0",

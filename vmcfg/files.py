@@ -43,15 +43,16 @@ def descriptions(
     be read is passed to `unreadable`.
     """
     left_out = _matcher(excluded)
-    found: dict[str, str] = {}
+    found: list[str] = []
     for path in paths:
         if path == "-":
-            found.setdefault(path, path)
+            found.append(path)
         elif not any(map(left_out, _with_parents(path))):
-            every = _below(path, left_out, unreadable) if os.path.isdir(path) else [path]
-            for each in every:
-                found.setdefault(os.path.normpath(each), each)
-    return sorted(found.values())
+            found.extend(_below(path, left_out, unreadable) if os.path.isdir(path) else [path])
+    if len(paths) > 1:
+        # The same file by several names is called as it first was.
+        found = list({os.path.normpath(each): each for each in reversed(found)}.values())
+    return sorted(found)
 
 
 def _below(folder: str, left_out: Callable[[str], bool], unreadable: Callable[[NoFile], None] | None) -> Iterator[str]:

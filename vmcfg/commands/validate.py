@@ -213,7 +213,8 @@ class _Shown:
         self._make_room(sys.stderr)
         if self.report.whole is not None:
             totals = Totals(self.files, self.errors, self.warnings, tuple(self.unread))
-            files.print_out(self.report.whole(self.parts, totals))
+            for piece in self.report.whole(self.parts, totals):
+                files.print_out(piece)
         if not self.files and not self.unread:
             raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
         if is_terminal(sys.stderr) and self.files:

@@ -5,7 +5,7 @@ A report is made file by file, so that many files can be checked at once, and fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vmcfg.report import Diagnostic
@@ -23,22 +23,32 @@ class Totals(NamedTuple):
 class Report(NamedTuple):
     """A form of report: `part` is what one file's findings, of a text, come to; it is printed as soon as it is there.
 
-    Where there is a `whole`, it is what is printed instead, at the end: made of all parts that are not empty, in order.
+    Where there is a `whole`, that is printed instead, at the end and piece by piece: it is made of all parts that are
+    not empty, in order.
     """
 
     part: Callable[[list[Diagnostic], str], str]
-    whole: Callable[[Sequence[str], Totals], str] | None = None
+    whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None
 
 
-def filled(skeleton: object, key: str, parts: Sequence[str]) -> str:
-    """`skeleton` as JSON, its one empty list at `key` filled with `parts`: JSON texts of several items each."""
+def items(found: Iterable[object], depth: int) -> str:
+    """`found` as JSON, as they stand in a list that is `depth` deep in a document, without its brackets."""
     import json
 
-    text = json.dumps(skeleton, indent=2) + "\n"
+    line = "\n" + "  " * depth
+    return ",".join(line + json.dumps(each, indent=2).replace("\n", line) for each in found)
+
+
+def filled(skeleton: object, key: str, parts: Sequence[str]) -> Iterator[str]:
+    """`skeleton` as JSON, its one empty list at `key` filled with `parts`, which `items` made; piece by piece."""
+    import json
+
+    before, empty, after = (json.dumps(skeleton, indent=2) + "\n").partition(f'"{key}": []')
     if not parts:
-        return text
-    before, _, after = text.partition(f'"{key}": []')
-    indent = " " * (len(before) - before.rindex("\n") - 1)
-    inner = "".join(f"\n{indent}  {line}" for part in parts[:-1] for line in f"{part},".split("\n"))
-    inner += "".join(f"\n{indent}  {line}" for line in parts[-1].split("\n"))
-    return f'{before}"{key}": [{inner}\n{indent}]{after}'
+        yield before + empty + after
+        return
+    yield f'{before}"{key}": ['
+    for place, part in enumerate(parts):
+        yield f",{part}" if place else part
+    indent = before[before.rindex("\n") :]
+    yield f"{indent}]{after}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from vmcfg.report import Diagnostic
-from vmcfg.reports import Report, Totals, filled
+from vmcfg.reports import Report, Totals, filled, items
 
 
 def _part(diagnostics: list[Diagnostic], text: str) -> str:
-    return ",\n".join(json.dumps(found.as_json(), indent=2) for found in diagnostics)
+    return items((found.as_json() for found in diagnostics), 2)
 
 
-def _whole(parts: Sequence[str], totals: Totals) -> str:
+def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
     report = {
         "format": "vmcfg.diagnostics",
         "format_version": "1.0",

@@ -8,9 +8,8 @@ Interchange Format 2.1.0 with errata 01; sections in the comments.)
 from __future__ import annotations
 
 import inspect
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +17,7 @@ from vmcfg import __version__
 from vmcfg.files import printable
 from vmcfg.places import Span
 from vmcfg.report import Diagnostic, Rule
-from vmcfg.reports import Report, Totals, filled
+from vmcfg.reports import Report, Totals, filled, items
 from vmcfg.rules import every_rule
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -27,10 +26,10 @@ BASE = "%SRCROOT%"
 
 def _part(diagnostics: list[Diagnostic], text: str) -> str:
     places = {rule.id: place for place, rule in enumerate(every_rule())}
-    return ",\n".join(json.dumps(_result(found, places[found.rule]), indent=2) for found in diagnostics)
+    return items((_result(found, places[found.rule]) for found in diagnostics), 4)
 
 
-def _whole(parts: Sequence[str], totals: Totals) -> str:
+def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
     tool = {
         "driver": {
             "name": "vmcfg",
