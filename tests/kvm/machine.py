@@ -141,6 +141,18 @@ def kernels() -> tuple[Kernel, ...]:
     return tuple(_kernel(suite) for suite in KERNEL_SUITES)
 
 
+def headers(kernel: Kernel) -> tuple[Path, Path]:
+    """The folders of the kernel's headers for programs on arm64, to be searched before a compiler's own.
+
+    Raises `NoMachineError` where they can't be fetched.
+    """
+    root = Path(_cache_folder(), "headers", kernel.version)
+    with _cache_lock():
+        if not root.exists():
+            _Apt(kernel.suite, "arm64").unpack_with_dependencies("linux-libc-dev", root)
+    return root / "usr/include", root / "usr/include/aarch64-linux-gnu"
+
+
 def run(
     kernel: Kernel,
     files: Mapping[str, bytes],

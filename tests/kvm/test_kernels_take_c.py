@@ -99,6 +99,34 @@ def test_the_program_does_what_try_does(suite: str, name: str, programs: dict[st
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
+def test_it_compiles_against_the_kernels_own_headers(suite: str, program: Callable[[str], str], tmp_path: Path) -> None:
+    """Newer headers have names for what is newer than 6.1, and then its numbers and layouts are asserted, too."""
+    kernel = oracle.kernel(suite)
+    compiler = [program("aarch64-linux-gnu-gcc"), *(f"-isystem{folder}" for folder in machine.headers(kernel))]
+    macros = subprocess.run(
+        [*compiler, "-dM", "-E", "-include", "linux/kvm.h", "-include", "linux/version.h", "-x", "c", "/dev/null"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    defined = dict(re.findall(r"(?m)^#define (\w+) (.+)$", macros))
+    assert f"{defined['LINUX_VERSION_MAJOR']}.{defined['LINUX_VERSION_PATCHLEVEL']}" == kernel.series
+    guarded = set()
+    for path in (oracle.ROOT / "sample-configs").glob("*.yaml"):
+        checked = check(path.read_bytes(), path.name)
+        assert checked.machine is not None
+        plan = lower(checked.machine, WHOLE_VM)
+        known = tuple(command for command in plan.commands if command not in unknown_values(plan))
+        text = c(plan._replace(commands=known), checked.tree, main=True)
+        (tmp_path / "plan.c").write_text(text)
+        subprocess.run([*compiler, *FLAGS, "-fsyntax-only", "plan.c"], cwd=tmp_path, check=True)
+        guarded |= set(re.findall(r"(?m)^#ifdef (KVM_\w+)", text))
+    if suite == oracle.SUITES[-1]:
+        assert guarded <= set(defined)
+        assert guarded > {"KVM_ARM_VM_SMCCC_FILTER", "KVM_ARM_VCPU_TIMER_IRQ_HVTIMER", "KVM_ARM_VCPU_HAS_EL2"}
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
 def test_a_refusal_is_among_what_is_compared(suite: str, programs: dict[str, bytes]) -> None:
     code, output, _, _ = said(suite, tuple(programs.items()))["samples"]["gicv2"]
     assert code == 1
