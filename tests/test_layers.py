@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "vmcfg"
 LAYERS = [
     {"vmcfg", "places", "kvm"},
     {"ioctls"},
+    {"survey"},
     {"report"},
     {"scalars"},
     {"model"},
@@ -54,6 +55,7 @@ LAYERS = [
         "commands.show",
         "commands.decode",
         "commands.try_",
+        "commands.probe",
     },
     {"interface"},
     {"completion", "manual"},

@@ -25,6 +25,7 @@ COMMANDS = {
     "explain": "Explain a rule, an attribute, the order of the commands, or the names of a vCPU.",
     "example": "Print a sample description, or list them.",
     "try": "Perform a plan on this host's KVM, in a throw-away VM, and read it back.",
+    "probe": "Say what this host's KVM has, or make a host file of it.",
     "diff": "Compare two descriptions by the commands that they come to.",
     "schema": "Print a JSON Schema: of descriptions, plans, diagnostics, diffs or vCPUs.",
 }

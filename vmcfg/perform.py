@@ -99,7 +99,7 @@ def _wants_pmu(task: Task) -> bool:
 
 
 def _resolved(command: Command) -> Command:
-    """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm` if there is none such."""
+    """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm` if it has no such."""
     if command.row.name != "pmu.device" or not isinstance(command.number, str):
         return command
     pmus = host_pmus()

@@ -1,0 +1,129 @@
+"""The commands themselves on a real kernel: probe in all its forms, try's report and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import jsonschema
+import machine
+import oracle
+import pytest
+
+RUNS = {
+    "probe": "python3 -m vmcfg probe --format json",
+    "script": "python3 -m vmcfg probe --script > /tmp/script; cd /; python3 - < /tmp/script",
+    "same": "python3 -m vmcfg probe --format json > /tmp/host; python3 -m vmcfg probe --compare /tmp/host",
+    "changed": 'sed s/.KVM_CAP_NR_VCPUS.:.[0-9]*/\\"KVM_CAP_NR_VCPUS\\":99/ /tmp/host > /tmp/other;'
+    " python3 -m vmcfg probe --compare /tmp/other",
+    "try": "python3 -m vmcfg try --format json minimal.yaml",
+    "plan": "python3 -m vmcfg emit --scope vm --format jsonl spi.yaml | python3 -m vmcfg try -v --plan -",
+    "cut plan": "python3 -m vmcfg emit --scope vm --format jsonl spi.yaml | head -n 9 | python3 -m vmcfg try --plan -",
+    "refused": "python3 -m vmcfg try --format json --unchecked VMC502-ppis-differ.yaml",
+    "not run": "python3 -m vmcfg try --format json --no-run minimal.yaml",
+    "not permitted": 'chmod 600 /dev/kvm; chmod -R a+rX /work; python3 -c "import os; os.setuid(65534);'
+    " os.execvp('python3', ['python3', '-m', 'vmcfg', 'try', 'minimal.yaml'])\"",
+    "no /dev/kvm": "rm /dev/kvm; python3 -m vmcfg try minimal.yaml",
+}
+SCRIPT = "".join(
+    f'({command}) > /tmp/out 2> /tmp/err; printf "%s\\n" "$?"; base64 -w 0 /tmp/out; echo; base64 -w 0 /tmp/err; echo\n'
+    for command in RUNS.values()
+)
+CARRIED = ("sample-configs/minimal.yaml", "sample-configs/spi.yaml", "tests/cases/VMC502-ppis-differ.yaml")
+
+
+@cache
+def results(suite: str) -> dict[str, tuple[int, str, str]]:
+    """Exit code, standard output and standard error of each run, all in one boot."""
+    from base64 import b64decode
+
+    files = oracle.package() | {
+        f"/work/{path.rpartition('/')[2]}": (oracle.ROOT / path).read_bytes() for path in CARRIED
+    }
+    done = machine.run(oracle.kernel(suite), files, ["sh", "-c", SCRIPT])
+    lines = done.stdout.decode().split("\n")
+    said = zip(RUNS, lines[0::3], lines[1::3], lines[2::3], strict=False)
+    return {name: (int(code), b64decode(out).decode(), b64decode(err).decode()) for name, code, out, err in said}
+
+
+def schema(name: str) -> object:
+    return json.loads((oracle.ROOT / "schemas" / f"{name}-v1.schema.json").read_text())
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_probe_makes_a_host_file(suite: str) -> None:
+    code, out, err = results(suite)["probe"]
+    assert (code, err) == (0, "")
+    host = json.loads(out)
+    jsonschema.validate(host, schema("host"))
+    assert host["kernel"].startswith(oracle.kernel(suite).series + ".")
+    assert host["machine"] == "aarch64"
+    assert host["capabilities"]["KVM_CAP_ARM_VM_IPA_SIZE"] == oracle.most_ipa_bits(suite)
+    assert host["capabilities"]["KVM_CAP_MAX_VCPUS"] == 512
+    assert {"KVM_DEV_TYPE_ARM_VGIC_V3", "KVM_DEV_TYPE_ARM_VGIC_ITS"} <= set(host["devices"])
+    assert [(pmu["name"], pmu["cpus"]) for pmu in host["pmus"]] == [("armv8_pmuv3", "0-1")]
+    has = {(each["target"], each["attr"]): each["has"] for each in host["attributes"]}
+    version = oracle.version(suite)
+    assert has["vcpu", "KVM_ARM_VCPU_PMU_V3_IRQ"]
+    assert has["gic", "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION"]
+    assert has["its", "KVM_VGIC_ITS_ADDR_TYPE"]
+    assert not has["gic", "KVM_VGIC_V2_ADDR_TYPE_CPU"]
+    assert has["vcpu", "KVM_ARM_VCPU_TIMER_IRQ_HVTIMER"] == (version >= (6, 4))
+    assert has["vm", "KVM_ARM_VM_SMCCC_FILTER"] == (version >= (6, 4))
+    assert has["vcpu", "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS"] == (version >= (6, 16))
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_the_script_needs_nothing_and_says_the_same(suite: str) -> None:
+    code, out, err = results(suite)["script"]
+    assert (code, err) == (0, "")
+    assert json.loads(out) == json.loads(results(suite)["probe"][1])
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_compare_says_what_changed(suite: str) -> None:
+    assert results(suite)["same"] == (0, "", "")
+    code, out, _ = results(suite)["changed"]
+    assert (code, out) == (1, "capability KVM_CAP_NR_VCPUS: was 99, is 2\n")
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_try_reports(suite: str) -> None:
+    code, out, err = results(suite)["try"]
+    report = json.loads(out)
+    jsonschema.validate(report, schema("try"))
+    assert (code, err) == (0, "vmcfg: the GIC is the monitor's; a GICv3 stands in for it\n")
+    assert report["kernel"].startswith(oracle.kernel(suite).series + ".")
+    assert (report["performed"], report["read_back"]) == (9, 4)
+    assert report["run"] == [{"target": "vcpu:0", "errno": None}, {"target": "vcpu:1", "errno": None}]
+    assert report["diagnostics"] == report["differences"] == []
+    assert json.loads(results(suite)["not run"][1]) == report | {"run": []}
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_a_plan_is_performed_whole_or_not_at_all(suite: str) -> None:
+    code, out, _ = results(suite)["plan"]
+    assert code == 0
+    assert "KVM_ARM_VCPU_PMU_V3_IRQ s32" in out
+    code, out, err = results(suite)["cut plan"]
+    assert (code, out) == (3, "")
+    assert err == 'vmcfg: <stdin>, line 9: a plan of 7 commands ends with {"op":"end","count":7}: this one is cut\n'
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_a_prediction_that_holds_is_no_failure(suite: str) -> None:
+    code, out, _ = results(suite)["refused"]
+    report = json.loads(out)
+    jsonschema.validate(report, schema("try"))
+    assert code == 0
+    assert [(each["rule"], each["held"]) for each in report["predictions"]] == [("VMC502", True)]
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_without_kvm_there_is_one_sentence(suite: str) -> None:
+    code, out, err = results(suite)["not permitted"]
+    assert (code, out) == (3, "")
+    assert err == "vmcfg: no permission to open /dev/kvm: run as root, or join the group that owns it\n"
+    code, out, err = results(suite)["no /dev/kvm"]
+    assert (code, out) == (3, "")
+    assert err == "vmcfg: there is no /dev/kvm: this kernel has no KVM, or did not start at EL2\n"

@@ -1,0 +1,133 @@
+"""``vmcfg probe``: what this host's KVM has, as a table or a host file; or a script that asks on another host."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vmcfg import console, files
+from vmcfg.cli import FAILED, FOUND
+from vmcfg.commands import color_option, is_terminal, wants_color
+from vmcfg.files import NoFile
+from vmcfg.ioctls import NoKvm
+from vmcfg.sequence import SEQUENCE, VCPU
+from vmcfg.survey import survey
+
+FORMATS = ("human", "json")
+
+CARRIED = ("kvm", "ioctls", "survey")
+"""The modules that --script carries: each needs only those before it, and the standard library."""
+
+SCRIPT = '''\
+#!/usr/bin/env python3
+"""Asks this host's KVM what it has, and prints a host file. Made by vmcfg probe --script."""
+
+import json, sys, types
+
+MODULES = {modules}
+ATTRIBUTES = json.loads({attributes})
+
+package = sys.modules["vmcfg"] = types.ModuleType("vmcfg")
+package.__path__ = []
+for name, source in MODULES.items():
+    module = sys.modules["vmcfg." + name] = types.ModuleType("vmcfg." + name)
+    setattr(package, name, module)
+    exec(compile(source, "vmcfg/" + name + ".py", "exec"), module.__dict__)
+try:
+    print(json.dumps(sys.modules["vmcfg.survey"].survey(ATTRIBUTES), indent=2))
+except sys.modules["vmcfg.ioctls"].NoKvm as error:
+    sys.exit("vmcfg probe: " + str(error))
+'''
+
+
+@click.command()
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="json: a host file.")
+@click.option("--script", is_flag=True, help="Print a script that makes the host file where nothing is installed.")
+@click.option("--compare", "earlier", metavar="FILE", help="Say what changed since this host file was made.")
+@color_option
+def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
+    """Print what this host's KVM has: capabilities, devices, attributes, PMUs.
+
+    With --script nothing is asked here: vmcfg probe --script | ssh HOST python3 - > HOST.json
+    """
+    if script:
+        files.print_out(script_text())
+        return 0
+    before = None if earlier is None else host_file(files.read(earlier), earlier)
+    try:
+        host = survey(attributes())
+    except NoKvm as error:
+        files.print_error(f"vmcfg: {error}\n")
+        return FAILED
+    if before is not None:
+        changed = list(changes(before, host))
+        files.print_out("".join(f"{line}\n" for line in changed))
+        return FOUND if changed else 0
+    if format_ == "json":
+        files.print_out(json.dumps(host, indent=2) + "\n")
+    elif is_terminal(sys.stdout) and wants_color(color, sys.stdout):
+        files.print_out(console.table(("what", "name", "value"), facts(host)))
+    else:
+        files.print_out("".join(f"{what} {name} {value}\n" for what, name, value in facts(host)))
+    return 0
+
+
+def attributes() -> list[dict[str, Any]]:
+    """Every attribute of the sequence, as `survey` asks for it."""
+    asked: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in SEQUENCE:
+        if row.attr is not None and VCPU in row.apis:
+            version = 2 if ".v2." in row.name else 3 if ".v3." in row.name else None
+            told = {"target": row.target, "group": row.attr.group, "attr": row.attr.name}
+            numbers = {"group_id": row.attr.group_id, "attr_id": row.attr.id, "gic": version}
+            asked[row.target, row.attr.group, row.attr.name] = told | numbers
+    return list(asked.values())
+
+
+def script_text() -> str:
+    """A Python script that is complete by itself and prints the host file of the machine that runs it."""
+    here = Path(__file__).parent.parent
+    modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
+    return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))
+
+
+def host_file(data: bytes, file: str) -> dict[str, Any]:
+    """The host file in `data`. Raises `NoFile` where it is none."""
+    try:
+        host = json.loads(data)
+    except (ValueError, RecursionError):
+        host = None
+    if not isinstance(host, dict) or host.get("format") != "vmcfg.host":
+        raise NoFile(f"{files.printable(file)} is no host file: make one with 'vmcfg probe --format json'")
+    if not str(host.get("format_version")).startswith("1."):
+        raise NoFile(f"{files.printable(file)} is a host file of another version: {host.get('format_version')}")
+    return host
+
+
+def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """A host file as lines: what kind of thing, its name, what the host has of it."""
+    yield "kernel", "version", str(host["kernel"])
+    yield "kernel", "machine", str(host["machine"])
+    for name, value in host["capabilities"].items():
+        yield "capability", name, str(value)
+    for name in host["devices"]:
+        yield "device", name, "yes"
+    for each in host["attributes"]:
+        name = f"{each['target']} {each['group']} {each['attr']}"
+        yield "attribute", name, "yes" if each["has"] else "no"
+    for pmu in host["pmus"]:
+        yield "pmu", str(pmu["name"]), f"type {pmu['type']}, CPUs {pmu['cpus']}"
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """What is otherwise in a host file than in an earlier one, a line each."""
+    old, new = ({fact[:2]: fact[2] for fact in facts(host)} for host in (before, now))
+    for what, name in sorted(old.keys() | new.keys()):
+        was, is_ = old.get((what, name), "absent"), new.get((what, name), "absent")
+        if was != is_:
+            yield f"{what} {name}: was {was}, is {is_}"
