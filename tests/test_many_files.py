@@ -386,14 +386,29 @@ def test_a_file_that_vanishes_is_a_line(blocked: subprocess.Popen[bytes], many: 
     assert out.count(b"error[VMC504]") == len(set(wrong) - set(names[place + 1 : place + 3]))
 
 
+def written_late(pipe: Path) -> None:
+    """Write a description to a pipe, a good second after its reader came."""
+    writer = -1
+
+    def opened() -> bool:
+        nonlocal writer
+        with contextlib.suppress(OSError):  # while there is no reader
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return writer >= 0
+
+    wait_until(opened)
+    time.sleep(1.3)
+    os.write(writer, RIGHT.encode())
+    os.close(writer)
+
+
 def seen_on_a_terminal(args: list[str], cwd: Path, pipe: Path | None, stdout: int | None = None) -> tuple[int, bytes]:
-    """The exit code, and what a terminal got; `pipe` is opened a good second after the start."""
+    """The exit code, and what a terminal got; `pipe` is written to late."""
     reader, terminal = pty.openpty()
     process = started(*args, cwd=cwd, stdout=terminal if stdout is None else stdout, stderr=terminal)
     os.close(terminal)
     if pipe is not None:
-        time.sleep(1.3)
-        pipe.write_text(RIGHT)
+        written_late(pipe)
     seen = b""
     with contextlib.suppress(OSError):  # the end of a terminal without writers is an error
         while True:
@@ -437,6 +452,5 @@ def test_no_terminal_no_bar(many: Path) -> None:
     pipe = many / "many" / "0" / "0"
     os.mkfifo(pipe)
     process = started("many/0/0", "many", cwd=many)
-    time.sleep(1.3)
-    pipe.write_text(RIGHT)
+    written_late(pipe)
     assert process.communicate(timeout=60)[1] == b""
