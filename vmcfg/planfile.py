@@ -11,7 +11,7 @@ import struct
 from typing import Any, NamedTuple
 
 from vmcfg.files import NoFile
-from vmcfg.kvm import STRUCTS
+from vmcfg.kvm import DEVICE_TYPES, ITS_TYPE, STRUCTS, VCPU_FEATURES
 from vmcfg.lowering import WHOLE_VM, Command
 from vmcfg.model import Gic
 from vmcfg.sequence import SEQUENCE, VCPU, Row
@@ -141,9 +141,14 @@ def _number(line: dict[str, Any], row: Row) -> Any:
         if row.op in ("create-vm", "create-vcpu", "finalize-vcpu"):
             return int(line["arg"], 16)
         if row.op == "create-device":
-            return int(line["device_id"])
+            if line["device_id"] not in [number for _, number in (*DEVICE_TYPES.values(), ITS_TYPE)]:
+                raise _Odd(f"vmcfg knows no device type {line['device_id']}")
+            return line["device_id"]
         if row.op == "init-vcpu":
-            return tuple(line["value"].split(","))
+            features = tuple(line["value"].split(","))
+            if not VCPU_FEATURES.keys() >= set(features):
+                raise _Odd(f"vmcfg knows the features {', '.join(VCPU_FEATURES)}")
+            return features
         return int(line["slot"]), int(line["base"], 16), int(line["size"], 16)
     except (KeyError, TypeError, ValueError, AttributeError, struct.error):
         raise _Odd(f"what {row.op} carries is missing or no number") from None
