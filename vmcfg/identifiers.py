@@ -132,8 +132,8 @@ def notes(machine: Machine) -> list[str]:
     ppis = [each for each in every if each.intid is not None and is_ppi(each.intid)]
     if machine.host_kernel < IRQ_LINE_BY_ID and any(each.index != each.id for each in ppis):
         told.append(
-            "Kernels before 6.7 read a vCPU's index in a KVM_IRQ_LINE word, where these words have its id:"
-            " ids and indexes differ here."
+            "Kernels before 6.7 read a vCPU's index in a KVM_IRQ_LINE word, where these words have its id, and reach"
+            " another vCPU or none: ids and indexes differ here."
         )
     return told
 
@@ -165,7 +165,7 @@ def _vcpu(compressed: int) -> str:
     if compressed >> 24:
         return f"{told}: no vCPU id gives it, and with Aff3 not 0 a GICv3's guest can't reach it"
     if compressed & 0xFF > 15:
-        return f"{told}: no vCPU id gives it, and with Aff0 over 15 a GICv3's SGIs can't reach it"
+        return f"{told}: no vCPU id gives it, and with Aff0 over 15 a GICv3's SGIs go astray"
     if number is None or number >= MOST_VCPUS:
         return f"{told}: no vCPU id gives it, so it has to be set by register"
     return f"{told}, which KVM gives to vCPU id {number}"
@@ -275,7 +275,7 @@ def _gicv2_regs(value: int) -> str:
     _below(offset, 0x2000, "a GICv2's frames end at offset 0x1000 (distributor) and 0x2000 (CPU interface)")
     if offset % 4:
         raise _Impossible("a register's offset is a multiple of 4")
-    return f"vCPU id {value >> 32} (before 6.7 its index), offset {offset:#x}"
+    return f"vCPU id {value >> 32} (in mainline before 6.7 its index), offset {offset:#x}"
 
 
 def _pmu_by_index(value: int) -> str:
@@ -402,16 +402,16 @@ LIMITS = (
         "KVM_IRQ_LINE word",
         "8 bits for the vCPU (23..16), 12 with KVM_CAP_ARM_IRQ_LINE_LAYOUT_2 (31..28 above them), beside 4 bits of type"
         " and 16 of INTID.",
-        "256 vCPUs without the capability, 4096 with it. Since 6.7 it is the vCPU's id, before its index: with ids 0"
-        " and 300, 6.1 takes 1 and says EINVAL to 300; 6.12 and 7.2 take 300 and say EINVAL to 1. An SPI's word names"
-        " no vCPU.",
+        "256 vCPUs without the capability, 4096 with it. Since 6.7 it is the vCPU's id. Before, it is its index, and"
+        " the id that KVM finds there is taken for an index again: with ids 0, 2 and 3, on 6.1 the word of 1 reaches"
+        " vCPU 3, and those of 2 and 3 are EINVAL. Where ids have no gap all is one. An SPI's word names no vCPU.",
         MEASURED,
     ),
     Limit(
         "attr of GICv2's DIST_REGS and CPU_REGS",
         "8 bits for the vCPU, in bits 39..32.",
-        "Enough for the 8 vCPUs of a GICv2. Since 6.7 it is the vCPU's id, before its index: with ids 1 and 3, 6.1"
-        " takes 0 and 1, later kernels 1 and 3.",
+        "Enough for the 8 vCPUs of a GICv2. The document calls it vcpu_index, and mainline before 6.7 reads it so; all"
+        " three kernels, 6.1.176 among them, take the id: with ids 1 and 3 they know 1 and 3.",
         MEASURED,
     ),
     Limit(
@@ -447,7 +447,7 @@ LIMITS = (
         "KVM looks at nothing: not at bit 31, not whether another vCPU has the same. Kernels before 6.10 put their own"
         " back at every reset of the vCPU, a second KVM_ARM_VCPU_INIT or the guest's PSCI CPU_ON (VMC701); later ones"
         " keep it.",
-        f"linux commit e016333745c7; KVM_ARM_VCPU_INIT {MEASURED}",
+        f"linux commit e016333745c7; both resets {MEASURED}",
     ),
     Limit(
         "Aff3",
@@ -459,9 +459,10 @@ LIMITS = (
     Limit(
         "Aff0",
         "8 bits of the MPIDR, but 16 targets in ICC_SGI1R_EL1.",
-        "KVM takes an MPIDR with Aff0 over 15, and no SGI of a guest with GICv3 reaches that vCPU: the range selector"
-        " is not looked at (VMC308, and VMC309 without `gic`).",
-        f"that it is taken, {MEASURED}; the SGI read in linux 7.2, vgic-mmio-v3.c:vgic_v3_dispatch_sgi",
+        "KVM takes an MPIDR with Aff0 over 15, and SGIs of a guest with GICv3 go astray: the range selector is not"
+        " looked at. With Aff0 8 and 200 in a VM, those for either reach 8 on 6.12 and 7.2, and 200 on 6.1 (VMC308, and"
+        " VMC309 without `gic`).",
+        MEASURED,
     ),
     Limit(
         "device tree's reg of a CPU",

@@ -1,0 +1,360 @@
+"""On real kernels: every vCPU has the MPIDR that was asked for; what each name can't say; and a monitor in C."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import independent
+import machine
+import oracle
+import pytest
+import yaml
+
+from vmcfg import cli
+from vmcfg.checking import check
+from vmcfg.formats.lines import jsonl
+from vmcfg.identifiers import LIMITS, MEASURED, irq_line
+from vmcfg.lowering import WHOLE_VM, lower
+
+HERE = Path(__file__).parent
+MPIDRS_KEPT = (6, 10)
+GIC = "gic: {version: 3, nr_irqs: 992, distributor: 0x08000000, redistributors: [{base: 0x0a000000}]}"
+SEED = int(os.environ.get("VMCFG_SEED", "5"))
+RANDOM = 40
+"""How many random descriptions; VMCFG_SEED makes others."""
+
+
+# Descriptions --------------------------------------------------------------------------------------------------------
+
+
+def described(mpidrs: list[str], policy: str, pmu: str = "irq: 23", rest: str = GIC) -> bytes:
+    vcpus = "\n".join(f"  - mpidr: {each}" for each in mpidrs)
+    text = f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\npmu: {{{pmu}}}\n{rest}\nvcpus:\n{vcpus}\n'
+    return text.encode()
+
+
+def dotted(register: int) -> str:
+    """An MPIDR by its 24 bits, without Aff3."""
+    return f"0.{register >> 16 & 255}.{register >> 8 & 255}.{register & 255}"
+
+
+def by_id(vcpu: int) -> str:
+    return dotted(vcpu >> 4 << 8 | vcpu & 15)
+
+
+TOPOLOGIES = {
+    # Two clusters of two, the core in Aff1: zephyr issue 57585.
+    "zephyr, cores in Aff1": ["0.0.0.0", "0.0.1.0", "0.1.0.0", "0.1.1.0"],
+    # Two clusters of two, the core in Aff0: zephyr issue 32187.
+    "zephyr, not contiguous": ["0.0.0.0", "0.0.0.1", "0.0.1.0", "0.0.1.1"],
+    # Sockets of unequal size, SMT on one of them: what openvmm's pull request 4387 says that it can't represent.
+    "openvmm, irregular": ["0.0.0.0-1", "0.0.1.0-1", "0.0.2.0", "0.1.0.0", "0.1.3.0", "0.3.0.0-2"],
+    # More than 16 vCPUs: what openvmm's pull request 4373 got wrong.
+    "openvmm, 112": ["0.0.0-6.0-15"],
+    "reversed": [by_id(vcpu) for vcpu in reversed(range(48))],
+    "reversed, 512": [by_id(vcpu) for vcpu in reversed(range(512))],
+    "all 512 ids": ["0.0.0-31.0-15"],
+    "512 that no id gives": ["0.200.0-31.0-15"],
+    "half and half, 512": [f"0.{vcpu % 2 * 77}.{vcpu >> 5}.{vcpu >> 1 & 15}" for vcpu in range(512)],
+    "sparse": [by_id(vcpu) for vcpu in (511, 300, 17, 256, 0, 255)],
+    "ids that are taken": ["0.9.0.0", "0.9.0.1", "0.0.0.0", "0.9.0.2", "0.0.0.2"],
+    "greatest": ["0.255.255.15", "0.255.255.14", "0.0.255.15", "0.255.0.0"],
+}
+
+
+def random_ones() -> Iterator[tuple[str, bytes]]:
+    dice = random.Random(SEED)
+    for number in range(RANDOM):
+        count = dice.choice([1, 2, 3, 5, 8, 13, 21, 34])
+        share = dice.random()
+        chosen: dict[str, None] = {}
+        while len(chosen) < count:
+            if dice.random() < share:
+                chosen[by_id(dice.choice([dice.randrange(512), dice.randrange(count)]))] = None
+            else:
+                fields = dice.choice([0, 1, 255, dice.randrange(256)]), dice.randrange(256), dice.randrange(16)
+                chosen[dotted(fields[0] << 16 | fields[1] << 8 | fields[2])] = None
+        mpidrs = dice.sample(list(chosen), count)
+        pmu = dice.choice(["irq: 23", f"irq: spi:8-{7 + count}", ""])
+        yield f"random {SEED}.{number}", described(mpidrs, dice.choice(["derived", "sequential"]), pmu)
+
+
+@cache
+def descriptions() -> dict[str, bytes]:
+    found = {
+        f"{name}, {policy}": described(mpidrs, policy)
+        for name, mpidrs in TOPOLOGIES.items()
+        for policy in ("derived", "sequential")
+    }
+    return found | dict(random_ones())
+
+
+@cache
+def asked_for(data: bytes) -> dict[int, tuple[int, ...]]:
+    """By id, the MPIDR that a description asks for; read without vmcfg."""
+    return {vcpu: mpidr for vcpu, mpidr, _, _ in independent.vcpus(yaml.safe_load(data))}
+
+
+def by_register(data: bytes) -> list[int]:
+    """The ids of the vCPUs whose MPIDR is not the one that KVM gives."""
+    return [vcpu for vcpu, mpidr in asked_for(data).items() if mpidr != independent.of_id(vcpu)]
+
+
+def named_job(data: bytes) -> dict[str, Any]:
+    checked = check(data, "vm.yaml")
+    assert checked.machine is not None
+    assert not checked.diagnostics, checked.diagnostics
+    plan = jsonl(lower(checked.machine, WHOLE_VM), checked.tree)
+    return {
+        "plan": [json.loads(line) for line in plan.splitlines()],
+        "mpidrs": {vcpu: independent.register(mpidr) for vcpu, mpidr in asked_for(data).items()},
+    }
+
+
+MONITORS_GIC = "gic: {version: 3, set_up_by: monitor, nr_irqs: 992}"
+MONITORED = {
+    "as KVM numbers them": ("6.1", "vcpus: 20\npmu: {irq: 23}"),
+    "without a gic": ("6.1", "vcpus: 4\npmu: {irq: 23}"),
+    "one SPI each": ("6.1", f"vcpus: 4\npmu: {{irq: spi:8-11}}\n{MONITORS_GIC}"),
+    "timers moved": ("6.1", f"vcpus: 3\npmu: {{irq: 23}}\ntimers: {{virtual: 20, physical: 19}}\n{MONITORS_GIC}"),
+    "steal time and a filter": (
+        "6.1",
+        "vcpus: 3\npmu: {irq: 23, filter: [{action: deny, events: 0x11}, {action: allow, events: 0x08-0x1b}]}\n"
+        f"memory: [{{base: 0x090a0000, size: 64KiB}}]\nsteal_time: {{base: 0x090a0000}}\n{MONITORS_GIC}",
+    ),
+    "an SMCCC filter": (
+        "6.4",
+        f"vcpus: 2\npmu: {{irq: 23}}\nsmccc_filter: [{{action: deny, base: 0x84000005, count: 1}}]\n{MONITORS_GIC}",
+    ),
+    "a board with holes": (
+        "6.10",
+        "vcpus: [{mpidr: 0.0.1.0-1}, {mpidr: 0.0.0.0-2}, {mpidr: 0.2.0.0}]\npmu: {irq: 23}\n" + MONITORS_GIC,
+    ),
+    "512 reversed, an SPI each": (
+        "6.10",
+        "pmu: {irq: spi:0-511}\n"
+        + MONITORS_GIC
+        + "\nvcpus:\n"
+        + "\n".join(f"  - mpidr: {by_id(vcpu)}" for vcpu in reversed(range(512))),
+    ),
+    "four counters": ("6.16", f"vcpus: 2\npmu: {{irq: 23, counters: 4}}\n{MONITORS_GIC}"),
+}
+"""What a monitor with its own GIC is told, and the first kernel that can be told it."""
+
+
+def emitted(path: Path, *options: str) -> str:
+    with redirect_stdout(io.StringIO()) as out:
+        raw = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        with redirect_stdout(raw):
+            code = cli.vmcfg.main(["emit", str(path), *options], prog_name="vmcfg", standalone_mode=False)
+        raw.flush()
+        assert code == 0, out.getvalue()
+        return raw.buffer.getvalue().decode()
+
+
+def monitored_job(folder: Path, since: str, text: str) -> dict[str, Any]:
+    path = folder / "vm.yaml"
+    path.write_text(f'vmcfg: 1\nname: vm\nhost_kernel: "{since}"\nvcpu_ids: sequential\n{text}\n')
+    vm = check(path.read_bytes(), "vm.yaml").machine
+    assert vm is not None
+    block = emitted(path, "--numbers") + emitted(path, "--get", "--numbers")
+    return {"vcpus": len(vm.vcpus), "block": block}
+
+
+# What the kernels say ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def monitor(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The monitor's program, for arm64, without a library."""
+    path = tmp_path_factory.mktemp("monitor") / "monitor"
+    flags = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-O1", "-static", "-s")
+    source = HERE / "monitor.c"
+    subprocess.run([program("aarch64-linux-gnu-gcc"), *flags, "-o", str(path), str(source)], check=True)
+    return path.read_bytes()
+
+
+@cache
+def said(suite: str, gic: int, program: bytes, folder: Path) -> dict[str, Any]:
+    """What one boot of a suite's kernel says to everything."""
+    version = oracle.version(suite)
+    jobs: dict[str, Any] = {"gic": gic, "named": {}, "monitored": {}}
+    if gic == 3:
+        jobs["named"] = {name: named_job(data) for name, data in descriptions().items()}
+        jobs["monitored"] = {
+            name: monitored_job(folder, since, text)
+            for name, (since, text) in MONITORED.items()
+            if version >= tuple(map(int, since.split(".")))
+        }
+    files = {
+        **oracle.package(),
+        "/work/names_driver.py": (HERE / "names_driver.py").read_bytes(),
+        "/work/jobs.json": json.dumps(jobs).encode(),
+        "/work/monitor": program,
+    }
+    command = ["sh", "-c", "chmod +x monitor && exec python3 names_driver.py"]
+    result = machine.run(oracle.kernel(suite), files, command, gic_version=gic, timeout=1200)
+    assert result.exit_code == 0, result.stderr.decode()
+    answers: dict[str, Any] = json.loads(result.stdout)
+    oracle.TALLY[suite]["seconds in guests"] += round(answers["seconds"])
+    for part in ("limits", "named", "monitored"):
+        assert "error" not in answers[part], answers[part]["error"]
+    return answers
+
+
+Ask = Callable[..., "dict[str, Any]"]
+
+
+@pytest.fixture
+def ask(monitor: bytes, tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    """A function that gives what a suite's kernel says, on a machine with that GIC."""
+    folder = tmp_path_factory.getbasetemp()
+    return lambda suite, gic=3: said(suite, gic, monitor, folder)
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_every_vcpu_has_the_mpidr_that_was_asked_for(suite: str, ask: Ask) -> None:
+    answers = ask(suite)["named"]
+    assert set(answers) == set(descriptions())
+    for name, answer in answers.items():
+        # As set, as the vGIC finds it, and after the first run.
+        assert {key: answer[key] for key in ("set", "typer", "run")} == {"set": {}, "typer": {}, "run": {}}, name
+        assert answer["vcpus"] == len(asked_for(descriptions()[name])), name
+        oracle.TALLY[suite]["MPIDRs read back"] += answer["vcpus"]
+        oracle.TALLY[suite]["MPIDRs by register"] += len(by_register(descriptions()[name]))
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_a_reset_loses_set_mpidrs_before_6_10_alone(suite: str, ask: Ask) -> None:
+    """And vmcfg says so of exactly the descriptions that have one."""
+    version = oracle.version(suite)
+    for name, answer in ask(suite)["named"].items():
+        data = descriptions()[name]
+        lost = (
+            {}
+            if version >= MPIDRS_KEPT
+            else {str(vcpu): independent.register(independent.of_id(vcpu)) for vcpu in by_register(data)}
+        )
+        assert answer["reset"] == lost, name
+        found = [each.rule for each in check(data, name, version).diagnostics]
+        assert found == (["VMC701"] if lost else []), name
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_a_monitor_performs_the_numbers_as_one_block(suite: str, ask: Ask, tmp_path: Path) -> None:
+    version = oracle.version(suite)
+    answers = ask(suite)["monitored"]
+    expected = {name for name, (since, _) in MONITORED.items() if version >= tuple(map(int, since.split(".")))}
+    assert set(answers) == expected
+    for name, answer in answers.items():
+        job = monitored_job(tmp_path, *MONITORED[name])
+        lines = job["block"].count("\n")
+        assert answer == {
+            "exit code": 0,
+            "output": f"{lines} of {lines} lines, {job['vcpus']} of {job['vcpus']} vCPUs\n",
+        }, name
+        oracle.TALLY[suite]["monitor's lines"] += lines
+
+
+# Limits --------------------------------------------------------------------------------------------------------------
+
+
+def ids_are_below_512(said: dict[str, Any], version: tuple[int, int]) -> None:
+    assert [said[f"id {name}"] for name in ("511", "512", "2**31", "511 again")] == [None, "EINVAL", "EINVAL", "EEXIST"]
+
+
+def indexes_are_places(said: dict[str, Any], version: tuple[int, int]) -> None:
+    # Before 6.7 the word of index 1 finds vCPU 2; what follows takes that id for an index again, and finds vCPU 3.
+    assert said["of 0, 2 and 3"]["1"] == ([3] if version < (6, 7) else "EINVAL")
+    # The vGIC's processor numbers are ids.
+    assert said["processor numbers"] == {"0": 0, "300": 300}
+
+
+def words_name_ids_since_6_7(said: dict[str, Any], version: tuple[int, int]) -> None:
+    assert said["layout 2"] == 1
+    older = version < (6, 7)
+    assert said["of 0 and 300"] == {"0": [0], "1": "EINVAL", "300": "EINVAL" if older else [300]}
+    two, three = ("EINVAL", "EINVAL") if older else ([2], [3])
+    assert said["of 0, 2 and 3"] == {"0": [0], "1": [3] if older else "EINVAL", "2": two, "3": three, "4": "EINVAL"}
+    assert irq_line(20, 300) == 2 << 24 | 20 | (300 & 255) << 16 | 1 << 28
+    assert said["word of an SPI, vCPU 99"] is None
+
+
+def mpidrs_in_attributes_are_those_of_now(said: dict[str, Any], version: tuple[int, int]) -> None:
+    assert said["by derived"] == 1
+    assert said["by derived after"] == "EINVAL"
+    assert said["not initialised, by derived"] == "EINVAL"
+    assert said["twice"] == [0x8000_0000, 0x8000_0000]
+
+
+def ids_give_mpidrs(said: dict[str, Any], version: tuple[int, int]) -> None:
+    assert said["by id"] == [independent.register(independent.of_id(vcpu)) for vcpu in range(512)]
+
+
+def overrides_are_not_looked_at(said: dict[str, Any], version: tuple[int, int]) -> None:
+    assert (said["bit 31 not looked at"], said["all ones"]) == (0, 0xFFFF_FFFF_FFFF_FFFF)
+    after = said["after a second KVM_ARM_VCPU_INIT"]
+    assert after == (0x8000_0001 if version < MPIDRS_KEPT else 0x8000_0000)
+    # A guest's CPU_ON finds the vCPU by the set MPIDR; what that then reads is KVM's own again, or not.
+    assert said["PSCI"] == {"returned": 0, "read": 0x8000_0001 if version < MPIDRS_KEPT else 0x8007_0003}
+
+
+def aff3_is_kept_and_not_in_typer(said: dict[str, Any], version: tuple[int, int]) -> None:
+    assert said["Aff3 kept"] == 0x1_8002_0305
+    assert said["Aff3 found"] == 0x0002_0305
+
+
+def aff0_over_15_is_taken(said: dict[str, Any], version: tuple[int, int]) -> None:
+    assert said["Aff0 kept"] == 0x8000_00C8
+    assert said["Aff0 found"] == 0xC8
+    # For Aff0 200 the range selector is 12 and the target 8: KVM looks at the target alone. 6.1 then takes 200 for 8,
+    # by a shift that wraps, and 8 gets none. vCPU 1 has Aff0 200, vCPU 8 has 8.
+    for_either = [1] if version < (6, 7) else [8]
+    assert said["SGI"] == {"2": [2], "8": for_either, "200": for_either}
+
+
+SHOWN: dict[str, Callable[[dict[str, Any], tuple[int, int]], None]] = {
+    "vCPU id": ids_are_below_512,
+    "vCPU index": indexes_are_places,
+    "KVM_IRQ_LINE word": words_name_ids_since_6_7,
+    "compressed MPIDR: --api pmu-device-mpidr, and GICv3's REDIST_REGS, CPU_SYSREGS and LEVEL_INFO": (
+        mpidrs_in_attributes_are_those_of_now
+    ),
+    "MPIDR by its id": ids_give_mpidrs,
+    "MPIDR by override": overrides_are_not_looked_at,
+    "Aff3": aff3_is_kept_and_not_in_typer,
+    "Aff0": aff0_over_15_is_taken,
+}
+OF_GICV2 = "attr of GICv2's DIST_REGS and CPU_REGS"
+
+
+def test_every_limit_that_is_said_to_be_measured_is_shown() -> None:
+    assert {limit.name for limit in LIMITS if MEASURED in limit.source} == {*SHOWN, OF_GICV2}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_the_kernel_has_the_limit(suite: str, name: str, ask: Ask) -> None:
+    answer = ask(suite)["limits"]
+    # The number that the patch would have taken is the ITS's.
+    assert answer["device type 8"] is True
+    SHOWN[name](answer, oracle.version(suite))
+    oracle.TALLY[suite]["limits shown"] += 1
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_the_kernel_has_the_limit_of_gicv2(suite: str, ask: Ask) -> None:
+    """vCPUs 1 and 3 are made, in this order."""
+    answer = ask(suite, 2)["limits"]
+    assert answer["names"] == {str(name): None if name in (1, 3) else "EINVAL" for name in range(5)}
+    assert answer["ids"] == {"7": None, "8": "EINVAL"}
+    oracle.TALLY[suite]["limits shown"] += 1

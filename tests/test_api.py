@@ -1,0 +1,314 @@
+"""emit --api and --get: the same relation under every interface of the debate, each said in its own words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmcfg import perform
+from vmcfg.checking import check
+from vmcfg.formats.lines import jsonl
+from vmcfg.formats.text import text
+from vmcfg.kvm import GET_DEVICE_ATTR, GET_ONE_REG, SET_DEVICE_ATTR, SET_ONE_REG
+from vmcfg.lowering import WHOLE_VM, lower, read_back, reads
+from vmcfg.rules.api import unsaid
+from vmcfg.sequence import APIS, PMU_DEVICE, PMU_DEVICE_MPIDR, SEQUENCE, VCPU
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
+EXAMPLE = Path(__file__).parent / "plan-example.yaml"
+
+Json = dict[str, Any]
+Emit = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def emit(tmp_path: Path) -> Emit:
+    """A function that runs emit on a description's text."""
+
+    def run(description: str, *options: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "vm.yaml").write_text(description)
+        command = [sys.executable, "-m", "vmcfg", "emit", "vm.yaml", *options]
+        env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    return run
+
+
+def commands(lines: str) -> list[Json]:
+    return [json.loads(line) for line in lines.splitlines()[1:-1]]
+
+
+# One relation --------------------------------------------------------------------------------------------------------
+
+affinities = st.tuples(
+    st.integers(0, 3), st.integers(0, 255), st.sampled_from([0, 1, 15, 16, 31, 255]), st.integers(0, 255)
+)
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> str:
+    """Descriptions with any MPIDRs, most of which no GICv3 guest could reach: names are held to more than is right."""
+    mpidrs = draw(st.lists(affinities, min_size=1, max_size=12, unique=True))
+    spis = draw(st.booleans())
+    policy = draw(st.sampled_from(["derived", "sequential"]))
+    vcpus = "\n".join(
+        f"  - {{mpidr: {'.'.join(map(str, mpidr))}, pmu_irq: {32 + 7 * place if spis else 23}}}"
+        for place, mpidr in enumerate(mpidrs)
+    )
+    return f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\nvcpus:\n{vcpus}\n'
+
+
+def interrupts(lines: list[Json], api: str) -> dict[str, int]:
+    """The PMU interrupt of each vCPU by its MPIDR: from the bytes that KVM would be given, and nothing else.
+
+    A vCPU's index is its place among the create-vcpu commands; its MPIDR comes from its id, or from its register.
+    """
+    created = [int(line["arg"], 16) for line in lines if line["op"] == "create-vcpu"]
+    mpidrs = {vcpu: (vcpu & 15) | (vcpu >> 4) << 8 for vcpu in created}
+    for line in lines:
+        if line["op"] == "set-reg":
+            register = int.from_bytes(bytes.fromhex(line["data"]), "little")
+            mpidrs[int(line["target"].removeprefix("vcpu:"))] = register >> 32 << 24 | register & 0xFFFFFF
+    vcpus = {mpidr: vcpu for vcpu, mpidr in mpidrs.items()}
+    found = {}
+    for line in lines:
+        # The group is 0 in both APIs, and the merged one's interrupt is attribute 0.
+        if line["op"] != "set-attr" or line["group_id"] != 0 or line["type"] != "s32":
+            continue
+        attr = int(line["attr_id"], 16)
+        if api == VCPU:
+            if attr != 0:
+                continue
+            vcpu = int(line["target"].removeprefix("vcpu:"))
+        elif api == PMU_DEVICE:
+            assert line["target"] == "pmu"
+            assert attr >> 32 == 0
+            vcpu = created[attr]
+        else:
+            assert line["target"] == "pmu"
+            assert attr & 0xFFFFFFFF == 0
+            vcpu = vcpus[attr >> 32]
+        mpidr = ".".join(map(str, mpidrs[vcpu].to_bytes(4, "big")))
+        assert line["mpidr"] == mpidr
+        assert mpidr not in found
+        found[mpidr] = int.from_bytes(bytes.fromhex(line["data"]), "little")
+    return found
+
+
+@settings(deadline=None)
+@given(machines())
+def test_every_api_says_the_same_of_every_vcpu(description: str) -> None:
+    checked = check(description.encode(), "vm.yaml")
+    machine = checked.machine
+    assert machine is not None
+    expected = {vcpu.name: vcpu.pmu_irq for vcpu in machine.vcpus}
+    for api in APIS:
+        plan = lower(machine, WHOLE_VM, api=api)
+        assert interrupts(commands(jsonl(plan, checked.tree)), api) == expected, api
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_samples_say_the_same_under_every_api(sample: Path) -> None:
+    """And all that is no PMU's is the same command, in the same order."""
+    checked = check(sample.read_bytes(), sample.name)
+    machine = checked.machine
+    assert machine is not None
+    pmus = {row.name for row in SEQUENCE if row.apis != APIS}
+    plans = {api: lower(machine, WHOLE_VM, api=api) for api in APIS}
+    related = {api: interrupts(commands(jsonl(plan, checked.tree)), api) for api, plan in plans.items()}
+    assert related[VCPU] == related[PMU_DEVICE] == related[PMU_DEVICE_MPIDR]
+    assert len(related[VCPU]) == sum(vcpu.pmu_irq is not None for vcpu in machine.vcpus)
+    rest = {api: [each for each in plan.commands if each.row.name not in pmus] for api, plan in plans.items()}
+    assert rest[VCPU] == rest[PMU_DEVICE] == rest[PMU_DEVICE_MPIDR]
+
+
+# In its own words ----------------------------------------------------------------------------------------------------
+
+
+def test_the_device_is_made_and_told_by_index_or_by_mpidr(emit: Emit) -> None:
+    for api, second in ((PMU_DEVICE, "0x1"), (PMU_DEVICE_MPIDR, "0xc80100000000")):
+        done = emit(EXAMPLE.read_text(), "--api", api, "--scope", "vm")
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.splitlines()
+        assert [line for line in lines if "PMU" in line and not line.startswith("init-vcpu")] == [
+            "create-device pmu - KVM_DEV_TYPE_ARM_PMU_V3 u32 -",
+            "set-attr pmu KVM_DEV_ARM_PMU_GRP_IRQ 0x0 s32 23",
+            f"set-attr pmu KVM_DEV_ARM_PMU_GRP_IRQ {second} s32 23",
+        ]
+        assert emit(EXAMPLE.read_text(), "--api", api, "--phase", "pmu-init").stdout == ""
+        numbers = emit(EXAMPLE.read_text(), "--api", api, "--numbers").stdout
+        assert f"set-attr pmu 0 {second} 4 17000000\n" in numbers
+
+
+def test_json_says_what_the_api_is_and_that_it_was_never_merged(emit: Emit) -> None:
+    for api in (PMU_DEVICE, PMU_DEVICE_MPIDR):
+        done = emit(EXAMPLE.read_text(), "--api", api, "--scope", "vm", "--format", "jsonl")
+        header = json.loads(done.stdout.splitlines()[0])
+        assert (header["api"], header["merged"]) == (api, False)
+        assert "Never merged" in header["note"]
+        assert "8, the patch's next free one, is the ITS today" in header["note"]
+        (made,) = [line for line in commands(done.stdout) if line["op"] == "create-device" and line["target"] == "pmu"]
+        assert (made["value"], made["device_id"]) == ("-", None)
+        told = [line for line in commands(done.stdout) if line["target"] == "pmu" and line["op"] == "set-attr"]
+        assert [line["mpidr"] for line in told] == ["0.0.0.0", "0.0.200.1"]
+        assert all("origin" in line for line in told)
+    header = json.loads(emit(EXAMPLE.read_text(), "--format", "jsonl").stdout.splitlines()[0])
+    assert "merged" not in header
+    assert "note" not in header
+
+
+def test_comments_say_what_the_api_is(emit: Emit) -> None:
+    said = {api: emit(EXAMPLE.read_text(), "--api", api, "--comments").stdout for api in APIS}
+    assert "the merged API, since Linux 4.6" in said[VCPU]
+    assert "Never merged" not in said[VCPU]
+    assert "bits 31..0 of the attribute's number are the vCPU's index" in said[PMU_DEVICE]
+    assert "bits 63..32 of the attribute's number are the vCPU's MPIDR" in said[PMU_DEVICE_MPIDR]
+    for api in (PMU_DEVICE, PMU_DEVICE_MPIDR):
+        assert "Never merged: no kernel takes it" in said[api]
+
+
+def test_a_kernel_of_ones_own_has_a_number_for_the_type(emit: Emit) -> None:
+    done = emit(EXAMPLE.read_text(), "--api", PMU_DEVICE, "--scope", "vm", "--format", "jsonl", "--device-type", "99")
+    (made,) = [line for line in commands(done.stdout) if line["target"] == "pmu" and line["op"] == "create-device"]
+    assert (made["value"], made["device_id"]) == ("99", 99)
+    for form in ("c", "sh"):
+        done = emit(EXAMPLE.read_text(), "--api", PMU_DEVICE, "--scope", "vm", "--format", form)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "error[VMC705] no kernel has a number for KVM_DEV_TYPE_ARM_PMU_V3" in done.stderr
+        assert "--device-type N" in done.stderr
+        options = ("--api", PMU_DEVICE, "--scope", "vm", "--format", form, "--device-type", "99")
+        assert emit(EXAMPLE.read_text(), *options).returncode == 0
+
+
+WANTS_MORE = """
+vmcfg: 1
+name: vm
+host_kernel: "6.16"
+vcpus: 2
+pmu:
+  irq: 23
+  device: armv8_pmuv3
+  counters: 4
+  filter: [{action: deny, events: 0x11}, {action: allow, events: 0x12}]
+"""
+
+
+def test_what_an_api_has_no_words_for_is_an_error_a_key(emit: Emit) -> None:
+    for api in (PMU_DEVICE, PMU_DEVICE_MPIDR):
+        done = emit(WANTS_MORE, "--api", api)
+        assert (done.returncode, done.stdout) == (1, "")
+        places = [line.split(" ")[0] for line in done.stderr.splitlines() if "error[VMC801]" in line]
+        assert places == ["vm.yaml:8:3:", "vm.yaml:9:3:", "vm.yaml:10:3:"]
+        assert f"--api {api} has no attribute for pmu.counters" in done.stderr
+        unchecked = emit(WANTS_MORE, "--api", api, "--unchecked")
+        assert unchecked.returncode == 0
+        assert len(unchecked.stdout.splitlines()) == 2
+    assert emit(WANTS_MORE, "--api", VCPU).returncode == 0
+
+
+def test_only_what_this_description_says_is_held_against_an_api() -> None:
+    for sample in SAMPLES:
+        machine = check(sample.read_bytes(), sample.name).machine
+        assert machine is not None
+        written = [machine.pmu.device, machine.pmu.counters, machine.pmu.filter or None]
+        for api in (PMU_DEVICE, PMU_DEVICE_MPIDR):
+            assert len(list(unsaid(machine, api))) == sum(each is not None for each in written), sample
+        assert not list(unsaid(machine, VCPU))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--api", "pmu"), "is not one of 'vcpu', 'pmu-device', 'pmu-device-mpidr'"),
+        (("--device-type", "99"), "--device-type is for what makes the PMU device"),
+        (("--device-type", "99", "--scope", "vm"), "--device-type is for what makes the PMU device"),
+        (("--device-type", "99", "--api", "pmu-device"), "--device-type is for what makes the PMU device"),
+        (("--device-type", "4294967296", "--api", "pmu-device", "--scope", "vm"), "4294967296 is not in the range"),
+        (("--get", "--scope", "vm"), "--get goes with no --scope vm"),
+        (("--get", "--format", "c"), "--get goes with no --format c"),
+    ],
+)
+def test_odd_options_are_refused(options: tuple[str, ...], message: str, emit: Emit) -> None:
+    done = emit(EXAMPLE.read_text(), *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in " ".join(done.stderr.split())
+
+
+# The way back --------------------------------------------------------------------------------------------------------
+
+
+def test_get_reads_what_the_example_sets(emit: Emit) -> None:
+    done = emit(EXAMPLE.read_text(), "--get")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "get-reg vcpu:0 - MPIDR_EL1 u64 0x80000000",
+        "get-reg vcpu:1 - MPIDR_EL1 u64 0x8000c801",
+        "get-attr gic KVM_DEV_ARM_VGIC_GRP_NR_IRQS 0x0 u32 256",
+        "get-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_DIST u64 0x8000000",
+        "get-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION u64 0x200000080a0000",
+        "get-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23",
+        "get-attr vcpu:1 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23",
+    ]
+    numbers = emit(EXAMPLE.read_text(), "--get", "--numbers").stdout.splitlines()
+    assert numbers[1] == "get-reg vcpu:1 0 0x603000000013c005 8 01c8008000000000"
+    assert numbers[4] == "get-attr gic 0 0x5 8 00000a0800002000"
+
+
+def test_what_has_no_get_is_named_once(emit: Emit) -> None:
+    """In a comment where comments are asked for, and in JSON's header: text that programs read has commands alone."""
+    comments = emit(WANTS_MORE, "--get", "--comments").stdout
+    names = ["SET_PMU", "SET_NR_COUNTERS", "FILTER", "INIT"]
+    for name in names:
+        assert comments.count(f"KVM_ARM_VCPU_PMU_V3_{name}") == 1
+    plain = emit(WANTS_MORE, "--get").stdout.splitlines()
+    assert [line for line in comments.splitlines() if not line.startswith("#")] == plain
+    assert all(line.startswith(("get-attr ", "get-reg ")) for line in plain)
+    header = json.loads(emit(WANTS_MORE, "--get", "--format", "jsonl").stdout.splitlines()[0])
+    assert header["not_read_back"] == [f"KVM_ARM_VCPU_PMU_V3_{name}" for name in names]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_get_and_set_are_of_the_same_attributes(sample: Path, api: str) -> None:
+    """Each GET has the bytes of its SET; what has none is named; a register is read of every vCPU."""
+    checked = check(sample.read_bytes(), sample.name)
+    machine = checked.machine
+    assert machine is not None
+    sets = commands(jsonl(lower(machine, api=api), checked.tree))
+    plan = read_back(machine, api=api)
+    gets = commands(jsonl(plan, checked.tree))
+    assert {line["request"] for line in sets} <= {hex(SET_DEVICE_ATTR), hex(SET_ONE_REG)}
+    assert {line["request"] for line in gets} <= {hex(GET_DEVICE_ATTR), hex(GET_ONE_REG)}
+    registers = [line for line in gets if line["op"] == "get-reg"]
+    assert [(line["target"], line["mpidr"]) for line in registers] == [
+        (f"vcpu:{vcpu.id}", vcpu.name) for vcpu in machine.vcpus
+    ]
+
+    def key(line: Json) -> tuple[Any, ...]:
+        return line["target"], line.get("group_id"), line.get("attr_id"), line.get("reg_id"), line["data"]
+
+    read = [key(line) for line in gets]
+    assert len(set(read)) == len(read)
+    for line in sets:
+        name = line["group"] if line["attr"].startswith("0x") else line["attr"]
+        assert (name in (plan.unread or ())) == ("data" not in line or key(line) not in read), line
+    assert all("origin" in line for line in gets)
+    assert len(text(plan, checked.tree).splitlines()) == len(gets)
+
+
+def test_try_reads_the_list_of_emit_get() -> None:
+    """`perform` takes what `reads` gives, of the commands that it performed."""
+    machine = check((ROOT / "sample-configs" / "full.yaml").read_bytes(), "full.yaml").machine
+    assert machine is not None
+    listed = [get.fields() for _, get in reads(lower(machine, WHOLE_VM).commands)]
+    assert sorted(listed) == sorted(get.fields() for get in read_back(machine).commands)
+    assert vars(perform)["reads"] is reads
