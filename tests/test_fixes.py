@@ -91,6 +91,11 @@ def test_every_other_byte_stays(name: str, ends: str, start: str) -> None:
     assert fix(before) == after.encode()
 
 
+def test_a_byte_order_mark_is_no_column() -> None:
+    before, after = CERTAIN["key-quoted"]
+    assert fix("\ufeff" + before).decode() == "\ufeff" + after
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -334,7 +339,7 @@ def test_a_file_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
     else:
         folder.chmod(0o555)
     try:
-        code, _, err = validate("--fix", "folder/vm.yaml", "other.yaml", cwd=tmp_path)
+        code, out, err = validate("--fix", "folder/vm.yaml", "other.yaml", cwd=tmp_path)
     finally:
         if os.getuid() == 0 and attributes:
             subprocess.run([attributes, "-i", str(folder)], check=True)
@@ -342,6 +347,7 @@ def test_a_file_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
     assert code == 3
     assert err.startswith("vmcfg: cannot write folder/vm.yaml: ")
     assert err.count("\n") == 1
+    assert out.startswith("folder/vm.yaml:2:7: error[VMC122]")
     assert (folder / "vm.yaml").read_bytes() == WRONG.encode()
     assert (tmp_path / "other.yaml").read_bytes() == RIGHT.encode()
 

@@ -430,6 +430,28 @@ def test_a_bar_says_how_far_a_long_run_is(jobs: str, many: Path) -> None:
     assert seen.rstrip().endswith(f"{MANY + 1} files checked: {len(range(0, MANY, 3))} errors".encode())
 
 
+def test_an_interrupted_bar_is_taken_away(many: Path) -> None:
+    """Its cursor too: a bar hides that."""
+    first, second = many / "many" / "0" / "0", many / "many" / "9"
+    os.mkfifo(first)
+    os.mkfifo(second)
+    reader, terminal = pty.openpty()
+    process = started("--jobs", "1", "many/0/0", "many", "many/9", cwd=many, stdout=subprocess.DEVNULL, stderr=terminal)
+    os.close(terminal)
+    written_late(first)
+    seen = b""
+    while b"\x1b[?25l" not in seen:
+        seen += os.read(reader, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    with contextlib.suppress(OSError):  # the end of a terminal without writers is an error
+        while True:
+            seen += os.read(reader, 4096)
+    os.close(reader)
+    assert seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h") == 1
+    assert b"Traceback" not in seen
+
+
 def test_a_bar_is_in_no_ones_way(many: Path) -> None:
     pipe = many / "many" / "0" / "0"
     os.mkfifo(pipe)

@@ -186,7 +186,9 @@ class Progress:
             return
         self.due = now + REDRAWN
         if self.bar is None:
-            self.bar = self._started()
+            # Known before it hides the cursor, it gives that back whatever comes between.
+            self.bar = self._made()
+            self.bar.start()
         self.bar.update(self.bar.task_ids[0], completed=self.done, refresh=True)
 
     def clear(self) -> None:
@@ -196,7 +198,7 @@ class Progress:
             self.bar.stop()
             self.bar = None
 
-    def _started(self) -> Bar:
+    def _made(self) -> Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -212,7 +214,6 @@ class Progress:
             redirect_stderr=False,
         )
         bar.add_task("", total=self.total)
-        bar.start()
         return bar
 
 

@@ -81,21 +81,28 @@ def validate(
         name = called(path)
         try:
             data = files.read(path)
-            checked = left = check(data, name, host_kernel)
-            product, fixed = b"", 0
-            if fix:
+        except files.NoFile as error:
+            return tuple(_Outcome(failure=str(error)))
+        checked = left = check(data, name, host_kernel)
+        product, fixed, failure = b"", 0, None
+        if fix:
+            try:
                 product, left, fixed = _fixed(path, data, checked, diff, lambda text: check(text, name, host_kernel))
                 checked = checked if diff else left
-        except files.NoFile as error:
-            return tuple(_Outcome(unread=str(error)))
+            except files.NoFile as error:
+                failure = str(error)
         written = report.part(left.diagnostics, left.tree.text) if left.diagnostics else ""
-        return product, written, None, checked.count(ERROR), checked.count(WARNING), fixed
+        return product, written, failure, 1, checked.count(ERROR), checked.count(WARNING), fixed
 
-    every = sorted(files.descriptions(paths, excluded, shown.unreadable), key=called)
+    every = sorted(files.descriptions(paths, excluded, shown.failed), key=called)
     shown.begin(len(every))
-    with closing(results(outcome, every, 1 if "-" in every else jobs or cpus())) as outcomes:
-        for each in outcomes:
-            shown.add(_Outcome._make(each))
+    try:
+        with closing(results(outcome, every, 1 if "-" in every else jobs or cpus())) as outcomes:
+            for each in outcomes:
+                shown.add(_Outcome._make(each))
+    finally:
+        # Whatever ends the run: a bar hides the cursor.
+        shown.make_room(sys.stderr)
     return shown.end(strict)
 
 
@@ -115,12 +122,12 @@ def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff
 def _fixed(
     path: str, data: bytes, checked: Checked, diff: bool, again: Callable[[bytes], Checked]
 ) -> tuple[bytes, Checked, int]:
-    """What --fix makes of a file: what goes to standard output, the check of the text that results, how many fixes."""
+    """What --fix makes of a file: what goes to standard output, the check of the text that results, the fixes made."""
     from vmcfg import fixes
 
     fixed, left, count = fixes.fixed(data, checked, again)
     if diff:
-        return fixes.difference(checked.tree.file, data, fixed, is_terminal(sys.stdout)), left, count
+        return fixes.difference(checked.tree.file, data, fixed, is_terminal(sys.stdout)), left, 0
     if path == "-":
         return fixed, left, count
     if count:
@@ -153,11 +160,12 @@ def _concise(diagnostics: Iterable[Diagnostic], text: str) -> str:
 
 
 class _Outcome(NamedTuple):
-    """What one file came to: what is printed of it, the line why it could not be read, and what was counted."""
+    """What one file came to: what is printed of it, why it could not be read or written, and what was counted."""
 
     product: bytes = b""
     written: str = ""
-    unread: str | None = None
+    failure: str | None = None
+    files: int = 0
     errors: int = 0
     warnings: int = 0
     fixed: int = 0
@@ -171,14 +179,14 @@ class _Shown:
         self.print_findings = files.print_error if streams_product else files.print_out
         self.color = color
         self.parts: list[str] = []
-        self.unread: list[str] = []
+        self.failures: list[str] = []
         self.files = self.errors = self.warnings = self.fixed = 0
         self.progress: Progress | None = None
 
-    def unreadable(self, error: files.NoFile) -> None:
-        """Say what can't be read; the rest goes on."""
-        self.unread.append(str(error))
-        self._make_room(sys.stderr)
+    def failed(self, error: object) -> None:
+        """Say what can't be read or written; the rest goes on."""
+        self.failures.append(str(error))
+        self.make_room(sys.stderr)
         files.print_error(f"vmcfg: {error}\n")
 
     def begin(self, total: int) -> None:
@@ -190,42 +198,40 @@ class _Shown:
 
     def add(self, outcome: _Outcome) -> None:
         """Show and count what one file came to."""
-        if outcome.unread is not None:
-            self.unreadable(files.NoFile(outcome.unread))
-        else:
-            self.files += 1
-            self.errors += outcome.errors
-            self.warnings += outcome.warnings
-            self.fixed += outcome.fixed
+        self.files += outcome.files
+        self.errors += outcome.errors
+        self.warnings += outcome.warnings
+        self.fixed += outcome.fixed
+        if outcome.failure is not None:
+            self.failed(outcome.failure)
         if outcome.product:
-            self._make_room(sys.stdout)
+            self.make_room(sys.stdout)
             files.put_out(outcome.product)
         if outcome.written and self.report.whole is not None:
             self.parts.append(outcome.written)
         elif outcome.written:
-            self._make_room(sys.stdout if self.print_findings == files.print_out else sys.stderr)
+            self.make_room(sys.stdout if self.print_findings == files.print_out else sys.stderr)
             self.print_findings(outcome.written)
         if self.progress is not None:
             self.progress.advance()
 
     def end(self, strict: bool) -> int:
         """Show what the run came to; the exit code."""
-        self._make_room(sys.stderr)
         if self.report.whole is not None:
-            totals = Totals(self.files, self.errors, self.warnings, tuple(self.unread))
+            totals = Totals(self.files, self.errors, self.warnings, tuple(self.failures))
             for piece in self.report.whole(self.parts, totals):
                 files.print_out(piece)
-        if not self.files and not self.unread:
+        if not self.files and not self.failures:
             raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
         if is_terminal(sys.stderr) and self.files:
             from vmcfg.console import summary
 
             files.print_error(summary(self.files, self.errors, self.warnings, self.fixed) + "\n")
-        if self.unread:
+        if self.failures:
             return FAILED
         return FOUND if self.errors or (strict and self.warnings) else 0
 
-    def _make_room(self, stream: Any) -> None:
+    def make_room(self, stream: Any) -> None:
         """Take the bar away where it would be in the way of what comes next."""
         if self.progress is not None and (stream is sys.stderr or is_terminal(stream)):
             self.progress.clear()

@@ -12,12 +12,12 @@ from vmcfg.report import Diagnostic
 
 
 class Totals(NamedTuple):
-    """What a run saw: how many files it read, what it found in them, and a line for each that it could not read."""
+    """What a run saw: how many files it read, what it found in them, and a line for each that failed."""
 
     files: int
     errors: int
     warnings: int
-    unread: tuple[str, ...]
+    failures: tuple[str, ...]
 
 
 class Report(NamedTuple):

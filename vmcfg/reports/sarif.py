@@ -37,7 +37,7 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
             "rules": [_metadata(rule) for rule in every_rule()],
         }
     }
-    notices = [{"level": "error", "message": _text(line)} for line in totals.unread]
+    notices = [{"level": "error", "message": _text(line)} for line in totals.failures]
     run = {
         "tool": tool,
         "invocations": [{"executionSuccessful": not notices, "toolExecutionNotifications": notices}],
