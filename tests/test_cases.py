@@ -75,6 +75,13 @@ def test_memory_slots_are_counted() -> None:
     assert [(each.rule, each.pointer) for each in found] == [("VMC205", "/memory/32767")]
 
 
+def test_an_impossible_number_of_bits_is_no_shift() -> None:
+    found = check(
+        b'vmcfg: 1\nname: vm\nipa_bits: "0xffffffffffffffff"\nvcpus: 1\nsteal_time: {base: 0x10000}\n', "vm.yaml"
+    )
+    assert [each.rule for each in found.diagnostics] == ["VMC201", "VMC604"]
+
+
 def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
     made = {command.ioctl for sample in SAMPLES for command in whole_plan(sample)}
     made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # of each attribute that an old kernel lacks

@@ -96,7 +96,9 @@ def _slot_hint(machine: Machine, base: int, end: int) -> str:
     first, last = base // 0x10000 * 0x10000, -(-end // 0x10000) * 0x10000
     taken = [(slot.base, slot.base + slot.size) for slot in machine.memory]
     taken += [(frame.base, frame.end) for frame in frames(machine)]
-    if last <= 1 << machine.ipa_bits and not any(first < beyond and begin < last for begin, beyond in taken):
+    # Not 1 << ipa_bits: an impossible number of bits is found by another rule, and would not fit into memory.
+    fits = (last - 1).bit_length() <= machine.ipa_bits
+    if fits and not any(first < beyond and begin < last for begin, beyond in taken):
         return f"add {{base: {first:#x}, size: {(last - first) >> 10}KiB}} to memory"
     roomy = next(
         (slot for slot in machine.memory if slot.size >= end - base and slot.base % STEAL_TIME_SIZE == 0), None
