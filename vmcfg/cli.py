@@ -38,7 +38,7 @@ EPILOG = """
 \b
 Exit codes:
   0  nothing found at or above the threshold
-  1  findings
+  1  findings; of diff, a difference; of try, a refusal or another value read back
   2  wrong usage
   3  the job could not be done
 """
