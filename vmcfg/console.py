@@ -12,14 +12,13 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmcfg.files import printable
+from vmcfg.files import print_error, printable
 from vmcfg.places import Span
 from vmcfg.report import ERROR, Diagnostic
 from vmcfg.tree import lines_of
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bar
 
 Piece = tuple[str, str]
 """Text, and its style: one of `STYLES` or none."""
@@ -48,6 +47,8 @@ QUIET = 1.0
 """Seconds without a word after which a bar says how far it is."""
 REDRAWN = 0.1
 """Seconds between two drawings of the bar."""
+ERASED = "\x1b[K"
+"""What makes a terminal forget the rest of a line."""
 
 
 def first_line(found: Diagnostic) -> list[Piece]:
@@ -174,7 +175,7 @@ class Progress:
         self.total = total
         self.color = color
         self.done = 0
-        self.bar: Bar | None = None
+        self.shown = False
         self.due = monotonic() + QUIET
         """When the bar is next drawn."""
 
@@ -182,39 +183,27 @@ class Progress:
         """A step is done."""
         self.done += 1
         now = monotonic()
-        if now < self.due:
-            return
-        self.due = now + REDRAWN
-        if self.bar is None:
-            # Known before it hides the cursor, it gives that back whatever comes between.
-            self.bar = self._made()
-            self.bar.start()
-        self.bar.update(self.bar.task_ids[0], completed=self.done, refresh=True)
+        if now >= self.due:
+            self.due = now + REDRAWN
+            self.shown = True
+            print_error(f"\r{self._drawn()}{ERASED}")
 
     def clear(self) -> None:
         """Take the bar away, to make room; it comes back when it has been quiet again."""
         self.due = monotonic() + QUIET
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
+        if self.shown:
+            self.shown = False
+            print_error(f"\r{ERASED}")
 
-    def _made(self) -> Bar:
+    def _drawn(self) -> str:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress_bar import ProgressBar
 
-        bar = Progress(
-            TextColumn("checking"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True, no_color=not self.color),
-            transient=True,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        bar.add_task("", total=self.total)
-        return bar
+        pen = Console(stderr=True, no_color=not self.color)
+        words = f" {self.done}/{self.total} files checked"
+        with pen.capture() as captured:
+            pen.print(ProgressBar(self.total, self.done, width=max(1, min(40, pen.width - len(words) - 1))), end="")
+        return captured.get() + words
 
 
 # Snippets ------------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def validate(
             for each in outcomes:
                 shown.add(_Outcome._make(each))
     finally:
-        # Whatever ends the run: a bar hides the cursor.
+        # Whatever ends the run, it leaves no bar behind.
         shown.make_room(sys.stderr)
     return shown.end(strict)
 
