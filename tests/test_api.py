@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from vmcfg import perform
 from vmcfg.checking import check
-from vmcfg.formats.lines import jsonl
+from vmcfg.formats.lines import json_object, jsonl
 from vmcfg.formats.text import text
 from vmcfg.kvm import GET_DEVICE_ATTR, GET_ONE_REG, SET_DEVICE_ATTR, SET_ONE_REG
 from vmcfg.lowering import WHOLE_VM, lower, read_back, reads
@@ -25,6 +26,8 @@ from vmcfg.sequence import APIS, PMU_DEVICE, PMU_DEVICE_MPIDR, SEQUENCE, VCPU
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
 EXAMPLE = Path(__file__).parent / "plan-example.yaml"
+
+SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas" / "plan-v1.schema.json").read_text()))
 
 Json = dict[str, Any]
 Emit = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -189,6 +192,28 @@ def test_a_kernel_of_ones_own_has_a_number_for_the_type(emit: Emit) -> None:
         assert emit(EXAMPLE.read_text(), *options).returncode == 0
 
 
+@pytest.mark.parametrize("api", [PMU_DEVICE, PMU_DEVICE_MPIDR])
+def test_c_and_sh_speak_every_api(api: str, emit: Emit, program: Callable[[str], str], tmp_path: Path) -> None:
+    options = ("--api", api, "--scope", "vm", "--device-type", "99")
+    source = emit(EXAMPLE.read_text(), *options, "--format", "c").stdout
+    (tmp_path / "plan.c").write_text(source)
+    compiler = program("aarch64-linux-gnu-gcc")
+    flags = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only")
+    done = subprocess.run([compiler, *flags, "plan.c"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    name = "0xc80100000000" if api == PMU_DEVICE_MPIDR else "0x1"
+    assert f".attr = {name}," in source
+    assert ".type = 99" in source
+    assert "Never merged" in source
+    (tmp_path / "plan.sh").write_text(emit(EXAMPLE.read_text(), *options, "--format", "sh").stdout)
+    script = 'vmcfg_set_attr() { printf "%s\\n" "$*"; }\n. ./plan.sh\n'
+    run = subprocess.run([program("dash"), "-euc", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == (emit(EXAMPLE.read_text(), *options).stdout, "")
+    get = emit(EXAMPLE.read_text(), "--api", api, "--get", "--format", "sh").stdout
+    assert f"vmcfg_set_attr get-attr pmu KVM_DEV_ARM_PMU_GRP_IRQ {name} s32 23" in get
+    assert "KVM has no GET for KVM_DEV_ARM_VGIC_CTRL_INIT, so" in get
+
+
 WANTS_MORE = """
 vmcfg: 1
 name: vm
@@ -303,6 +328,55 @@ def test_get_and_set_are_of_the_same_attributes(sample: Path, api: str) -> None:
         assert (name in (plan.unread or ())) == ("data" not in line or key(line) not in read), line
     assert all("origin" in line for line in gets)
     assert len(text(plan, checked.tree).splitlines()) == len(gets)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_schema_takes_every_api_both_ways(sample: Path) -> None:
+    checked = check(sample.read_bytes(), sample.name)
+    machine = checked.machine
+    assert machine is not None
+    for api in APIS:
+        plans = [lower(machine, WHOLE_VM, api=api, device_type=number) for number in (None, 99)]
+        for plan in (*plans, read_back(machine, api=api)):
+            lines = [json.loads(line) for line in jsonl(plan, checked.tree).splitlines()]
+            # One of each kind is enough: the schema takes time, and all vCPUs are alike.
+            for line in {(line["op"], line.get("attr"), line.get("target", "")[:3]): line for line in lines}.values():
+                SCHEMA.validate(line)
+            SCHEMA.validate(json.loads(json_object(plan._replace(commands=plan.commands[:3]), checked.tree)))
+
+
+def test_schema_wants_what_an_api_and_a_get_must_say() -> None:
+    machine = check(EXAMPLE.read_bytes(), "vm.yaml").machine
+    tree = check(EXAMPLE.read_bytes(), "vm.yaml").tree
+    assert machine is not None
+    header = json.loads(jsonl(lower(machine, api=PMU_DEVICE), tree).splitlines()[0])
+    for key in ("merged", "note"):
+        assert not SCHEMA.is_valid({name: value for name, value in header.items() if name != key})
+    assert not SCHEMA.is_valid({**header, "api": VCPU})
+    made = next(
+        line for line in commands(jsonl(lower(machine, WHOLE_VM, api=PMU_DEVICE), tree)) if line["target"] == "pmu"
+    )
+    assert not SCHEMA.is_valid({**made, "attr": "KVM_DEV_TYPE_ARM_VGIC_V3"})
+    gic = next(line for line in commands(jsonl(lower(machine, WHOLE_VM), tree)) if line["op"] == "create-device")
+    assert not SCHEMA.is_valid({**gic, "device_id": None})
+    gets = commands(jsonl(read_back(machine), tree))
+    (region,) = [line for line in gets if line["attr"].endswith("REGION")]
+    # Where KVM reads the buffer too: the region's index.
+    assert region["start"] == "0000000000000000"
+    assert not SCHEMA.is_valid({name: value for name, value in region.items() if name != "start"})
+    for line in gets:
+        for key in ("data", "origin", "request"):
+            assert not SCHEMA.is_valid({name: value for name, value in line.items() if name != key}), (line, key)
+        assert line is region or not SCHEMA.is_valid({**line, "start": "00"})
+
+
+def test_what_is_set_once_for_all_is_read_on_every_vcpu(emit: Emit) -> None:
+    description = "vmcfg: 1\nname: vm\nvcpus: 3\ntimers: {virtual: 20}\n"
+    assert emit(description).stdout.count("set-attr") == 1
+    read = [line for line in emit(description, "--get").stdout.splitlines() if "TIMER" in line]
+    assert read == [
+        f"get-attr vcpu:{vcpu} KVM_ARM_VCPU_TIMER_CTRL KVM_ARM_VCPU_TIMER_IRQ_VTIMER s32 20" for vcpu in range(3)
+    ]
 
 
 def test_try_reads_the_list_of_emit_get() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import oracle
 import pytest
 import yaml
 
-from vmcfg import cli
 from vmcfg.checking import check
 from vmcfg.formats.lines import jsonl
 from vmcfg.identifiers import LIMITS, MEASURED, irq_line
@@ -152,13 +150,8 @@ MONITORED = {
 
 
 def emitted(path: Path, *options: str) -> str:
-    with redirect_stdout(io.StringIO()) as out:
-        raw = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-        with redirect_stdout(raw):
-            code = cli.vmcfg.main(["emit", str(path), *options], prog_name="vmcfg", standalone_mode=False)
-        raw.flush()
-        assert code == 0, out.getvalue()
-        return raw.buffer.getvalue().decode()
+    command = [sys.executable, "-m", "vmcfg", "emit", str(path), *options]
+    return subprocess.run(command, cwd=oracle.ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def monitored_job(folder: Path, since: str, text: str) -> dict[str, Any]:
