@@ -19,7 +19,8 @@ from vmcfg.checking import check
 from vmcfg.formats.c import c
 from vmcfg.kvm import Attr
 from vmcfg.lowering import ATTRIBUTES, WHOLE_VM, Plan, lower
-from vmcfg.sequence import LINUX_6_1, PHASES, SEQUENCE
+from vmcfg.scalars import LINUX_6_1
+from vmcfg.sequence import PHASES, SEQUENCE
 from vmcfg.tree import Tree
 
 ROOT = Path(__file__).parent.parent
