@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from vmcfg import console, files
+from vmcfg import files
 from vmcfg.checking import Checked, check
 from vmcfg.cli import FOUND
-from vmcfg.commands import color_option, host_kernel_option, strict_option, wants_color
+from vmcfg.commands import color_option, drawn_for, host_kernel_option, strict_option
 from vmcfg.difference import CHANGED, REORDERED, Difference, Placed, differences
 from vmcfg.lowering import WHOLE_VM, Command, Plan, lower
 from vmcfg.scalars import Version
@@ -57,7 +57,7 @@ def diff(
     .gitattributes.
     """
     old, new = (
-        _side(path, name, host_kernel, strict, unchecked, wants_color(color, sys.stderr))
+        _side(path, name, host_kernel, strict, unchecked, color)
         for path, name in (_sides_of_git(paths) if git else _two(paths))
     )
     heading = f"vmcfg diff {files.printable(old.file)} {files.printable(new.file)}"
@@ -111,12 +111,12 @@ def _side_of_git(side: str, path: str, file: str) -> Named:
     return (None, NO_FILE) if file == NO_FILE else (file, files.name_of(f"{side}/{path}"))
 
 
-def _side(path: str | None, name: str, host_kernel: Version | None, strict: bool, unchecked: bool, color: bool) -> Side:
+def _side(path: str | None, name: str, host_kernel: Version | None, strict: bool, unchecked: bool, color: str) -> Side:
     if path is None:
         return Side(name, None, None, wrong=False)
     checked: Checked = check(files.read(path), name, host_kernel)
     if checked.diagnostics:
-        files.print_error(console.drawn(checked.diagnostics, checked.tree.text, color))
+        files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
     if checked.machine is None or not (unchecked or checked.stands(strict)):
         return Side(name, checked.tree, None, wrong=True)
     return Side(name, checked.tree, lower(checked.machine, WHOLE_VM, unchecked=unchecked), wrong=False)
