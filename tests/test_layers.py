@@ -20,10 +20,10 @@ LAYERS = [
     {"decode"},
     {"machine"},
     {"sequence", "order"},
+    {"rules.gic"},
     {
         "rules.memory",
         "rules.vcpus",
-        "rules.gic",
         "rules.pmu",
         "rules.timers",
         "rules.host",
