@@ -107,6 +107,7 @@ def by_register(data: bytes) -> list[int]:
     return [vcpu for vcpu, mpidr in asked_for(data).items() if mpidr != independent.of_id(vcpu)]
 
 
+@cache
 def named_job(data: bytes) -> dict[str, Any]:
     checked = check(data, "vm.yaml")
     assert checked.machine is not None
@@ -154,6 +155,7 @@ def emitted(path: Path, *options: str) -> str:
     return subprocess.run(command, cwd=oracle.ROOT, check=True, capture_output=True, text=True).stdout
 
 
+@cache
 def monitored_job(folder: Path, since: str, text: str) -> dict[str, Any]:
     path = folder / "vm.yaml"
     path.write_text(f'vmcfg: 1\nname: vm\nhost_kernel: "{since}"\nvcpu_ids: sequential\n{text}\n')
@@ -243,13 +245,15 @@ def test_a_reset_loses_set_mpidrs_before_6_10_alone(suite: str, ask: Ask) -> Non
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
-def test_a_monitor_performs_the_numbers_as_one_block(suite: str, ask: Ask, tmp_path: Path) -> None:
+def test_a_monitor_performs_the_numbers_as_one_block(
+    suite: str, ask: Ask, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     version = oracle.version(suite)
     answers = ask(suite)["monitored"]
     expected = {name for name, (since, _) in MONITORED.items() if version >= tuple(map(int, since.split(".")))}
     assert set(answers) == expected
     for name, answer in answers.items():
-        job = monitored_job(tmp_path, *MONITORED[name])
+        job = monitored_job(tmp_path_factory.getbasetemp(), *MONITORED[name])
         lines = job["block"].count("\n")
         assert answer == {
             "exit code": 0,
