@@ -51,24 +51,24 @@ def _if_all_have(version: Version) -> str:
     return f'if all hosts have it, write host_kernel: "{text}", or give --host-kernel {text}'
 
 
-NEWER_ROWS = tuple(row for row in SEQUENCE if row.since > LINUX_6_1 and row.attr is not None and VCPU in row.apis)
+NEWER = tuple(
+    (row, row.attr) for row in SEQUENCE if row.since > LINUX_6_1 and row.attr is not None and VCPU in row.apis
+)
 """The attributes that not every kernel has for which vmcfg plans."""
 
 
 @rule("VMC702", Answer("KVM_SET_DEVICE_ATTR", "ENXIO", "set"))
 def attributes_are_known(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel knows every attribute that the plan sets."""
-    for row in NEWER_ROWS:
+    for row, attr in NEWER:
         if row.since > machine.host_kernel:
             origins = [selected.origin for selected in row.select(machine) if selected.origin is not None]
             if origins:
                 needed, oldest = ("{}.{}".format(*version) for version in (row.since, machine.host_kernel))
-                message = (
-                    f"{row.field} needs a host kernel {needed} or later ({row.attr.title}); the oldest is {oldest}"
-                )
+                message = f"{row.field} needs a host kernel {needed} or later ({attr.title}); the oldest is {oldest}"
                 hint = f"{_if_all_have(row.since)}; or leave {row.field} out"
                 related = tuple((origin, "and here") for origin in dict.fromkeys(origins[1:]))
-                kernel = Answer(setting(row.attr), row.absent, "set")
+                kernel = Answer(setting(attr), row.absent, "set")
                 yield Finding(origins[0], message, hint, related=related, kernel=kernel)
 
 
