@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-ODDS = 8
+ODDS = 14
 """One in so many values is drawn from beside what is right."""
 
 KIB64 = 0x10000
@@ -216,22 +216,25 @@ def gics(draw: st.DrawFn, version: int, set_up_by: str, count: int, bits: int) -
 def interrupts(draw: st.DrawFn, written: dict[str, Any], count: int) -> None:
     """Writes PMU interrupts into a description: none, one for all, one each; of one kind, mixed, or of neither."""
     form = draw(st.sampled_from(["none", "ppi", "ppi", "spis", "spis", "one spi", "each"]))
+    gic = written.get("gic", {"set_up_by": "monitor"})
+    end = gic.get("nr_irqs", 992 if "set_up_by" in gic else 256)
+    spis = mostly(SPIS, st.sampled_from([end - 1, end, end + 1, min(end + 31, 1019)]))
     if form == "ppi":
         written["pmu"] = {"irq": draw(intid(draw(mostly(GOOD_PPIS, st.one_of(ODD_PPIS, ODD_INTIDS)))))}
     elif form == "spis":
         first = draw(
-            mostly(st.integers(32, 64), st.sampled_from([31, 250, 980, 992 - count, 993 - count, 1019 - count]))
+            mostly(st.integers(32, 64), st.sampled_from([31, end - count, end - count + 1, 992 - count, 1020 - count]))
         )
         last = first + count - 1
         forms = [f"{first}-{last}"] + ([f"spi:{first - 32}-{last - 32}"] if first >= 32 else [])
         written["pmu"] = {"irq": draw(st.sampled_from(forms)) if count > 1 else first}
     elif form == "one spi":
-        written["pmu"] = {"irq": draw(intid(draw(SPIS)))}
+        written["pmu"] = {"irq": draw(intid(draw(spis)))}
     entries = written["vcpus"]
     if form == "each" and isinstance(entries, list) and len(entries) == count:
         kind = draw(st.sampled_from(["spi", "spi", "mixed", "any"]))
         numbers = {
-            "spi": SPIS,
+            "spi": spis,
             "mixed": st.one_of(GOOD_PPIS, SPIS),
             "any": st.one_of(GOOD_PPIS, ODD_PPIS, SPIS, ODD_INTIDS),
         }
