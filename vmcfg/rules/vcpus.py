@@ -82,12 +82,13 @@ def aff3_is_zero_with_gicv3(machine: Machine) -> Iterator[Finding]:
 def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
     """With GICv3, Aff0 of every MPIDR is at most 15.
 
-    KVM takes it, but an SGI's target list has 16 bits, one for each Aff0, and KVM looks no further. With 8 and 200 in one
-    VM, a guest's SGIs for either of them reach 8 on 6.12 and 7.2, and 200 on 6.1.
+    KVM takes it, but an SGI's target list has 16 bits, one for each Aff0. With 8 and 200 in one VM, a guest's SGIs for
+    either of them reach 8 on 6.12 and 7.2, and 200 on 6.1.
     (vgic-mmio-v3.c:vgic_v3_dispatch_sgi, linux 7.2; measured)"""
     if machine.gic_version() == 3:
         for vcpu in _written_once(machine, _aff0):
-            message = f"vCPU {vcpu.name} has Aff0 {vcpu.mpidr & 255}, but with GICv3 SGIs can't tell an Aff0 above 15 from one below"
+            aff0 = vcpu.mpidr & 0xFF
+            message = f"vCPU {vcpu.name} has Aff0 {aff0}, but with GICv3 an SGI can only name an Aff0 up to 15"
             yield Finding(vcpu.at, message, _aff0_hint(vcpu), related=((("gic", "version"), "GICv3"),))
 
 
