@@ -331,3 +331,10 @@ def test_errors_show_nothing_and_warnings_do_not_stop(show: Vmcfg) -> None:
     older = show(TWO, "--host-kernel", "6.1")
     assert (older.returncode, older.stdout) == (1, "")
     assert "error[VMC701]" in older.stderr
+
+
+@pytest.mark.parametrize(("first", "others"), [("deny", "allowed"), ("allow", "denied")])
+def test_what_the_first_filter_entry_decides_is_said(first: str, others: str, show: Vmcfg) -> None:
+    entries = f"[{{action: {first}, events: 0x11}}, {{action: allow, events: 0x08}}]"
+    done = show(f"vmcfg: 1\nname: vm\nvcpus: 2\npmu: {{irq: 23, filter: {entries}}}\n")
+    assert done.stdout.endswith(f"\nEvents that no entry of pmu.filter names are {others}.\n")

@@ -62,6 +62,8 @@ def show(path: str, format_: str, host_kernel: Version | None, strict: bool, std
         rows = [_row(each) for each in every]
         written = console.table(COLUMNS, rows) if wants_color(color, sys.stdout) else _plain(rows)
         written += "".join(f"{note}\n" for note in notes(machine))
+        if machine.pmu.filter:
+            written += f"Events that no entry of pmu.filter names are {machine.unfiltered_events()}.\n"
     files.print_out(written)
     return 0
 

@@ -1,0 +1,55 @@
+"""Hosts whose PMU is another than the emulated machine's usual one: PMUv3.0 with its 10-bit events, and none at all."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from functools import cache
+from typing import Any
+
+import machine
+import oracle
+import pytest
+
+BEGINNING = "vmcfg: 1\nname: vm\nvcpus: 2\npmu:\n  irq: 23\n  filter: "
+LAST_OF_10_BITS = BEGINNING + "[{action: deny, events: 0x3ff}]\n"
+BEYOND_10_BITS = BEGINNING + "[{action: deny, events: 0x400}]\n"
+
+
+@cache
+def tried(suite: str, cpu: str) -> dict[str, tuple[int, str, str]]:
+    """What `vmcfg try` says of each description on a kernel that runs on `cpu`: exit code, output, errors."""
+    files = oracle.package() | {
+        "/work/filter.yaml": (oracle.ROOT / "sample-configs" / "pmu-filter.yaml").read_bytes(),
+        "/work/last.yaml": LAST_OF_10_BITS.encode(),
+        "/work/beyond.yaml": BEYOND_10_BITS.encode(),
+    }
+    script = "".join(
+        f"python3 -m vmcfg try --format json {name}.yaml > /tmp/out 2> /tmp/err;"
+        ' printf "%s\\n" "$?"; base64 -w 0 /tmp/out; echo; base64 -w 0 /tmp/err; echo\n'
+        for name in ("filter", "last", "beyond")
+    )
+    done = machine.run(oracle.kernel(suite), files, ["sh", "-c", script], cpu=cpu)
+    lines = done.stdout.decode().split("\n")
+    said = zip(("filter", "last", "beyond"), lines[0::3], lines[1::3], lines[2::3], strict=False)
+    return {name: (int(code), b64decode(out).decode(), b64decode(err).decode()) for name, code, out, err in said}
+
+
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_pmuv3_0_has_events_of_10_bits(suite: str) -> None:
+    for name in ("filter", "last"):
+        code, out, err = tried(suite, "cortex-a72")[name]
+        assert code == 0, out + err
+    code, out, _ = tried(suite, "cortex-a72")["beyond"]
+    report: dict[str, Any] = json.loads(out)
+    (found,) = report["diagnostics"]
+    assert code == 1
+    assert (found["rule"], found["pointer"]) == ("VMC901", "/pmu/filter/0")
+    assert found["kernel"]["errno"] == "EINVAL"
+    assert "with PMUv3.0 10" in found["message"]
+
+
+def test_a_host_without_a_pmu_is_told_in_a_sentence() -> None:
+    code, out, err = tried(oracle.SUITES[-1], "max,pauth-impdef=on,pmu=off")["filter"]
+    assert (code, out) == (3, "")
+    assert err.splitlines()[-1] == ("vmcfg: this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)")
