@@ -496,14 +496,16 @@ def wait_until_it_reads(pid: int) -> None:
 def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
     from vmcfg.commands.explain import TOPICS, _explained
     from vmcfg.model import every_field
-    from vmcfg.rules import api, every_rule, host, kernel
+    from vmcfg.rules import api, every_rule, host, hosts, kernel
     from vmcfg.sequence import SEQUENCE
 
     for rule in every_rule():
         text = "\n".join(_explained(rule.id))
         assert rule.name in text
         # These are found by `emit` and `try`, in what they are asked for, and not in a file by itself.
-        assert ("For example:" in text) == (rule not in (host.VALUES_ARE_KNOWN, *api.RULES, *kernel.RULES))
+        assert ("For example:" in text) == (
+            rule not in (host.VALUES_ARE_KNOWN, *api.RULES, *hosts.RULES, *kernel.RULES)
+        )
         assert text == "\n".join(_explained(rule.name))
     for name in (*every_field(), *(row.name for row in SEQUENCE), *TOPICS, None):
         assert list(_explained(name))

@@ -19,6 +19,7 @@ LAYERS = [
     {"tree"},
     {"decode"},
     {"machine"},
+    {"host"},
     {"sequence", "order"},
     {"rules.gic"},
     {
@@ -28,6 +29,7 @@ LAYERS = [
         "rules.timers",
         "rules.host",
         "rules.api",
+        "rules.hosts",
         "rules.kernel",
     },
     {"rules"},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmcfg import rules
 from vmcfg.decode import decode
@@ -13,6 +13,9 @@ from vmcfg.places import Path, Place
 from vmcfg.report import ERROR, Diagnostic, Finding, Rule, diagnose, in_order
 from vmcfg.scalars import Version
 from vmcfg.tree import Tree
+
+if TYPE_CHECKING:
+    from vmcfg.host import Host
 
 
 class Checked(NamedTuple):
@@ -31,8 +34,11 @@ class Checked(NamedTuple):
         return sum(found.severity == severity for found in self.diagnostics)
 
 
-def check(data: bytes, file: str, host_kernel: Version | None = None) -> Checked:
-    """What there is to say of the description `data`, read from `file`; `host_kernel` beats the one that it names."""
+def check(data: bytes, file: str, host_kernel: Version | None = None, hosts: Sequence[Host] = ()) -> Checked:
+    """What there is to say of the description `data`, read from `file`.
+
+    `host_kernel` beats the one that it names, and `hosts` beat both: each finding then names those that it holds for.
+    """
     tree = Tree(file, data)
     if tree.root is None:
         return Checked(tree, None, in_order(tree.diagnostics))
@@ -41,9 +47,25 @@ def check(data: bytes, file: str, host_kernel: Version | None = None) -> Checked
     if misfits or tree.diagnostics:
         return Checked(tree, None, in_order(tree.diagnostics + _placed(tree, misfits)))
     vm = machine(values)
+    if hosts:
+        return _checked_on(tree, vm, hosts)
     if host_kernel is not None:
         vm = vm._replace(host_kernel=host_kernel)
     return Checked(tree, vm, in_order(_placed(tree, rules.findings(vm))))
+
+
+def _checked_on(tree: Tree, vm: Machine, hosts: Sequence[Host]) -> Checked:
+    """The findings on each host, those that are alike as one. The machine is for the oldest of their kernels."""
+    from vmcfg.rules.hosts import findings_on
+
+    alike: dict[Diagnostic, list[str]] = {}
+    for host in hosts:
+        here = vm._replace(host_kernel=host.kernel)
+        for found in _placed(tree, (*rules.findings(here), *findings_on(here, host))):
+            alike.setdefault(found, []).append(host.name)
+    diagnostics = [found._replace(hosts=tuple(names)) for found, names in alike.items()]
+    oldest = vm._replace(host_kernel=min(host.kernel for host in hosts))
+    return Checked(tree, oldest, in_order(diagnostics))
 
 
 def _used(place: Place) -> Place:

@@ -92,6 +92,8 @@ def human(found: Diagnostic, text: str, width: int = PIPE_WIDTH, encoding: str =
         notes.append(("hint", found.hint))
     if found.kernel is not None:
         notes.append(("kernel", str(found.kernel)))
+    if found.hosts:
+        notes.append(("hosts", ", ".join(map(printable, found.hosts))))
     notes.append(("help", f"vmcfg explain {found.rule}"))
     drawn += [
         [(" " * (margin + 1) + "= ", "gutter"), (f"{label}: ", "label"), (_safe(words), "plain")]

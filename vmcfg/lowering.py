@@ -8,7 +8,7 @@ What comes before: `machine`, and the rules that it passed. Next: `formats`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vmcfg import kvm
@@ -185,10 +185,12 @@ def lower(
     unchecked: bool = False,
     api: str = VCPU,
     device_type: int | None = None,
+    pmu_types: Mapping[str, int] | None = None,
 ) -> Plan:
     """The plan of `machine`: of `scope`, the commands of `phases`, in the order of the sequence.
 
     Under an `api` that has a PMU device, `device_type` is the number of its type, where the kernel meant has one.
+    `pmu_types` are the numbers of the host's PMUs, by name, where they are known.
     """
     commands = []
     names = {vcpu.id: (f"vcpu:{vcpu.id}", vcpu.name) for vcpu in machine.vcpus}
@@ -199,6 +201,8 @@ def lower(
             continue
         for value, origin, vcpu, its, attr_id in row.select(machine):
             number = _wrapped(value, row.type)
+            if isinstance(number, str) and pmu_types:
+                number = pmu_types.get(number, number)
             target, mpidr = (row.target, None) if vcpu is None else names[vcpu.id]
             if its is not None:
                 target = f"its:{its}"

@@ -122,7 +122,10 @@ class Fix(NamedTuple):
 
 
 class Diagnostic(NamedTuple):
-    """A finding as the user sees it: placed in a file, with everything that a format may print."""
+    """A finding as the user sees it: placed in a file, with everything that a format may print.
+
+    `hosts` are those it holds for, by their names, where it was asked of hosts.
+    """
 
     rule: str
     name: str
@@ -135,9 +138,11 @@ class Diagnostic(NamedTuple):
     related: tuple[Related, ...]
     kernel: Answer | None
     fix: Fix | None = None
+    hosts: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The diagnostic by the keys of schemas/diagnostics-v1.schema.json; `fix` is one only where there is one."""
+        """The diagnostic by the keys of schemas/diagnostics-v1.schema.json; `fix` and `hosts` where there are any."""
+        hosts = {"hosts": list(self.hosts)} if self.hosts else {}
         fix = {} if self.fix is None else {"fix": {**self.fix.span._asdict(), "text": self.fix.text}}
         return {
             "rule": self.rule,
@@ -151,6 +156,7 @@ class Diagnostic(NamedTuple):
             "related": [{"file": at.file, **at.span._asdict(), "message": at.message} for at in self.related],
             "kernel": self.kernel and self.kernel.as_json(),
             **fix,
+            **hosts,
         }
 
 

@@ -8,21 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from vmcfg.host import version
 from vmcfg.lowering import Command
 from vmcfg.perform import NOT_REACHED, Outcome
 from vmcfg.places import Path
 from vmcfg.report import Answer, Diagnostic, Finding, Rule
 from vmcfg.rules.kernel import COMMANDS_TAKEN, PREDICTIONS_HOLD, VALUES_READ_BACK, VCPUS_RUN
-from vmcfg.scalars import Version, interrupt_text
+from vmcfg.scalars import interrupt_text
 from vmcfg.sequence import GIC_INIT, PMU_INIT, RUN_ERRORS, intid
 
 RUN = "KVM_RUN"
-
-
-def version(kernel: str) -> Version:
-    """The first two numbers of a kernel's version."""
-    major, minor, *_ = (*kernel.split("."), "0")
-    return int(major), int(minor)
 
 
 At = Callable[[Command], Path]

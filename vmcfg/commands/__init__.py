@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vmcfg import files
 from vmcfg.files import STDIN
 from vmcfg.scalars import LINUX_6_1, KernelVersion, Misfit, Version
 
 if TYPE_CHECKING:
+    from vmcfg.host import Host
     from vmcfg.report import Diagnostic
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,6 +44,35 @@ def host_kernel_option(command: Command) -> Command:
         type=HostKernel(),
         help="The oldest host kernel that the plan must work on; beats the description's.",
     )(command)
+
+
+def host_option(command: Command) -> Command:
+    """Add --host."""
+    return click.option(
+        "--host",
+        "host_paths",
+        metavar="FILE",
+        multiple=True,
+        help="A host that it must work on, from probe --format json; may be repeated, may be a folder of them.",
+    )(command)
+
+
+def hosts_of(paths: Sequence[str]) -> list[Host]:
+    """The hosts that --host names: files, and all *.json of folders. Raises `NoFile`."""
+    if not paths:
+        return []
+    from vmcfg.host import read_host
+
+    files_named: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            inside = sorted(name for name in os.listdir(path) if name.endswith(".json") and not name.startswith("."))
+            if not inside:
+                raise files.NoFile(f"no host file (*.json) in {files.printable(files.name_of(path))}")
+            files_named += [os.path.join(path, name) for name in inside]
+        else:
+            files_named.append(path)
+    return [read_host(files.read(path), files.name_of(path)) for path in files_named]
 
 
 def stdin_filename_option(command: Command) -> Command:

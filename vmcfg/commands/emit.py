@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from vmcfg import files
 from vmcfg.checking import Checked, check
 from vmcfg.cli import FOUND
-from vmcfg.commands import color_option, drawn_for, host_kernel_option, stdin_filename_option, strict_option
+from vmcfg.commands import (
+    color_option,
+    drawn_for,
+    host_kernel_option,
+    host_option,
+    hosts_of,
+    stdin_filename_option,
+    strict_option,
+)
 from vmcfg.formats import unknown_values
 from vmcfg.lowering import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, lower, read_back
 from vmcfg.places import Path
@@ -19,6 +29,9 @@ from vmcfg.rules.host import VALUES_ARE_KNOWN
 from vmcfg.scalars import Version
 from vmcfg.sequence import APIS, PHASES, VCPU
 from vmcfg.tree import Tree
+
+if TYPE_CHECKING:
+    from vmcfg.host import Host
 
 FORMATS = ("text", "json", "jsonl", "sh", "c")
 PERFORMED_AS_IT_STANDS = ("sh", "c")
@@ -72,6 +85,7 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     "-o", "--output", metavar="FILE", help="Write the plan to FILE, which is replaced in one step or not at all."
 )
 @host_kernel_option
+@host_option
 @strict_option
 @stdin_filename_option
 @color_option
@@ -89,6 +103,7 @@ def emit(
     unchecked: bool,
     output: str | None,
     host_kernel: Version | None,
+    host_paths: tuple[str, ...],
     strict: bool,
     stdin_filename: str,
     color: str,
@@ -106,7 +121,8 @@ def emit(
         raise click.UsageError(f"--get goes with no {'--format c' if format_ == 'c' else '--scope vm'}.")
     if output is not None and output != "-" and files.same(path, output):
         raise click.UsageError(f"-o {files.printable(files.name_of(output))} is the description itself.")
-    checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel)
+    hosts = hosts_of(host_paths)
+    checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel, hosts)
     checked = _held_to_api(checked, api)
     if checked.diagnostics:
         files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
@@ -116,7 +132,7 @@ def emit(
     if get:
         plan = read_back(checked.machine, phases or PHASES, unchecked, api)
     else:
-        plan = lower(checked.machine, scope, phases or PHASES, unchecked, api, device_type)
+        plan = lower(checked.machine, scope, phases or PHASES, unchecked, api, device_type, _pmu_types(hosts))
     if numbers or format_ in PERFORMED_AS_IT_STANDS:
         unknown = _unknown(plan, checked.tree, "--numbers" if numbers else f"--format {format_}")
         if unknown:
@@ -130,6 +146,16 @@ def emit(
     else:
         files.write(output, ascii_only)
     return 0
+
+
+def _pmu_types(hosts: Sequence[Host]) -> dict[str, int]:
+    """The numbers of the PMUs that have one and the same on all hosts, by name."""
+    every = [{pmu.name: pmu.type for pmu in host.pmus} for host in hosts]
+    return (
+        {name: number for name, number in every[0].items() if all(each.get(name) == number for each in every)}
+        if every
+        else {}
+    )
 
 
 def _refuse_odd_options(format_: str, scope: str | None, numbers: bool, comments: bool) -> None:

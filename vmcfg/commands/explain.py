@@ -17,7 +17,7 @@ from vmcfg.identifiers import LIMITS
 from vmcfg.model import Either, Field, ListOf, every_field, fields
 from vmcfg.order import CONSTRAINTS
 from vmcfg.report import Rule
-from vmcfg.rules import api, every_rule, host, kernel
+from vmcfg.rules import api, every_rule, host, hosts, kernel
 from vmcfg.scalars import LINUX_6_1, Choice, Events, Interrupt, KernelVersion, Mpidr, Name, Number, Size
 from vmcfg.sequence import API_DOCS, NEVER, PHASE_DOCS, SEQUENCE, VCPU, Row
 
@@ -73,7 +73,9 @@ def _rule(rule: Rule) -> Iterator[str]:
     yield ""
     yield inspect.cleandoc(rule.doc)
     yield ""
-    if rule in kernel.RULES:
+    if rule in hosts.RULES:
+        yield "`--host` asks for it, of hosts that `vmcfg probe --format json` has described."
+    elif rule in kernel.RULES:
         yield "`vmcfg try` finds it, by asking the kernel."
     elif rule in (*api.RULES, host.VALUES_ARE_KNOWN):
         yield "`vmcfg emit` finds it, for what it is asked to emit. The kernel is never asked."

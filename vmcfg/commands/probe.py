@@ -13,7 +13,7 @@ import click
 from vmcfg import console, files
 from vmcfg.cli import FAILED, FOUND
 from vmcfg.commands import color_option, is_terminal, wants_color
-from vmcfg.files import NoFile
+from vmcfg.host import host_file
 from vmcfg.ioctls import NoKvm
 from vmcfg.sequence import SEQUENCE, VCPU
 from vmcfg.survey import survey
@@ -94,19 +94,6 @@ def script_text() -> str:
     here = Path(__file__).parent.parent
     modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
     return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))
-
-
-def host_file(data: bytes, file: str) -> dict[str, Any]:
-    """The host file in `data`. Raises `NoFile` where it is none."""
-    try:
-        host = json.loads(data)
-    except (ValueError, RecursionError):
-        host = None
-    if not isinstance(host, dict) or host.get("format") != "vmcfg.host":
-        raise NoFile(f"{files.printable(file)} is no host file: make one with 'vmcfg probe --format json'")
-    if not str(host.get("format_version")).startswith("1."):
-        raise NoFile(f"{files.printable(file)} is a host file of another version: {host.get('format_version')}")
-    return host
 
 
 def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

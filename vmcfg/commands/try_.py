@@ -11,6 +11,7 @@ from vmcfg import files
 from vmcfg.checking import check
 from vmcfg.cli import FAILED, FOUND
 from vmcfg.commands import color_option, drawn_for, host_kernel_option, stdin_filename_option, strict_option
+from vmcfg.host import version
 from vmcfg.ioctls import NoKvm, kernel_version
 from vmcfg.lowering import WHOLE_VM, Command, lower
 from vmcfg.perform import Outcome, Step, Task, perform
@@ -18,7 +19,7 @@ from vmcfg.places import WHOLE, Path, Place, Span
 from vmcfg.planfile import PlanFile, read_plan
 from vmcfg.report import Diagnostic, Finding, Rule, diagnose, in_order
 from vmcfg.scalars import Version
-from vmcfg.verdict import Prediction, disappointments, findings, predictions, refusals, unpredicted, version
+from vmcfg.verdict import Prediction, disappointments, findings, predictions, refusals, unpredicted
 
 FORMATS = ("human", "json")
 

@@ -16,6 +16,8 @@ from vmcfg.commands import (
     color_option,
     drawn_for,
     host_kernel_option,
+    host_option,
+    hosts_of,
     is_terminal,
     stdin_filename_option,
     strict_option,
@@ -46,6 +48,7 @@ FORMATS = ("human", "concise", "json", "sarif", "github")
 @click.option("--fix", is_flag=True, help="Correct in the files what is certain, and report what is left.")
 @click.option("--diff", is_flag=True, help="With --fix: print what it would change, and write nothing.")
 @host_kernel_option
+@host_option
 @strict_option
 @stdin_filename_option
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes at most; by default one for each CPU.")
@@ -57,6 +60,7 @@ def validate(
     fix: bool,
     diff: bool,
     host_kernel: Version | None,
+    host_paths: tuple[str, ...],
     strict: bool,
     stdin_filename: str,
     jobs: int | None,
@@ -68,6 +72,7 @@ def validate(
     standard output; nothing is printed where there are none. With --fix --diff the differences go there, and with --fix
     the corrected text of standard input; findings then go to standard error.
     """
+    hosts = hosts_of(host_paths)
     streams_product = fix and (diff or "-" in paths)
     _refuse_contradictions(paths, format_, fix, diff)
     reported_to = sys.stderr if streams_product else sys.stdout
@@ -79,15 +84,18 @@ def validate(
 
     def outcome(path: str) -> tuple[Any, ...]:
         name = called(path)
+
         try:
             data = files.read(path)
         except files.NoFile as error:
             return tuple(_Outcome(failure=str(error)))
-        checked = left = check(data, name, host_kernel)
+        checked = left = check(data, name, host_kernel, hosts)
         product, fixed, failure = b"", 0, None
         if fix:
             try:
-                product, left, fixed = _fixed(path, data, checked, diff, lambda text: check(text, name, host_kernel))
+                product, left, fixed = _fixed(
+                    path, data, checked, diff, lambda text: check(text, name, host_kernel, hosts)
+                )
                 checked = checked if diff else left
             except files.NoFile as error:
                 failure = str(error)

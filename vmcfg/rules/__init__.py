@@ -15,12 +15,15 @@ MACHINE_RULES: tuple[Rule, ...] = (*memory.RULES, *vcpus.RULES, *gic.RULES, *pmu
 
 def every_rule() -> list[Rule]:
     """Every rule that a finding may name, in the order of their ids."""
+    from vmcfg.rules import hosts
+
     rules = (
         *tree.RULES,
         *decode.RULES,
         *machine.RULES,
         *MACHINE_RULES,
         host.VALUES_ARE_KNOWN,
+        *hosts.RULES,
         *api.RULES,
         *kernel.RULES,
     )
