@@ -23,6 +23,7 @@ def survey(attributes: list[dict[str, Any]]) -> dict[str, Any]:
     `gic`, the version of the GIC that has it, or None.
     """
     with closing(Kvm()) as host:
+        api_version = host.api_version
         with closing(Vm(host, 0)) as vm:
             # Some are a VM's alone: /dev/kvm itself says EINVAL.
             capabilities = {name: vm.capability(number) for name, number in CAPABILITIES.items()}
@@ -45,6 +46,7 @@ def survey(attributes: list[dict[str, Any]]) -> dict[str, Any]:
         "format_version": "1.0",
         "kernel": kernel_version(),
         "machine": os.uname().machine,
+        "api_version": api_version,
         "capabilities": capabilities,
         "devices": devices,
         "attributes": [

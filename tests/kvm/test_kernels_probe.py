@@ -58,6 +58,7 @@ def test_probe_makes_a_host_file(suite: str) -> None:
     jsonschema.validate(host, schema("host"))
     assert host["kernel"].startswith(oracle.kernel(suite).series + ".")
     assert host["machine"] == "aarch64"
+    assert host["api_version"] == 12
     assert host["capabilities"]["KVM_CAP_ARM_VM_IPA_SIZE"] == oracle.most_ipa_bits(suite)
     assert host["capabilities"]["KVM_CAP_MAX_VCPUS"] == 512
     assert {"KVM_DEV_TYPE_ARM_VGIC_V3", "KVM_DEV_TYPE_ARM_VGIC_ITS"} <= set(host["devices"])

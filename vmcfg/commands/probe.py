@@ -100,6 +100,8 @@ def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """A host file as lines: what kind of thing, its name, what the host has of it."""
     yield "kernel", "version", str(host["kernel"])
     yield "kernel", "machine", str(host["machine"])
+    if "api_version" in host:
+        yield "kernel", "KVM API version", str(host["api_version"])
     for name, value in host["capabilities"].items():
         yield "capability", name, str(value)
     for name in host["devices"]:
