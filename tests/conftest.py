@@ -11,7 +11,9 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--bless", action="store_true", help="Write what was printed over what was expected.")
+    parser.addoption(
+        "--bless", action="store_true", help="Write what was printed over what was expected."
+    )
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from vmcfg.model import Description, Either, ListOf, every_field, fields, required
-from vmcfg.scalars import (
+from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
+from vmcfg.description.kinds import (
     Choice,
     Events,
     Interrupt,
@@ -26,9 +26,8 @@ from vmcfg.scalars import (
     Name,
     Number,
     Size,
-    mpidr_of_id,
-    mpidr_text,
 )
+from vmcfg.description.model import Description, Either, ListOf, every_field, fields, required
 
 Json = Any
 """What json.loads gives, floats left out: a description never holds one."""
@@ -41,7 +40,9 @@ WHALE = "\U0001f40b"
 def json_text(document: Json, compact: bool = False) -> str:
     """`document` as one line of JSON, in ASCII but for what JSON could only write as two surrogates."""
     text = json.dumps(document, separators=(",", ":") if compact else None, ensure_ascii=False)
-    return "".join(char if " " <= char <= "~" or char > "\uffff" else f"\\u{ord(char):04x}" for char in text)
+    return "".join(
+        char if " " <= char <= "~" or char > "\uffff" else f"\\u{ord(char):04x}" for char in text
+    )
 
 
 # Right descriptions --------------------------------------------------------------------------------------------------
@@ -53,7 +54,10 @@ def descriptions(draw: st.DrawFn, most_vcpus: int = 24) -> dict[str, Json]:
     gic = draw(st.sampled_from([None, "monitor", 2, 3, 3]))
     count = draw(st.integers(1, 8 if gic == 2 else most_vcpus))
     nr_irqs = 32 * draw(st.integers(-(-(32 + count) // 32), 31))
-    written: dict[str, Json] = {"vmcfg": 1, "name": draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z"))}
+    written: dict[str, Json] = {
+        "vmcfg": 1,
+        "name": draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")),
+    }
     written["vcpus"] = draw(_vcpus(count))
     if draw(st.booleans()):
         written["vcpu_ids"] = "sequential"
@@ -62,7 +66,10 @@ def descriptions(draw: st.DrawFn, most_vcpus: int = 24) -> dict[str, Json]:
     kernels = ["6.10", "6.12", "7.2"] if isinstance(written["vcpus"], list) else ["6.4", "6.12"]
     written["host_kernel"] = draw(st.sampled_from(kernels))
     if draw(st.booleans()):
-        written["memory"] = [{"base": "0x40000000", "size": "1GiB"}, {"base": 0x8000_0000, "size": 0x10000}]
+        written["memory"] = [
+            {"base": "0x40000000", "size": "1GiB"},
+            {"base": 0x8000_0000, "size": 0x10000},
+        ]
     timers = draw(st.permutations(range(16, 32)))
     if gic is not None:
         written["gic"] = draw(_gic(gic, count, nr_irqs))
@@ -101,7 +108,9 @@ def _gic(draw: st.DrawFn, gic: Json, count: int, nr_irqs: int) -> Json:
 
 
 @st.composite
-def _interrupts(draw: st.DrawFn, written: dict[str, Json], count: int, nr_irqs: int, ppis: list[int]) -> None:
+def _interrupts(
+    draw: st.DrawFn, written: dict[str, Json], count: int, nr_irqs: int, ppis: list[int]
+) -> None:
     """Writes PMU interrupts into a description: none, one PPI, or an SPI for each vCPU, shared or with each vCPU."""
     form = draw(st.sampled_from(["none", "ppi", "spi"]))
     if form == "none":
@@ -116,7 +125,9 @@ def _interrupts(draw: st.DrawFn, written: dict[str, Json], count: int, nr_irqs: 
         written["pmu"] = {"irq": draw(st.sampled_from([free[0], f"ppi:{free[0] - 16}"]))}
     else:
         last = first + count - 1
-        written["pmu"] = {"irq": draw(st.sampled_from([f"{first}-{last}", f"spi:{first - 32}-{last - 32}"]))}
+        written["pmu"] = {
+            "irq": draw(st.sampled_from([f"{first}-{last}", f"spi:{first - 32}-{last - 32}"]))
+        }
 
 
 # What the model alone allows -----------------------------------------------------------------------------------------
@@ -134,25 +145,65 @@ def _number_texts() -> SearchStrategy[str]:
         digits.map(lambda number: f"0x{number:016X}"),
         digits.map(lambda number: f"0x{number:017x}"),
         digits.map(lambda number: f"0{number}"),
-        st.sampled_from(["", "0x", "0X10", "+1", "-1", " 1", "1 ", "1\n", "1_0", "1:30", "1.0", "1e3", "\u0661", "²"]),
+        st.sampled_from(
+            [
+                "",
+                "0x",
+                "0X10",
+                "+1",
+                "-1",
+                " 1",
+                "1 ",
+                "1\n",
+                "1_0",
+                "1:30",
+                "1.0",
+                "1e3",
+                "\u0661",
+                "²",
+            ]
+        ),
     )
 
 
-_AFFINITY_TEXTS = ["0", "0", "1", "15", "16", "0-3", "255", "256", "3-1", "99999", "100000", "01", "", "-", "1-", "0x1"]
+_AFFINITY_TEXTS = [
+    "0",
+    "0",
+    "1",
+    "15",
+    "16",
+    "0-3",
+    "255",
+    "256",
+    "3-1",
+    "99999",
+    "100000",
+    "01",
+    "",
+    "-",
+    "1-",
+    "0x1",
+]
 
 
 def _texts(kind: type) -> SearchStrategy[str]:
     """Texts near what a kind of scalar reads."""
     if kind is Name:
         return st.one_of(
-            st.text("Aa0._- \n/é", max_size=4), st.integers(61, 65).map("n".__mul__), st.just("edge-gateway")
+            st.text("Aa0._- \n/é", max_size=4),
+            st.integers(61, 65).map("n".__mul__),
+            st.just("edge-gateway"),
         )
     if kind is KernelVersion:
         number = st.sampled_from(["0", "6", "12", "99999", "100000", "06", "", "6.1"])
         return st.tuples(number, st.sampled_from([".", ".", ".", ",", ""]), number).map("".join)
     if kind is Size:
-        unit = st.sampled_from(["", "KiB", "MiB", "GiB", "TiB", "K", "MB", " MiB", "kib", "PiB", "KiB\n"])
-        return st.tuples(st.one_of(_number_texts(), st.sampled_from(["9999999999", "10000000000"])), unit).map("".join)
+        unit = st.sampled_from(
+            ["", "KiB", "MiB", "GiB", "TiB", "K", "MB", " MiB", "kib", "PiB", "KiB\n"]
+        )
+        return st.tuples(
+            st.one_of(_number_texts(), st.sampled_from(["9999999999", "10000000000"])), unit
+        ).map("".join)
     if kind is Mpidr:
         four = st.lists(st.sampled_from(_AFFINITY_TEXTS[:9]), min_size=4, max_size=4)
         any_ = st.lists(st.sampled_from(_AFFINITY_TEXTS), min_size=3, max_size=5)
@@ -169,7 +220,19 @@ def _texts(kind: type) -> SearchStrategy[str]:
 
 def _numbers(least: int, greatest: int) -> SearchStrategy[int]:
     """Integers of a field, and its neighbours."""
-    edges = [least - 1, least, greatest, greatest + 1, -1, 0, INT64 - 1, INT64, -INT64, 10**19, 10**400]
+    edges = [
+        least - 1,
+        least,
+        greatest,
+        greatest + 1,
+        -1,
+        0,
+        INT64 - 1,
+        INT64,
+        -INT64,
+        10**19,
+        10**400,
+    ]
     return st.one_of(st.integers(least, greatest), st.sampled_from(edges))
 
 
@@ -179,11 +242,19 @@ def scalars(kind: Any) -> SearchStrategy[Json]:
         written = [*kind.choices, *map(str, kind.choices)]
         numbers = [number for number in kind.choices if isinstance(number, int)]
         spelled = [f"0x{number:0{width}x}" for number in numbers for width in (1, 2, 16, 17)]
-        return st.sampled_from([*written, *spelled, *[f"0{number}" for number in numbers], 0, 4, "", "Plan"])
+        return st.sampled_from(
+            [*written, *spelled, *[f"0{number}" for number in numbers], 0, 4, "", "Plan"]
+        )
     if isinstance(kind, Number):
         return st.one_of(_numbers(kind.least, kind.greatest), _texts(Number))
     if isinstance(kind, (Size, Interrupt, Events)):
-        greatest = INT64 - 1 if isinstance(kind, Size) else 0xFFFF if isinstance(kind, Events) else (1 << 31) - 1
+        greatest = (
+            INT64 - 1
+            if isinstance(kind, Size)
+            else 0xFFFF
+            if isinstance(kind, Events)
+            else (1 << 31) - 1
+        )
         return st.one_of(_numbers(0, greatest), _texts(type(kind)))
     return _texts(type(kind))
 
@@ -203,7 +274,8 @@ def mappings(kind: Any) -> SearchStrategy[dict[str, Json]]:
     known = fields(kind)
     needed = {key: values(known[key].kind) for key in required(kind)}
     return st.fixed_dictionaries(
-        needed, optional={key: values(field.kind) for key, field in known.items() if key not in needed}
+        needed,
+        optional={key: values(field.kind) for key, field in known.items() if key not in needed},
     )
 
 
@@ -284,7 +356,9 @@ def anything() -> SearchStrategy[Json]:
         st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     )
     return st.recursive(
-        scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3), max_leaves=6
+        scalar,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+        max_leaves=6,
     )
 
 
@@ -331,14 +405,25 @@ def _respell(draw: st.DrawFn, container: Json, step: Any) -> None:
     """A number as text or text as a number, one off, or with something around it."""
     value = container[step]
     if isinstance(value, int):
-        container[step] = draw(st.sampled_from([str(value), hex(value), value + 1, -value, value << 40, f"{value}.0"]))
+        container[step] = draw(
+            st.sampled_from([str(value), hex(value), value + 1, -value, value << 40, f"{value}.0"])
+        )
     elif isinstance(value, str):
         container[step] = draw(
-            st.sampled_from([value + "\n", " " + value, value.upper(), value[:-1], f"[{value}]", ""])
+            st.sampled_from(
+                [value + "\n", " " + value, value.upper(), value[:-1], f"[{value}]", ""]
+            )
         )
 
 
-CHANGES: tuple[Callable[[st.DrawFn, Json, Any], None], ...] = (_remove, _replace, _rename, _add, _wrap, _respell)
+CHANGES: tuple[Callable[[st.DrawFn, Json, Any], None], ...] = (
+    _remove,
+    _replace,
+    _rename,
+    _add,
+    _wrap,
+    _respell,
+)
 
 
 @st.composite

@@ -14,14 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from vmcfg import perform
-from vmcfg.checking import check
-from vmcfg.formats.lines import json_object, jsonl
+from vmcfg.checking.check import check
+from vmcfg.formats.json_lines import json_object, jsonl
 from vmcfg.formats.text import text
-from vmcfg.kvm import GET_DEVICE_ATTR, GET_ONE_REG, SET_DEVICE_ATTR, SET_ONE_REG
-from vmcfg.lowering import WHOLE_VM, lower, read_back, reads
-from vmcfg.rules.api import unsaid
-from vmcfg.sequence import APIS, PMU_DEVICE, PMU_DEVICE_MPIDR, SEQUENCE, VCPU
+from vmcfg.kernel.abi import GET_DEVICE_ATTR, GET_ONE_REG, SET_DEVICE_ATTR, SET_ONE_REG
+from vmcfg.plans.apis import APIS, PMU_DEVICE, PMU_DEVICE_MPIDR, VCPU
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.plans.reading_back import read_back, reads
+from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.rules.apis import unsaid
+from vmcfg.trial import perform
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -53,7 +56,10 @@ def commands(lines: str) -> list[Json]:
 # One relation --------------------------------------------------------------------------------------------------------
 
 affinities = st.tuples(
-    st.integers(0, 3), st.integers(0, 255), st.sampled_from([0, 1, 15, 16, 31, 255]), st.integers(0, 255)
+    st.integers(0, 3),
+    st.integers(0, 255),
+    st.sampled_from([0, 1, 15, 16, 31, 255]),
+    st.integers(0, 255),
 )
 
 
@@ -80,7 +86,9 @@ def interrupts(lines: list[Json], api: str) -> dict[str, int]:
     for line in lines:
         if line["op"] == "set-reg":
             register = int.from_bytes(bytes.fromhex(line["data"]), "little")
-            mpidrs[int(line["target"].removeprefix("vcpu:"))] = register >> 32 << 24 | register & 0xFFFFFF
+            mpidrs[int(line["target"].removeprefix("vcpu:"))] = (
+                register >> 32 << 24 | register & 0xFFFFFF
+            )
     vcpus = {mpidr: vcpu for vcpu, mpidr in mpidrs.items()}
     found = {}
     for line in lines:
@@ -127,10 +135,15 @@ def test_samples_say_the_same_under_every_api(sample: Path) -> None:
     assert machine is not None
     pmus = {row.name for row in SEQUENCE if row.apis != APIS}
     plans = {api: lower(machine, WHOLE_VM, api=api) for api in APIS}
-    related = {api: interrupts(commands(jsonl(plan, checked.tree)), api) for api, plan in plans.items()}
+    related = {
+        api: interrupts(commands(jsonl(plan, checked.tree)), api) for api, plan in plans.items()
+    }
     assert related[VCPU] == related[PMU_DEVICE] == related[PMU_DEVICE_MPIDR]
     assert len(related[VCPU]) == sum(vcpu.pmu_irq is not None for vcpu in machine.vcpus)
-    rest = {api: [each for each in plan.commands if each.row.name not in pmus] for api, plan in plans.items()}
+    rest = {
+        api: [each for each in plan.commands if each.row.name not in pmus]
+        for api, plan in plans.items()
+    }
     assert rest[VCPU] == rest[PMU_DEVICE] == rest[PMU_DEVICE_MPIDR]
 
 
@@ -159,9 +172,17 @@ def test_json_says_what_the_api_is_and_that_it_was_never_merged(emit: Emit) -> N
         assert (header["api"], header["merged"]) == (api, False)
         assert "Never merged" in header["note"]
         assert "8, the patch's next free one, is the ITS today" in header["note"]
-        (made,) = [line for line in commands(done.stdout) if line["op"] == "create-device" and line["target"] == "pmu"]
+        (made,) = [
+            line
+            for line in commands(done.stdout)
+            if line["op"] == "create-device" and line["target"] == "pmu"
+        ]
         assert (made["value"], made["device_id"]) == ("-", None)
-        told = [line for line in commands(done.stdout) if line["target"] == "pmu" and line["op"] == "set-attr"]
+        told = [
+            line
+            for line in commands(done.stdout)
+            if line["target"] == "pmu" and line["op"] == "set-attr"
+        ]
         assert [line["mpidr"] for line in told] == ["0.0.0.0", "0.0.200.1"]
         assert all("origin" in line for line in told)
     header = json.loads(emit(EXAMPLE.read_text(), "--format", "jsonl").stdout.splitlines()[0])
@@ -180,8 +201,22 @@ def test_comments_say_what_the_api_is(emit: Emit) -> None:
 
 
 def test_a_kernel_of_ones_own_has_a_number_for_the_type(emit: Emit) -> None:
-    done = emit(EXAMPLE.read_text(), "--api", PMU_DEVICE, "--scope", "vm", "--format", "jsonl", "--device-type", "99")
-    (made,) = [line for line in commands(done.stdout) if line["target"] == "pmu" and line["op"] == "create-device"]
+    done = emit(
+        EXAMPLE.read_text(),
+        "--api",
+        PMU_DEVICE,
+        "--scope",
+        "vm",
+        "--format",
+        "jsonl",
+        "--device-type",
+        "99",
+    )
+    (made,) = [
+        line
+        for line in commands(done.stdout)
+        if line["target"] == "pmu" and line["op"] == "create-device"
+    ]
     assert (made["value"], made["device_id"]) == ("99", 99)
     for form in ("c", "sh"):
         done = emit(EXAMPLE.read_text(), "--api", PMU_DEVICE, "--scope", "vm", "--format", form)
@@ -193,13 +228,17 @@ def test_a_kernel_of_ones_own_has_a_number_for_the_type(emit: Emit) -> None:
 
 
 @pytest.mark.parametrize("api", [PMU_DEVICE, PMU_DEVICE_MPIDR])
-def test_c_and_sh_speak_every_api(api: str, emit: Emit, program: Callable[[str], str], tmp_path: Path) -> None:
+def test_c_and_sh_speak_every_api(
+    api: str, emit: Emit, program: Callable[[str], str], tmp_path: Path
+) -> None:
     options = ("--api", api, "--scope", "vm", "--device-type", "99")
     source = emit(EXAMPLE.read_text(), *options, "--format", "c").stdout
     (tmp_path / "plan.c").write_text(source)
     compiler = program("aarch64-linux-gnu-gcc")
     flags = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only")
-    done = subprocess.run([compiler, *flags, "plan.c"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [compiler, *flags, "plan.c"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
     name = "0xc80100000000" if api == PMU_DEVICE_MPIDR else "0x1"
     assert f".attr = {name}," in source
@@ -207,7 +246,9 @@ def test_c_and_sh_speak_every_api(api: str, emit: Emit, program: Callable[[str],
     assert "Never merged" in source
     (tmp_path / "plan.sh").write_text(emit(EXAMPLE.read_text(), *options, "--format", "sh").stdout)
     script = 'vmcfg_set_attr() { printf "%s\\n" "$*"; }\n. ./plan.sh\n'
-    run = subprocess.run([program("dash"), "-euc", script], cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(
+        [program("dash"), "-euc", script], cwd=tmp_path, capture_output=True, text=True
+    )
     assert (run.stdout, run.stderr) == (emit(EXAMPLE.read_text(), *options).stdout, "")
     get = emit(EXAMPLE.read_text(), "--api", api, "--get", "--format", "sh").stdout
     assert f"vmcfg_set_attr get-attr pmu KVM_DEV_ARM_PMU_GRP_IRQ {name} s32 23" in get
@@ -231,7 +272,9 @@ def test_what_an_api_has_no_words_for_is_an_error_a_key(emit: Emit) -> None:
     for api in (PMU_DEVICE, PMU_DEVICE_MPIDR):
         done = emit(WANTS_MORE, "--api", api)
         assert (done.returncode, done.stdout) == (1, "")
-        places = [line.split(" ")[0] for line in done.stderr.splitlines() if "error[VMC801]" in line]
+        places = [
+            line.split(" ")[0] for line in done.stderr.splitlines() if "error[VMC801]" in line
+        ]
         assert places == ["vm.yaml:8:3:", "vm.yaml:9:3:", "vm.yaml:10:3:"]
         assert f"--api {api} has no attribute for pmu.counters" in done.stderr
         unchecked = emit(WANTS_MORE, "--api", api, "--unchecked")
@@ -246,7 +289,9 @@ def test_only_what_this_description_says_is_held_against_an_api() -> None:
         assert machine is not None
         written = [machine.pmu.device, machine.pmu.counters, machine.pmu.filter or None]
         for api in (PMU_DEVICE, PMU_DEVICE_MPIDR):
-            assert len(list(unsaid(machine, api))) == sum(each is not None for each in written), sample
+            assert len(list(unsaid(machine, api))) == sum(each is not None for each in written), (
+                sample
+            )
         assert not list(unsaid(machine, VCPU))
 
 
@@ -255,9 +300,18 @@ def test_only_what_this_description_says_is_held_against_an_api() -> None:
     [
         (("--api", "pmu"), "is not one of 'vcpu', 'pmu-device', 'pmu-device-mpidr'"),
         (("--device-type", "99"), "--device-type is for what makes the PMU device"),
-        (("--device-type", "99", "--scope", "vm"), "--device-type is for what makes the PMU device"),
-        (("--device-type", "99", "--api", "pmu-device"), "--device-type is for what makes the PMU device"),
-        (("--device-type", "4294967296", "--api", "pmu-device", "--scope", "vm"), "4294967296 is not in the range"),
+        (
+            ("--device-type", "99", "--scope", "vm"),
+            "--device-type is for what makes the PMU device",
+        ),
+        (
+            ("--device-type", "99", "--api", "pmu-device"),
+            "--device-type is for what makes the PMU device",
+        ),
+        (
+            ("--device-type", "4294967296", "--api", "pmu-device", "--scope", "vm"),
+            "4294967296 is not in the range",
+        ),
         (("--get", "--scope", "vm"), "--get goes with no --scope vm"),
         (("--get", "--format", "c"), "--get goes with no --format c"),
     ],
@@ -319,7 +373,13 @@ def test_get_and_set_are_of_the_same_attributes(sample: Path, api: str) -> None:
     ]
 
     def key(line: Json) -> tuple[Any, ...]:
-        return line["target"], line.get("group_id"), line.get("attr_id"), line.get("reg_id"), line["data"]
+        return (
+            line["target"],
+            line.get("group_id"),
+            line.get("attr_id"),
+            line.get("reg_id"),
+            line["data"],
+        )
 
     read = [key(line) for line in gets]
     assert len(set(read)) == len(read)
@@ -340,9 +400,13 @@ def test_schema_takes_every_api_both_ways(sample: Path) -> None:
         for plan in (*plans, read_back(machine, api=api)):
             lines = [json.loads(line) for line in jsonl(plan, checked.tree).splitlines()]
             # One of each kind is enough: the schema takes time, and all vCPUs are alike.
-            for line in {(line["op"], line.get("attr"), line.get("target", "")[:3]): line for line in lines}.values():
+            for line in {
+                (line["op"], line.get("attr"), line.get("target", "")[:3]): line for line in lines
+            }.values():
                 SCHEMA.validate(line)
-            SCHEMA.validate(json.loads(json_object(plan._replace(commands=plan.commands[:3]), checked.tree)))
+            SCHEMA.validate(
+                json.loads(json_object(plan._replace(commands=plan.commands[:3]), checked.tree))
+            )
 
 
 def test_schema_wants_what_an_api_and_a_get_must_say() -> None:
@@ -354,10 +418,16 @@ def test_schema_wants_what_an_api_and_a_get_must_say() -> None:
         assert not SCHEMA.is_valid({name: value for name, value in header.items() if name != key})
     assert not SCHEMA.is_valid({**header, "api": VCPU})
     made = next(
-        line for line in commands(jsonl(lower(machine, WHOLE_VM, api=PMU_DEVICE), tree)) if line["target"] == "pmu"
+        line
+        for line in commands(jsonl(lower(machine, WHOLE_VM, api=PMU_DEVICE), tree))
+        if line["target"] == "pmu"
     )
     assert not SCHEMA.is_valid({**made, "attr": "KVM_DEV_TYPE_ARM_VGIC_V3"})
-    gic = next(line for line in commands(jsonl(lower(machine, WHOLE_VM), tree)) if line["op"] == "create-device")
+    gic = next(
+        line
+        for line in commands(jsonl(lower(machine, WHOLE_VM), tree))
+        if line["op"] == "create-device"
+    )
     assert not SCHEMA.is_valid({**gic, "device_id": None})
     gets = commands(jsonl(read_back(machine), tree))
     (region,) = [line for line in gets if line["attr"].endswith("REGION")]
@@ -366,7 +436,9 @@ def test_schema_wants_what_an_api_and_a_get_must_say() -> None:
     assert not SCHEMA.is_valid({name: value for name, value in region.items() if name != "start"})
     for line in gets:
         for key in ("data", "origin", "request"):
-            assert not SCHEMA.is_valid({name: value for name, value in line.items() if name != key}), (line, key)
+            assert not SCHEMA.is_valid(
+                {name: value for name, value in line.items() if name != key}
+            ), (line, key)
         assert line is region or not SCHEMA.is_valid({**line, "start": "00"})
 
 
@@ -375,7 +447,8 @@ def test_what_is_set_once_for_all_is_read_on_every_vcpu(emit: Emit) -> None:
     assert emit(description).stdout.count("set-attr") == 1
     read = [line for line in emit(description, "--get").stdout.splitlines() if "TIMER" in line]
     assert read == [
-        f"get-attr vcpu:{vcpu} KVM_ARM_VCPU_TIMER_CTRL KVM_ARM_VCPU_TIMER_IRQ_VTIMER s32 20" for vcpu in range(3)
+        f"get-attr vcpu:{vcpu} KVM_ARM_VCPU_TIMER_CTRL KVM_ARM_VCPU_TIMER_IRQ_VTIMER s32 20"
+        for vcpu in range(3)
     ]
 
 

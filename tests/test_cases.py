@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from vmcfg import console
-from vmcfg.checking import Checked, check
-from vmcfg.lowering import WHOLE_VM, Command, lower
-from vmcfg.rules import api, every_rule, host, hosts, kernel
+from vmcfg.checking.check import Checked, check
+from vmcfg.formats.unresolved import VALUES_ARE_KNOWN
+from vmcfg.plans.command import Command
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.reference.every_rule import every_rule
+from vmcfg.reports import human as console
+from vmcfg.rules import apis as api
+from vmcfg.rules import hosts
+from vmcfg.trial import rules as kernel
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 
@@ -53,8 +59,12 @@ def test_no_output_without_a_case() -> None:
 
 
 def test_every_rule_has_a_case_in_its_hundred() -> None:
-    broken_by_no_description = {rule.id for rule in (*kernel.RULES, *api.RULES, *hosts.RULES, host.VALUES_ARE_KNOWN)}
-    assert {case.name[:6] for case in CASES} == {rule.id for rule in every_rule()} - broken_by_no_description
+    broken_by_no_description = {
+        rule.id for rule in (*kernel.RULES, *api.RULES, *hosts.RULES, VALUES_ARE_KNOWN)
+    }
+    assert {case.name[:6] for case in CASES} == {
+        rule.id for rule in every_rule()
+    } - broken_by_no_description
 
 
 def test_every_rule_says_what_holds() -> None:
@@ -71,13 +81,16 @@ def test_ids_and_names_are_given_once() -> None:
 
 def test_memory_slots_are_counted() -> None:
     slots = "".join(f"  - {{base: {slot << 16:#x}, size: 64KiB}}\n" for slot in range(32768))
-    found = check(f"vmcfg: 1\nname: vm\nvcpus: 1\nmemory:\n{slots}".encode(), "many.yaml").diagnostics
+    found = check(
+        f"vmcfg: 1\nname: vm\nvcpus: 1\nmemory:\n{slots}".encode(), "many.yaml"
+    ).diagnostics
     assert [(each.rule, each.pointer) for each in found] == [("VMC205", "/memory/32767")]
 
 
 def test_an_impossible_number_of_bits_is_no_shift() -> None:
     found = check(
-        b'vmcfg: 1\nname: vm\nipa_bits: "0xffffffffffffffff"\nvcpus: 1\nsteal_time: {base: 0x10000}\n', "vm.yaml"
+        b'vmcfg: 1\nname: vm\nipa_bits: "0xffffffffffffffff"\nvcpus: 1\nsteal_time: {base: 0x10000}\n',
+        "vm.yaml",
     )
     assert [each.rule for each in found.diagnostics] == ["VMC201", "VMC604"]
 
@@ -86,5 +99,10 @@ def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
     made = {command.ioctl for sample in SAMPLES for command in whole_plan(sample)}
     made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # of each attribute that an old kernel lacks
     named = {rule.kernel.call for rule in every_rule() if rule.kernel is not None}
-    named |= {found.kernel.call for case in CASES for found in checked(case).diagnostics if found.kernel is not None}
+    named |= {
+        found.kernel.call
+        for case in CASES
+        for found in checked(case).diagnostics
+        if found.kernel is not None
+    }
     assert named <= made

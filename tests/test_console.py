@@ -19,10 +19,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from vmcfg import console
-from vmcfg.checking import check
-from vmcfg.places import Span
-from vmcfg.report import Answer, Diagnostic, Related
+from vmcfg.checking.check import check
+from vmcfg.findings.diagnostic import Diagnostic, Related
+from vmcfg.findings.position import Span
+from vmcfg.findings.rule import Answer
+from vmcfg.reports import concise, human, styled
 
 DRAWN = Path(__file__).parent / "drawn"
 ROOT = Path(__file__).parent.parent
@@ -30,7 +31,9 @@ HEAD = "vmcfg: 1\nname: vm\n"
 
 
 def vcpus(count: int, irq: Callable[[int], object]) -> str:
-    return "vcpus:\n" + "".join(f"  - mpidr: 0.0.{n // 16}.{n % 16}\n    pmu_irq: {irq(n)}\n" for n in range(count))
+    return "vcpus:\n" + "".join(
+        f"  - mpidr: 0.0.{n // 16}.{n % 16}\n    pmu_irq: {irq(n)}\n" for n in range(count)
+    )
 
 
 TEXTS = {
@@ -41,23 +44,30 @@ TEXTS = {
     "alias-of-a-vcpu": HEAD
     + "x-vcpu: &vcpu {mpidr: 0.0.0.0, pmu_irg: 23}\nvcpus:\n  - *vcpu\n  - {mpidr: 0.0.0.1}\n  - *vcpu\n",
     "one-long-line": '{"vmcfg": 1, "name": "vm", "vcpus": ['
-    + ", ".join(f'{{"mpidr": "0.0.0.{n}", "pmu_irq": {40 if n in (1, 9) else 100 + n}}}' for n in range(12))
+    + ", ".join(
+        f'{{"mpidr": "0.0.0.{n}", "pmu_irq": {40 if n in (1, 9) else 100 + n}}}' for n in range(12)
+    )
     + "]}\n",
     "tabs": HEAD + "vcpus:\n  - mpidr:\t0.0.0.0\n    pmu_irq:\t\t7\t# tabs\n",
-    "wide": HEAD + 'vcpus:\n  - {"mpidr": 0.0.0.0, "日本語のキー": "値", "pmu_irq": 7} # 絵文字 🙂\n',
+    "wide": HEAD
+    + 'vcpus:\n  - {"mpidr": 0.0.0.0, "日本語のキー": "値", "pmu_irq": 7} # 絵文字 🙂\n',
     "combining": HEAD + 'vcpus:\n  - {"mpidr": 0.0.0.0, "cle\u0301": 1, "pmu_irq": 7}\n',
-    "hostile": HEAD + 'vcpus:\n  - {"mpidr": 0.0.0.0, "\u202e\u2066key": 1, "[bold]": 2} # \u202e:x: \u00a0\u200b\n',
+    "hostile": HEAD
+    + 'vcpus:\n  - {"mpidr": 0.0.0.0, "\u202e\u2066key": 1, "[bold]": 2} # \u202e:x: \u00a0\u200b\n',
     "no-value": HEAD + "vcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq:\n",
     "whole": "- 1\n",
-    "several-lines": HEAD + "vcpus: 2\ntimers:\n  - virtual: 27\n  - physical: 30\nmemory: |\n  base\n  size\n",
+    "several-lines": HEAD
+    + "vcpus: 2\ntimers:\n  - virtual: 27\n  - physical: 30\nmemory: |\n  base\n  size\n",
 }
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize("name", TEXTS)
-def test_drawn_as_stands_in_its_file(name: str, width: int, same_as_file: Callable[[Path, bytes], None]) -> None:
+def test_drawn_as_stands_in_its_file(
+    name: str, width: int, same_as_file: Callable[[Path, bytes], None]
+) -> None:
     text = TEXTS[name]
-    drawn = console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False, width=width)
+    drawn = human.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False, width=width)
     same_as_file(DRAWN / f"{name}.{width}.txt", drawn.encode())
 
 
@@ -72,8 +82,8 @@ def test_no_drawing_without_its_text() -> None:
 def test_source_fits_and_first_lines_stay_whole(name: str, width: int) -> None:
     text = TEXTS[name]
     for found in check(text.encode(), "vm.yaml").diagnostics:
-        rows = console.plain(console.human(found, text, width)).splitlines()
-        assert rows[0] == "".join(piece for piece, _ in console.first_line(found))
+        rows = styled.plain(human.human(found, text, width)).splitlines()
+        assert rows[0] == "".join(piece for piece, _ in concise.first_line(found))
         sources = [row for row in rows if re.match(" *[0-9]+ [|] ", row)]
         assert all(cell_len(row) <= width for row in sources)
         marked = [row for row in rows if re.match(" *[|] +[-^]", row)]
@@ -83,9 +93,11 @@ def test_source_fits_and_first_lines_stay_whole(name: str, width: int) -> None:
 def test_colours_change_no_word() -> None:
     for text in TEXTS.values():
         found = check(text.encode(), "vm.yaml").diagnostics
-        coloured = console.drawn(found, text, color=True, width=80)
+        coloured = human.drawn(found, text, color=True, width=80)
         assert "\x1b[1;31m" in coloured
-        assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == console.drawn(found, text, color=False, width=80)
+        assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == human.drawn(
+            found, text, color=False, width=80
+        )
 
 
 # Any text ------------------------------------------------------------------------------------------------------------
@@ -99,7 +111,11 @@ def found_at(span: Span, *related: Related, message: str = "message") -> Diagnos
 
 def as_shown(text: str) -> str:
     return "".join(
-        "    " if char == "\t" else char if char.isprintable() else char.encode("unicode_escape").decode()
+        "    "
+        if char == "\t"
+        else char
+        if char.isprintable()
+        else char.encode("unicode_escape").decode()
         for char in text
     )
 
@@ -116,11 +132,13 @@ def as_shown(text: str) -> str:
 @example(line="x\u0301:ab", first=3, length=1, width=80)
 @example(line="1111\u03011", first=5, length=1, width=24)
 @example(line="1111\u03011", first=4, length=1, width=24)
-def test_what_is_underlined_is_what_was_found(line: str, first: int, length: int, width: int) -> None:
+def test_what_is_underlined_is_what_was_found(
+    line: str, first: int, length: int, width: int
+) -> None:
     first = min(first, len(line))
     last = min(first + length, len(line))
     found = found_at(Span(1, first + 1, 1, last + 1))
-    _, _, source, under, *_ = console.plain(console.human(found, line, width)).split("\n")
+    _, _, source, under, *_ = styled.plain(human.human(found, line, width)).split("\n")
     assert cell_len(source) <= width
     assert cell_len(under) <= width
     column, signs = under.index("^"), under.count("^")
@@ -141,13 +159,17 @@ def test_what_is_underlined_is_what_was_found(line: str, first: int, length: int
 
 @settings(deadline=None)
 @given(
-    line=st.text(CHARACTERS, min_size=1, max_size=300), columns=st.lists(st.integers(1, 300), min_size=1, max_size=7)
+    line=st.text(CHARACTERS, min_size=1, max_size=300),
+    columns=st.lists(st.integers(1, 300), min_size=1, max_size=7),
 )
 @example(line="a" * 300, columns=[150, 1, 300, 148, 290])
 def test_every_place_is_shown(line: str, columns: list[int]) -> None:
     spans = [Span(1, min(column, len(line)), 1, min(column, len(line)) + 1) for column in columns]
-    found = found_at(spans[0], *(Related("vm.yaml", span, f"<{number}>") for number, span in enumerate(spans[1:])))
-    drawn = console.plain(console.human(found, line, 60))
+    found = found_at(
+        spans[0],
+        *(Related("vm.yaml", span, f"<{number}>") for number, span in enumerate(spans[1:])),
+    )
+    drawn = styled.plain(human.human(found, line, 60))
     for number in range(len(spans) - 1):
         assert drawn.count(f"<{number}>") == 1
     assert len(re.findall("^ +[|] *[-^]", drawn, re.MULTILINE)) == len(spans)
@@ -168,20 +190,24 @@ def test_nothing_in_a_finding_drives_a_terminal() -> None:
         Answer(bad),
     )
     for color in (False, True):
-        drawn = console.drawn([found], bad, color)
-        assert all(char.isprintable() for char in re.sub("\x1b\\[[0-9;]*m", "", drawn) if char != "\n")
+        drawn = human.drawn([found], bad, color)
+        assert all(
+            char.isprintable() for char in re.sub("\x1b\\[[0-9;]*m", "", drawn) if char != "\n"
+        )
         assert drawn.count("\n") == 10
-    assert console.concise(found).isprintable()
+    assert concise.concise(found).isprintable()
 
 
 def test_another_file_is_named() -> None:
     found = found_at(Span(1, 1, 1, 5), Related("other.yaml", Span(7, 14, 7, 16), "first used here"))
-    assert "\n ::: other.yaml:7:14 first used here\n" in console.plain(console.human(found, "text"))
+    assert "\n ::: other.yaml:7:14 first used here\n" in styled.plain(human.human(found, "text"))
 
 
 def test_what_an_encoding_lacks_is_escaped_and_underlined() -> None:
     text = HEAD + 'vcpus: 1\n"für": "日"\n'
-    drawn = console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False, encoding="ascii")
+    drawn = human.drawn(
+        check(text.encode(), "vm.yaml").diagnostics, text, color=False, encoding="ascii"
+    )
     source, under = re.findall(r"^(?:4|  ?)[ ]?[|] (.*)\n  [|] ( *\^+)", drawn, re.MULTILINE)[0]
     assert source == '"f\\xfcr": "\\u65e5"'
     assert under == "^" * len('"f\\xfcr"')
@@ -217,7 +243,9 @@ def test_a_terminal_is_filled_and_no_more(tmp_path: Path, columns: int) -> None:
     text = TEXTS["one-long-line"]
     (tmp_path / "vm.yaml").write_text(text)
     seen = printed_on_a_terminal(columns, ["validate", "vm.yaml"], tmp_path)
-    assert seen == console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False, width=columns)
+    assert seen == human.drawn(
+        check(text.encode(), "vm.yaml").diagnostics, text, color=False, width=columns
+    )
 
 
 def test_a_pipe_has_its_own_width_whatever_columns_says(tmp_path: Path) -> None:
@@ -231,4 +259,6 @@ def test_a_pipe_has_its_own_width_whatever_columns_says(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout == console.drawn(check(text.encode(), "vm.yaml").diagnostics, text, color=False)
+    assert done.stdout == human.drawn(
+        check(text.encode(), "vm.yaml").diagnostics, text, color=False
+    )

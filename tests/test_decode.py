@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vmcfg.identifiers import READINGS, readings
+from vmcfg.vm.readings import READINGS, readings
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,7 +63,11 @@ REG = "device tree's reg of a CPU"
         (0x100_0000_0020, LEVELS, "MPIDR 0.0.1.0, line levels of INTIDs 32 to 63"),
         (0x3_0000_0104, GICV2, "vCPU id 3 (in mainline before 6.7 its index), offset 0x104"),
         (17, BY_INDEX, "vCPU index 17, by --api pmu-device, which was never merged"),
-        (0x100_0000_0000, BY_MPIDR, "MPIDR 0.0.1.0, by --api pmu-device-mpidr, which was never merged"),
+        (
+            0x100_0000_0000,
+            BY_MPIDR,
+            "MPIDR 0.0.1.0, by --api pmu-device-mpidr, which was never merged",
+        ),
         (0x2000017, IRQ_LINE, "INTID 23 (PPI 7) of vCPU id 0 (before 6.7 its index)"),
         (
             0x122C0017,
@@ -138,9 +142,15 @@ def test_every_reading_is_possible_or_has_a_reason(value: int) -> None:
 def test_registers_and_words_are_possible_by_their_bits_alone(value: int) -> None:
     can_be = possible(value)
     res0 = [*range(40, 64), *range(25, 30)]
-    assert ("MPIDR_EL1" in can_be) == (value >> 31 & 1 == 1 and not any(value >> bit & 1 for bit in res0))
+    assert ("MPIDR_EL1" in can_be) == (
+        value >> 31 & 1 == 1 and not any(value >> bit & 1 for bit in res0)
+    )
     kind, number, vcpu = value >> 24 & 15, value & 0xFFFF, (value >> 28) * 256 + (value >> 16 & 255)
-    word = (kind == 0 and number < 2) or (kind == 1 and 32 <= number < 1020) or (kind == 2 and 16 <= number < 32)
+    word = (
+        (kind == 0 and number < 2)
+        or (kind == 1 and 32 <= number < 1020)
+        or (kind == 2 and 16 <= number < 32)
+    )
     assert (IRQ_LINE in can_be) == (value < 1 << 32 and word and (kind != 2 or vcpu < 512))
     assert (REG in can_be) == (value >> 40 == 0 and value >> 24 & 255 == 0)
     assert (BY_MPIDR in can_be) == (value % (1 << 32) == 0)
@@ -161,7 +171,11 @@ def test_what_it_can_be_comes_first(tmp_path: Path) -> None:
 
 def test_json_has_every_reading() -> None:
     report = json.loads(decode("23", "--format", "json").stdout)
-    assert (report["format"], report["format_version"], report["value"]) == ("vmcfg.decode", "1.0", "0x17")
+    assert (report["format"], report["format_version"], report["value"]) == (
+        "vmcfg.decode",
+        "1.0",
+        "0x17",
+    )
     assert [each["name"] for each in report["readings"]] == [name for name, _ in READINGS]
     for each in report["readings"]:
         assert set(each) == {"name", "possible", "meaning", "reason"}
@@ -170,7 +184,11 @@ def test_json_has_every_reading() -> None:
 
 def test_an_mpidr_is_shown_by_its_other_names() -> None:
     said = decode("0.0.1.0").stdout
-    for word in ("vCPU id                           16\n", "0x80000100\n", "0x10000000000 and the register's offset"):
+    for word in (
+        "vCPU id                           16\n",
+        "0x80000100\n",
+        "0x10000000000 and the register's offset",
+    ):
         assert word in said
     aff3 = decode("7.1.2.3").stdout
     assert f"{7 << 32 | 1 << 31 | 0x10203:#x}" in aff3

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from vmcfg.checking import check
-from vmcfg.difference import differences
-from vmcfg.lowering import WHOLE_VM, Plan, lower
+from vmcfg.checking.check import check
+from vmcfg.plans.difference import differences
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM, Plan
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -84,9 +85,9 @@ def compare(vmcfg: Vmcfg, tmp_path: Path) -> Callable[[str, str], list[str]]:
         assert told.returncode == done.returncode
         report = json.loads(told.stdout)
         SCHEMA.validate(report)
-        assert [f"{each['kind']}: {each['op']} {each['target']}" for each in report["differences"]] == [
-            " ".join(line.split()[:3]) for line in lines
-        ]
+        assert [
+            f"{each['kind']}: {each['op']} {each['target']}" for each in report["differences"]
+        ] == [" ".join(line.split()[:3]) for line in lines]
         return lines
 
     return run
@@ -130,7 +131,9 @@ def test_what_is_only_in_one_is_added_or_removed(compare: Compare) -> None:
 
 def test_slots_and_regions_are_known_by_their_index(compare: Compare) -> None:
     memory = "memory:\n  - {base: 0x40000000, size: 1GiB}\n  - {base: 0x90000000, size: 64KiB}\n"
-    assert compare(GIC + memory, GIC + memory.replace("1GiB", "2GiB").replace("0x90000000", "0xc0000000")) == [
+    assert compare(
+        GIC + memory, GIC + memory.replace("1GiB", "2GiB").replace("0x90000000", "0xc0000000")
+    ) == [
         "changed: add-memory vm - - memory slot=0,base=0x40000000,size=0x40000000"
         " -> slot=0,base=0x40000000,size=0x80000000 (a.yaml:15:5, b.yaml:15:5)",
         "changed: add-memory vm - - memory slot=1,base=0x90000000,size=0x10000"
@@ -167,7 +170,9 @@ def test_filters_that_change_places_are_reordered(compare: Compare) -> None:
     ]
     dropped = "".join([*lines[:7], lines[8]])
     assert [line.split()[0] for line in compare(FILTERED, dropped)] == ["removed:"]
-    assert [line.split()[0] for line in compare(FILTERED, FILTERED.replace("0x12", "0x14"))] == ["changed:"]
+    assert [line.split()[0] for line in compare(FILTERED, FILTERED.replace("0x12", "0x14"))] == [
+        "changed:"
+    ]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
@@ -185,12 +190,16 @@ def test_a_sample_differs_from_all_others_and_not_from_itself(sample: Path) -> N
         gone = {each.old.seq for each in found if each.old is not None}
         came = {each.new.seq for each in found if each.new is not None}
         left = [fields for seq, fields in enumerate(told, 1) if seq not in gone]
-        kept = [command.fields() for seq, command in enumerate(theirs.commands, 1) if seq not in came]
+        kept = [
+            command.fields() for seq, command in enumerate(theirs.commands, 1) if seq not in came
+        ]
         assert left == kept
         assert found
 
 
-def test_findings_are_on_standard_error_and_nothing_is_compared(vmcfg: Vmcfg, tmp_path: Path) -> None:
+def test_findings_are_on_standard_error_and_nothing_is_compared(
+    vmcfg: Vmcfg, tmp_path: Path
+) -> None:
     (tmp_path / "right.yaml").write_text(GIC)
     (tmp_path / "wrong.yaml").write_text(GIC.replace("pmu_irq: 23", "pmu_irq: 8"))
     for paths in (("right.yaml", "wrong.yaml"), ("wrong.yaml", "right.yaml")):
@@ -207,7 +216,9 @@ def test_strict_and_host_kernel_are_those_of_emit(vmcfg: Vmcfg, tmp_path: Path) 
     (tmp_path / "a.yaml").write_text(GIC.replace("23", "25"))
     assert vmcfg("diff", "a.yaml", "a.yaml").returncode == 0
     assert vmcfg("diff", "--strict", "a.yaml", "a.yaml").returncode == 1
-    (tmp_path / "b.yaml").write_text('vmcfg: 1\nname: vm\nhost_kernel: "6.12"\nvcpus: [{mpidr: 0.0.200.1}]\n')
+    (tmp_path / "b.yaml").write_text(
+        'vmcfg: 1\nname: vm\nhost_kernel: "6.12"\nvcpus: [{mpidr: 0.0.200.1}]\n'
+    )
     assert vmcfg("diff", "b.yaml", "b.yaml").returncode == 0
     done = vmcfg("diff", "--host-kernel", "6.1", "b.yaml", "b.yaml")
     assert (done.returncode, "VMC701" in done.stderr) == (1, True)
@@ -246,7 +257,9 @@ class Git:
         self.folder = folder / "repository"
         self.folder.mkdir()
         program = folder / "vmcfg"
-        program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m vmcfg "$@"\n')
+        program.write_text(
+            f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m vmcfg "$@"\n'
+        )
         program.chmod(0o755)
         self.env = {
             **os.environ,
@@ -262,7 +275,12 @@ class Git:
 
     def __call__(self, *arguments: str) -> str:
         done = subprocess.run(
-            [self.git, *arguments], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60
+            [self.git, *arguments],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
@@ -303,12 +321,16 @@ def test_git_shows_files_that_come_go_and_move(git: Git) -> None:
     ]
     git("rm", "-q", "new.vmcfg.yaml")
     shown = git("diff", "--cached")
-    assert shown.startswith("vmcfg diff a/new.vmcfg.yaml /dev/null\nremoved: create-vm vm - - u64 0x28\n")
+    assert shown.startswith(
+        "vmcfg diff a/new.vmcfg.yaml /dev/null\nremoved: create-vm vm - - u64 0x28\n"
+    )
     git("commit", "-qm", "gone")
     git("mv", "old.vmcfg.yaml", "moved.vmcfg.yaml")
     (git.folder / "moved.vmcfg.yaml").write_text(GIC.replace("0x08000000", "0x08010000"))
     shown = git("diff", "-M", "HEAD")
-    assert shown.startswith("vmcfg diff a/old.vmcfg.yaml b/moved.vmcfg.yaml\nchanged: set-attr gic ")
+    assert shown.startswith(
+        "vmcfg diff a/old.vmcfg.yaml b/moved.vmcfg.yaml\nchanged: set-attr gic "
+    )
     assert shown.endswith("(a/old.vmcfg.yaml:5:16, b/moved.vmcfg.yaml:5:16)\n")
 
 
@@ -318,7 +340,10 @@ def test_git_goes_on_after_a_wrong_revision(git: Git) -> None:
     (git.folder / "two.vmcfg.yaml").write_text(GIC.replace("0x08000000", "0x08010000"))
     shown = git("diff")
     assert "b/one.vmcfg.yaml:1:1: error[VMC111] " in shown
-    assert "vmcfg diff a/one.vmcfg.yaml b/one.vmcfg.yaml: not compared, for the findings above\n" in shown
+    assert (
+        "vmcfg diff a/one.vmcfg.yaml b/one.vmcfg.yaml: not compared, for the findings above\n"
+        in shown
+    )
     assert "vmcfg diff a/two.vmcfg.yaml b/two.vmcfg.yaml\nchanged: " in shown
 
 
@@ -328,7 +353,9 @@ def test_git_tells_of_an_unmerged_file(git: Git) -> None:
     git.commit(edge=GIC.replace("23", "22"))
     git("checkout", "-q", "-")
     git.commit(edge=GIC.replace("23", "21"))
-    merged = subprocess.run([git.git, "merge", "-q", "other"], cwd=git.folder, env=git.env, capture_output=True)
+    merged = subprocess.run(
+        [git.git, "merge", "-q", "other"], cwd=git.folder, env=git.env, capture_output=True
+    )
     assert merged.returncode == 1
     assert "vmcfg diff: edge.vmcfg.yaml is not merged\n" in git("diff", "--cached")
 
@@ -336,7 +363,9 @@ def test_git_tells_of_an_unmerged_file(git: Git) -> None:
 def test_the_report_is_as_documented(vmcfg: Vmcfg, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GIC)
     (tmp_path / "b.yaml").write_text(GIC.replace("pmu_irq: 23", "pmu_irq: 22", 2))
-    report: dict[str, Any] = json.loads(vmcfg("diff", "--format", "json", "a.yaml", "b.yaml").stdout)
+    report: dict[str, Any] = json.loads(
+        vmcfg("diff", "--format", "json", "a.yaml", "b.yaml").stdout
+    )
     assert report["old"] == {"file": "a.yaml", "vm": "vm"}
     assert report["differences"][0] == {
         "kind": "changed",
@@ -346,6 +375,14 @@ def test_the_report_is_as_documented(vmcfg: Vmcfg, tmp_path: Path) -> None:
         "attr": "KVM_ARM_VCPU_PMU_V3_IRQ",
         "type": "s32",
         "mpidr": "0.0.0.0",
-        "old": {"seq": 9, "value": "23", "origin": {"pointer": "/vcpus/0/pmu_irq", "line": 11, "column": 14}},
-        "new": {"seq": 9, "value": "22", "origin": {"pointer": "/vcpus/0/pmu_irq", "line": 11, "column": 14}},
+        "old": {
+            "seq": 9,
+            "value": "23",
+            "origin": {"pointer": "/vcpus/0/pmu_irq", "line": 11, "column": 14},
+        },
+        "new": {
+            "seq": 9,
+            "value": "22",
+            "origin": {"pointer": "/vcpus/0/pmu_irq", "line": 11, "column": 14},
+        },
     }

@@ -39,7 +39,14 @@ def blocks() -> list[Block]:
                 start = number
             else:
                 before = " ".join(lines[:start])
-                found.append(Block(lines[start][3:], "\n".join(lines[start + 1 : number]) + "\n", start + 2, before))
+                found.append(
+                    Block(
+                        lines[start][3:],
+                        "\n".join(lines[start + 1 : number]) + "\n",
+                        start + 2,
+                        before,
+                    )
+                )
                 start = None
     return found
 
@@ -57,7 +64,13 @@ def env(tmp_path: Path) -> dict[str, str]:
     (binaries / "vmcfg").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vmcfg "$@"\n')
     (binaries / "vmcfg").chmod(0o755)
     path = f"{binaries}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(tmp_path),
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
 
 
 @pytest.fixture
@@ -85,7 +98,13 @@ def test_readme_says_what_happens(work: Path, env: dict[str, str]) -> None:
                     line, _, expected = expected.partition("\n")
                     command += "\n" + line[2:]
                 done = subprocess.run(
-                    ["sh", "-c", command], cwd=work, env=env, capture_output=True, text=True, timeout=60, check=False
+                    ["sh", "-c", command],
+                    cwd=work,
+                    env=env,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
                 )
                 assert done.stdout + done.stderr == expected, f"README.md:{block.line}: {command}"
                 ran += 1
@@ -110,7 +129,11 @@ WRONG = RIGHT.replace("23", "8")
 
 def settings(key: str) -> Any:
     """The one yml block of the README that has this key."""
-    (found,) = [each for block in blocks() if block.language == "yml" and key in (each := yaml.safe_load(block.text))]
+    (found,) = [
+        each
+        for block in blocks()
+        if block.language == "yml" and key in (each := yaml.safe_load(block.text))
+    ]
     return found
 
 
@@ -123,7 +146,9 @@ def test_the_workflow_reports_findings(work: Path, env: dict[str, str]) -> None:
     assert steps[0] == "pipx install vmcfg"
 
     def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["bash", "-e", "-c", steps[1]], cwd=work, env=env, capture_output=True, text=True)
+        return subprocess.run(
+            ["bash", "-e", "-c", steps[1]], cwd=work, env=env, capture_output=True, text=True
+        )
 
     (work / "edge.vmcfg.yaml").write_text(RIGHT)
     assert (run().returncode, run().stdout) == (0, "")
@@ -141,7 +166,9 @@ def test_the_editors_schema_is_there_for_the_files(work: Path, env: dict[str, st
     assert (work / schema).read_bytes() == (ROOT / "schemas" / "vm-v1.schema.json").read_bytes()
     for name in ("edge.vmcfg.yaml", "edge.vmcfg.yml"):
         assert any(fnmatch(name, pattern) for pattern in patterns)
-    (work / "modeline.yaml").write_text("# yaml-language-server: $schema=vm-v1.schema.json\n" + RIGHT)
+    (work / "modeline.yaml").write_text(
+        "# yaml-language-server: $schema=vm-v1.schema.json\n" + RIGHT
+    )
     assert "`# yaml-language-server: $schema=vm-v1.schema.json`" in block.before
     subprocess.run(["vmcfg", "validate", "modeline.yaml"], cwd=work, env=env, check=True)
 

@@ -15,17 +15,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vmcfg.checking import check
+from vmcfg.checking.check import check
 from vmcfg.formats.c import c
-from vmcfg.kvm import Attr
-from vmcfg.lowering import ATTRIBUTES, WHOLE_VM, Plan, lower
-from vmcfg.scalars import LINUX_6_1
-from vmcfg.sequence import PHASES, SEQUENCE
-from vmcfg.tree import Tree
+from vmcfg.kernel.abi import Attr
+from vmcfg.kernel.version import LINUX_6_1
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.phases import PHASES
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
+from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.text.tree import Tree
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
-WARNINGS = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wshadow")
+WARNINGS = (
+    "-std=c11",
+    "-pedantic",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wmissing-prototypes",
+    "-Wshadow",
+)
 
 Compile = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -133,7 +143,9 @@ int main(void)
 """
 
 
-def test_a_caller_links_against_it(compiled: Compile, tmp_path: Path, program: Callable[[str], str]) -> None:
+def test_a_caller_links_against_it(
+    compiled: Compile, tmp_path: Path, program: Callable[[str], str]
+) -> None:
     assert compiled(c(*planned(MINIMAL, ATTRIBUTES)), "-c", "-o", "plan.o").stderr == ""
     (tmp_path / "caller.c").write_text(CALLER)
     done = subprocess.run(
@@ -151,7 +163,9 @@ pieces = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.
 names = st.lists(pieces, max_size=12).map("".join)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(names, names, names)
 def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> None:
     plan, tree = planned(MINIMAL, ATTRIBUTES)
@@ -164,7 +178,9 @@ def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> N
     # Without comments it is the same whatever the names are, but for the words.
     words = re.findall(r'\.words = ("[^"\n]*")', done.stdout)
     assert len(words) == 1
-    decoded = re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), words[0][1:-1].encode())
+    decoded = re.sub(
+        rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), words[0][1:-1].encode()
+    )
     assert decoded.decode() == " ".join(command.fields())
     tree.file = "vm.yaml"
     plain = c(plan._replace(machine=plan.machine._replace(name="vm")), tree)
@@ -177,14 +193,20 @@ def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> N
     [
         (("--main",), "--main goes with --format c, not text."),
         (("--format", "sh", "--main"), "--main goes with --format c, not sh."),
-        (("--format", "c", "--main", "--scope", "attributes"), "it goes with no --scope attributes."),
+        (
+            ("--format", "c", "--main", "--scope", "attributes"),
+            "it goes with no --scope attributes.",
+        ),
         (("--format", "c", "--main", "--phase", "create"), "it goes with no --phase."),
         (("--format", "c", "--comments"), "--comments goes with --format text, not c."),
     ],
 )
 def test_odd_options_are_wrong_usage(options: tuple[str, ...], message: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "emit", *options, "-"], input=MINIMAL, capture_output=True, timeout=60
+        [sys.executable, "-m", "vmcfg", "emit", *options, "-"],
+        input=MINIMAL,
+        capture_output=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert message in done.stderr.decode()
@@ -193,7 +215,9 @@ def test_odd_options_are_wrong_usage(options: tuple[str, ...], message: str) -> 
 def test_main_is_of_the_whole_vm() -> None:
     command = [sys.executable, "-m", "vmcfg", "emit", "--format", "c", "--main", "-"]
     implied, said = (
-        subprocess.run([*command, *more], input=MINIMAL, capture_output=True, check=True, timeout=60).stdout
+        subprocess.run(
+            [*command, *more], input=MINIMAL, capture_output=True, check=True, timeout=60
+        ).stdout
         for more in ((), ("--scope", "vm"))
     )
     assert implied == said

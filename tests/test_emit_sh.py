@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vmcfg.checking import Checked, check
+from vmcfg.checking.check import Checked, check
 from vmcfg.formats.sh import sh
 from vmcfg.formats.text import text
-from vmcfg.kvm import Attr
-from vmcfg.lowering import ATTRIBUTES, WHOLE_VM, Command, Plan, lower
+from vmcfg.kernel.abi import Attr
+from vmcfg.plans.command import Command
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -33,9 +35,13 @@ def shell(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_pat
     command = [program(name), *options]
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([*command, "-c", script], cwd=tmp_path, capture_output=True, timeout=120)
+        done = subprocess.run(
+            [*command, "-c", script], cwd=tmp_path, capture_output=True, timeout=120
+        )
         # Decoded here, where a carriage return stays one.
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
 
     return run
 
@@ -71,7 +77,9 @@ def test_a_plan_without_commands_does_nothing(shell: Shell, tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
 
 
-def test_without_performer_nothing_is_done_and_one_sentence_said(shell: Shell, tmp_path: Path) -> None:
+def test_without_performer_nothing_is_done_and_one_sentence_said(
+    shell: Shell, tmp_path: Path
+) -> None:
     (tmp_path / "plan.sh").write_text(minimal())
     done = shell("status=0; . ./plan.sh || status=$?; echo $status")
     assert (done.returncode, done.stdout) == (0, "3\n")
@@ -93,7 +101,9 @@ def test_a_performer_may_be_a_program(shell: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "caller", [". ./plan.sh", "set -eu; . ./plan.sh", "if . ./plan.sh; then exit 0; else exit; fi"]
 )
-def test_a_failure_stops_the_rest_and_is_returned(shell: Shell, tmp_path: Path, caller: str) -> None:
+def test_a_failure_stops_the_rest_and_is_returned(
+    shell: Shell, tmp_path: Path, caller: str
+) -> None:
     """`set -e` is off inside a condition, and the plan must stop there all the same."""
     (tmp_path / "plan.sh").write_text(minimal())
     performer = 'vmcfg_set_attr() { echo "$2 $4"; [ "$2" = vcpu:0 ] || return 42; }\n'
@@ -118,11 +128,19 @@ def test_a_cut_file_does_nothing(shell: Shell, tmp_path: Path) -> None:
     commands = whole.count("    vmcfg_set_attr ")
     # Without the last newline it is whole.
     assert commands == 4
-    assert sorted(done.stdout.split()) == [f"{size:05}.sh" for size in (len(whole) - 1, len(whole)) for _ in range(4)]
+    assert sorted(done.stdout.split()) == [
+        f"{size:05}.sh" for size in (len(whole) - 1, len(whole)) for _ in range(4)
+    ]
 
 
 pieces = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from(
-    [*"'\"\\$`;&|<>(){}[]*?~#!-= \t\n\r\x1b\u202e\u2028", "\nexit 7\n", "$(exit 7)", "`exit 7`", "'; exit 7; '"]
+    [
+        *"'\"\\$`;&|<>(){}[]*?~#!-= \t\n\r\x1b\u202e\u2028",
+        "\nexit 7\n",
+        "$(exit 7)",
+        "`exit 7`",
+        "'; exit 7; '",
+    ]
 )
 names = st.lists(pieces, max_size=8).map("".join)
 
@@ -139,12 +157,18 @@ def hostile_plans(draw: st.DrawFn) -> tuple[Plan, Checked]:
     checked, plan = performable((ROOT / "sample-configs" / "minimal.yaml").read_bytes(), ATTRIBUTES)
     commands = tuple(hostile(draw, command) for command in plan.commands[: draw(st.integers(0, 3))])
     checked.tree.file = draw(names)
-    return plan._replace(commands=commands, machine=plan.machine._replace(name=draw(names))), checked
+    return plan._replace(
+        commands=commands, machine=plan.machine._replace(name=draw(names))
+    ), checked
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(hostile_plans())
-def test_no_name_is_more_than_an_argument(shell: Shell, tmp_path: Path, made: tuple[Plan, Checked]) -> None:
+def test_no_name_is_more_than_an_argument(
+    shell: Shell, tmp_path: Path, made: tuple[Plan, Checked]
+) -> None:
     plan, checked = made
     (tmp_path / "plan.sh").write_bytes(sh(plan, checked.tree).encode())
     (tmp_path / "in").mkdir(exist_ok=True)
@@ -165,13 +189,18 @@ def test_shellcheck_finds_nothing(program: Callable[[str], str], tmp_path: Path)
             plan = plan._replace(commands=tuple(kinds.values()))
             (tmp_path / f"{sample.stem}-{scope}.sh").write_text(sh(plan, checked.tree))
     scripts = sorted(map(str, tmp_path.glob("*.sh")))
-    done = subprocess.run([program("shellcheck"), "-o", "all", *scripts], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [program("shellcheck"), "-o", "all", *scripts], capture_output=True, text=True, timeout=300
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def vmcfg(*arguments: str, standard_input: bytes) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "vmcfg", *arguments], input=standard_input, capture_output=True, timeout=60
+        [sys.executable, "-m", "vmcfg", *arguments],
+        input=standard_input,
+        capture_output=True,
+        timeout=60,
     )
 
 
@@ -196,7 +225,12 @@ def test_what_only_the_host_knows_is_a_finding(chosen: tuple[str, ...], tmp_path
     assert vmcfg("emit", *chosen, "--unchecked", "-", standard_input=WITH_HOST_PMU).returncode == 1
     # Without that command there is nothing to know.
     if "--main" not in chosen:
-        assert vmcfg("emit", *chosen, "--phase", "pmu-init", "-", standard_input=WITH_HOST_PMU).returncode == 0
+        assert (
+            vmcfg(
+                "emit", *chosen, "--phase", "pmu-init", "-", standard_input=WITH_HOST_PMU
+            ).returncode
+            == 0
+        )
 
 
 def test_a_name_is_left_open_in_text() -> None:

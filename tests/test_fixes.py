@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmcfg import files
-from vmcfg.checking import Checked, check
+from vmcfg.checking.check import Checked, check
+from vmcfg.checking.fixes import difference, fixed
 from vmcfg.commands.validate import _fixed
-from vmcfg.fixes import difference, fixed
-from vmcfg.model import every_field
-from vmcfg.rules import every_rule
+from vmcfg.description.model import every_field
+from vmcfg.reference.every_rule import every_rule
 
 ROOT = Path(__file__).parent.parent
 HEAD = "vmcfg: 1\nname: vm\n"
@@ -37,14 +37,26 @@ def fix(text: str | bytes) -> bytes:
 
 
 CERTAIN = {
-    "text-as-float": (HEAD + "host_kernel: 6.10 # no\nvcpus: 1\n", HEAD + 'host_kernel: "6.10" # no\nvcpus: 1\n'),
+    "text-as-float": (
+        HEAD + "host_kernel: 6.10 # no\nvcpus: 1\n",
+        HEAD + 'host_kernel: "6.10" # no\nvcpus: 1\n',
+    ),
     "text-as-boolean": ("vmcfg: 1\nname: no\nvcpus: 1\n", 'vmcfg: 1\nname: "no"\nvcpus: 1\n'),
-    "text-as-date": ("vmcfg: 1\nname: 2026-11-22\nvcpus: 1\n", 'vmcfg: 1\nname: "2026-11-22"\nvcpus: 1\n'),
+    "text-as-date": (
+        "vmcfg: 1\nname: 2026-11-22\nvcpus: 1\n",
+        'vmcfg: 1\nname: "2026-11-22"\nvcpus: 1\n',
+    ),
     "text-anchored": ("vmcfg: 1\nname: &n no\nvcpus: 1\n", 'vmcfg: 1\nname: &n "no"\nvcpus: 1\n'),
     "key-short": (HEAD + "vcpus: 1\npum: {iqr: 23}\n", HEAD + "vcpus: 1\npmu: {irq: 23}\n"),
-    "key-one-letter": (HEAD + "vcpus: 1\ntimer: {virtual: 27}\n", HEAD + "vcpus: 1\ntimers: {virtual: 27}\n"),
+    "key-one-letter": (
+        HEAD + "vcpus: 1\ntimer: {virtual: 27}\n",
+        HEAD + "vcpus: 1\ntimers: {virtual: 27}\n",
+    ),
     "key-swapped": ("vmcfg: 1\nnmae: vm\nvcpus: 1\n", HEAD + "vcpus: 1\n"),
-    "key-hyphen": (HEAD + 'vcpus: 1\nhost-kernel: "6.1"\n', HEAD + 'vcpus: 1\nhost_kernel: "6.1"\n'),
+    "key-hyphen": (
+        HEAD + 'vcpus: 1\nhost-kernel: "6.1"\n',
+        HEAD + 'vcpus: 1\nhost_kernel: "6.1"\n',
+    ),
     "key-quoted": ('{"vmcfg":1,"name":"vm","vcpu":1}', '{"vmcfg":1,"name":"vm","vcpus":1}'),
     "key-single-quoted": (HEAD + "'vcpu' : 1\n", HEAD + "'vcpus' : 1\n"),
     "key-complex": (HEAD + "? vcpu\n: 1\n", HEAD + "? vcpus\n: 1\n"),
@@ -58,8 +70,14 @@ CERTAIN = {
         '{"vmcfg":1,"name":"vm","vcpus":2,"pmu":{"irq":"ppi:23"}}',
         '{"vmcfg":1,"name":"vm","vcpus":2,"pmu":{"irq":"23"}}',
     ),
-    "timer-as-intid": (HEAD + "vcpus: 1\ntimers: {virtual: ppi:28}\n", HEAD + "vcpus: 1\ntimers: {virtual: 28}\n"),
-    "alias-all-uses": (ALIASED % "x-i: &i ppi:23\npmu: {irq: *i}", ALIASED % "x-i: &i 23\npmu: {irq: *i}"),
+    "timer-as-intid": (
+        HEAD + "vcpus: 1\ntimers: {virtual: ppi:28}\n",
+        HEAD + "vcpus: 1\ntimers: {virtual: 28}\n",
+    ),
+    "alias-all-uses": (
+        ALIASED % "x-i: &i ppi:23\npmu: {irq: *i}",
+        ALIASED % "x-i: &i 23\npmu: {irq: *i}",
+    ),
     "alias-two-rules": (
         ALIASED % "pmu: {irq: &i ppi:23}\ntimers: {hyp_virtual: *i}",
         ALIASED % "pmu: {irq: &i 23}\ntimers: {hyp_virtual: *i}",
@@ -87,7 +105,9 @@ def test_what_is_certain_is_fixed(name: str) -> None:
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("start", ["", "\ufeff"], ids=["no-mark", "mark"])
 def test_every_other_byte_stays(name: str, ends: str, start: str) -> None:
-    before, after = (f"{start}# für 日本 🙂\n{text}# end".replace("\n", ends) for text in CERTAIN[name])
+    before, after = (
+        f"{start}# für 日本 🙂\n{text}# end".replace("\n", ends) for text in CERTAIN[name]
+    )
     assert fix(before) == after.encode()
 
 
@@ -112,7 +132,8 @@ def test_a_byte_order_mark_is_no_column() -> None:
         THREE % (23, 22, 21),
         HEAD + "vcpus:\n  - {mpidr: 0.0.0.0, pmu_irq: 23}\n  - {mpidr: 0.0.0.1, pmu_irq: 22}\n",
         HEAD + "vcpus:\n  - {mpidr: 0.0.0.0-2, pmu_irq: 23}\n  - {mpidr: 0.0.0.3-4, pmu_irq: 22}\n",
-        HEAD + "vcpus:\n  - {mpidr: 0.0.0.0-1, pmu_irq: 23}\n  - {mpidr: 0.0.0.2-3, pmu_irq: ppi:6-7}\n",
+        HEAD
+        + "vcpus:\n  - {mpidr: 0.0.0.0-1, pmu_irq: 23}\n  - {mpidr: 0.0.0.2-3, pmu_irq: ppi:6-7}\n",
         THREE % (23, 40, 23),
         THREE % (40, 40, 41),
         HEAD + "vcpus: 2\npmu: {irq: ppi:40}\n",
@@ -174,7 +195,9 @@ def test_a_slip_is_undone_or_left(key: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("key", ["distributor", "redistributors", "host_kernel", "timers", "vcpus"])
 def test_a_slip_in_a_long_key_is_undone(key: str) -> None:
-    left = [slip for slip in edits(key) if fix(FULL.replace(f"{key}:", f"{slip}:", 1)).decode() != FULL]
+    left = [
+        slip for slip in edits(key) if fix(FULL.replace(f"{key}:", f"{slip}:", 1)).decode() != FULL
+    ]
     assert left == []
 
 
@@ -245,11 +268,15 @@ NAMES = ["vm.yaml", "a b.yaml", 'q"\\uote.yaml', "für\t日\n.yaml", "deep/er/vm
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("end", ["\r\n", ""], ids=["ended", "no newline at the end"])
 @pytest.mark.parametrize("tool", ["git apply -", "patch -s -p1 --binary"])
-def test_diff_is_a_patch(name: str, end: str, tool: str, tmp_path: Path, program: Callable[[str], str]) -> None:
+def test_diff_is_a_patch(
+    name: str, end: str, tool: str, tmp_path: Path, program: Callable[[str], str]
+) -> None:
     command = tool.split()
     command[0] = program(command[0])
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    wrong, right = (text.replace("vcpus: 1\r\n", f"vcpus: 1{end}").encode() for text in (WRONG, RIGHT))
+    wrong, right = (
+        text.replace("vcpus: 1\r\n", f"vcpus: 1{end}").encode() for text in (WRONG, RIGHT)
+    )
     (tmp_path / name).write_bytes(wrong)
     done = subprocess.run(
         [sys.executable, "-m", "vmcfg", "validate", "--fix", "--diff", name],
@@ -283,7 +310,9 @@ def test_for_a_terminal_a_diff_is_escaped() -> None:
     before, after = "a: 1 # \u202e\n".encode(), "a: 2 # \u202e\n".encode()
     assert b"\\u202e" not in difference("vm.yaml", before, after, terminal=False)
     shown = difference("\x1bvm.yaml", before, after, terminal=True).decode()
-    assert shown == ('--- "a/\\033vm.yaml"\n+++ "b/\\033vm.yaml"\n@@ -1 +1 @@\n-a: 1 # \\u202e\n+a: 2 # \\u202e\n')
+    assert shown == (
+        '--- "a/\\033vm.yaml"\n+++ "b/\\033vm.yaml"\n@@ -1 +1 @@\n-a: 1 # \\u202e\n+a: 2 # \\u202e\n'
+    )
 
 
 @pytest.mark.parametrize(("text", "code"), [(WRONG, 0), (RIGHT, 0), (HALF, 1), ("[", 1)])
@@ -334,7 +363,9 @@ def test_a_file_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_bytes(WRONG.encode())
     attributes = shutil.which("chattr")
     if os.getuid() == 0 and attributes:
-        if subprocess.run([attributes, "+i", str(folder)], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            [attributes, "+i", str(folder)], capture_output=True, check=False
+        ).returncode:
             pytest.skip("nothing here is read-only to root")
     else:
         folder.chmod(0o555)
@@ -354,11 +385,17 @@ def test_a_file_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
 
 def test_many_files_are_fixed_by_many_processes(tmp_path: Path) -> None:
     for number in range(100):
-        (tmp_path / f"{number:03}.yaml").write_bytes((WRONG if number % 3 else HALF.replace("no", '"no"')).encode())
+        (tmp_path / f"{number:03}.yaml").write_bytes(
+            (WRONG if number % 3 else HALF.replace("no", '"no"')).encode()
+        )
     code, out, err = validate("--fix", "--jobs", "3", "--format", "concise", ".", cwd=tmp_path)
     assert (code, err) == (1, "")
-    assert [line.split(":")[0] for line in out.splitlines()] == [f"./{number:03}.yaml" for number in range(0, 100, 3)]
-    assert {path.read_bytes() for path in tmp_path.iterdir() if int(path.stem) % 3} == {RIGHT.encode()}
+    assert [line.split(":")[0] for line in out.splitlines()] == [
+        f"./{number:03}.yaml" for number in range(0, 100, 3)
+    ]
+    assert {path.read_bytes() for path in tmp_path.iterdir() if int(path.stem) % 3} == {
+        RIGHT.encode()
+    }
 
 
 def test_rules_with_fixes_are_these() -> None:

@@ -13,12 +13,17 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from vmcfg.plans.apis import VCPU
+from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.hosts import RULES
-from vmcfg.sequence import SEQUENCE, VCPU
 
 ROOT = Path(__file__).parent.parent
-HOST_SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas" / "host-v1.schema.json").read_text()))
-SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas" / "diagnostics-v1.schema.json").read_text()))
+HOST_SCHEMA = Draft202012Validator(
+    json.loads((ROOT / "schemas" / "host-v1.schema.json").read_text())
+)
+SCHEMA = Draft202012Validator(
+    json.loads((ROOT / "schemas" / "diagnostics-v1.schema.json").read_text())
+)
 Vmcfg = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ATTRIBUTES = [
@@ -40,7 +45,11 @@ HOST: dict[str, Any] = {
         "KVM_CAP_ARM_PTRAUTH_GENERIC": 1,
         "KVM_CAP_ARM_EL2": 1,
     },
-    "devices": ["KVM_DEV_TYPE_ARM_VGIC_V2", "KVM_DEV_TYPE_ARM_VGIC_V3", "KVM_DEV_TYPE_ARM_VGIC_ITS"],
+    "devices": [
+        "KVM_DEV_TYPE_ARM_VGIC_V2",
+        "KVM_DEV_TYPE_ARM_VGIC_V3",
+        "KVM_DEV_TYPE_ARM_VGIC_ITS",
+    ],
     "attributes": ATTRIBUTES,
     "pmus": [{"name": "armv8_pmuv3", "type": 10, "cpus": "0-7"}],
 }
@@ -62,21 +71,29 @@ def lacking(name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def vmcfg(tmp_path: Path) -> Vmcfg:
-    def run(*arguments: str, text: str, **hosts: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, text: str, **hosts: dict[str, Any]
+    ) -> subprocess.CompletedProcess[str]:
         for name, each in hosts.items():
             HOST_SCHEMA.validate(each)
             (tmp_path / f"{name}.json").write_text(json.dumps(each))
         (tmp_path / "vm.yaml").write_text(text)
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "vmcfg", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
 
     return run
 
 
 def found(vmcfg: Vmcfg, text: str, *options: str, **hosts: dict[str, Any]) -> list[dict[str, Any]]:
     named = [word for name in hosts for word in ("--host", f"{name}.json")]
-    report = json.loads(vmcfg("validate", "--format", "json", *named, *options, "vm.yaml", text=text, **hosts).stdout)
+    report = json.loads(
+        vmcfg(
+            "validate", "--format", "json", *named, *options, "vm.yaml", text=text, **hosts
+        ).stdout
+    )
     SCHEMA.validate(report)
     diagnostics: list[dict[str, Any]] = report["diagnostics"]
     return diagnostics
@@ -96,12 +113,27 @@ GICV2 = BASE + "gic: {version: 2, set_up_by: monitor}\n"
         ("VMC711", "/pmu/filter/0", FULL, {"attributes": lacking("KVM_ARM_VCPU_PMU_V3_FILTER")}),
         ("VMC712", "/ipa_bits", BASE + "ipa_bits: 52\n", {}),
         ("VMC713", "/gic/version", GICV2, {"devices": ["KVM_DEV_TYPE_ARM_VGIC_V3"]}),
-        ("VMC714", "/vcpus", BASE.replace("vcpus: 2", "vcpus: 9"), {"capabilities": {"KVM_CAP_MAX_VCPUS": 8}}),
-        ("VMC715", "/features/0", BASE + "features: [sve]\n", {"capabilities": {"KVM_CAP_ARM_SVE": 0}}),
+        (
+            "VMC714",
+            "/vcpus",
+            BASE.replace("vcpus: 2", "vcpus: 9"),
+            {"capabilities": {"KVM_CAP_MAX_VCPUS": 8}},
+        ),
+        (
+            "VMC715",
+            "/features/0",
+            BASE + "features: [sve]\n",
+            {"capabilities": {"KVM_CAP_ARM_SVE": 0}},
+        ),
         ("VMC716", "/pmu/irq", BASE, {"capabilities": {"KVM_CAP_ARM_PMU_V3": 0}, "pmus": []}),
         ("VMC717", "/pmu/device", BASE.replace("23", "23, device: apple_m1"), {}),
         ("VMC718", "/pmu/irq", BASE, {"pmus": BIG_LITTLE}),
-        ("VMC718", "/pmu/device", BASE.replace("23", "23, device: armv8_cortex_a53"), {"pmus": BIG_LITTLE}),
+        (
+            "VMC718",
+            "/pmu/device",
+            BASE.replace("23", "23, device: armv8_cortex_a53"),
+            {"pmus": BIG_LITTLE},
+        ),
     ],
 )
 def test_each_rule_of_hosts_is_broken_by_one(
@@ -125,7 +157,9 @@ def test_findings_name_the_hosts_that_they_hold_for(vmcfg: Vmcfg) -> None:
     assert (only["rule"], only["hosts"]) == ("VMC702", ["old.json", "older.json"])
     assert (
         "= hosts: old.json, older.json\n"
-        in vmcfg("validate", "--host", "old.json", "--host", "older.json", "vm.yaml", text=text, **hosts).stdout
+        in vmcfg(
+            "validate", "--host", "old.json", "--host", "older.json", "vm.yaml", text=text, **hosts
+        ).stdout
     )
 
 
@@ -138,7 +172,15 @@ def test_a_folder_stands_for_its_hosts(vmcfg: Vmcfg, tmp_path: Path) -> None:
     (tmp_path / "fleet").mkdir()
     for name, each in (("b", host(capabilities={"KVM_CAP_ARM_SVE": 0})), ("a", HOST)):
         (tmp_path / "fleet" / f"{name}.json").write_text(json.dumps(each))
-    done = vmcfg("validate", "--host", "fleet", "--format", "json", "vm.yaml", text=BASE + "features: [sve]\n")
+    done = vmcfg(
+        "validate",
+        "--host",
+        "fleet",
+        "--format",
+        "json",
+        "vm.yaml",
+        text=BASE + "features: [sve]\n",
+    )
     assert [each["hosts"] for each in json.loads(done.stdout)["diagnostics"]] == [["fleet/b.json"]]
     assert done.returncode == 1
 
@@ -148,9 +190,13 @@ def test_emit_writes_the_pmus_number_of_the_host(vmcfg: Vmcfg) -> None:
     line = "KVM_ARM_VCPU_PMU_V3_SET_PMU s32 10\n"
     assert line in vmcfg("emit", "--host", "a.json", "vm.yaml", text=text, a=HOST).stdout
     other = host(pmus=[{"name": "armv8_pmuv3", "type": 8, "cpus": "0-3"}])
-    both = vmcfg("emit", "--host", "a.json", "--host", "b.json", "vm.yaml", text=text, a=HOST, b=other)
+    both = vmcfg(
+        "emit", "--host", "a.json", "--host", "b.json", "vm.yaml", text=text, a=HOST, b=other
+    )
     assert "s32 pmu:armv8_pmuv3\n" in both.stdout
-    assert vmcfg("emit", "--numbers", "--host", "a.json", "vm.yaml", text=text, a=HOST).returncode == 0
+    assert (
+        vmcfg("emit", "--numbers", "--host", "a.json", "vm.yaml", text=text, a=HOST).returncode == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +209,9 @@ def test_emit_writes_the_pmus_number_of_the_host(vmcfg: Vmcfg) -> None:
         '{"format": "vmcfg.host", "format_version": "2.0"}',
     ],
 )
-def test_what_is_no_host_file_is_a_failure_in_one_line(vmcfg: Vmcfg, tmp_path: Path, content: str) -> None:
+def test_what_is_no_host_file_is_a_failure_in_one_line(
+    vmcfg: Vmcfg, tmp_path: Path, content: str
+) -> None:
     (tmp_path / "bad.json").write_text(content)
     for command in ("validate", "emit"):
         done = vmcfg(command, "--host", "bad.json", "vm.yaml", text=BASE)

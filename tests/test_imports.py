@@ -77,5 +77,7 @@ def test_a_command_loads_no_module_unseen(
     found = modules(VMCFG, tmp_path / "modules", [*arguments, "sample-configs/minimal.yaml"]) - bare
     new = sorted(found - known)
     gone = sorted(name for name in known - found if name.startswith("vmcfg"))
-    assert not new, f"{len(new)} more modules than the {len(known)} known are loaded at every start: {', '.join(new)}"
+    assert not new, (
+        f"{len(new)} more modules than the {len(known)} known are loaded at every start: {', '.join(new)}"
+    )
     assert not gone, f"no longer loaded, so to be removed from the list: {', '.join(gone)}"

@@ -29,7 +29,9 @@ Done = subprocess.CompletedProcess[str]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    clean = {
+        key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")
+    }
     return {**clean, "PYTHONPATH": str(ROOT), **changes}
 
 
@@ -89,7 +91,15 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 # Which files ---------------------------------------------------------------------------------------------------------
 
-TREE = ["a.yaml", "b.yml", "old/a.yaml", "lab/a.yaml", "lab/old/b.yaml", "lab/draft-1.yaml", "c/lab/d.yaml"]
+TREE = [
+    "a.yaml",
+    "b.yml",
+    "old/a.yaml",
+    "lab/a.yaml",
+    "lab/old/b.yaml",
+    "lab/draft-1.yaml",
+    "c/lab/d.yaml",
+]
 
 
 @pytest.mark.parametrize(
@@ -98,20 +108,33 @@ TREE = ["a.yaml", "b.yml", "old/a.yaml", "lab/a.yaml", "lab/old/b.yaml", "lab/dr
         (["old"], ["a.yaml", "b.yml", "c/lab/d.yaml", "lab/a.yaml", "lab/draft-1.yaml"]),
         (["old/"], ["a.yaml", "b.yml", "c/lab/d.yaml", "lab/a.yaml", "lab/draft-1.yaml"]),
         (["a.yaml"], ["b.yml", "c/lab/d.yaml", "lab/draft-1.yaml", "lab/old/b.yaml"]),
-        (["draft-*", "*.yml"], ["a.yaml", "c/lab/d.yaml", "lab/a.yaml", "lab/old/b.yaml", "old/a.yaml"]),
+        (
+            ["draft-*", "*.yml"],
+            ["a.yaml", "c/lab/d.yaml", "lab/a.yaml", "lab/old/b.yaml", "old/a.yaml"],
+        ),
         (["lab/*"], ["a.yaml", "b.yml", "c/lab/d.yaml", "old/a.yaml"]),
         (["./lab/*"], ["a.yaml", "b.yml", "c/lab/d.yaml", "old/a.yaml"]),
-        (["*/lab"], ["a.yaml", "b.yml", "lab/a.yaml", "lab/draft-1.yaml", "lab/old/b.yaml", "old/a.yaml"]),
-        (["lab/old"], ["a.yaml", "b.yml", "c/lab/d.yaml", "lab/a.yaml", "lab/draft-1.yaml", "old/a.yaml"]),
+        (
+            ["*/lab"],
+            ["a.yaml", "b.yml", "lab/a.yaml", "lab/draft-1.yaml", "lab/old/b.yaml", "old/a.yaml"],
+        ),
+        (
+            ["lab/old"],
+            ["a.yaml", "b.yml", "c/lab/d.yaml", "lab/a.yaml", "lab/draft-1.yaml", "old/a.yaml"],
+        ),
         (["[!a].y*ml"], ["a.yaml", "lab/a.yaml", "lab/draft-1.yaml", "old/a.yaml"]),
         (["OLD", "nothing"], sorted(TREE)),
     ],
     ids=str,
 )
 @pytest.mark.parametrize(
-    "paths", [["."], ["a.yaml", "b.yml", "old", "lab/", "c/lab"], TREE], ids=["folder", "parts", "files"]
+    "paths",
+    [["."], ["a.yaml", "b.yml", "old", "lab/", "c/lab"], TREE],
+    ids=["folder", "parts", "files"],
 )
-def test_what_matches_is_left_out(excluded: list[str], left: list[str], paths: list[str], tmp_path: Path) -> None:
+def test_what_matches_is_left_out(
+    excluded: list[str], left: list[str], paths: list[str], tmp_path: Path
+) -> None:
     for name in TREE:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(WRONG)
@@ -131,7 +154,9 @@ def test_all_left_out_is_nothing_to_check(tmp_path: Path) -> None:
 def test_a_file_is_checked_once_however_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "vm.yaml").write_text(WRONG)
-    done = validate("--format", "concise", "a/vm.yaml", "a", "./a/vm.yaml", "a/../a//vm.yaml", ".", cwd=tmp_path)
+    done = validate(
+        "--format", "concise", "a/vm.yaml", "a", "./a/vm.yaml", "a/../a//vm.yaml", ".", cwd=tmp_path
+    )
     assert done.stdout.count("\n") == 1
     assert done.stdout.startswith("a/vm.yaml:5:14: ")
 
@@ -143,7 +168,10 @@ def test_what_would_block_or_loop_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(".")
     (tmp_path / "loop.yaml").symlink_to(".")
     (tmp_path / "link.yaml").symlink_to("vm.yaml")
-    assert files.descriptions([str(tmp_path)]) == [str(tmp_path / "link.yaml"), str(tmp_path / "vm.yaml")]
+    assert files.descriptions([str(tmp_path)]) == [
+        str(tmp_path / "link.yaml"),
+        str(tmp_path / "vm.yaml"),
+    ]
 
 
 def test_a_link_that_leads_nowhere_is_a_line(tmp_path: Path) -> None:
@@ -185,7 +213,10 @@ def test_a_folder_that_can_not_be_read_is_a_line_and_the_rest_is_listed(tmp_path
         (tmp_path / folder / "vm.yaml").write_text(WRONG)
     (tmp_path / "closed").chmod(0)
     try:
-        assert listed_by_a_mere_user(tmp_path) == [["./open/vm.yaml"], ["cannot read ./closed: Permission denied"]]
+        assert listed_by_a_mere_user(tmp_path) == [
+            ["./open/vm.yaml"],
+            ["cannot read ./closed: Permission denied"],
+        ]
     finally:
         (tmp_path / "closed").chmod(stat.S_IRWXU)
 
@@ -197,12 +228,19 @@ def test_a_folder_that_can_not_be_read_is_a_line_and_the_rest_is_listed(tmp_path
 def test_any_number_of_processes_prints_the_same(format_: str, many: Path) -> None:
     (many / "many" / "3" / "0.yaml").symlink_to("nowhere")
     (many / "many" / "5" / "latin-1.yaml").write_bytes(b"name: \xfc\n")
-    one, *more = (validate("--format", format_, "--jobs", jobs, "many", cwd=many) for jobs in ("1", "2", "5", "64"))
+    one, *more = (
+        validate("--format", format_, "--jobs", jobs, "many", cwd=many)
+        for jobs in ("1", "2", "5", "64")
+    )
     assert one.returncode == 3
     assert one.stderr == "vmcfg: cannot read many/3/0.yaml: No such file or directory\n"
     assert one.stdout.count("VMC504") >= MANY // 3
     for other in more:
-        assert (other.returncode, other.stdout, other.stderr) == (one.returncode, one.stdout, one.stderr)
+        assert (other.returncode, other.stdout, other.stderr) == (
+            one.returncode,
+            one.stdout,
+            one.stderr,
+        )
 
 
 def test_files_come_in_the_order_of_their_names(many: Path) -> None:
@@ -219,9 +257,19 @@ def test_jobs_is_a_number(jobs: str, tmp_path: Path) -> None:
 
 
 def test_few_files_start_no_process(tmp_path: Path) -> None:
-    pids = {pid for (pid,) in parallel.results(lambda item: (os.getpid(),), range(2 * parallel.WORTH_A_WORKER - 1), 8)}
+    pids = {
+        pid
+        for (pid,) in parallel.results(
+            lambda item: (os.getpid(),), range(2 * parallel.WORTH_A_WORKER - 1), 8
+        )
+    }
     assert pids == {os.getpid()}
-    pids = {pid for (pid,) in parallel.results(lambda item: (os.getpid(),), range(2 * parallel.WORTH_A_WORKER), 8)}
+    pids = {
+        pid
+        for (pid,) in parallel.results(
+            lambda item: (os.getpid(),), range(2 * parallel.WORTH_A_WORKER), 8
+        )
+    }
     assert len(pids) == 2
     assert os.getpid() not in pids
 
@@ -287,7 +335,17 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
             "    print(*(resource.getrusage(who).ru_maxrss for who in (0, -1)), file=sys.stderr)"
         )
         done = subprocess.run(
-            [sys.executable, "-c", program, "validate", "--format", "concise", "--jobs", "2", str(folder)],
+            [
+                sys.executable,
+                "-c",
+                program,
+                "validate",
+                "--format",
+                "concise",
+                "--jobs",
+                "2",
+                str(folder),
+            ],
             env=environment(),
             capture_output=True,
             text=True,
@@ -318,7 +376,9 @@ def blocked(many: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["by the terminal", "of one process"])
-def test_an_interrupt_ends_all_processes(blocked: subprocess.Popen[bytes], whole_group: bool) -> None:
+def test_an_interrupt_ends_all_processes(
+    blocked: subprocess.Popen[bytes], whole_group: bool
+) -> None:
     (os.killpg if whole_group else os.kill)(blocked.pid, signal.SIGINT)
     _, err = blocked.communicate(timeout=60)
     assert (blocked.returncode, err) == (130, b"")
@@ -349,13 +409,18 @@ def test_workers_do_not_wait_for_a_reader_that_was_killed() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     """
     command = [sys.executable, "-c", program]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stdout is not None
     worker = int(process.stdout.readline())
     assert process.wait(timeout=60) == -signal.SIGKILL
     try:
         wait_until(
-            lambda: not Path(f"/proc/{worker}").exists() or "(zombie)" in Path(f"/proc/{worker}/status").read_text()
+            lambda: (
+                not Path(f"/proc/{worker}").exists()
+                or "(zombie)" in Path(f"/proc/{worker}/status").read_text()
+            )
         )
         assert alive(process.pid)
     finally:
@@ -380,7 +445,10 @@ def test_a_file_that_vanishes_is_a_line(blocked: subprocess.Popen[bytes], many: 
         (many / name).unlink()
     (many / "many" / "4" / "pipe").write_text(RIGHT)
     out, err = blocked.communicate(timeout=60)
-    lines = [f"vmcfg: cannot read {name}: No such file or directory" for name in names[place + 1 : place + 3]]
+    lines = [
+        f"vmcfg: cannot read {name}: No such file or directory"
+        for name in names[place + 1 : place + 3]
+    ]
     assert err.decode().splitlines() == lines
     assert blocked.returncode == 3
     wrong = [name for name in names if name != "many/4/pipe" and int(name[-8:-5]) % 3 == 0]
@@ -403,10 +471,14 @@ def written_late(pipe: Path) -> None:
     os.close(writer)
 
 
-def seen_on_a_terminal(args: list[str], cwd: Path, pipe: Path | None, stdout: int | None = None) -> tuple[int, bytes]:
+def seen_on_a_terminal(
+    args: list[str], cwd: Path, pipe: Path | None, stdout: int | None = None
+) -> tuple[int, bytes]:
     """The exit code, and what a terminal got; `pipe` is written to late."""
     reader, terminal = pty.openpty()
-    process = started(*args, cwd=cwd, stdout=terminal if stdout is None else stdout, stderr=terminal)
+    process = started(
+        *args, cwd=cwd, stdout=terminal if stdout is None else stdout, stderr=terminal
+    )
     os.close(terminal)
     if pipe is not None:
         written_late(pipe)
@@ -422,11 +494,15 @@ def seen_on_a_terminal(args: list[str], cwd: Path, pipe: Path | None, stdout: in
 def test_a_bar_says_how_far_a_long_run_is(jobs: str, many: Path) -> None:
     pipe = many / "many" / "0" / "0"
     os.mkfifo(pipe)
-    code, seen = seen_on_a_terminal(["--jobs", jobs, "many/0/0", "many"], many, pipe, subprocess.DEVNULL)
+    code, seen = seen_on_a_terminal(
+        ["--jobs", jobs, "many/0/0", "many"], many, pipe, subprocess.DEVNULL
+    )
     assert code == 1
     assert f"/{MANY + 1} files checked\x1b[K".encode() in seen
     # It is taken away, and the summary stands alone.
-    assert seen.endswith(f"\r\x1b[K{MANY + 1} files checked: {len(range(0, MANY, 3))} errors\r\n".encode())
+    assert seen.endswith(
+        f"\r\x1b[K{MANY + 1} files checked: {len(range(0, MANY, 3))} errors\r\n".encode()
+    )
 
 
 def test_an_interrupted_bar_is_taken_away(many: Path) -> None:
@@ -434,7 +510,16 @@ def test_an_interrupted_bar_is_taken_away(many: Path) -> None:
     os.mkfifo(first)
     os.mkfifo(second)
     reader, terminal = pty.openpty()
-    process = started("--jobs", "1", "many/0/0", "many", "many/9", cwd=many, stdout=subprocess.DEVNULL, stderr=terminal)
+    process = started(
+        "--jobs",
+        "1",
+        "many/0/0",
+        "many",
+        "many/9",
+        cwd=many,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
     os.close(terminal)
     written_late(first)
     seen = b""
@@ -466,10 +551,14 @@ def on_screen(row: str) -> str:
 def test_a_bar_is_in_no_ones_way(many: Path) -> None:
     pipe = many / "many" / "0" / "0"
     os.mkfifo(pipe)
-    code, seen = seen_on_a_terminal(["--format", "concise", "--jobs", "2", "many/0/0", "many"], many, pipe)
+    code, seen = seen_on_a_terminal(
+        ["--format", "concise", "--jobs", "2", "many/0/0", "many"], many, pipe
+    )
     assert code == 1
     rows = [on_screen(row) for row in seen.decode().split("\r\n")]
-    assert sum(row.startswith("many/") and "VMC504" in row for row in rows) == len(range(0, MANY, 3))
+    assert sum(row.startswith("many/") and "VMC504" in row for row in rows) == len(
+        range(0, MANY, 3)
+    )
     assert rows[-2].startswith(f"{MANY + 1} files checked: ")
 
 

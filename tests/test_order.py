@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from vmcfg.checking import check
-from vmcfg.lowering import WHOLE_VM, Command, lower
-from vmcfg.order import CONSTRAINTS, Constraint
-from vmcfg.sequence import APIS, PHASES, SEQUENCE, VCPU
+from vmcfg.checking.check import check
+from vmcfg.plans.apis import APIS, VCPU
+from vmcfg.plans.command import Command
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.order import CONSTRAINTS, Constraint
+from vmcfg.plans.phases import PHASES
+from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.plans.sequence import SEQUENCE
 
 FOLDER = Path(__file__).parent.parent / "sample-configs"
 
@@ -22,7 +26,9 @@ def plan_of(path: Path, api: str = VCPU) -> list[Command]:
 
 
 PLANS = {path.stem: plan_of(path) for path in sorted(FOLDER.glob("*.yaml"))}
-PLANS |= {f"irregular, {api}": plan_of(FOLDER / "irregular.yaml", api) for api in APIS if api != VCPU}
+PLANS |= {
+    f"irregular, {api}": plan_of(FOLDER / "irregular.yaml", api) for api in APIS if api != VCPU
+}
 
 
 def stands_for(name: str, row: str) -> bool:
@@ -39,7 +45,9 @@ def broken(commands: list[Command], constraint: Constraint) -> list[tuple[str, s
         key = command.target if constraint.per_vcpu else ""
         if constraint.by is not None and command.row.name == constraint.before:
             earlier = of_after.get(key)
-            if earlier is not None and constraint.by(command.number) <= constraint.by(earlier.number):
+            if earlier is not None and constraint.by(command.number) <= constraint.by(
+                earlier.number
+            ):
                 found.append((" ".join(earlier.fields()), " ".join(command.fields())))
             of_after[key] = command
         elif constraint.by is None:
@@ -56,7 +64,9 @@ def said(constraint: Constraint) -> str:
 
 @pytest.mark.parametrize("sample", PLANS)
 def test_plan_keeps_every_constraint(sample: str) -> None:
-    assert {said(each): wrong for each in CONSTRAINTS if (wrong := broken(PLANS[sample], each))} == {}
+    assert {
+        said(each): wrong for each in CONSTRAINTS if (wrong := broken(PLANS[sample], each))
+    } == {}
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS, ids=said)
@@ -73,7 +83,9 @@ def test_constraint_bites(constraint: Constraint) -> None:
     def later_first(commands: list[Command]) -> list[Command]:
         if constraint.by is not None:
             return commands[::-1]
-        return sorted(commands, key=lambda command: not stands_for(constraint.after, command.row.name))
+        return sorted(
+            commands, key=lambda command: not stands_for(constraint.after, command.row.name)
+        )
 
     assert any(broken(later_first(commands), constraint) for commands in PLANS.values())
 
@@ -126,9 +138,15 @@ def test_rows_stand_in_the_order_of_the_phases() -> None:
 
 @pytest.mark.parametrize("sample", PLANS)
 def test_vcpus_are_gone_over_by_ascending_id(sample: str) -> None:
-    lowest = PLANS[sample][[command.row.name for command in PLANS[sample]].index("vcpu.create")].target
+    lowest = PLANS[sample][
+        [command.row.name for command in PLANS[sample]].index("vcpu.create")
+    ].target
     for row in SEQUENCE:
-        targets = [command.target for command in PLANS[sample] if command.row is row and row.target == "vcpu"]
+        targets = [
+            command.target
+            for command in PLANS[sample]
+            if command.row is row and row.target == "vcpu"
+        ]
         ids = [int(target.removeprefix("vcpu:")) for target in targets]
         if row.vm_wide:
             assert set(targets) <= {lowest}, row.name

@@ -18,12 +18,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import descriptions, json_text, mutants
 
-from vmcfg import checking, console
-from vmcfg.checking import Checked, check
-from vmcfg.model import Either, ListOf, every_field
-from vmcfg.pure_parser import PurePythonParser
-from vmcfg.report import Diagnostic
-from vmcfg.tree import DEEPEST, FASTEST_PARSER, MOST_NODES, Tree, lines_of
+from vmcfg.checking import check as checking
+from vmcfg.checking.check import Checked, check
+from vmcfg.description.model import Either, ListOf, every_field
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.reports import human as console
+from vmcfg.text.nodes import lines_of
+from vmcfg.text.pure_parser import PurePythonParser
+from vmcfg.text.tree import DEEPEST, FASTEST_PARSER, MOST_NODES, Tree
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -110,7 +112,8 @@ def test_without_libyaml_the_command_finds_the_same() -> None:
     fast = report(run, (*SAMPLES, *CASES))
     pure = report(f"import yaml; yaml.__with_libyaml__ = False; {run}", (*SAMPLES, *CASES))
     syntax, other = (
-        [each for each in fast["diagnostics"] if (each["rule"] == "VMC100") is is_] for is_ in (True, False)
+        [each for each in fast["diagnostics"] if (each["rule"] == "VMC100") is is_]
+        for is_ in (True, False)
     )
     assert other == [each for each in pure["diagnostics"] if each["rule"] != "VMC100"]
     assert [each["file"] for each in syntax] == [
@@ -213,7 +216,9 @@ def test_parsers_agree_on_changed_descriptions(document: Any, form: str) -> None
         text = json_text(document)
     else:
         # yaml.dump writes the shapes that people write, aliases among them.
-        text = yaml.dump(document, default_flow_style=form == "flow", allow_unicode=True, sort_keys=False)
+        text = yaml.dump(
+            document, default_flow_style=form == "flow", allow_unicode=True, sort_keys=False
+        )
     assert_same(text.encode())
 
 
@@ -223,7 +228,9 @@ vmcfg:_1\n name:_vm\n vcpus:_2\n gic:_ __version:_3\n x-y:_ k:_v\n -_ ?_ :_ __ _
 """
 """Pieces of YAML; `_` is a blank, the rest Python's escapes."""
 
-YAML_WORDS = st.sampled_from([word.replace("_", " ").encode().decode("unicode_escape") for word in WORDS.split()])
+YAML_WORDS = st.sampled_from(
+    [word.replace("_", " ").encode().decode("unicode_escape") for word in WORDS.split()]
+)
 
 
 @generated(600)
@@ -251,7 +258,9 @@ def test_any_bytes_give_a_machine_or_a_finding(data: bytes) -> None:
 @given(st.text(max_size=30))
 def test_any_text_as_any_value_is_drawn(text: str) -> None:
     written = json_text(text.encode("utf-8", "replace").decode())
-    assert_same(b"vmcfg: 1\nname: " + written.encode() + b"\n" + written.encode() + b": 1\nvcpus: 1\n")
+    assert_same(
+        b"vmcfg: 1\nname: " + written.encode() + b"\n" + written.encode() + b": 1\nvcpus: 1\n"
+    )
 
 
 DEEP = {
@@ -269,7 +278,9 @@ DEEP = {
 
 
 @pytest.mark.parametrize("opened", DEEP)
-@pytest.mark.parametrize("before", [b"", b"x-deep: ", START + b"x-deep:\n  ", START + b"gic: "], ids=repr)
+@pytest.mark.parametrize(
+    "before", [b"", b"x-deep: ", START + b"x-deep:\n  ", START + b"gic: "], ids=repr
+)
 @pytest.mark.parametrize("parser", [FASTEST_PARSER, PurePythonParser], ids=["fastest", "pure"])
 def test_deep_nesting_is_one_clear_finding(opened: str, before: bytes, parser: type[Any]) -> None:
     opening, closing = DEEP[opened]
@@ -279,7 +290,11 @@ def test_deep_nesting_is_one_clear_finding(opened: str, before: bytes, parser: t
     assert_sound(checked)
     tags = [found for found in checked.diagnostics if found.rule == "VMC105"]
     assert len(tags) == (DEEPEST + (not before) if opened == "tagged" else 0)
-    assert [found.rule for found in checked.diagnostics if found not in tags] in (["VMC100"], ["VMC104"], ["VMC107"])
+    assert [found.rule for found in checked.diagnostics if found not in tags] in (
+        ["VMC100"],
+        ["VMC104"],
+        ["VMC107"],
+    )
 
 
 @pytest.mark.parametrize("parser", [FASTEST_PARSER, PurePythonParser], ids=["fastest", "pure"])
@@ -291,7 +306,9 @@ def test_nesting_is_taken_up_to_its_bound(parser: type[Any]) -> None:
 
 def test_aliases_multiply_up_to_their_bound() -> None:
     lists = [b"x-0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
-    lists += [b"x-%d: &a%d [%s]" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 40)]
+    lists += [
+        b"x-%d: &a%d [%s]" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 40)
+    ]
     data = START + b"\n".join(lists) + b"\n"
     assert_same(data)
     assert [found.rule for found in check(data, "vm.yaml").diagnostics] == ["VMC107"]
@@ -303,7 +320,9 @@ def test_an_alias_of_something_large_is_used_up_to_the_bound() -> None:
     large = START + b"x-0: &a [" + b"1, " * 999 + b"1]\nx-1: ["
     uses = MOST_NODES // 1001
     assert check(large + b"*a, " * uses + b"]", "vm.yaml").diagnostics == []
-    assert [found.rule for found in check(large + b"*a, " * (uses + 1) + b"]", "vm.yaml").diagnostics] == ["VMC107"]
+    assert [
+        found.rule for found in check(large + b"*a, " * (uses + 1) + b"]", "vm.yaml").diagnostics
+    ] == ["VMC107"]
 
 
 DIGITS = {
@@ -325,7 +344,9 @@ DIGITS = {
 
 def holding(path: str, value: bytes) -> bytes:
     """A description that holds `value` at a dotted path of the model; list indices are 0."""
-    lists = {each for each, field in every_field().items() if isinstance(field.kind, (Either, ListOf))}
+    lists = {
+        each for each, field in every_field().items() if isinstance(field.kind, (Either, ListOf))
+    }
     *outer, key = path.split(".")
     text, done = value, [*outer, key]
     while done:
@@ -347,19 +368,33 @@ def test_five_thousand_digits_are_refused_in_every_field(path: str) -> None:
         for value in (digits, b'"' + digits + b'"'):
             checked = check(holding(path, value), "vm.yaml")
             assert_sound(checked)
-            pointers = {re.sub("/[0-9]+", "", found.pointer)[1:].replace("/", ".") for found in checked.diagnostics}
+            pointers = {
+                re.sub("/[0-9]+", "", found.pointer)[1:].replace("/", ".")
+                for found in checked.diagnostics
+            }
             assert path in pointers, (path, digits[:10], checked.diagnostics)
 
 
 @pytest.mark.parametrize("path", SCALAR_FIELDS)
 def test_digits_of_any_script_are_refused_in_every_field(path: str) -> None:
-    for digits in ("\u0661\u0662", "\uff11", "\u00b2", "\U0001d7d8", "1\u0661", "0x\uff11", "spi:\u0661", "\u0661GiB"):
+    for digits in (
+        "\u0661\u0662",
+        "\uff11",
+        "\u00b2",
+        "\U0001d7d8",
+        "1\u0661",
+        "0x\uff11",
+        "spi:\u0661",
+        "\u0661GiB",
+    ):
         checked = check(holding(path, json_text(digits).encode()), "vm.yaml")
         assert_sound(checked)
         assert any(found.rule.startswith("VMC1") for found in checked.diagnostics), (path, digits)
 
 
-@pytest.mark.parametrize("data", [b"name:\tvm\n\tvcpus: 1\n", b"\t" + START, START + b"gic:\n\tversion: 3\n"])
+@pytest.mark.parametrize(
+    "data", [b"name:\tvm\n\tvcpus: 1\n", b"\t" + START, START + b"gic:\n\tversion: 3\n"]
+)
 def test_tabs_are_told(data: bytes) -> None:
     checked = check(data, "vm.yaml")
     assert_sound(checked)

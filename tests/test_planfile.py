@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from vmcfg.checking import check
+from vmcfg.checking.check import check
 from vmcfg.files import NoFile
-from vmcfg.formats.lines import jsonl
-from vmcfg.lowering import WHOLE_VM, lower
-from vmcfg.planfile import read_plan
+from vmcfg.formats.json_lines import jsonl
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.plans.planfile import read_plan
 
 SAMPLES = Path(__file__).parent.parent / "sample-configs"
 UNHELD = {"origin", "mpidr", "vm", "host_kernel", "format_version"}
@@ -22,14 +23,19 @@ UNHELD = {"origin", "mpidr", "vm", "host_kernel", "format_version"}
 def lines_of(sample: str) -> list[dict[str, Any]]:
     checked = check((SAMPLES / sample).read_bytes(), sample)
     assert checked.machine is not None
-    return [json.loads(line) for line in jsonl(lower(checked.machine, WHOLE_VM), checked.tree).splitlines()]
+    return [
+        json.loads(line)
+        for line in jsonl(lower(checked.machine, WHOLE_VM), checked.tree).splitlines()
+    ]
 
 
 def text_of(lines: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
-@pytest.mark.parametrize("sample", [path.name for path in SAMPLES.glob("*.yaml") if path.name != "full.yaml"])
+@pytest.mark.parametrize(
+    "sample", [path.name for path in SAMPLES.glob("*.yaml") if path.name != "full.yaml"]
+)
 def test_every_sample_is_read_back_as_it_was_emitted(sample: str) -> None:
     checked = check((SAMPLES / sample).read_bytes(), sample)
     assert checked.machine is not None
@@ -44,7 +50,9 @@ def test_a_value_that_only_the_host_knows_is_refused() -> None:
         read_plan(text_of(lines_of("full.yaml")), "full")
 
 
-@pytest.mark.parametrize("sample", ["spi.yaml", "clusters.yaml", "gicv2.yaml", "pmu-filter.yaml", "nested.yaml"])
+@pytest.mark.parametrize(
+    "sample", ["spi.yaml", "clusters.yaml", "gicv2.yaml", "pmu-filter.yaml", "nested.yaml"]
+)
 def test_every_altered_value_is_refused(sample: str) -> None:
     whole = lines_of(sample)
     tried = 0
@@ -53,7 +61,9 @@ def test_every_altered_value_is_refused(sample: str) -> None:
             if key in UNHELD or (number == 0 and key in ("gic", "perform")):
                 continue
             altered = [dict(each) for each in whole]
-            altered[number][key] = f"{value}1" if isinstance(value, str) else 77 if value != 77 else 78
+            altered[number][key] = (
+                f"{value}1" if isinstance(value, str) else 77 if value != 77 else 78
+            )
             with pytest.raises(NoFile):
                 read_plan(text_of(altered), sample)
             tried += 1
@@ -63,7 +73,11 @@ def test_every_altered_value_is_refused(sample: str) -> None:
 def test_every_missing_or_doubled_line_is_refused() -> None:
     whole = lines_of("spi.yaml")
     for number in range(len(whole)):
-        for altered in (whole[:number] + whole[number + 1 :], whole[: number + 1] + whole[number:], whole[:number]):
+        for altered in (
+            whole[:number] + whole[number + 1 :],
+            whole[: number + 1] + whole[number:],
+            whole[:number],
+        ):
             with pytest.raises(NoFile):
                 read_plan(text_of(altered), "spi")
 

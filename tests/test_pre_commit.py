@@ -24,7 +24,11 @@ class Repositories:
         self.vmcfg = folder / "vmcfg"
         self.user = folder / "user"
         self.env = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "PYTHONPATH"))},
+            **{
+                key: value
+                for key, value in os.environ.items()
+                if not key.startswith(("GIT_", "PYTHONPATH"))
+            },
             "HOME": str(folder),
             "PRE_COMMIT_HOME": str(folder / "cache"),
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -35,7 +39,9 @@ class Repositories:
         for name in SHIPPED:
             shutil.copy(ROOT / name, self.vmcfg / name)
         for name in FOLDERS:
-            shutil.copytree(ROOT / name, self.vmcfg / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, self.vmcfg / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         self.user.mkdir()
         (self.user / "edge.vmcfg.yaml").write_text(RIGHT)
         (self.user / "other.yaml").write_text("not: a description\n")
@@ -46,7 +52,12 @@ class Repositories:
 
     def git(self, repository: Path, *arguments: str) -> str:
         done = subprocess.run(
-            ["git", *arguments], cwd=repository, env=self.env, capture_output=True, text=True, check=True
+            ["git", *arguments],
+            cwd=repository,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout.strip()
 
@@ -63,7 +74,16 @@ class Repositories:
     def run(self, **env: str) -> subprocess.CompletedProcess[str]:
         """What pre-commit says to all files."""
         return subprocess.run(
-            [sys.executable, "-m", "pre_commit", "run", "--all-files", "--verbose", "--color", "never"],
+            [
+                sys.executable,
+                "-m",
+                "pre_commit",
+                "run",
+                "--all-files",
+                "--verbose",
+                "--color",
+                "never",
+            ],
             cwd=self.user,
             env=self.env | env,
             capture_output=True,
@@ -96,7 +116,9 @@ def test_the_readmes_hook_installs_itself_and_finds(repositories: Repositories) 
     check_it_finds(repositories)
 
 
-def test_the_installed_vmcfg_is_used_by_the_other(repositories: Repositories, tmp_path: Path) -> None:
+def test_the_installed_vmcfg_is_used_by_the_other(
+    repositories: Repositories, tmp_path: Path
+) -> None:
     program = tmp_path / "vmcfg"
     program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m vmcfg "$@"\n')
     program.chmod(0o755)

@@ -55,7 +55,12 @@ def _command(path: Path, body: str) -> None:
 
 
 @pytest.fixture(params=SHELLS)
-def run(request: pytest.FixtureRequest, program: Callable[[str], str], vmcfg_on_path: Path, tmp_path: Path) -> Run:
+def run(
+    request: pytest.FixtureRequest,
+    program: Callable[[str], str],
+    vmcfg_on_path: Path,
+    tmp_path: Path,
+) -> Run:
     """A function that runs the script with arguments, in each of the shells."""
     name, *options = request.param.split()
     shell = [program(name), *options]
@@ -107,7 +112,9 @@ def test_every_description_of_the_folder_is_performed(run: Run, folder: Path) ->
 
 
 def test_a_set_register_is_performed(run: Run, folder: Path) -> None:
-    (folder / "vm.yaml").write_bytes(b'vmcfg: 1\nname: far\nhost_kernel: "6.10"\nvcpus: [{mpidr: 0.0.200.1}]\n')
+    (folder / "vm.yaml").write_bytes(
+        b'vmcfg: 1\nname: far\nhost_kernel: "6.10"\nvcpus: [{mpidr: 0.0.200.1}]\n'
+    )
     done = run(str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "set-reg vcpu:0 - MPIDR_EL1 u64 0x8000c801\n"
@@ -131,7 +138,8 @@ def test_a_plan_without_commands_is_no_unknown_command(run: Run, folder: Path) -
 def test_an_unknown_command_stops(run: Run, folder: Path, vmcfg_on_path: Path) -> None:
     (folder / "vm.yaml").write_bytes(RIGHT)
     _command(
-        vmcfg_on_path / "vmcfg", '[ "$1" = validate ] || printf "set-attr %s\\n" "gic a b none -"; echo "fly a b c d e"'
+        vmcfg_on_path / "vmcfg",
+        '[ "$1" = validate ] || printf "set-attr %s\\n" "gic a b none -"; echo "fly a b c d e"',
     )
     done = run(str(folder))
     assert done.returncode == 4
@@ -145,7 +153,10 @@ def test_emit_that_fails_stops(run: Run, folder: Path, vmcfg_on_path: Path, plac
     (folder / place).mkdir(exist_ok=True)
     (folder / place / "vm.yaml").write_bytes(RIGHT)
     (folder / place / "vm2.yaml").write_bytes(RIGHT)
-    _command(vmcfg_on_path / "vmcfg", '[ "$1" = validate ] && exit; echo "set-attr gic a b none -"; exit 3')
+    _command(
+        vmcfg_on_path / "vmcfg",
+        '[ "$1" = validate ] && exit; echo "set-attr gic a b none -"; exit 3',
+    )
     done = run(str(folder))
     assert (done.returncode, done.stdout) == (3, "")
 

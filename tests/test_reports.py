@@ -17,11 +17,13 @@ import jsonschema
 import pytest
 
 from vmcfg import __version__
-from vmcfg.checking import check
-from vmcfg.places import Span
-from vmcfg.report import Answer, Diagnostic, Related
-from vmcfg.reports import Totals, as_json, github, sarif
-from vmcfg.rules import every_rule
+from vmcfg.checking.check import check
+from vmcfg.findings.diagnostic import Diagnostic, Related
+from vmcfg.findings.position import Span
+from vmcfg.findings.rule import Answer
+from vmcfg.reference.every_rule import every_rule
+from vmcfg.reports import as_json, github, sarif
+from vmcfg.reports.form import Totals
 
 ROOT = Path(__file__).parent.parent
 CASES = ROOT / "tests" / "cases"
@@ -98,7 +100,9 @@ def test_sarif_says_what_could_not_be_read(sarif_schema: Json, tmp_path: Path) -
 
 def test_sarif_knows_every_rule() -> None:
     rules = sarif_of([])["runs"][0]["tool"]["driver"]["rules"]
-    assert [(each["id"], each["name"]) for each in rules] == [(rule.id, rule.name) for rule in every_rule()]
+    assert [(each["id"], each["name"]) for each in rules] == [
+        (rule.id, rule.name) for rule in every_rule()
+    ]
     for each, rule in zip(rules, every_rule(), strict=True):
         assert each["defaultConfiguration"]["level"] == rule.severity
         assert each["fullDescription"]["text"].startswith(each["shortDescription"]["text"])
@@ -110,12 +114,21 @@ def test_sarif_results_point_to_their_rule_and_places() -> None:
     for case in CASES.glob("*.yaml"):
         run = sarif_of(found(case))["runs"][0]
         for result, each in zip(run["results"], found(case), strict=True):
-            assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == each.rule
+            assert (
+                run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"]
+                == result["ruleId"]
+                == each.rule
+            )
             places = [result["locations"][0], *result["relatedLocations"]]
             spans = [each.span, *(other.span for other in each.related)]
             for place, span in zip(places, spans, strict=True):
                 region = place["physicalLocation"]["region"]
-                assert (region["startLine"], region["startColumn"], region["endLine"], region["endColumn"]) == span
+                assert (
+                    region["startLine"],
+                    region["startColumn"],
+                    region["endLine"],
+                    region["endColumn"],
+                ) == span
             linked = re.findall(r"(?<!\\)\]\(([0-9]+)\)", result["message"]["text"])
             assert list(map(int, linked)) == [place["id"] for place in result["relatedLocations"]]
 
@@ -128,7 +141,16 @@ def test_sarif_links_the_second_place_from_the_message() -> None:
 def test_sarif_text_makes_no_link_and_no_placeholder() -> None:
     bad = "[click](1) {0} \x1b[0m"
     each = Diagnostic(
-        "VMC503", "n", "error", bad, bad, "f", Span(1, 1, 1, 2), "", (Related("f", Span(1, 1, 1, 2), bad),), None
+        "VMC503",
+        "n",
+        "error",
+        bad,
+        bad,
+        "f",
+        Span(1, 1, 1, 2),
+        "",
+        (Related("f", Span(1, 1, 1, 2), bad),),
+        None,
     )
     text = sarif_of([each])["runs"][0]["results"][0]["message"]["text"]
     escaped = "\\[click\\](1) {{0}} \\x1b\\[0m"
@@ -151,7 +173,9 @@ def test_sarif_text_makes_no_link_and_no_placeholder() -> None:
 )
 def test_sarif_files_are_named_from_the_folder(file: str, uri: str, relative: bool) -> None:
     each = Diagnostic("VMC100", "n", "error", "m", None, file, Span(1, 1, 1, 1), "", (), None)
-    artifact = sarif_of([each])["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    artifact = sarif_of([each])["runs"][0]["results"][0]["locations"][0]["physicalLocation"][
+        "artifactLocation"
+    ]
     assert artifact == {"uri": uri, **({"uriBaseId": "%SRCROOT%"} if relative else {})}
     if relative and not file.startswith(("/", ".")):
         assert unquote(uri) == file
@@ -189,7 +213,11 @@ def commands(output: str) -> Iterator[tuple[str, dict[str, str], str]]:
         assert match or not line.lstrip().startswith(("::", "##[")), line
         if match:
             pairs = (pair.partition("=") for pair in match["properties"].split(","))
-            yield match["kind"], {key: decoded(value) for key, _, value in pairs}, decoded(match["data"])
+            yield (
+                match["kind"],
+                {key: decoded(value) for key, _, value in pairs},
+                decoded(match["data"]),
+            )
 
 
 def test_github_is_a_command_a_finding() -> None:
@@ -199,12 +227,21 @@ def test_github_is_a_command_a_finding() -> None:
     for (kind, properties, data), each in zip(commands(output), cases, strict=True):
         assert kind == each.severity
         assert properties["file"] == f"tests/cases/{each.file}"
-        assert (int(properties["line"]), int(properties["endLine"])) == (each.span.line, each.span.end_line)
-        assert ("col" in properties) == ("endColumn" in properties) == (each.span.line == each.span.end_line)
+        assert (int(properties["line"]), int(properties["endLine"])) == (
+            each.span.line,
+            each.span.end_line,
+        )
+        assert (
+            ("col" in properties)
+            == ("endColumn" in properties)
+            == (each.span.line == each.span.end_line)
+        )
         assert properties["title"] == f"{each.rule} {each.name}"
         first, *rest = data.split("\n")
         assert first == each.message
-        others = [f"tests/cases/{o.file}:{o.span.line}:{o.span.column}: {o.message}" for o in each.related]
+        others = [
+            f"tests/cases/{o.file}:{o.span.line}:{o.span.column}: {o.message}" for o in each.related
+        ]
         assert rest[: len(others)] == others
 
 
@@ -239,7 +276,14 @@ def test_no_key_forges_a_command(key: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a\n::error::forged.yaml", "a\r::x.yaml", "a,line=9::b.yaml", "a%0A::error::b.yaml", "ü b.yaml"]
+    "name",
+    [
+        "a\n::error::forged.yaml",
+        "a\r::x.yaml",
+        "a,line=9::b.yaml",
+        "a%0A::error::b.yaml",
+        "ü b.yaml",
+    ],
 )
 def test_no_file_forges_a_command(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("[]\n")
@@ -251,7 +295,9 @@ def test_no_file_forges_a_command(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("format_", ["human", "concise", "json", "sarif", "github"])
 def test_no_format_prints_what_drives_a_terminal(format_: str, tmp_path: Path) -> None:
     name = "\x1b]0;x\x07\u202e.yaml"
-    (tmp_path / name).write_text('vmcfg: 1\nname: "\\e[31m\\u202E\\x9b"\nvcpus: 1\n"\\e[31m\\u202E": 1\n')
+    (tmp_path / name).write_text(
+        'vmcfg: 1\nname: "\\e[31m\\u202E\\x9b"\nvcpus: 1\n"\\e[31m\\u202E": 1\n'
+    )
     output = validate("--format", format_, name, cwd=tmp_path)
     assert all(char.isprintable() for char in output.replace("\n", ""))
 
@@ -294,8 +340,20 @@ def test_concise_names_the_second_place() -> None:
 
 def test_the_kernels_answer_is_in_every_form() -> None:
     each = Diagnostic(
-        "VMC503", "n", "error", "m", None, "f", Span(1, 1, 1, 2), "", (), Answer("KVM_RUN", "EINVAL", "run")
+        "VMC503",
+        "n",
+        "error",
+        "m",
+        None,
+        "f",
+        Span(1, 1, 1, 2),
+        "",
+        (),
+        Answer("KVM_RUN", "EINVAL", "run"),
     )
     assert each.as_json()["kernel"] == {"call": "KVM_RUN", "errno": "EINVAL", "phase": "run"}
     assert "%0Akernel: KVM_RUN fails with EINVAL" in github.REPORT.part([each], "")
-    assert "\nKernel: KVM_RUN fails with EINVAL" in sarif_of([each])["runs"][0]["results"][0]["message"]["text"]
+    assert (
+        "\nKernel: KVM_RUN fails with EINVAL"
+        in sarif_of([each])["runs"][0]["results"][0]["message"]["text"]
+    )

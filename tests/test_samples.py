@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from vmcfg import cli
-from vmcfg.checking import check
-from vmcfg.model import every_field
+from vmcfg.checking.check import check
+from vmcfg.description.model import every_field
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / "sample-configs"
@@ -118,7 +118,10 @@ def test_plan_is_the_golden_one(
 
 def test_no_golden_without_a_sample() -> None:
     expected = {
-        f"{sample}.{what}" for sample in SAMPLES for what in FORMATS if what == "txt" or vcpu_count(sample) <= MANY
+        f"{sample}.{what}"
+        for sample in SAMPLES
+        for what in FORMATS
+        if what == "txt" or vcpu_count(sample) <= MANY
     } - {".".join(each) for each in UNKNOWN_HERE}
     assert {path.name for path in GOLDEN.iterdir()} == expected
 
@@ -129,7 +132,9 @@ def test_origins_are_where_the_yaml_library_finds_them(sample: str, vmcfg: Vmcfg
     root = yaml.compose(text)
     _, output = vmcfg("emit", f"{sample}.yaml", "--scope", "vm", "--format", "jsonl")
     for command in commands(output):
-        assert ("origin" in command) == (command["op"] in ("set-attr", "set-reg", "add-memory")), command
+        assert ("origin" in command) == (command["op"] in ("set-attr", "set-reg", "add-memory")), (
+            command
+        )
         if "origin" in command:
             origin = command["origin"]
             mark = _at(root, origin["pointer"]).start_mark
@@ -154,7 +159,13 @@ def test_phases_and_scopes_are_parts_of_the_whole_plan(sample: str, vmcfg: Vmcfg
     attributes = [line for line in whole.splitlines() if line.startswith(("set-attr ", "set-reg "))]
     assert vmcfg("emit", f"{sample}.yaml")[1].splitlines() == attributes
     phases = ("create", "configure", "gic-init", "pmu-init", "late")
-    assert "".join(vmcfg("emit", f"{sample}.yaml", "--scope", "vm", "--phase", phase)[1] for phase in phases) == whole
+    assert (
+        "".join(
+            vmcfg("emit", f"{sample}.yaml", "--scope", "vm", "--phase", phase)[1]
+            for phase in phases
+        )
+        == whole
+    )
 
 
 # The format's own example --------------------------------------------------------------------------------------------
@@ -235,7 +246,9 @@ class Monitor(NamedTuple):
     @property
     def steal_time(self) -> list[int]:
         """Where the memory slot for steal time begins, if it has one."""
-        return [each.value for each in self.sets if each.attr == "2.0" and each.value is not None][:1]
+        return [each.value for each in self.sets if each.attr == "2.0" and each.value is not None][
+            :1
+        ]
 
 
 POWER_OFF = 1
@@ -346,7 +359,12 @@ def test_plan_sets_what_the_monitor_sets(monitor: Monitor, vmcfg: Vmcfg) -> None
     _, output = vmcfg("emit", f"{monitor.sample}.yaml", "--scope", "vm", "--format", "jsonl")
     ours = Counter(_set_of(command) for command in commands(output) if command["op"] == "set-attr")
     theirs = Counter(call for call in monitor.sets if not call.beyond)
-    assert list(unified_diff(_listed(theirs), _listed(ours), monitor.sample, "vmcfg", n=0, lineterm="")) == []
+    assert (
+        list(
+            unified_diff(_listed(theirs), _listed(ours), monitor.sample, "vmcfg", n=0, lineterm="")
+        )
+        == []
+    )
 
 
 def _set_of(command: dict[str, Any]) -> Set:
@@ -369,8 +387,13 @@ def test_plan_makes_what_the_monitor_makes(monitor: Monitor, vmcfg: Vmcfg) -> No
     assert ("finalize-vcpu" in made) == bool(monitor.features[0] & SVE)
     if monitor.vm_type is not None:
         assert [int(each["arg"], 16) for each in made["create-vm"]] == [monitor.vm_type]
-    assert [int(each["base"], 16) for each in made["add-memory"]] == [monitor.ram, *monitor.steal_time]
-    assert [int(each["arg"], 16) for each in made["create-vcpu"]] == list(range(len(monitor.features)))
+    assert [int(each["base"], 16) for each in made["add-memory"]] == [
+        monitor.ram,
+        *monitor.steal_time,
+    ]
+    assert [int(each["arg"], 16) for each in made["create-vcpu"]] == list(
+        range(len(monitor.features))
+    )
     itses = {each.target for each in monitor.sets if each.target.startswith("its:")}
     assert [each["device_id"] for each in made["create-device"]] == [7, *[8] * len(itses)]
     words = [int(each["feature_words"][0], 16) for each in made["init-vcpu"]]

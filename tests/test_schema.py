@@ -18,13 +18,17 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 from strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 
 import vmcfg
-from vmcfg.checking import check
-from vmcfg.formats.lines import json_object, jsonl
-from vmcfg.lowering import SCOPES, lower
-from vmcfg.model import MAINTENANCE, Description, every_field
-from vmcfg.report import PHASE_WORDS, RELATED_SHOWN
-from vmcfg.schema import of_kind, text
-from vmcfg.sequence import APIS, PHASES, SEQUENCE
+from vmcfg.checking.check import check
+from vmcfg.description.model import MAINTENANCE, Description, every_field
+from vmcfg.description.schema import of_kind, text
+from vmcfg.findings.diagnostic import RELATED_SHOWN
+from vmcfg.findings.rule import PHASE_WORDS
+from vmcfg.formats.json_lines import json_object, jsonl
+from vmcfg.plans.apis import APIS
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.phases import PHASES
+from vmcfg.plans.plan import SCOPES
+from vmcfg.plans.sequence import SEQUENCE
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -38,7 +42,9 @@ def generated(examples: int) -> settings:
 
 
 def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads((ROOT / "schemas" / f"{name}-v1.schema.json").read_text()))
+    return Draft202012Validator(
+        json.loads((ROOT / "schemas" / f"{name}-v1.schema.json").read_text())
+    )
 
 
 VM, PLAN, DIAGNOSTICS = map(validator, ("vm", "plan", "diagnostics"))
@@ -55,9 +61,8 @@ def test_schemas_are_schemas_with_names_of_their_own(name: str) -> None:
 
 
 def test_vm_schema_is_current(same_as_file: Callable[[Path, bytes], None]) -> None:
-    printed = subprocess.run([sys.executable, "-m", "vmcfg.schema"], cwd=ROOT, capture_output=True, check=True).stdout
-    assert printed.decode() == text()
-    same_as_file(ROOT / "schemas" / "vm-v1.schema.json", printed)
+    """`python -m vmcfg.shell` writes it."""
+    same_as_file(ROOT / "schemas" / "vm-v1.schema.json", text().encode())
 
 
 @pytest.mark.parametrize("args", [[], ["vm"], ["plan"], ["diagnostics"], ["diff"]])
@@ -96,12 +101,17 @@ def test_every_key_has_hover_help() -> None:
 
 def test_examples_and_defaults_fit_their_own_keys() -> None:
     for _, inner in properties(VM.schema):
-        for value in [*inner.get("examples", ()), *([inner["default"]] if "default" in inner else ())]:
+        for value in [
+            *inner.get("examples", ()),
+            *([inner["default"]] if "default" in inner else ()),
+        ]:
             Draft202012Validator(inner).validate(value)
 
 
 def test_defaults_are_those_of_the_decoder() -> None:
-    defaults = {path: inner["default"] for path, inner in properties(VM.schema) if "default" in inner}
+    defaults = {
+        path: inner["default"] for path, inner in properties(VM.schema) if "default" in inner
+    }
     assert defaults == {
         "host_kernel": "6.1",
         "ipa_bits": 40,
@@ -150,9 +160,9 @@ def assert_agreement(document: Json) -> None:
     for compact in (True, False):
         written = json_text(document, compact)
         found = [each for each in vmcfg.check(written) if each.rule.startswith("VMC1")]
-        assert accepted == (not found), [error.message[:200] for error in VM.iter_errors(document)] + [
-            f"{each.rule} {each.message[:200]}" for each in found
-        ]
+        assert accepted == (not found), [
+            error.message[:200] for error in VM.iter_errors(document)
+        ] + [f"{each.rule} {each.message[:200]}" for each in found]
 
 
 class NotJson(Exception):
@@ -166,7 +176,11 @@ class _AsJson(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
             raise NotJson("a tag")
-        if isinstance(event, yaml.AliasEvent) and isinstance(parent, yaml.MappingNode) and index is None:
+        if (
+            isinstance(event, yaml.AliasEvent)
+            and isinstance(parent, yaml.MappingNode)
+            and index is None
+        ):
             raise NotJson("an alias as a key")
         return super().compose_node(parent, index)
 
@@ -175,7 +189,10 @@ def _mapping(loader: _AsJson, node: yaml.MappingNode) -> Json:
     keys = [key.value if isinstance(key, yaml.ScalarNode) else None for key, _ in node.value]
     if None in keys or len(set(keys)) < len(keys) or "<<" in keys:
         raise NotJson("a key")
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+    return {
+        key: loader.construct_object(value, deep=True)
+        for key, (_, value) in zip(keys, node.value, strict=True)
+    }
 
 
 def _sequence(loader: _AsJson, node: yaml.SequenceNode) -> Json:
@@ -202,7 +219,9 @@ def _boolean(loader: _AsJson, node: yaml.ScalarNode) -> bool:
 
 def _text(loader: _AsJson, node: yaml.ScalarNode) -> str:
     # What YAML 1.2 alone takes for a number.
-    if not node.style and re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+", node.value):
+    if not node.style and re.fullmatch(
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+", node.value
+    ):
         raise NotJson(node.value)
     return str(node.value)
 
@@ -253,7 +272,9 @@ def test_files_that_are_no_json_data_are_those_that_only_text_can_say() -> None:
     data = {parameter.id for parameter in JSON_DATA}
     assert {path.stem for path in SAMPLES} <= data
     told_by_text = re.compile("VMC1(0[0-8]|20|22)|VMC121-5000-digits|.*-(octal|sexagesimal)")
-    assert [path.stem for path in CASES if path.stem not in data and not told_by_text.match(path.stem)] == []
+    assert [
+        path.stem for path in CASES if path.stem not in data and not told_by_text.match(path.stem)
+    ] == []
     assert len(data & {path.stem for path in CASES}) >= len(CASES) / 2
 
 
@@ -289,10 +310,68 @@ def test_schema_and_decoder_agree_on_changed_shapes(document: Json) -> None:
 
 
 EDGES: dict[str, list[Json]] = {
-    "vmcfg": [1, 0, 2, "1", "0x1", "0x0000000000000001", "0x00000000000000001", "01", "1\n", True, None, "", "one"],
-    "name": ["a", "a" * 63, "a" * 64, "a\n", "", "-a", "a b", "é", 1, "no", "1", None, False, "\U0001f40b"],
-    "vcpus": [1, 0, 512, 513, (1 << 31) - 1, 1 << 31, "4", "0", "0x4", "04", "99999", -1, [], {}, [[]], [{}], None],
-    "host_kernel": ["6.1", "6.10", "06.1", "6.1.2", "6", 6, "6.1\n", "99999.99999", "100000.1", None],
+    "vmcfg": [
+        1,
+        0,
+        2,
+        "1",
+        "0x1",
+        "0x0000000000000001",
+        "0x00000000000000001",
+        "01",
+        "1\n",
+        True,
+        None,
+        "",
+        "one",
+    ],
+    "name": [
+        "a",
+        "a" * 63,
+        "a" * 64,
+        "a\n",
+        "",
+        "-a",
+        "a b",
+        "é",
+        1,
+        "no",
+        "1",
+        None,
+        False,
+        "\U0001f40b",
+    ],
+    "vcpus": [
+        1,
+        0,
+        512,
+        513,
+        (1 << 31) - 1,
+        1 << 31,
+        "4",
+        "0",
+        "0x4",
+        "04",
+        "99999",
+        -1,
+        [],
+        {},
+        [[]],
+        [{}],
+        None,
+    ],
+    "host_kernel": [
+        "6.1",
+        "6.10",
+        "06.1",
+        "6.1.2",
+        "6",
+        6,
+        "6.1\n",
+        "99999.99999",
+        "100000.1",
+        None,
+    ],
     "ipa_bits": [31, 32, 52, 53, "31", "53", "0x28", "40 ", 10**4000, -(10**4000), True],
     "gic": [
         {},
@@ -357,7 +436,9 @@ def test_schema_and_decoder_agree_at_the_edges(key: str) -> None:
         assert_agreement({"vmcfg": 1, "name": "vm", "vcpus": 1, key: value})
 
 
-@pytest.mark.parametrize("document", [{}, [], None, 1, "vmcfg", True, {"vmcfg": 1}, [{"vmcfg": 1}]], ids=repr)
+@pytest.mark.parametrize(
+    "document", [{}, [], None, 1, "vmcfg", True, {"vmcfg": 1}, [{"vmcfg": 1}]], ids=repr
+)
 def test_schema_and_decoder_agree_on_what_is_no_description(document: Json) -> None:
     assert_agreement(document)
 
@@ -417,16 +498,33 @@ def test_plans_of_any_right_description_keep_to_their_schema(document: Json) -> 
             assert refusals(PLAN, json.loads(line)) == []
 
 
-@pytest.mark.parametrize("args", [["--scope", "vm"], ["--phase", "late"], ["--unchecked", "--scope", "vm"]], ids=repr)
+@pytest.mark.parametrize(
+    "args", [["--scope", "vm"], ["--phase", "late"], ["--unchecked", "--scope", "vm"]], ids=repr
+)
 @pytest.mark.parametrize("format_", ["json", "jsonl"])
 def test_what_the_command_emits_keeps_to_the_schema(format_: str, args: list[str]) -> None:
-    command = [sys.executable, "-m", "vmcfg", "emit", "--format", format_, *args, str(ROOT / SAMPLES[0])]
+    command = [
+        sys.executable,
+        "-m",
+        "vmcfg",
+        "emit",
+        "--format",
+        format_,
+        *args,
+        str(ROOT / SAMPLES[0]),
+    ]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-    values = [json.loads(printed)] if format_ == "json" else [json.loads(line) for line in printed.splitlines()]
+    values = (
+        [json.loads(printed)]
+        if format_ == "json"
+        else [json.loads(line) for line in printed.splitlines()]
+    )
     assert [refusals(PLAN, value) for value in values] == [[]] * len(values)
 
 
-@pytest.mark.parametrize("folders", [["tests/cases"], ["sample-configs"], ["tests/cases", "sample-configs"]], ids=repr)
+@pytest.mark.parametrize(
+    "folders", [["tests/cases"], ["sample-configs"], ["tests/cases", "sample-configs"]], ids=repr
+)
 def test_findings_keep_to_their_schema(folders: list[str]) -> None:
     command = [sys.executable, "-m", "vmcfg", "validate", "--format", "json", *folders]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
@@ -442,7 +540,9 @@ def test_schemas_list_what_the_tables_have() -> None:
     keys = definitions["command"]["properties"]
     assert set(keys["op"]["enum"]) == {row.op for row in SEQUENCE} | {"get-reg", "get-attr"}
     assert tuple(definitions["header"]["properties"]["api"]["enum"]) == APIS
-    assert [each["$ref"].rpartition("/")[2] for each in definitions["command"]["oneOf"]] == keys["op"]["enum"]
+    assert [each["$ref"].rpartition("/")[2] for each in definitions["command"]["oneOf"]] == keys[
+        "op"
+    ]["enum"]
     assert set(keys["type"]["enum"]) == {row.type for row in SEQUENCE}
     assert tuple(keys["phase"]["enum"]) == PHASES
     assert tuple(definitions["header"]["properties"]["scope"]["enum"]) == SCOPES
@@ -500,7 +600,9 @@ def test_plan_schema_is_strict() -> None:
     checked = check(UNCHECKED.encode(), "vm.yaml")
     assert checked.machine is not None
     lines = jsonl(lower(checked.machine, "vm", unchecked=True), checked.tree).splitlines()
-    commands = {(line["op"], line["type"]): line for line in map(json.loads, lines) if "type" in line}
+    commands = {
+        (line["op"], line["type"]): line for line in map(json.loads, lines) if "type" in line
+    }
     assert {op for op, _ in commands} == {row.op for row in SEQUENCE}
     for line in (*commands.values(), json.loads(lines[0]), json.loads(lines[-1])):
         assert_strict(PLAN, line)
@@ -533,15 +635,26 @@ def test_plan_schema_is_strict() -> None:
 def test_plan_schema_refuses(op: tuple[str, str], changes: dict[str, Json]) -> None:
     checked = check(UNCHECKED.encode(), "vm.yaml")
     assert checked.machine is not None
-    lines = map(json.loads, jsonl(lower(checked.machine, "vm", unchecked=True), checked.tree).splitlines())
+    lines = map(
+        json.loads, jsonl(lower(checked.machine, "vm", unchecked=True), checked.tree).splitlines()
+    )
     line = next(line for line in reversed(list(lines)) if (line["op"], line.get("type")) == op)
     assert refusals(PLAN, line) == []
     assert refusals(PLAN, {**line, **changes}) != []
 
 
 def diagnostics() -> Json:
-    report = {"format": "vmcfg.diagnostics", "format_version": "1.0", "files": 1, "errors": 2, "warnings": 0}
-    found = [each.as_json() for each in vmcfg.check(UNCHECKED.replace("name: vm", "name: vm\nhost_kernel: '6.12'"))]
+    report = {
+        "format": "vmcfg.diagnostics",
+        "format_version": "1.0",
+        "files": 1,
+        "errors": 2,
+        "warnings": 0,
+    }
+    found = [
+        each.as_json()
+        for each in vmcfg.check(UNCHECKED.replace("name: vm", "name: vm\nhost_kernel: '6.12'"))
+    ]
     return {**report, "diagnostics": found}
 
 

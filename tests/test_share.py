@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,24 @@ from pathlib import Path
 
 import pytest
 
-from vmcfg import completion, manual
 from vmcfg.cli import COMMANDS
-from vmcfg.interface import DESCRIPTIONS, FILES, FREE, LIST, WORDS, Argument, Command, Option, Values, commands
-from vmcfg.share import shared
+from vmcfg.shell import completion, manual
+from vmcfg.shell.command_line import (
+    DESCRIPTIONS,
+    FILES,
+    FREE,
+    LIST,
+    WORDS,
+    Argument,
+    Command,
+    Option,
+    Values,
+    commands,
+)
+from vmcfg.shell.generated import generated, shared
 
 ROOT = Path(__file__).parent.parent
-SHARE = ROOT / "share"
+SHARE = ROOT / "vmcfg/shell/share"
 PAGES = sorted(name for name in shared() if name.startswith("man/"))
 BASH, ZSH, FISH = (
     SHARE / name
@@ -38,25 +50,24 @@ Completed = Callable[[str], "set[str]"]
 
 
 def test_share_is_current(same_as_file: Callable[[Path, bytes], None]) -> None:
-    """`python -m vmcfg.share` writes it."""
+    """`python -m vmcfg.shell` writes it."""
     for name, text in shared().items():
         same_as_file(SHARE / name, text.encode())
-    assert {str(path.relative_to(SHARE)) for path in SHARE.rglob("*") if path.is_file()} == set(shared())
+    assert {str(path.relative_to(SHARE)) for path in SHARE.rglob("*") if path.is_file()} == set(
+        shared()
+    )
 
 
 def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
-    for folder in ("vmcfg", "schemas", "sample-configs", "tests"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    # A checkout of its own, as far as paths tell.
-    script = (
-        "import sys, pathlib, vmcfg.files as files; "
-        "packed = files.packed; here = pathlib.Path(sys.argv[1]); "
-        "files.packed = lambda name: here / name if name == 'share' else packed(name); "
-        "from vmcfg.share import main; main()"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=True, timeout=60)
-    for name, text in shared().items():
-        assert (tmp_path / "share" / name).read_text() == text
+    for folder in ("vmcfg", "schemas"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.rmtree(tmp_path / "vmcfg/shell/share")
+    (tmp_path / "schemas/vm-v1.schema.json").write_text("{}")
+    subprocess.run([sys.executable, "-m", "vmcfg.shell"], cwd=tmp_path, check=True, timeout=60)
+    for path, text in generated().items():
+        assert (tmp_path / path.relative_to(ROOT)).read_text() == text
 
 
 # Shells --------------------------------------------------------------------------------------------------------------
@@ -84,7 +95,11 @@ def in_bash(bash: str, folder: Path, line: str, script: Path = BASH) -> set[str]
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(
-        [bash, "--norc", "--noprofile", "-c", asking], cwd=folder, capture_output=True, text=True, timeout=30
+        [bash, "--norc", "--noprofile", "-c", asking],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return {each for each in done.stdout.splitlines() if each}
@@ -93,9 +108,18 @@ def in_bash(bash: str, folder: Path, line: str, script: Path = BASH) -> set[str]
 def in_fish(fish: str, folder: Path, line: str, script: Path = FISH) -> set[str]:
     """What fish proposes at the end of `line`."""
     asking = f"source {shlex.quote(str(script))}; complete --do-complete {shlex.quote(line)}"
-    env = {**os.environ, "HOME": str(folder.parent), "XDG_CONFIG_HOME": str(folder.parent / "config")}
+    env = {
+        **os.environ,
+        "HOME": str(folder.parent),
+        "XDG_CONFIG_HOME": str(folder.parent / "config"),
+    }
     done = subprocess.run(
-        [fish, "--no-config", "-c", asking], cwd=folder, env=env, capture_output=True, text=True, timeout=60
+        [fish, "--no-config", "-c", asking],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return {each.split("\t")[0] for each in done.stdout.splitlines()}
@@ -129,7 +153,13 @@ def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
     offered.write_text("")
     fpath = f"fpath=({shlex.quote(str(script.parent))} $fpath)\n"
     (home / ".zshrc").write_text(fpath + ZSH_DRIVER)
-    env = {**os.environ, "ZDOTDIR": str(home), "OFFERED": str(offered), "TERM": "dumb", "LISTMAX": "1000"}
+    env = {
+        **os.environ,
+        "ZDOTDIR": str(home),
+        "OFFERED": str(offered),
+        "TERM": "dumb",
+        "LISTMAX": "1000",
+    }
     with terminal([zsh, "-d", "-i"], folder, env) as (send, read_until):
         read_until("ready> ")
         send(line + "\t")
@@ -138,7 +168,11 @@ def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
         read_until("done")
     found = offered.read_text().splitlines()
     # As they go into the line, with a backslash before a space.
-    return {each.removeprefix("offered: ").replace("\\ ", " ") for each in found if each.startswith("offered: ")}
+    return {
+        each.removeprefix("offered: ").replace("\\ ", " ")
+        for each in found
+        if each.startswith("offered: ")
+    }
 
 
 class terminal:  # noqa: N801  # used as a function
@@ -177,7 +211,9 @@ class terminal:  # noqa: N801  # used as a function
 
 
 @pytest.fixture(params=SHELLS)
-def completed(request: pytest.FixtureRequest, program: Callable[[str], str], folder: Path) -> Completed:
+def completed(
+    request: pytest.FixtureRequest, program: Callable[[str], str], folder: Path
+) -> Completed:
     """A function that gives what each of the shells proposes at the end of a line, typed in `folder`."""
     ask = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}[request.param]
     path = program(request.param)
@@ -209,7 +245,9 @@ def options_of(command: Command) -> set[str]:
 def test_every_option_and_word(completed: Completed, request: pytest.FixtureRequest) -> None:
     for command in commands():
         proposed = completed(f"vmcfg {command.name} --")
-        assert proposed == {name for name in options_of(command) if name.startswith("--")}, command.name
+        assert proposed == {name for name in options_of(command) if name.startswith("--")}, (
+            command.name
+        )
     for line, words in every_value():
         assert completed(line) == words, line
     assert len(list(every_value())) >= 10
@@ -234,21 +272,37 @@ def test_files(completed: Completed, request: pytest.FixtureRequest) -> None:
     assert completed("vmcfg emit --host-kernel ") == set()
     assert completed("vmcfg explain edg") == set()
     if "fish" not in request.node.name:
-        assert completed("vmcfg emit ") - options_of(commands()[1]) == {"edge.yaml", "my vm.yml", "rack 1"}
+        assert completed("vmcfg emit ") - options_of(commands()[1]) == {
+            "edge.yaml",
+            "my vm.yml",
+            "rack 1",
+        }
 
 
 def test_values_after_an_equals_sign(program: Callable[[str], str], folder: Path) -> None:
-    assert in_bash(program("bash"), folder, "vmcfg emit --format=") == {"text", "json", "jsonl", "sh", "c"}
+    assert in_bash(program("bash"), folder, "vmcfg emit --format=") == {
+        "text",
+        "json",
+        "jsonl",
+        "sh",
+        "c",
+    }
     assert in_bash(program("bash"), folder, "vmcfg emit --format=js") == {"json", "jsonl"}
     assert in_bash(program("bash"), folder, "vmcfg emit --phase=create,g") == {"create,gic-init"}
-    assert in_fish(program("fish"), folder, "vmcfg emit --format=js") == {"--format=json", "--format=jsonl"}
+    assert in_fish(program("fish"), folder, "vmcfg emit --format=js") == {
+        "--format=json",
+        "--format=jsonl",
+    }
     assert in_zsh(program("zsh"), folder, "vmcfg emit --format=js") == {"json", "jsonl"}
 
 
 def test_bash_completes_what_is_typed(program: Callable[[str], str], folder: Path) -> None:
     """On a terminal, through readline: the word is finished, and a name with a space quoted."""
     env = {**os.environ, "PS1": "ready> ", "TERM": "dumb", "INPUTRC": "/dev/null"}
-    with terminal([program("bash"), "--norc", "--noprofile", "-i"], folder, env) as (send, read_until):
+    with terminal([program("bash"), "--norc", "--noprofile", "-i"], folder, env) as (
+        send,
+        read_until,
+    ):
         read_until("ready> ")
         send(f"source {shlex.quote(str(BASH))}; vmcfg() {{ printf '<%s>' \"$@\"; echo; }}\n")
         read_until("ready> ")
@@ -258,13 +312,17 @@ def test_bash_completes_what_is_typed(program: Callable[[str], str], folder: Pat
 
 
 @pytest.mark.parametrize(("shell", "path"), [("bash", BASH), ("zsh", ZSH), ("fish", FISH)])
-def test_scripts_have_no_syntax_errors(program: Callable[[str], str], shell: str, path: Path) -> None:
+def test_scripts_have_no_syntax_errors(
+    program: Callable[[str], str], shell: str, path: Path
+) -> None:
     done = subprocess.run([program(shell), "-n", str(path)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_shellcheck_finds_nothing(program: Callable[[str], str]) -> None:
-    done = subprocess.run([program("shellcheck"), "-s", "bash", str(BASH)], capture_output=True, text=True)
+    done = subprocess.run(
+        [program("shellcheck"), "-s", "bash", str(BASH)], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -276,7 +334,9 @@ def test_files_are_told_from_descriptions() -> None:
         for argument in command.arguments
     }
     assert kinds["emit", "PATH|-"] == kinds["diff", "A B"] == DESCRIPTIONS
-    outputs = {option.names[-1]: option.values for command in commands() for option in command.options}
+    outputs = {
+        option.names[-1]: option.values for command in commands() for option in command.options
+    }
     assert outputs["--output"] is not None
     assert outputs["--output"].kind == FILES
 
@@ -303,7 +363,9 @@ def test_no_help_text_breaks_completion(
     monkeypatch.setattr(completion, "commands", lambda: [ODD])
     script = folder.parent / "odd" / "_vmcfg"
     script.parent.mkdir()
-    script.write_text({"bash": completion.bash, "zsh": completion.zsh, "fish": completion.fish}[shell]())
+    script.write_text(
+        {"bash": completion.bash, "zsh": completion.zsh, "fish": completion.fish}[shell]()
+    )
     ask = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}[shell]
     path = program(shell)
     assert ask(path, folder, "vmcfg em", script) == {"emit"}
@@ -316,13 +378,18 @@ def test_no_help_text_breaks_completion(
 
 
 def test_every_command_has_a_page() -> None:
-    assert {Path(name).name for name in PAGES} == {"vmcfg.1", *(f"vmcfg-{name}.1" for name in COMMANDS)}
+    assert {Path(name).name for name in PAGES} == {
+        "vmcfg.1",
+        *(f"vmcfg-{name}.1" for name in COMMANDS),
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_linters_take_the_page(program: Callable[[str], str], page: str) -> None:
     mandoc = subprocess.run(
-        [program("mandoc"), "-T", "lint", "-W", "warning", str(SHARE / page)], capture_output=True, text=True
+        [program("mandoc"), "-T", "lint", "-W", "warning", str(SHARE / page)],
+        capture_output=True,
+        text=True,
     )
     assert (mandoc.returncode, mandoc.stdout + mandoc.stderr) == (0, "")
     groff = subprocess.run(
@@ -354,5 +421,8 @@ def test_a_page_says_what_the_help_says(
         for text in (*command.paragraphs, *(option.help for option in command.options)):
             assert " ".join(text.replace("\b", "").split()) in shown
         for option in command.options:
-            assert f"{', '.join(option.names)}{'' if option.metavar is None else ' ' + option.metavar}" in shown
+            assert (
+                f"{', '.join(option.names)}{'' if option.metavar is None else ' ' + option.metavar}"
+                in shown
+            )
         assert "3 The job could not be done." in shown

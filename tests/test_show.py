@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from vmcfg.checking import check
-from vmcfg.identifiers import Names, irq_line, names, notes, readings
+from vmcfg.checking.check import check
+from vmcfg.vm.identifiers import Names, irq_line, names, notes
+from vmcfg.vm.readings import readings
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -38,7 +39,9 @@ def show(tmp_path: Path) -> Vmcfg:
         (tmp_path / "vm.yaml").write_text(description)
         command = [sys.executable, "-m", "vmcfg", "show", "vm.yaml", *options]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+        )
 
     return run
 
@@ -113,7 +116,9 @@ def vcpus(draw: st.DrawFn) -> Names:
     mpidr = draw(st.integers(0, (1 << 32) - 1))
     cells = 2 if mpidr >> 24 else draw(st.sampled_from([1, 2]))
     intid = draw(st.none() | st.integers(16, 31) | st.integers(32, 1019))
-    return Names(draw(st.integers(0, 511)), draw(st.integers(0, 511)), mpidr, intid, False, True, cells, 0)
+    return Names(
+        draw(st.integers(0, 511)), draw(st.integers(0, 511)), mpidr, intid, False, True, cells, 0
+    )
 
 
 @given(vcpus())
@@ -141,7 +146,9 @@ def test_the_interrupts_words_are_by_the_layout_of_their_bits(vcpu: Names) -> No
         assert told["irq_line_layout2"] is False
         return
     ppi = vcpu.intid < 32
-    assert (told["ppi"], told["spi"]) == ((vcpu.intid - 16, None) if ppi else (None, vcpu.intid - 32))
+    assert (told["ppi"], told["spi"]) == (
+        (vcpu.intid - 16, None) if ppi else (None, vcpu.intid - 32)
+    )
     assert told["interrupts"] == [1 if ppi else 0, vcpu.intid - (16 if ppi else 32), 4]
     assert told["gsiv"] == told["intid"] == vcpu.intid
     # KVM_IRQ_LINE: vcpu2 31..28, type 27..24, vcpu 23..16, number 15..0 (Documentation/virt/kvm/api.rst 4.25).
@@ -169,7 +176,10 @@ def test_decode_goes_back_from_every_name(vcpu: Names) -> None:
         ("attr of GICv3's REDIST_REGS", int(told["compressed"], 16) << 32 | 8),
         ("attr of GICv3's CPU_SYSREGS", int(told["compressed"], 16) << 32 | 0xC665),
         ("attr of GICv3's LEVEL_INFO", int(told["compressed"], 16) << 32 | 32),
-        ("device tree's reg of a CPU", sum(int(cell, 16) << 32 * at for at, cell in enumerate(reversed(told["reg"])))),
+        (
+            "device tree's reg of a CPU",
+            sum(int(cell, 16) << 32 * at for at, cell in enumerate(reversed(told["reg"]))),
+        ),
     ):
         said = meaning(name, value)
         assert re.search(rf"{re.escape(mpidr)}(?![0-9.])", said), (name, said)
@@ -186,17 +196,26 @@ def test_decode_goes_back_from_every_name(vcpu: Names) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 511), min_size=1, max_size=20, unique=True), st.sampled_from(["derived", "sequential"]))
+@given(
+    st.lists(st.integers(0, 511), min_size=1, max_size=20, unique=True),
+    st.sampled_from(["derived", "sequential"]),
+)
 def test_ids_indexes_and_registers_are_those_of_the_plan(mpidrs: list[int], policy: str) -> None:
     lines = "\n".join(f"  - mpidr: 0.0.{vcpu >> 4}.{vcpu & 15}" for vcpu in mpidrs)
-    every = shown(f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\npmu: {{irq: 23}}\nvcpus:\n{lines}\n')
+    every = shown(
+        f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\npmu: {{irq: 23}}\nvcpus:\n{lines}\n'
+    )
     assert [each["index"] for each in every] == list(range(len(mpidrs)))
     expected = sorted(mpidrs) if policy == "derived" else list(range(len(mpidrs)))
     assert [each["id"] for each in every] == expected
     placed = sorted(mpidrs) if policy == "derived" else mpidrs
-    assert [int(each["compressed"], 16) for each in every] == [vcpu >> 4 << 8 | vcpu & 15 for vcpu in placed]
+    assert [int(each["compressed"], 16) for each in every] == [
+        vcpu >> 4 << 8 | vcpu & 15 for vcpu in placed
+    ]
     assert [each["boot"] for each in every] == [vcpu == mpidrs[0] for vcpu in placed]
-    assert [each["mpidr_by_register"] for each in every] == [a != b for a, b in zip(expected, placed, strict=True)]
+    assert [each["mpidr_by_register"] for each in every] == [
+        a != b for a, b in zip(expected, placed, strict=True)
+    ]
 
 
 def test_a_ppi_of_a_gicv2_names_all_cpus_in_its_third_cell() -> None:
@@ -208,7 +227,9 @@ def test_a_ppi_of_a_gicv2_names_all_cpus_in_its_third_cell() -> None:
 
 
 def test_aff3_makes_two_cells_of_every_reg() -> None:
-    every = shown('vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpus: [{mpidr: 0.0.0.0}, {mpidr: 7.1.2.3}]\n')
+    every = shown(
+        'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpus: [{mpidr: 0.0.0.0}, {mpidr: 7.1.2.3}]\n'
+    )
     assert [each["reg"] for each in every] == [["0x0", "0x0"], ["0x7", "0x10203"]]
 
 
@@ -251,7 +272,9 @@ def test_samples_are_shown_by_the_schema_and_alike_in_csv(sample: Path, show: Vm
             if isinstance(value, list):
                 assert field.split(" ") == [str(each) for each in value]
             else:
-                assert field == (words[value] if value is None or isinstance(value, bool) else str(value))
+                assert field == (
+                    words[value] if value is None or isinstance(value, bool) else str(value)
+                )
 
 
 def test_the_schema_is_strict(show: Vmcfg) -> None:
@@ -278,7 +301,18 @@ def test_the_table_in_a_pipe(show: Vmcfg) -> None:
     done = show(TWO)
     assert (done.returncode, done.stdout, done.stderr) == (0, HUMAN, "")
     without = show("vmcfg: 1\nname: vm\nvcpus: 1\n").stdout.splitlines()
-    assert without[1].split() == ["0", "0", "0.0.0.0", "0x80000000", "0x0", "0x0", "-", "-", "-", "boot"]
+    assert without[1].split() == [
+        "0",
+        "0",
+        "0.0.0.0",
+        "0x80000000",
+        "0x0",
+        "0x0",
+        "-",
+        "-",
+        "-",
+        "boot",
+    ]
 
 
 def test_the_table_on_a_terminal(tmp_path: Path) -> None:
@@ -287,7 +321,11 @@ def test_the_table_on_a_terminal(tmp_path: Path) -> None:
 
     def drawn(**variables: str) -> str:
         ours, theirs = pty.openpty()
-        env = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+        env = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("NO_COLOR", "FORCE_COLOR")
+        }
         done = subprocess.Popen(
             [sys.executable, "-m", "vmcfg", "show", "vm.yaml"],
             cwd=tmp_path,

@@ -21,8 +21,20 @@ EMITTED = (
     "emit --format jsonl --scope vm",
     "emit --comments",
 )
-ODD_NAMES = ("a b.yaml", "new\nline.yaml", "-dash.yaml", "für */ $(exit).yaml", "\x1b[31m'\".yaml", "e\u202evil.yaml")
-C_LOCALE = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ODD_NAMES = (
+    "a b.yaml",
+    "new\nline.yaml",
+    "-dash.yaml",
+    "für */ $(exit).yaml",
+    "\x1b[31m'\".yaml",
+    "e\u202evil.yaml",
+)
+C_LOCALE = {
+    "LC_ALL": "C",
+    "PYTHONIOENCODING": "ascii",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+}
 
 Shell = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -35,7 +47,9 @@ def shell(tmp_path: Path) -> Shell:
     (tmp_path / "large.yaml").write_bytes(LARGE)
     (tmp_path / "larger.yaml").write_bytes(LARGE.replace(b"23", b"22"))
 
-    def run(script: str, *arguments: str, shell: str = "sh", **env: str) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        script: str, *arguments: str, shell: str = "sh", **env: str
+    ) -> subprocess.CompletedProcess[bytes]:
         python = f'vmcfg() {{ "{sys.executable}" -m vmcfg "$@"; }}\n'
         return subprocess.run(
             [shell, "-c", python + script, "sh", *arguments],
@@ -69,7 +83,8 @@ def test_a_closed_standard_output_is_a_failure(shell: Shell, command: str) -> No
 
 
 @pytest.mark.parametrize(
-    "command", [*(f"{each} large.yaml" for each in EMITTED), "diff --format json large.yaml larger.yaml"]
+    "command",
+    [*(f"{each} large.yaml" for each in EMITTED), "diff --format json large.yaml larger.yaml"],
 )
 def test_a_reader_that_has_seen_enough_ends_it_silently(shell: Shell, command: str) -> None:
     done = shell(f"{{ vmcfg {command}; echo $? >&2; }} | head -1 | wc -l")
@@ -139,13 +154,21 @@ def test_a_files_name_forges_nothing(shell: Shell, tmp_path: Path, name: str) ->
 def test_a_plan_with_an_odd_name_is_performed(shell: Shell, tmp_path: Path) -> None:
     for name in ODD_NAMES:
         make(tmp_path / name)
-        done = shell('vmcfg emit --format sh -o plan.sh -- "$1"; vmcfg_set_attr() { echo "$2"; }; . ./plan.sh', name)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"vcpu:0\nvcpu:1\nvcpu:0\nvcpu:1\n", b"")
+        done = shell(
+            'vmcfg emit --format sh -o plan.sh -- "$1"; vmcfg_set_attr() { echo "$2"; }; . ./plan.sh',
+            name,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (
+            0,
+            b"vcpu:0\nvcpu:1\nvcpu:0\nvcpu:1\n",
+            b"",
+        )
 
 
 def test_pipes_are_read_as_files_are(shell: Shell, program: Callable[[str], str]) -> None:
     done = shell(
-        "vmcfg diff <(cat right.yaml) <(cat other.yaml) | wc -l; vmcfg emit <(cat right.yaml)", shell=program("bash")
+        "vmcfg diff <(cat right.yaml) <(cat other.yaml) | wc -l; vmcfg emit <(cat right.yaml)",
+        shell=program("bash"),
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.split(b"\n")[0] == b"2"

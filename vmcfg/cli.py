@@ -11,11 +11,8 @@ from typing import Any
 import click
 
 from vmcfg import __version__
+from vmcfg.commands.exit_codes import FAILED, USAGE
 from vmcfg.files import NoFile, print_error
-
-FOUND = 1
-USAGE = 2
-FAILED = 3
 
 COMMANDS = {
     "validate": "Check descriptions and print every mistake with its place.",
@@ -68,7 +65,9 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches
 
             close = get_close_matches(name, COMMANDS, 1)
-            ctx.fail(f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+            ctx.fail(
+                f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -87,7 +86,12 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 @click.group(cls=LazyGroup, epilog=EPILOG, no_args_is_help=False, invoke_without_command=True)
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version and exit."
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version and exit.",
 )
 @click.pass_context
 def vmcfg(ctx: click.Context) -> None:

@@ -9,8 +9,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from vmcfg.escape import printable
+
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 STDIN = "<stdin>"
 
@@ -33,7 +36,9 @@ def read(path: str) -> bytes:
 
 
 def descriptions(
-    paths: Sequence[str], excluded: Sequence[str] = (), unreadable: Callable[[NoFile], None] | None = None
+    paths: Sequence[str],
+    excluded: Sequence[str] = (),
+    unreadable: Callable[[NoFile], None] | None = None,
 ) -> list[str]:
     """The files that `paths` stand for, in the order of their names, each once.
 
@@ -55,7 +60,9 @@ def descriptions(
     return sorted(found)
 
 
-def _below(folder: str, left_out: Callable[[str], bool], unreadable: Callable[[NoFile], None] | None) -> Iterator[str]:
+def _below(
+    folder: str, left_out: Callable[[str], bool], unreadable: Callable[[NoFile], None] | None
+) -> Iterator[str]:
     """The descriptions below a directory."""
     waiting = [folder]
     while waiting:
@@ -70,7 +77,11 @@ def _below(folder: str, left_out: Callable[[str], bool], unreadable: Callable[[N
                         yield entry.path
         except OSError as error:
             if unreadable is not None:
-                unreadable(NoFile(f"cannot read {printable(name_of(str(error.filename)))}: {error.strerror}"))
+                unreadable(
+                    NoFile(
+                        f"cannot read {printable(name_of(str(error.filename)))}: {error.strerror}"
+                    )
+                )
 
 
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
@@ -86,8 +97,12 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     import re
 
     stripped = [pattern.removeprefix("./").rstrip("/") for pattern in patterns]
-    names = re.compile("|".join(fnmatch.translate(each) for each in stripped if "/" not in each) or r"(?!)")
-    whole = re.compile("|".join(fnmatch.translate(each) for each in stripped if "/" in each) or r"(?!)")
+    names = re.compile(
+        "|".join(fnmatch.translate(each) for each in stripped if "/" not in each) or r"(?!)"
+    )
+    whole = re.compile(
+        "|".join(fnmatch.translate(each) for each in stripped if "/" in each) or r"(?!)"
+    )
 
     def matches(path: str) -> bool:
         return bool(names.match(os.path.basename(path)) or whole.match(path.removeprefix("./")))
@@ -128,7 +143,9 @@ def _replace(target: str, data: bytes, mode: int) -> None:
     import tempfile
 
     folder = os.path.dirname(target)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:100]}.", dir=folder)
+    descriptor, temporary = tempfile.mkstemp(
+        prefix=f".{os.path.basename(target)[:100]}.", dir=folder
+    )
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
@@ -190,13 +207,6 @@ def _put(stream: object, data: bytes, name: str) -> None:
 def name_of(path: str) -> str:
     """A path of the command line as findings call it: as UTF-8, whatever the locale took its bytes for."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def printable(path: str) -> str:
-    """A file's name, fit for one line of any output."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in path
-    )
 
 
 def packed(folder: str) -> Path:

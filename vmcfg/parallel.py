@@ -18,6 +18,7 @@ Item = TypeVar("Item")
 
 CHUNK = 16
 """How many items a worker takes at a time."""
+
 WORTH_A_WORKER = 32
 """So many items a worker there must be, or starting one costs more than it saves."""
 
@@ -102,7 +103,13 @@ def _started(
     return pid, os.fdopen(read, "rb")
 
 
-def _work(work: Callable[[Item], tuple[Any, ...]], items: Sequence[Item], number: int, count: int, pipe: int) -> None:
+def _work(
+    work: Callable[[Item], tuple[Any, ...]],
+    items: Sequence[Item],
+    number: int,
+    count: int,
+    pipe: int,
+) -> None:
     import marshal
 
     for start in range(number * CHUNK, len(items), count * CHUNK):

@@ -41,8 +41,15 @@ def run(command: Command, cores: int) -> Run:
     """One run on so many cores, checked. Raises `Unfit` where exit code or output are not as they must be."""
     with TemporaryFile() as out, TemporaryFile() as err, TemporaryFile() as told:
         argv = [sys.executable, "-I", "-S", LAUNCH, str(cores), *map(str, command.argv)]
-        files = {0: os.open(os.devnull, os.O_RDONLY), 1: out.fileno(), 2: err.fileno(), 3: told.fileno()}
-        actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in files.items()]
+        files = {
+            0: os.open(os.devnull, os.O_RDONLY),
+            1: out.fileno(),
+            2: err.fileno(),
+            3: told.fileno(),
+        }
+        actions = [
+            (os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in files.items()
+        ]
         os.waitpid(os.posix_spawn(sys.executable, argv, ENVIRONMENT, file_actions=actions), 0)
         os.close(files[0])
         printed, complaint, measured = (_text(file) for file in (out, err, told))
@@ -62,7 +69,9 @@ def _text(file: BinaryIO) -> str:
     return file.read().decode(errors="replace")
 
 
-def interleaved(commands: Sequence[Command], rounds: int, cores: int | None = None) -> dict[str, list[Run]]:
+def interleaved(
+    commands: Sequence[Command], rounds: int, cores: int | None = None
+) -> dict[str, list[Run]]:
     """Each command's runs: one of each a round, after a round that isn't counted. `cores` is how many they may use."""
     runs: dict[str, list[Run]] = {command.name: [] for command in commands}
     for number in range(rounds + 1):
@@ -84,6 +93,8 @@ def names(paths: Sequence[Path]) -> Callable[[str], str | None]:
 
     def wrong(out: str) -> str | None:
         named = set(re.findall(r"vm-[0-9]{6}\.yaml", out))
-        return None if named == expected else f"it names {sorted(named)}, and not {sorted(expected)}"
+        return (
+            None if named == expected else f"it names {sorted(named)}, and not {sorted(expected)}"
+        )
 
     return wrong

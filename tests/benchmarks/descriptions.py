@@ -13,7 +13,10 @@ def listed(vcpus: int, *, spis: bool = False, irq_first: bool = False) -> str:
     """A description of so many vCPUs, 16 a cluster, with one PPI for all or an SPI each."""
     lines = ["---", "vmcfg: 1", f"name: vm-of-{vcpus}", "vcpus:"]
     for number in range(vcpus):
-        pair = [f"mpidr: 0.0.{number >> 4}.{number & 15}", f"pmu_irq: {SPI_BASE + number if spis else 23}"]
+        pair = [
+            f"mpidr: 0.0.{number >> 4}.{number & 15}",
+            f"pmu_irq: {SPI_BASE + number if spis else 23}",
+        ]
         first, second = reversed(pair) if irq_first else pair
         lines += [f"  - {first}", f"    {second}"]
     return "\n".join(lines) + "\n"

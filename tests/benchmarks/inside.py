@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from descriptions import listed
 
-from vmcfg.checking import Checked, check
-from vmcfg.formats.lines import jsonl
-from vmcfg.lowering import lower
+from vmcfg.checking.check import Checked, check
+from vmcfg.formats.json_lines import jsonl
+from vmcfg.plans.lowering import lower
 
 PASSES = 5
 LEAST_SECONDS = 0.02
@@ -51,7 +51,9 @@ def measured(word: str) -> dict[str, float]:
 
     assert len(load()["vcpus"]) == vcpus
     result = checked()
-    assert not result.diagnostics and result.machine is not None and len(result.machine.vcpus) == vcpus
+    assert (
+        not result.diagnostics and result.machine is not None and len(result.machine.vcpus) == vcpus
+    )
     assert json.loads(emitted().splitlines()[-1]) == {"op": "end", "count": 2 * vcpus}
 
     actions: dict[str, Action] = {"yaml.load": load, "check": checked, "check and emit": emitted}

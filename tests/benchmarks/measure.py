@@ -71,7 +71,13 @@ class Line(NamedTuple):
         """The line by the keys of the results."""
         values = {column: spread._asdict() for column, spread in self.values.items()}
         ratio = self.ratio and self.ratio._asdict()
-        return {"name": self.name, **values, "ratio": ratio, "target": self.target or None, "met": self.met}
+        return {
+            "name": self.name,
+            **values,
+            "ratio": ratio,
+            "target": self.target or None,
+            "met": self.met,
+        }
 
 
 class Group(NamedTuple):
@@ -94,12 +100,17 @@ def at_least(bound: float) -> Callable[[Spread], tuple[str, bool]]:
 Target = Callable[[Spread], tuple[str, bool]]
 
 
-def lines(runs: dict[str, list[Run]], column: str, targets: dict[str, Target], *, speed: bool = False) -> list[Line]:
+def lines(
+    runs: dict[str, list[Run]], column: str, targets: dict[str, Target], *, speed: bool = False
+) -> list[Line]:
     """A line a command. Ratios are of `column` to the baseline's; with `speed` the other way round."""
     baseline = next(iter(runs.values()))
     found = []
     for name, each in runs.items():
-        pairs = [(getattr(one, column), getattr(base, column)) for one, base in zip(each, baseline, strict=True)]
+        pairs = [
+            (getattr(one, column), getattr(base, column))
+            for one, base in zip(each, baseline, strict=True)
+        ]
         ratio = Spread.of([base / one if speed else one / base for one, base in pairs])
         values = {field: Spread.of([getattr(one, field) for one in each]) for field in Run._fields}
         target, met = targets[name](ratio) if name in targets else ("", None)
@@ -116,7 +127,9 @@ def start(rounds: int) -> Iterator[Group]:
         Command("vmcfg validate", [VMCFG, "validate", small], 0, silent),
         Command("vmcfg emit", [VMCFG, "emit", small], 0, has_lines(8)),
         Command("yamllint", [YAMLLINT, small], 0, silent),
-        Command("check-jsonschema", [CHECK_JSONSCHEMA, "--schemafile", SCHEMA, small], 0, contains("ok")),
+        Command(
+            "check-jsonschema", [CHECK_JSONSCHEMA, "--schemafile", SCHEMA, small], 0, contains("ok")
+        ),
         Command("python -c pass", [PYTHON, "-c", "pass"], 0, silent),
     ]
     runs = interleaved(commands, rounds)
@@ -125,7 +138,9 @@ def start(rounds: int) -> Iterator[Group]:
     for name in ("yamllint", "check-jsonschema"):
         other = statistics.median(one.cpu for one in runs[name])
         targets[name] = lambda _, other=other: ("above vmcfg's", other > vmcfg)  # type: ignore[misc]
-    yield Group("start-up: a description of 4 vCPUs (ratio of CPU time)", lines(runs, "cpu", targets))
+    yield Group(
+        "start-up: a description of 4 vCPUs (ratio of CPU time)", lines(runs, "cpu", targets)
+    )
     if shutil.which("valgrind"):
         counts = {command.name: instructions(command) for command in commands[:3]}
         base = counts[commands[0].name]
@@ -141,7 +156,14 @@ def start(rounds: int) -> Iterator[Group]:
 def instructions(command: Command) -> int:
     """How many instructions a command executes."""
     counted = BUILD / "cachegrind.out"
-    tool = ["/usr/bin/env", "PYTHONHASHSEED=0", "valgrind", "-q", "--tool=cachegrind", "--cache-sim=no"]
+    tool = [
+        "/usr/bin/env",
+        "PYTHONHASHSEED=0",
+        "valgrind",
+        "-q",
+        "--tool=cachegrind",
+        "--cache-sim=no",
+    ]
     run(command._replace(argv=[*tool, f"--cachegrind-out-file={counted}", *command.argv]), 1)
     summary = counted.read_text().rpartition("summary:")[2]
     return int(summary.split()[0])
@@ -151,7 +173,10 @@ def vcpus(rounds: int) -> Iterator[Group]:
     """Reading, checking and emitting in one process, against `yaml.load` of the same text."""
     words = [*map(str, COUNTS), "512:spis", "512:irq_first"]
     argv = [os.fspath(PYTHON), os.fspath(Path(__file__).with_name("inside.py")), *words]
-    passes = [json.loads(subprocess.run(argv, check=True, capture_output=True).stdout) for _ in range(rounds)]
+    passes = [
+        json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)
+        for _ in range(rounds)
+    ]
     targets = {"check": at_most(1.0), "check and emit": at_most(2.0)}
     ratios: dict[tuple[str, str], list[float]] = {}
     for word in words:
@@ -159,16 +184,24 @@ def vcpus(rounds: int) -> Iterator[Group]:
         for name in ("yaml.load", "check", "check and emit"):
             ratios[word, name] = [each[word][name] / each[word]["yaml.load"] for each in passes]
             ratio = Spread.of(ratios[word, name])
-            target, met = targets[name](ratio) if word.startswith("512") and name in targets else ("", None)
+            target, met = (
+                targets[name](ratio) if word.startswith("512") and name in targets else ("", None)
+            )
             cost = Spread.of([each[word][name] for each in passes])
             found.append(Line(name, {"cpu": cost}, ratio, target, met))
         count, _, how = word.partition(":")
         what = {"": "", "spis": ", an SPI each", "irq_first": ", pmu_irq before mpidr"}[how]
-        yield Group(f"{count} vCPUs listed singly{what}, in process (ratio to yaml.load with CSafeLoader)", found)
+        yield Group(
+            f"{count} vCPUs listed singly{what}, in process (ratio to yaml.load with CSafeLoader)",
+            found,
+        )
     flat = []
     for name in ("check", "check and emit"):
         ratio = Spread.of(
-            [at_512 / at_16 for at_512, at_16 in zip(ratios["512", name], ratios["16", name], strict=True)]
+            [
+                at_512 / at_16
+                for at_512, at_16 in zip(ratios["512", name], ratios["16", name], strict=True)
+            ]
         )
         target, met = at_most(1.3)(ratio) if name == "check" else ("", None)
         flat.append(Line(name, {}, ratio, target, met))
@@ -181,14 +214,24 @@ def memory(rounds: int) -> Iterator[Group]:
         path = BUILD / f"{count}.yaml"
         path.write_text(listed(count))
         commands = [
-            Command("python -c 'import click, yaml; yaml.load(...)'", [PYTHON, "-c", LOAD, path], 0, silent),
+            Command(
+                "python -c 'import click, yaml; yaml.load(...)'",
+                [PYTHON, "-c", LOAD, path],
+                0,
+                silent,
+            ),
             Command("vmcfg validate", [VMCFG, "validate", path], 0, silent),
             Command(
-                "vmcfg emit --format jsonl", [VMCFG, "emit", "--format", "jsonl", path], 0, has_lines(2 * count + 2)
+                "vmcfg emit --format jsonl",
+                [VMCFG, "emit", "--format", "jsonl", path],
+                0,
+                has_lines(2 * count + 2),
             ),
         ]
         runs = interleaved(commands, rounds)
-        yield Group(f"peak memory, {count} vCPUs listed singly (ratio of peaks)", lines(runs, "peak", {}))
+        yield Group(
+            f"peak memory, {count} vCPUs listed singly (ratio of peaks)", lines(runs, "peak", {})
+        )
 
 
 def formats(rounds: int) -> Iterator[Group]:
@@ -196,7 +239,9 @@ def formats(rounds: int) -> Iterator[Group]:
     path = BUILD / "512.yaml"
     path.write_text(listed(512))
     script = "from vmcfg.commands.emit import FORMATS; print(*FORMATS)"
-    known = subprocess.run([PYTHON, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    known = subprocess.run(
+        [PYTHON, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.split()
     commands = [Command("vmcfg validate", [VMCFG, "validate", path], 0, silent)]
     for name in known:
         argv: list[str | Path] = [VMCFG, "emit", "--format", name, path]
@@ -216,8 +261,15 @@ def files(rounds: int, count: int) -> Iterator[Group]:
     argument = [os.fspath(path) for path in paths]
     commands = [
         Command("yamllint", [YAMLLINT, "-f", "parsable", *argument], 1, names(wrong)),
-        Command("check-jsonschema", [CHECK_JSONSCHEMA, "--schemafile", SCHEMA, *argument], 1, names(wrong)),
-        Command("vmcfg validate", [VMCFG, "validate", "--format", "concise", *argument], 1, names(wrong)),
+        Command(
+            "check-jsonschema",
+            [CHECK_JSONSCHEMA, "--schemafile", SCHEMA, *argument],
+            1,
+            names(wrong),
+        ),
+        Command(
+            "vmcfg validate", [VMCFG, "validate", "--format", "concise", *argument], 1, names(wrong)
+        ),
     ]
     for cores in (1, 2):
         if cores > ALL_CORES:
@@ -227,7 +279,10 @@ def files(rounds: int, count: int) -> Iterator[Group]:
         for other in ("yamllint", "check-jsonschema"):
             pair = {name: runs[name] for name in (other, "vmcfg validate")}
             target: dict[str, Target] = {"vmcfg validate": at_least(10)} if cores == 2 else {}
-            yield Group(f"{title} (ratio of files a second to {other}'s)", lines(pair, "wall", target, speed=True))
+            yield Group(
+                f"{title} (ratio of files a second to {other}'s)",
+                lines(pair, "wall", target, speed=True),
+            )
 
 
 def growth(rounds: int, counts: Sequence[int]) -> Iterator[Group]:
@@ -239,13 +294,16 @@ def growth(rounds: int, counts: Sequence[int]) -> Iterator[Group]:
         argv: list[str | Path] = [VMCFG, "validate", "--format", "concise", folder]
         commands.append(Command(f"vmcfg validate, {count:,} files", argv, 1, names(wrong)))
     yield Group(
-        "a directory of ever more files, all cores (ratio of peaks)", lines(interleaved(commands, rounds), "peak", {})
+        "a directory of ever more files, all cores (ratio of peaks)",
+        lines(interleaved(commands, rounds), "peak", {}),
     )
 
 
 def has_lines(count: int) -> Callable[[str], str | None]:
     """What is wrong with an output that must have so many lines."""
-    return lambda out: None if out.count("\n") == count else f"it has {out.count(chr(10))} lines, and not {count}"
+    return lambda out: (
+        None if out.count("\n") == count else f"it has {out.count(chr(10))} lines, and not {count}"
+    )
 
 
 def contains(word: str) -> Callable[[str], str | None]:
@@ -262,12 +320,17 @@ def circumstances() -> dict[str, Any]:
     """What the figures depend on."""
     models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     versions = {name: importlib.metadata.version(name) for name in ("vmcfg", "click", "PyYAML")}
     versions["libyaml"] = ".".join(map(str, yaml._yaml.get_version()))
     for program in (YAMLLINT, CHECK_JSONSCHEMA):
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=True
+        ).stdout
         versions[program.name] = said.split()[-1]
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -298,7 +361,8 @@ def table(group: Group) -> str:
         rows.append([line.name, *cells, line.ratio.shown(2) if line.ratio else "", met])
     widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
     drawn = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
     ]
     return "\n".join([group.title, *(f"  {row}" for row in drawn), ""])
 
@@ -313,12 +377,29 @@ def main() -> int:
         "files": lambda options: files(max(3, options.rounds // 5), options.files),
         "growth": lambda options: growth(1, options.growth),
     }
-    parser = argparse.ArgumentParser(prog="tests/benchmarks/run", description="Measure vmcfg side by side with others.")
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(groups)}; all by default")
-    parser.add_argument("--rounds", type=int, default=40, help="runs of each command of start-up; fewer of slower ones")
+    parser = argparse.ArgumentParser(
+        prog="tests/benchmarks/run", description="Measure vmcfg side by side with others."
+    )
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(groups)}; all by default"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=40,
+        help="runs of each command of start-up; fewer of slower ones",
+    )
     parser.add_argument("--files", type=int, default=2000, help="how many files in one command")
-    parser.add_argument("--growth", type=int, nargs="+", default=[20, 200, 2000], help="how many files in a directory")
-    parser.add_argument("--json", type=Path, default=BUILD / "results.json", help="where the results go as JSON")
+    parser.add_argument(
+        "--growth",
+        type=int,
+        nargs="+",
+        default=[20, 200, 2000],
+        help="how many files in a directory",
+    )
+    parser.add_argument(
+        "--json", type=Path, default=BUILD / "results.json", help="where the results go as JSON"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.groups if name not in groups]
     if unknown:
@@ -334,7 +415,9 @@ def main() -> int:
     except Unfit as error:
         print(f"tests/benchmarks/run: {error}", file=sys.stderr)
         return 2
-    results = [{"title": group.title, "lines": [line.as_json() for line in group.lines]} for group in done]
+    results = [
+        {"title": group.title, "lines": [line.as_json() for line in group.lines]} for group in done
+    ]
     options.json.write_text(json.dumps({**told, "groups": results}, indent=2) + "\n")
     return int(any(line.met is False for group in done for line in group.lines))
 

@@ -15,8 +15,15 @@ def main() -> None:
     samples = {}
     for path in sorted(Path("samples").glob("*.yaml")):
         program = subprocess.run([f"programs/{path.stem}"], capture_output=True, text=True)
-        tried = try_description(path.read_bytes(), path.name, None, strict=False, unchecked=False, run=True)
-        samples[path.stem] = [program.returncode, program.stdout, int(tried.failed), _human(tried, True, "never")]
+        tried = try_description(
+            path.read_bytes(), path.name, None, strict=False, unchecked=False, run=True
+        )
+        samples[path.stem] = [
+            program.returncode,
+            program.stdout,
+            int(tried.failed),
+            _human(tried, True, "never"),
+        ]
     caller = subprocess.run(["programs/caller"], capture_output=True, text=True)
     json.dump({"samples": samples, "caller": [caller.returncode, caller.stdout]}, sys.stdout)
 

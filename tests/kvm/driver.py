@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vmcfg.commands.try_ import Tried, try_description, try_plan
-from vmcfg.ioctls import kernel_version
-from vmcfg.verdict import refusals
+from vmcfg.kernel.version import running_release as kernel_version
+from vmcfg.trial.judging import refusals
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,9 @@ def told(tried: Tried) -> dict[str, Any]:
         "machine": True,
         "rules": [found.rule for found in tried.diagnostics],
         "refused": [[*each.answer[:3], each.command.target] for each in refused],
-        "commands": [[*step.command.fields(), step.outcome, list(step.read)] for step in outcome.steps],
+        "commands": [
+            [*step.command.fields(), step.outcome, list(step.read)] for step in outcome.steps
+        ],
         "performed": outcome.performed,
         "read_back": outcome.read_back,
         "differences": [list(each) for each in outcome.differences],
@@ -53,7 +55,10 @@ def main() -> None:
             answers[job["name"]] = answer(job)
         except Exception:  # noqa: PERF203  # one broken job must not hide the others
             answers[job["name"]] = {"error": traceback.format_exc()}
-    json.dump({"kernel": kernel_version(), "seconds": time.monotonic() - started, "answers": answers}, sys.stdout)
+    json.dump(
+        {"kernel": kernel_version(), "seconds": time.monotonic() - started, "answers": answers},
+        sys.stdout,
+    )
 
 
 main()

@@ -45,16 +45,30 @@ SPIS = st.one_of(st.integers(32, 95), st.sampled_from([255, 256, 511, 512, 991, 
 
 
 @st.composite
-def descriptions(draw: st.DrawFn, gic_versions: tuple[int, ...], most_ipa_bits: int) -> dict[str, Any]:
+def descriptions(
+    draw: st.DrawFn, gic_versions: tuple[int, ...], most_ipa_bits: int
+) -> dict[str, Any]:
     """Descriptions for a host that can make GICs of these versions and has so many bits of guest-physical address."""
     version = draw(st.sampled_from(gic_versions))
     few = 8 if version == 2 else 9
-    count = draw(mostly(st.integers(1, few), st.sampled_from([9] if version == 2 else [16, 17, 33])))
-    written: dict[str, Any] = {"vmcfg": 1, "name": "edge", "host_kernel": draw(st.sampled_from(["6.1", "6.12", "7.2"]))}
+    count = draw(
+        mostly(st.integers(1, few), st.sampled_from([9] if version == 2 else [16, 17, 33]))
+    )
+    written: dict[str, Any] = {
+        "vmcfg": 1,
+        "name": "edge",
+        "host_kernel": draw(st.sampled_from(["6.1", "6.12", "7.2"])),
+    }
     if draw(st.booleans()):
-        written["ipa_bits"] = draw(spelled(draw(mostly(st.integers(36, most_ipa_bits), st.sampled_from([32, 33])))))
+        written["ipa_bits"] = draw(
+            spelled(draw(mostly(st.integers(36, most_ipa_bits), st.sampled_from([32, 33]))))
+        )
     bits = int(str(written.get("ipa_bits", 40)), 0)
-    gic = draw(st.sampled_from(["plan", "plan", "plan", "monitor", "none"])) if version == 3 else "plan"
+    gic = (
+        draw(st.sampled_from(["plan", "plan", "plan", "monitor", "none"]))
+        if version == 3
+        else "plan"
+    )
     written["vcpus"] = draw(vcpus(count))
     if draw(st.integers(1, 4)) == 1:
         written["vcpu_ids"] = "sequential"
@@ -84,14 +98,21 @@ def the_rest(draw: st.DrawFn, written: dict[str, Any]) -> None:
     if draw(st.booleans()):
         slots = written.setdefault("memory", [{"base": "0x40000000", "size": "64KiB"}])
         start, size = (int(str(slots[0]["base"]), 0), 0x10000)
-        at = mostly(st.just(start), st.sampled_from([start + 32, start + size - 64, start + size, start - 64, 0x10000]))
+        at = mostly(
+            st.just(start),
+            st.sampled_from([start + 32, start + size - 64, start + size, start - 64, 0x10000]),
+        )
         written["steal_time"] = {"base": draw(spelled(max(0, draw(at))))}
     if draw(st.booleans()):
         written["smccc_filter"] = draw(st.lists(smccc_filters(), min_size=1, max_size=3))
     if draw(st.booleans()):
-        written["features"] = draw(st.lists(st.sampled_from(["sve", "ptrauth"]), min_size=1, max_size=2, unique=True))
+        written["features"] = draw(
+            st.lists(st.sampled_from(["sve", "ptrauth"]), min_size=1, max_size=2, unique=True)
+        )
     if draw(st.booleans()):
-        written["devices"] = [{"name": "uart", "irq": draw(intid(draw(mostly(st.integers(200, 250), SPIS))))}]
+        written["devices"] = [
+            {"name": "uart", "irq": draw(intid(draw(mostly(st.integers(200, 250), SPIS))))}
+        ]
 
 
 HOST_PMU = "armv8_pmuv3"
@@ -104,7 +125,13 @@ MOST_COUNTERS = 6
 @st.composite
 def event_filters(draw: st.DrawFn) -> dict[str, Any]:
     """An entry of pmu.filter, its events from 0 to 0xffff."""
-    ends = sorted(draw(st.tuples(*[st.sampled_from([0, 1, 0x11, 0x3FF, 0x400, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF])] * 2)))
+    ends = sorted(
+        draw(
+            st.tuples(
+                *[st.sampled_from([0, 1, 0x11, 0x3FF, 0x400, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF])] * 2
+            )
+        )
+    )
     form = draw(st.sampled_from(["{0:#x}", "{0:#x}-{1:#x}", "{0}-{1}"]))
     return {"action": draw(st.sampled_from(["allow", "deny"])), "events": form.format(*ends)}
 
@@ -112,12 +139,22 @@ def event_filters(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def smccc_filters(draw: st.DrawFn) -> dict[str, Any]:
     """An entry of smccc_filter: apart from others or not, reserved or not, empty, or beyond 32 bits."""
-    base = draw(mostly(st.sampled_from([0x8400_0000, 0x8400_0005, 0xC400_0053, 0x8600_0000]), ODD_FUNCTIONS))
-    count = draw(mostly(st.sampled_from([1, 1, 2, 5, 6, 0x100]), st.sampled_from([0x1_0000, 0xFFFF_FFFF])))
-    return {"action": draw(st.sampled_from(["handle", "deny", "forward"])), "base": base, "count": count}
+    base = draw(
+        mostly(st.sampled_from([0x8400_0000, 0x8400_0005, 0xC400_0053, 0x8600_0000]), ODD_FUNCTIONS)
+    )
+    count = draw(
+        mostly(st.sampled_from([1, 1, 2, 5, 6, 0x100]), st.sampled_from([0x1_0000, 0xFFFF_FFFF]))
+    )
+    return {
+        "action": draw(st.sampled_from(["handle", "deny", "forward"])),
+        "base": base,
+        "count": count,
+    }
 
 
-ODD_FUNCTIONS = st.sampled_from([0, 0x7FFF_FFFF, 0x8000_0000, 0x8000_FFFF, 0xBFFF_FFFF, 0xC000_0000, 0xFFFF_FFFF])
+ODD_FUNCTIONS = st.sampled_from(
+    [0, 0x7FFF_FFFF, 0x8000_0000, 0x8000_FFFF, 0xBFFF_FFFF, 0xC000_0000, 0xFFFF_FFFF]
+)
 
 
 @st.composite
@@ -129,9 +166,20 @@ def vcpus(draw: st.DrawFn, count: int) -> Any:
     if form == "range" and count in (4, 8, 16):
         half = count // 2 - 1
         return [
-            {"mpidr": draw(st.sampled_from([f"0.0.0-1.0-{half}", f"0.0.{draw(st.integers(0, 31))}.0-{count - 1}"]))}
+            {
+                "mpidr": draw(
+                    st.sampled_from(
+                        [f"0.0.0-1.0-{half}", f"0.0.{draw(st.integers(0, 31))}.0-{count - 1}"]
+                    )
+                )
+            }
         ]
-    levels = (st.just(0), st.just(0), st.sampled_from([0, 0, 0, 1, 2, 31, 32, 255]), st.integers(0, 15))
+    levels = (
+        st.just(0),
+        st.just(0),
+        st.sampled_from([0, 0, 0, 1, 2, 31, 32, 255]),
+        st.integers(0, 15),
+    )
     odd_levels = (
         st.sampled_from([0, 1, 255]),
         st.sampled_from([0, 1, 255]),
@@ -153,7 +201,11 @@ def memory(draw: st.DrawFn, bits: int) -> list[dict[str, Any]]:
     )
     sizes = st.sampled_from([KIB64, "64KiB", "1GiB", "1MiB", 0x4000_0000])
     odd_sizes = st.sampled_from(["4KiB", 1, 0, "2GiB", "7TiB", "8TiB", 0x7FF_FFFF_F000, "16TiB"])
-    slots = draw(st.lists(st.tuples(mostly(bases, odd_bases), mostly(sizes, odd_sizes)), min_size=1, max_size=3))
+    slots = draw(
+        st.lists(
+            st.tuples(mostly(bases, odd_bases), mostly(sizes, odd_sizes)), min_size=1, max_size=3
+        )
+    )
     if draw(mostly(st.just(True), st.just(False))):
         slots = list({base: (base, size) for base, size in slots}.values())
     return [{"base": draw(spelled(base)), "size": size} for base, size in slots]
@@ -168,42 +220,68 @@ def gics(draw: st.DrawFn, version: int, set_up_by: str, count: int, bits: int) -
         if draw(st.booleans()):
             return written
     if draw(st.booleans()):
-        nr_irqs = mostly(st.integers(2, 31).map(lambda number: number * 32), st.sampled_from([65, 100, 991]))
+        nr_irqs = mostly(
+            st.integers(2, 31).map(lambda number: number * 32), st.sampled_from([65, 100, 991])
+        )
         written["nr_irqs"] = draw(nr_irqs)
     granule = KIB64 if version == 3 else 0x1000
     end = 1 << bits
     odd = st.sampled_from(
-        [granule // 2, 0x0800_0000 + granule // 16, end - granule, end, end - 2 * granule, 0x4000_0000, 0]
+        [
+            granule // 2,
+            0x0800_0000 + granule // 16,
+            end - granule,
+            end,
+            end - 2 * granule,
+            0x4000_0000,
+            0,
+        ]
     )
     if draw(mostly(st.just(True), st.just(False))):
         written["distributor"] = draw(spelled(draw(mostly(st.just(0x0800_0000), odd))))
     if not draw(mostly(st.just(True), st.just(False))):
         return written
     if version == 3 and draw(st.integers(1, 4)) == 1:
-        base = mostly(st.just(0x0900_0000), st.one_of(odd, st.sampled_from([0x0800_0000, 0x07FF_0000, 0x080A_0000])))
-        written["its"] = draw(mostly(st.just([0x0910_0000, 0x0912_0000]), st.lists(base, min_size=1, max_size=2)))
+        base = mostly(
+            st.just(0x0900_0000),
+            st.one_of(odd, st.sampled_from([0x0800_0000, 0x07FF_0000, 0x080A_0000])),
+        )
+        written["its"] = draw(
+            mostly(st.just([0x0910_0000, 0x0912_0000]), st.lists(base, min_size=1, max_size=2))
+        )
     if version == 3 and draw(st.integers(1, 6)) == 1:
-        written["maintenance_irq"] = draw(intid(draw(mostly(st.just(25), st.sampled_from([15, 16, 27, 31, 32])))))
+        written["maintenance_irq"] = draw(
+            intid(draw(mostly(st.just(25), st.sampled_from([15, 16, 27, 31, 32]))))
+        )
     if version == 2:
         written["cpu_interface"] = draw(
             spelled(
                 draw(
                     mostly(
-                        st.just(0x0801_0000), st.one_of(odd, st.sampled_from([0x0800_0000, 0x0800_1000, 0x07FF_F000]))
+                        st.just(0x0801_0000),
+                        st.one_of(odd, st.sampled_from([0x0800_0000, 0x0800_1000, 0x07FF_F000])),
                     )
                 )
             )
         )
         return written
-    near = st.one_of(odd, st.sampled_from([0x0800_0000, 0x0801_0000, 0x07FF_0000, 0x0800_0000 - 0x2_0000 * count]))
+    near = st.one_of(
+        odd,
+        st.sampled_from([0x0800_0000, 0x0801_0000, 0x07FF_0000, 0x0800_0000 - 0x2_0000 * count]),
+    )
     if draw(st.integers(1, 3)) == 1:
         written["redistributors"] = draw(spelled(draw(mostly(st.just(0x080A_0000), near))))
         return written
     first = draw(mostly(st.integers(1, count), st.sampled_from([count - 1 or 1, 123, 4095])))
-    regions: list[dict[str, Any]] = [{"base": draw(mostly(st.just(0x080A_0000), near)), "count": first}]
+    regions: list[dict[str, Any]] = [
+        {"base": draw(mostly(st.just(0x080A_0000), near)), "count": first}
+    ]
     if first < count and draw(mostly(st.just(True), st.just(False))):
         base = draw(
-            mostly(st.just(0x1000_0000), st.sampled_from([0x080A_0000 + first * 0x2_0000, 0x080B_0000, end - 0x2_0000]))
+            mostly(
+                st.just(0x1000_0000),
+                st.sampled_from([0x080A_0000 + first * 0x2_0000, 0x080B_0000, end - 0x2_0000]),
+            )
         )
         regions.append({"base": base} | draw(st.sampled_from([{}, {"count": count - first}])))
     elif draw(st.booleans()) and first >= count:
@@ -220,10 +298,15 @@ def interrupts(draw: st.DrawFn, written: dict[str, Any], count: int) -> None:
     end = gic.get("nr_irqs", 992 if "set_up_by" in gic else 256)
     spis = mostly(SPIS, st.sampled_from([end - 1, end, end + 1, min(end + 31, 1019)]))
     if form == "ppi":
-        written["pmu"] = {"irq": draw(intid(draw(mostly(GOOD_PPIS, st.one_of(ODD_PPIS, ODD_INTIDS)))))}
+        written["pmu"] = {
+            "irq": draw(intid(draw(mostly(GOOD_PPIS, st.one_of(ODD_PPIS, ODD_INTIDS)))))
+        }
     elif form == "spis":
         first = draw(
-            mostly(st.integers(32, 64), st.sampled_from([31, end - count, end - count + 1, 992 - count, 1020 - count]))
+            mostly(
+                st.integers(32, 64),
+                st.sampled_from([31, end - count, end - count + 1, 992 - count, 1020 - count]),
+            )
         )
         last = first + count - 1
         forms = [f"{first}-{last}"] + ([f"spi:{first - 32}-{last - 32}"] if first >= 32 else [])
@@ -240,7 +323,9 @@ def interrupts(draw: st.DrawFn, written: dict[str, Any], count: int) -> None:
         }
         unique = draw(mostly(st.just(kind == "spi"), st.just(False)))
         for entry, number in zip(
-            entries, draw(st.lists(numbers[kind], min_size=count, max_size=count, unique=unique)), strict=True
+            entries,
+            draw(st.lists(numbers[kind], min_size=count, max_size=count, unique=unique)),
+            strict=True,
         ):
             if draw(mostly(st.just(True), st.just(False))) or kind == "spi":
                 entry["pmu_irq"] = draw(intid(number))
@@ -250,13 +335,20 @@ def interrupts(draw: st.DrawFn, written: dict[str, Any], count: int) -> None:
 def timers(draw: st.DrawFn) -> dict[str, Any]:
     """PPIs of some timers: different ones, and now and then equal ones, or no PPIs."""
     keys = draw(
-        st.lists(st.sampled_from(["virtual", "physical", "hyp_virtual", "hyp_physical"]), max_size=4, unique=True)
+        st.lists(
+            st.sampled_from(["virtual", "physical", "hyp_virtual", "hyp_physical"]),
+            max_size=4,
+            unique=True,
+        )
     )
     unique = draw(mostly(st.just(True), st.just(False)))
     known = st.sampled_from([27, 30]) if not unique else st.integers(16, 31)
     ppis = draw(st.lists(known, min_size=len(keys), max_size=len(keys), unique=unique))
     odd = st.sampled_from([0, 15, 32, 1019])
-    return {key: draw(intid(draw(mostly(st.just(ppi), odd)))) for key, ppi in zip(keys, ppis, strict=True)}
+    return {
+        key: draw(intid(draw(mostly(st.just(ppi), odd))))
+        for key, ppi in zip(keys, ppis, strict=True)
+    }
 
 
 def text(description: dict[str, Any]) -> bytes:

@@ -76,7 +76,10 @@ def vcpus(document: dict[str, Any]) -> list[tuple[int, tuple[int, ...], int | No
             if natural.get(mpidr) is not None and natural[mpidr] not in ids:
                 ids[place] = natural[mpidr]
     free = iter(sorted(set(range(512)) - set(ids)))
-    return sorted((next(free) if each is None else each, *found[place], place == 0) for place, each in enumerate(ids))
+    return sorted(
+        (next(free) if each is None else each, *found[place], place == 0)
+        for place, each in enumerate(ids)
+    )
 
 
 def register(mpidr: tuple[int, ...]) -> int:
@@ -88,7 +91,9 @@ def register(mpidr: tuple[int, ...]) -> int:
 def plan(text: bytes) -> list[str]:
     """The lines of the whole VM's plan."""
     document = yaml.safe_load(text)
-    gic = document.get("gic") if document.get("gic", {}).get("set_up_by", "plan") == "plan" else None
+    gic = (
+        document.get("gic") if document.get("gic", {}).get("set_up_by", "plan") == "plan" else None
+    )
     all_vcpus = vcpus(document)
     lines = [f"create-vm vm - - u64 {number(document.get('ipa_bits', 40)):#x}"]
     for slot, each in enumerate(document.get("memory", [])):
@@ -100,7 +105,9 @@ def plan(text: bytes) -> list[str]:
         version, type_ = {2: (2, 5), 3: (3, 7)}[gic["version"]]
         lines.append(f"create-device gic - KVM_DEV_TYPE_ARM_VGIC_V{version} u32 {type_}")
         all_its = list(enumerate(map(number, gic.get("its", []))))
-        lines += [f"create-device its:{index} - KVM_DEV_TYPE_ARM_VGIC_ITS u32 8" for index, _ in all_its]
+        lines += [
+            f"create-device its:{index} - KVM_DEV_TYPE_ARM_VGIC_ITS u32 8" for index, _ in all_its
+        ]
     written = document.get("features", [])
     for id, _, irq, boot in all_vcpus:
         features = ["POWER_OFF"] * (not boot) + ["PSCI_0_2"] + ["PMU_V3"] * (irq is not None)
@@ -108,29 +115,42 @@ def plan(text: bytes) -> list[str]:
         lines.append(f"init-vcpu vcpu:{id} - - features {','.join(features)}")
     lines += [f"finalize-vcpu vcpu:{id} - - s32 4" for id, _, _, _ in all_vcpus if "sve" in written]
     lines += [
-        f"set-reg vcpu:{id} - MPIDR_EL1 u64 {register(mpidr):#x}" for id, mpidr, _, _ in all_vcpus if mpidr != of_id(id)
+        f"set-reg vcpu:{id} - MPIDR_EL1 u64 {register(mpidr):#x}"
+        for id, mpidr, _, _ in all_vcpus
+        if mpidr != of_id(id)
     ]
     for each in document.get("smccc_filter", []):
         what = f"base={number(each['base']):#x},nr_functions={number(each['count'])},action={SMCCC[each['action']]}"
-        lines.append(f"set-attr vm KVM_ARM_VM_SMCCC_CTRL KVM_ARM_VM_SMCCC_FILTER kvm_smccc_filter {what}")
+        lines.append(
+            f"set-attr vm KVM_ARM_VM_SMCCC_CTRL KVM_ARM_VM_SMCCC_FILTER kvm_smccc_filter {what}"
+        )
     if gic:
         lines += gic_lines(gic, len(all_vcpus))
         address = "KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_ITS_ADDR_TYPE u64"
         lines += [f"set-attr its:{index} {address} {base:#x}" for index, base in all_its]
         lines += [
-            f"set-attr its:{index} KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_VGIC_CTRL_INIT none -" for index, _ in all_its
+            f"set-attr its:{index} KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_VGIC_CTRL_INIT none -"
+            for index, _ in all_its
         ]
     first = all_vcpus[0][0]
     for key, name in TIMERS:
         if key in document.get("timers", {}):
             (irq,) = intids(document["timers"][key])
-            lines.append(f"set-attr vcpu:{first} KVM_ARM_VCPU_TIMER_CTRL KVM_ARM_VCPU_TIMER_IRQ_{name}TIMER s32 {irq}")
+            lines.append(
+                f"set-attr vcpu:{first} KVM_ARM_VCPU_TIMER_CTRL KVM_ARM_VCPU_TIMER_IRQ_{name}TIMER s32 {irq}"
+            )
     pmu = "KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3"
-    lines += [f"set-attr vcpu:{first} {pmu}_{what}" for what in pmu_settings(document.get("pmu", {}))]
-    lines += [f"set-attr vcpu:{id} {pmu}_IRQ s32 {irq}" for id, _, irq, _ in all_vcpus if irq is not None]
+    lines += [
+        f"set-attr vcpu:{first} {pmu}_{what}" for what in pmu_settings(document.get("pmu", {}))
+    ]
+    lines += [
+        f"set-attr vcpu:{id} {pmu}_IRQ s32 {irq}" for id, _, irq, _ in all_vcpus if irq is not None
+    ]
     if gic:
         lines.append("set-attr gic KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_VGIC_CTRL_INIT none -")
-    lines += [f"set-attr vcpu:{id} {pmu}_INIT none -" for id, _, irq, _ in all_vcpus if irq is not None]
+    lines += [
+        f"set-attr vcpu:{id} {pmu}_INIT none -" for id, _, irq, _ in all_vcpus if irq is not None
+    ]
     if "steal_time" in document:
         base = number(document["steal_time"]["base"])
         for index, (id, _, _, _) in enumerate(all_vcpus):
@@ -153,7 +173,9 @@ def pmu_settings(pmu: dict[str, Any]) -> list[str]:
         parts = [(low, high - low + 1)] if high - low < 0xFFFF else [(0, 0x8000), (0x8000, 0x8000)]
         action = {"allow": 0, "deny": 1}[each["action"]]
         for base, count in parts:
-            told.append(f"FILTER kvm_pmu_event_filter base_event={base:#x},nevents={count},action={action}")
+            told.append(
+                f"FILTER kvm_pmu_event_filter base_event={base:#x},nevents={count},action={action}"
+            )
     return told
 
 
@@ -178,5 +200,7 @@ def gic_lines(gic: dict[str, Any], count: int) -> list[str]:
     for index, region in enumerate(redistributors):
         room = region.get("count", max(left, 1))
         left -= room
-        lines.append(address.format(3, "REDIST_REGION", room << 52 | number(region["base"]) | index))
+        lines.append(
+            address.format(3, "REDIST_REGION", room << 52 | number(region["base"]) | index)
+        )
     return lines + last

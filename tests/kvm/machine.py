@@ -214,14 +214,26 @@ def _boot(
         with disk.open("wb") as stream:
             stream.truncate(RESULT_DISK_BYTES)
         arguments = [*qemu, "-M", machine, "-cpu", cpu, "-smp", str(smp), "-m", str(memory_mb)]
-        arguments += ["-display", "none", "-monitor", "none", "-serial", "stdio", "-nic", "none", "-no-reboot"]
+        arguments += [
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "stdio",
+            "-nic",
+            "none",
+            "-no-reboot",
+        ]
         arguments += ["-drive", f"file={disk},if=none,id=results,format=raw,cache=unsafe"]
         arguments += ["-device", "nvme,serial=results,drive=results"]
         arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
         arguments += ["-append", f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()]
         started = time.monotonic()
         with console.open("wb") as stream:
-            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+            process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+            )
             try:
                 status = process.wait(timeout)
                 ending = f"QEMU ended with status {status} before the command did"
@@ -234,10 +246,14 @@ def _boot(
         seconds = time.monotonic() - started
         try:
             with tarfile.open(disk, "r:") as archive:
-                exit_code, stdout, stderr = (_member(archive, name) for name in ("exit_code", "stdout", "stderr"))
+                exit_code, stdout, stderr = (
+                    _member(archive, name) for name in ("exit_code", "stdout", "stderr")
+                )
         except (tarfile.TarError, KeyError):
             tail = console.read_bytes()[-CONSOLE_TAIL:].decode(errors="replace")
-            raise GuestError(f"kernel {kernel.series}: {ending}; its console ends:\n{tail}") from None
+            raise GuestError(
+                f"kernel {kernel.series}: {ending}; its console ends:\n{tail}"
+            ) from None
     return Result(int(exit_code), stdout, stderr, seconds)
 
 
@@ -249,7 +265,9 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 # Archives the kernel unpacks
 
-Tree = dict[str, tuple[int, bytes]]  # path without leading slash -> mode with file type, content (a link's: its target)
+Tree = dict[
+    str, tuple[int, bytes]
+]  # path without leading slash -> mode with file type, content (a link's: its target)
 FOLDER = (stat.S_IFDIR | 0o755, b"")
 
 
@@ -330,7 +348,9 @@ def _kernel(suite: str) -> Kernel:
 def _fetch_kernel(suite: str) -> dict[str, str]:
     apt = _Apt(suite, "arm64")
     package = KERNEL_METAPACKAGE
-    while successor := re.search(r"\blinux-(?:image|binary)-\d[^ ,|]*", apt.field(package, "Depends")):
+    while successor := re.search(
+        r"\blinux-(?:image|binary)-\d[^ ,|]*", apt.field(package, "Depends")
+    ):
         package = successor[0]
     version = apt.field(package, "Version")
     series = ".".join(version.split(".")[:2])
@@ -340,7 +360,9 @@ def _fetch_kernel(suite: str) -> dict[str, str]:
         started = time.monotonic()
         (deb,) = apt.packages([package])
         for name, (mode, content) in deb.items():
-            if re.fullmatch(r"(boot/vmlinuz-.*|usr/lib/modules/[^/]*/vmlinuz)", name) and stat.S_ISREG(mode):
+            if re.fullmatch(
+                r"(boot/vmlinuz-.*|usr/lib/modules/[^/]*/vmlinuz)", name
+            ) and stat.S_ISREG(mode):
                 _store(path, content)
         if not path.exists():
             raise NoMachineError(f"{package} {version} of {suite} holds no kernel image")
@@ -354,13 +376,18 @@ def _base_initrd(kernel: Kernel) -> Path:
     qemu = _qemu()
     with _cache_lock():
         folder = Path(_cache_folder(), "base")
-        recipe = hashlib.sha256(repr((BASE_SUITE, BASE_PACKAGES, LEFT_OUT.pattern, INIT, WARM_UP)).encode()).hexdigest()
+        recipe = hashlib.sha256(
+            repr((BASE_SUITE, BASE_PACKAGES, LEFT_OUT.pattern, INIT, WARM_UP)).encode()
+        ).hexdigest()
         note = Path(folder, f"{recipe[:16]}.current")
         if note.exists() and not _refresh():
             return Path(folder, note.read_text())
         apt = _Apt(BASE_SUITE, "arm64")
         versions = apt.fields(BASE_PACKAGES, "Version")
-        archive = Path(folder, f"{hashlib.sha256(' '.join([recipe, *versions]).encode()).hexdigest()[:16]}.cpio")
+        archive = Path(
+            folder,
+            f"{hashlib.sha256(' '.join([recipe, *versions]).encode()).hexdigest()[:16]}.cpio",
+        )
         if not archive.exists():
             _build_base(archive, apt, kernel, qemu)
         _store(note, archive.name.encode())
@@ -394,7 +421,9 @@ def _build_base(archive: Path, apt: _Apt, kernel: Kernel, qemu: Sequence[str]) -
             timeout=600,
         )
     if compiled.exit_code != 0:
-        raise NoMachineError(f"the guest's Python does not work:\n{compiled.stderr.decode(errors='replace')}")
+        raise NoMachineError(
+            f"the guest's Python does not work:\n{compiled.stderr.decode(errors='replace')}"
+        )
     with tarfile.open(fileobj=io.BytesIO(compiled.stdout)) as modules:
         tree |= _tree(modules)
     _store(archive, _cpio(tree))
@@ -448,11 +477,15 @@ def _nested_qemu() -> tuple[str, ...]:
             root = Path(folder, note.read_text())
         else:
             apt = _Apt(NESTED_SUITE, _output("dpkg", "--print-architecture").strip())
-            root = Path(folder, apt.field(EMULATOR_PACKAGE, "Version").replace(":", "%3a"))  # colons part search paths
+            root = Path(
+                folder, apt.field(EMULATOR_PACKAGE, "Version").replace(":", "%3a")
+            )  # colons part search paths
             if not root.exists():
                 started = time.monotonic()
                 apt.unpack_with_dependencies(EMULATOR_PACKAGE, root)
-                _say(f"private {EMULATOR_PACKAGE} {root.name} fetched in {time.monotonic() - started:.1f} s")
+                _say(
+                    f"private {EMULATOR_PACKAGE} {root.name} fetched in {time.monotonic() - started:.1f} s"
+                )
             _store(note, root.name.encode())
     loader = next(Path(root, "usr/lib").glob("*/ld-linux-*.so.*"))
     data = ("-L", f"{root}/usr/share/qemu")
@@ -475,17 +508,28 @@ class _Apt:
 
     def fields(self, packages: Sequence[str], name: str) -> list[str]:
         """The same field of each package's newest version, in their order."""
-        shown = _output("apt-cache", "show", "--no-all-versions", *packages, APT_CONFIG=self._configuration())
+        shown = _output(
+            "apt-cache", "show", "--no-all-versions", *packages, APT_CONFIG=self._configuration()
+        )
         found: dict[str, str] = {}
         for paragraph in shown.split("\n\n"):
-            lines = dict(line.split(": ", 1) for line in paragraph.splitlines() if re.match(r"[^ ]+: ", line))
+            lines = dict(
+                line.split(": ", 1) for line in paragraph.splitlines() if re.match(r"[^ ]+: ", line)
+            )
             found[lines.get("Package", "")] = lines.get(name, "")
         return [found[package] for package in packages]
 
     def packages(self, names: Iterable[str]) -> list[Tree]:
         """The contents of the packages, in order of their files' names."""
         with tempfile.TemporaryDirectory(prefix="vmcfg-kvm-apt-") as folder:
-            _output("apt-get", "download", "-qq", *names, folder=folder, APT_CONFIG=self._configuration())
+            _output(
+                "apt-get",
+                "download",
+                "-qq",
+                *names,
+                folder=folder,
+                APT_CONFIG=self._configuration(),
+            )
             return [_deb(path) for path in sorted(Path(folder).glob("*.deb"))]
 
     def unpack_with_dependencies(self, package: str, root: Path) -> None:
@@ -494,8 +538,18 @@ class _Apt:
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".partial-") as folder:
             archives, unpacked = Path(folder, "archives"), Path(folder, "root")
             Path(archives, "partial").mkdir(parents=True)
-            install = ("apt-get", "install", "-y", "-qq", "--download-only", "--no-install-recommends", package)
-            _output(*install, "-o", f"Dir::Cache::Archives={archives}", APT_CONFIG=self._configuration())
+            install = (
+                "apt-get",
+                "install",
+                "-y",
+                "-qq",
+                "--download-only",
+                "--no-install-recommends",
+                package,
+            )
+            _output(
+                *install, "-o", f"Dir::Cache::Archives={archives}", APT_CONFIG=self._configuration()
+            )
             for deb in archives.glob("*.deb"):
                 _output("dpkg-deb", "-x", str(deb), str(unpacked))
             unpacked.rename(root)
@@ -541,7 +595,14 @@ def _apt_configuration(suite: str, architecture: str) -> str:
     configuration = Path(folder, "apt.conf")
     configuration.write_text(text)
     started = time.monotonic()
-    _output("apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any", APT_CONFIG=str(configuration))
+    _output(
+        "apt-get",
+        "update",
+        "-qq",
+        "-o",
+        "APT::Update::Error-Mode=any",
+        APT_CONFIG=str(configuration),
+    )
     _say(f"package lists of {suite} {architecture} fetched in {time.monotonic() - started:.1f} s")
     return str(configuration)
 
@@ -550,17 +611,25 @@ def _apt_configuration(suite: str, architecture: str) -> str:
 def _debian_mirror() -> str:
     """The mirror this machine's own APT uses for Debian."""
     if not shutil.which("apt-get"):
-        raise NoMachineError("no apt-get here: the kernels are fetched from the Debian mirror APT knows")
-    targets = _output("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")
+        raise NoMachineError(
+            "no apt-get here: the kernels are fetched from the Debian mirror APT knows"
+        )
+    targets = _output(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"
+    )
     for line in targets.splitlines():
         uri, release = line.split()
         if re.fullmatch(r"[a-z]+", release) and "debian" in uri:
             return uri
-    raise NoMachineError("this machine's APT sources name no Debian mirror to fetch arm64 kernels from")
+    raise NoMachineError(
+        "this machine's APT sources name no Debian mirror to fetch arm64 kernels from"
+    )
 
 
 def _deb(path: Path) -> Tree:
-    content = subprocess.run(["dpkg-deb", "--fsys-tarfile", path], check=True, stdout=subprocess.PIPE).stdout
+    content = subprocess.run(
+        ["dpkg-deb", "--fsys-tarfile", path], check=True, stdout=subprocess.PIPE
+    ).stdout
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         return _tree(archive)
 
@@ -568,7 +637,12 @@ def _deb(path: Path) -> Tree:
 def _output(*command: str, folder: str | None = None, **environment: str) -> str:
     """The command's standard output; its failure means no machine."""
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise NoMachineError(f"{shlex.join(command)} failed:\n{done.stderr[-2000:]}")

@@ -20,7 +20,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from vmcfg.ioctls import Kvm, Vm, _ioctl, kernel_version
+from vmcfg.kernel.ioctls import Kvm, Vm, _ioctl
+from vmcfg.kernel.version import running_release as kernel_version
 
 MPIDR_EL1 = 0x603000000013C005
 IRQ_LINE = 0x4008AE61
@@ -64,7 +65,10 @@ def set_mpidr(vm: Vm, vcpu: int, register: int) -> None:
 
 def typer(vm: Vm, compressed: int) -> int:
     """GICR_TYPER of the vCPU with that MPIDR, found by it."""
-    halves = [vm.get_attr("gic", REDIST_REGS, compressed << 32 | GICR_TYPER + at, bytes(4)) for at in (0, 4)]
+    halves = [
+        vm.get_attr("gic", REDIST_REGS, compressed << 32 | GICR_TYPER + at, bytes(4))
+        for at in (0, 4)
+    ]
     return int.from_bytes(b"".join(halves), "little")
 
 
@@ -85,7 +89,12 @@ def perform(vm: Vm, line: dict[str, Any]) -> None:
         vm.set_reg(target, int(line["reg_id"], 16), bytes.fromhex(line["data"]))
     elif op == "set-attr":
         data = line.get("data")
-        vm.set_attr(target, line["group_id"], int(line["attr_id"], 16), None if data is None else bytes.fromhex(data))
+        vm.set_attr(
+            target,
+            line["group_id"],
+            int(line["attr_id"], 16),
+            None if data is None else bytes.fromhex(data),
+        )
     else:
         raise AssertionError(op)
 
@@ -100,7 +109,11 @@ def named(host: Kvm, job: dict[str, Any]) -> dict[str, Any]:
             perform(vm, line)
 
         def differing() -> dict[int, int]:
-            return {vcpu: got for vcpu, register in wanted.items() if (got := mpidr(vm, vcpu)) != register}
+            return {
+                vcpu: got
+                for vcpu, register in wanted.items()
+                if (got := mpidr(vm, vcpu)) != register
+            }
 
         found: dict[str, Any] = {"vcpus": len(wanted), "set": differing()}
         # Bits 55..32 are Aff2..Aff0, 23..8 the vCPU's id (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer).
@@ -130,7 +143,10 @@ def vm_of(host: Kvm, ids: list[int], gic: int = VGIC_V3, left_out: tuple[int, ..
     for vcpu in ids:
         if vcpu not in left_out:
             vm.init_vcpu(f"vcpu:{vcpu}", PSCI_0_2 | (POWER_OFF if vcpu != ids[0] else 0))
-    addresses = {VGIC_V3: ((2, 0x08000000), (3, 0x0A000000)), VGIC_V2: ((0, 0x08000000), (1, 0x08010000))}
+    addresses = {
+        VGIC_V3: ((2, 0x08000000), (3, 0x0A000000)),
+        VGIC_V2: ((0, 0x08000000), (1, 0x08010000)),
+    }
     for attr, address in addresses[gic]:
         vm.set_attr("gic", ADDR, attr, address.to_bytes(8, "little"))
     vm.set_attr("gic", CTRL, 0, None)
@@ -138,7 +154,11 @@ def vm_of(host: Kvm, ids: list[int], gic: int = VGIC_V3, left_out: tuple[int, ..
 
 
 def irq_line(vm: Vm, word: int, level: int = 1) -> Any:
-    return said(lambda: fcntl.ioctl(vm.descriptors["vm"], IRQ_LINE, struct.pack("=II", word, level)) and None)
+    return said(
+        lambda: (
+            fcntl.ioctl(vm.descriptors["vm"], IRQ_LINE, struct.pack("=II", word, level)) and None
+        )
+    )
 
 
 def reached(vm: Vm, vcpu: int) -> Any:
@@ -151,7 +171,9 @@ def reached(vm: Vm, vcpu: int) -> Any:
     for target in vm.descriptors:
         if target.startswith("vcpu:"):
             number = int(target.removeprefix("vcpu:"))
-            levels = vm.get_attr("gic", LEVEL_INFO, compressed_of(mpidr(vm, number)) << 32, bytes(4))
+            levels = vm.get_attr(
+                "gic", LEVEL_INFO, compressed_of(mpidr(vm, number)) << 32, bytes(4)
+            )
             if int.from_bytes(levels, "little") & 1 << 20:
                 raised.append(number)
     irq_line(vm, word, 0)
@@ -173,7 +195,10 @@ def stored(vm: Vm, vcpu: int) -> int:
         _ioctl(descriptor, RUN)
         (reason,) = struct.unpack_from("=I", shared, 8)
         address, value, length, is_write = struct.unpack_from("=QQIB", shared, 32)
-        assert (reason, address, length, is_write) == (EXIT_MMIO, DEVICE, 8, 1), (reason, hex(address))
+        assert (reason, address, length, is_write) == (EXIT_MMIO, DEVICE, 8, 1), (
+            reason,
+            hex(address),
+        )
         return int(value)
 
 
@@ -205,7 +230,9 @@ def sgi_reached(host: Kvm, aff0: int) -> list[int]:
         pending = {}
         for vcpu in (0, 1, 2, 8):
             name = compressed_of(mpidr(vm, vcpu)) << 32 | GICR_ISPENDR0
-            pending[vcpu] = int.from_bytes(vm.get_attr("gic", REDIST_REGS, name, bytes(4)), "little")
+            pending[vcpu] = int.from_bytes(
+                vm.get_attr("gic", REDIST_REGS, name, bytes(4)), "little"
+            )
         return [vcpu for vcpu, bits in pending.items() if bits & 1 << 1]
 
 
@@ -215,11 +242,15 @@ def limits(host: Kvm) -> dict[str, Any]:
     with closing(Vm(host, 0)) as vm:
         found["device type 8"] = vm.has_device(ITS)
         for name, vcpu in (("511", 511), ("512", 512), ("2**31", 1 << 31), ("511 again", 511)):
-            found[f"id {name}"] = said(lambda vcpu=vcpu, name=name: vm.create_vcpu(f"vcpu:{name}", vcpu))  # type: ignore[misc]
+            found[f"id {name}"] = said(
+                lambda vcpu=vcpu, name=name: vm.create_vcpu(f"vcpu:{name}", vcpu)
+            )  # type: ignore[misc]
     with closing(vm_of(host, [0, 300])) as vm:
         found["of 0 and 300"] = {str(word): reached(vm, word) for word in (0, 1, 300)}
         found["word of an SPI, vCPU 99"] = irq_line(vm, 1 << 24 | 99 << 16 | 40)
-        typers = {name: typer(vm, each) for name, each in (("0", 0), ("300", 300 // 16 << 8 | 300 % 16))}
+        typers = {
+            name: typer(vm, each) for name, each in (("0", 0), ("300", 300 // 16 << 8 | 300 % 16))
+        }
         found["processor numbers"] = {name: each >> 8 & 0xFFFF for name, each in typers.items()}
     with closing(vm_of(host, [0, 2, 3])) as vm:
         found["of 0, 2 and 3"] = {str(word): reached(vm, word) for word in range(5)}
@@ -252,7 +283,9 @@ def limits_of_gicv2(host: Kvm) -> dict[str, Any]:
     """What the 8 bits of GICv2's register groups name, of the vCPUs 1 and 3."""
     with closing(vm_of(host, [1, 3], VGIC_V2)) as vm:
         names = {
-            str(name): said(lambda name=name: vm.get_attr("gic", DIST_REGS, name << 32, bytes(4)) and None)  # type: ignore[misc]
+            str(name): said(
+                lambda name=name: vm.get_attr("gic", DIST_REGS, name << 32, bytes(4)) and None
+            )  # type: ignore[misc]
             for name in range(5)
         }
     ids = {}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import machine
 import pytest
 
-from vmcfg.checking import check
+from vmcfg.checking.check import check
 
 ROOT = Path(__file__).parent.parent.parent
 SUITES = machine.KERNEL_SUITES
@@ -87,7 +87,9 @@ def most_ipa_bits(suite: str) -> int:
 
 def package() -> dict[str, bytes]:
     """The files of vmcfg, at their paths in the guest."""
-    return {f"/work/{path.relative_to(ROOT)}": path.read_bytes() for path in ROOT.glob("vmcfg/**/*.py")}
+    return {
+        f"/work/{path.relative_to(ROOT)}": path.read_bytes() for path in ROOT.glob("vmcfg/**/*.py")
+    }
 
 
 def answers(suite: str, host: str) -> dict[str, Answer]:

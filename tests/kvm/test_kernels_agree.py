@@ -17,8 +17,9 @@ import oracle
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from vmcfg.checking import check
-from vmcfg.lowering import WHOLE_VM, lower
+from vmcfg.checking.check import check
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
 
 ASKED = int(os.environ.get("VMCFG_KVM_DESCRIPTIONS", "300"))
 """How many descriptions each kernel is asked about; a quarter of them with a GICv2."""
@@ -103,12 +104,18 @@ def disagreements(text: bytes, version: tuple[int, int], answer: oracle.Answer) 
     if refused and not errors:
         found.append(f"vmcfg accepts it, but the kernel refuses: {refused[0]}")
     if not refused and errors - set(TAKEN_ALL_THE_SAME):
-        found.append(f"vmcfg refuses it by {sorted(errors - set(TAKEN_ALL_THE_SAME))}, but the kernel accepts it")
+        found.append(
+            f"vmcfg refuses it by {sorted(errors - set(TAKEN_ALL_THE_SAME))}, but the kernel accepts it"
+        )
     found += [told for told in answer["messages"] if told.startswith(("VMC901", "VMC902"))]
     found += [f"it gives back another value: {difference}" for difference in answer["differences"]]
     plan = [" ".join(command.fields()) for command in lower(checked.machine, WHOLE_VM).commands]
     expected = independent.plan(text)
-    found += [f"the plan has {got!r}, not {want!r}" for got, want in zip(plan, expected, strict=False) if got != want]
+    found += [
+        f"the plan has {got!r}, not {want!r}"
+        for got, want in zip(plan, expected, strict=False)
+        if got != want
+    ]
     if len(plan) != len(expected):
         found.append(f"the plan has {len(plan)} commands, not {len(expected)}")
     if not refused:
@@ -126,7 +133,9 @@ def misreadings(text: bytes, answer: oracle.Answer) -> list[str]:
     found = []
     for id, mpidr, irq, _ in vcpus:
         if read.get((f"vcpu:{id}", "MPIDR_EL1")) != [hex(independent.register(mpidr))]:
-            found.append(f"vCPU {id} has not MPIDR {mpidr}: {read.get((f'vcpu:{id}', 'MPIDR_EL1'))}")
+            found.append(
+                f"vCPU {id} has not MPIDR {mpidr}: {read.get((f'vcpu:{id}', 'MPIDR_EL1'))}"
+            )
         want = None if irq is None else [str(irq)]
         if read.get((f"vcpu:{id}", "KVM_ARM_VCPU_PMU_V3_IRQ")) != want:
             found.append(f"vCPU {id} has not PMU interrupt {irq}")
@@ -148,7 +157,11 @@ def test_vmcfg_and_the_kernel_agree(suite: str, gic: int) -> None:
     number = 0
     rules: Counter[str] = Counter()
     while jobs := batch(suite, number, gic):
-        answers = oracle.answers(suite, f"gicv{gic}") if number == 0 else oracle.ask(suite, jobs, f"gicv{gic}")
+        answers = (
+            oracle.answers(suite, f"gicv{gic}")
+            if number == 0
+            else oracle.ask(suite, jobs, f"gicv{gic}")
+        )
         number += 1
         for job in jobs:
             answer = answers[job.name]

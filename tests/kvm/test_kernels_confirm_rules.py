@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import oracle
 import pytest
 
-from vmcfg.checking import check
+from vmcfg.checking.check import check
 
 CASES = sorted((oracle.ROOT / "tests" / "cases").glob("VMC[2-7]*.yaml"))
 
@@ -24,8 +24,9 @@ def jobs(suite: str) -> Iterator[oracle.Job]:
 
 def plan_of_vcpu_512() -> bytes:
     """The 513th vCPU alone: VMC304 leaves no machine, so that no description can ask for it."""
-    from vmcfg.formats.lines import jsonl
-    from vmcfg.lowering import WHOLE_VM, lower
+    from vmcfg.formats.json_lines import jsonl
+    from vmcfg.plans.lowering import lower
+    from vmcfg.plans.plan import WHOLE_VM
 
     checked = check(b"{vmcfg: 1, name: one, vcpus: 1}", "one")
     assert checked.machine is not None
@@ -33,7 +34,9 @@ def plan_of_vcpu_512() -> bytes:
     lines = [json.loads(line) for line in jsonl(plan, checked.tree).splitlines()]
     header, vm, vcpu = lines[0], lines[1], lines[2]
     vcpu |= {"target": "vcpu:512", "value": "0x200", "arg": "0x200", "mpidr": "0.0.32.0"}
-    return "".join(json.dumps(line) + "\n" for line in (header, vm, vcpu, {"op": "end", "count": 2})).encode()
+    return "".join(
+        json.dumps(line) + "\n" for line in (header, vm, vcpu, {"op": "end", "count": 2})
+    ).encode()
 
 
 oracle.SOURCES.append(jobs)

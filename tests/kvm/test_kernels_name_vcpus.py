@@ -18,14 +18,18 @@ import oracle
 import pytest
 import yaml
 
-from vmcfg.checking import check
-from vmcfg.formats.lines import jsonl
-from vmcfg.identifiers import LIMITS, MEASURED, irq_line
-from vmcfg.lowering import WHOLE_VM, lower
+from vmcfg.checking.check import check
+from vmcfg.formats.json_lines import jsonl
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.vm.identifier_limits import LIMITS, MEASURED
+from vmcfg.vm.identifiers import irq_line
 
 HERE = Path(__file__).parent
 MPIDRS_KEPT = (6, 10)
-GIC = "gic: {version: 3, nr_irqs: 992, distributor: 0x08000000, redistributors: [{base: 0x0a000000}]}"
+GIC = (
+    "gic: {version: 3, nr_irqs: 992, distributor: 0x08000000, redistributors: [{base: 0x0a000000}]}"
+)
 SEED = int(os.environ.get("VMCFG_SEED", "5"))
 RANDOM = 40
 """How many random descriptions; VMCFG_SEED makes others."""
@@ -62,7 +66,9 @@ TOPOLOGIES = {
     "reversed, 512": [by_id(vcpu) for vcpu in reversed(range(512))],
     "all 512 ids": ["0.0.0-31.0-15"],
     "512 that no id gives": ["0.200.0-31.0-15"],
-    "half and half, 512": [f"0.{vcpu % 2 * 77}.{vcpu >> 5}.{vcpu >> 1 & 15}" for vcpu in range(512)],
+    "half and half, 512": [
+        f"0.{vcpu % 2 * 77}.{vcpu >> 5}.{vcpu >> 1 & 15}" for vcpu in range(512)
+    ],
     "sparse": [by_id(vcpu) for vcpu in (511, 300, 17, 256, 0, 255)],
     "ids that are taken": ["0.9.0.0", "0.9.0.1", "0.0.0.0", "0.9.0.2", "0.0.0.2"],
     "greatest": ["0.255.255.15", "0.255.255.14", "0.0.255.15", "0.255.0.0"],
@@ -79,11 +85,18 @@ def random_ones() -> Iterator[tuple[str, bytes]]:
             if dice.random() < share:
                 chosen[by_id(dice.choice([dice.randrange(512), dice.randrange(count)]))] = None
             else:
-                fields = dice.choice([0, 1, 255, dice.randrange(256)]), dice.randrange(256), dice.randrange(16)
+                fields = (
+                    dice.choice([0, 1, 255, dice.randrange(256)]),
+                    dice.randrange(256),
+                    dice.randrange(16),
+                )
                 chosen[dotted(fields[0] << 16 | fields[1] << 8 | fields[2])] = None
         mpidrs = dice.sample(list(chosen), count)
         pmu = dice.choice(["irq: 23", f"irq: spi:8-{7 + count}", ""])
-        yield f"random {SEED}.{number}", described(mpidrs, dice.choice(["derived", "sequential"]), pmu)
+        yield (
+            f"random {SEED}.{number}",
+            described(mpidrs, dice.choice(["derived", "sequential"]), pmu),
+        )
 
 
 @cache
@@ -124,7 +137,10 @@ MONITORED = {
     "as KVM numbers them": ("6.1", "vcpus: 20\npmu: {irq: 23}"),
     "without a gic": ("6.1", "vcpus: 4\npmu: {irq: 23}"),
     "one SPI each": ("6.1", f"vcpus: 4\npmu: {{irq: spi:8-11}}\n{MONITORS_GIC}"),
-    "timers moved": ("6.1", f"vcpus: 3\npmu: {{irq: 23}}\ntimers: {{virtual: 20, physical: 19}}\n{MONITORS_GIC}"),
+    "timers moved": (
+        "6.1",
+        f"vcpus: 3\npmu: {{irq: 23}}\ntimers: {{virtual: 20, physical: 19}}\n{MONITORS_GIC}",
+    ),
     "steal time and a filter": (
         "6.1",
         "vcpus: 3\npmu: {irq: 23, filter: [{action: deny, events: 0x11}, {action: allow, events: 0x08-0x1b}]}\n"
@@ -136,7 +152,8 @@ MONITORED = {
     ),
     "a board with holes": (
         "6.10",
-        "vcpus: [{mpidr: 0.0.1.0-1}, {mpidr: 0.0.0.0-2}, {mpidr: 0.2.0.0}]\npmu: {irq: 23}\n" + MONITORS_GIC,
+        "vcpus: [{mpidr: 0.0.1.0-1}, {mpidr: 0.0.0.0-2}, {mpidr: 0.2.0.0}]\npmu: {irq: 23}\n"
+        + MONITORS_GIC,
     ),
     "512 reversed, an SPI each": (
         "6.10",
@@ -152,7 +169,9 @@ MONITORED = {
 
 def emitted(path: Path, *options: str) -> str:
     command = [sys.executable, "-m", "vmcfg", "emit", str(path), *options]
-    return subprocess.run(command, cwd=oracle.ROOT, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, cwd=oracle.ROOT, check=True, capture_output=True, text=True
+    ).stdout
 
 
 @cache
@@ -172,9 +191,21 @@ def monitored_job(folder: Path, since: str, text: str) -> dict[str, Any]:
 def monitor(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The monitor's program, for arm64, without a library."""
     path = tmp_path_factory.mktemp("monitor") / "monitor"
-    flags = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-O1", "-static", "-s")
+    flags = (
+        "-std=c11",
+        "-pedantic",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wshadow",
+        "-O1",
+        "-static",
+        "-s",
+    )
     source = HERE / "monitor.c"
-    subprocess.run([program("aarch64-linux-gnu-gcc"), *flags, "-o", str(path), str(source)], check=True)
+    subprocess.run(
+        [program("aarch64-linux-gnu-gcc"), *flags, "-o", str(path), str(source)], check=True
+    )
     return path.read_bytes()
 
 
@@ -222,7 +253,11 @@ def test_every_vcpu_has_the_mpidr_that_was_asked_for(suite: str, ask: Ask) -> No
     assert set(answers) == set(descriptions())
     for name, answer in answers.items():
         # As set, as the vGIC finds it, and after the first run.
-        assert {key: answer[key] for key in ("set", "typer", "run")} == {"set": {}, "typer": {}, "run": {}}, name
+        assert {key: answer[key] for key in ("set", "typer", "run")} == {
+            "set": {},
+            "typer": {},
+            "run": {},
+        }, name
         assert answer["vcpus"] == len(asked_for(descriptions()[name])), name
         oracle.TALLY[suite]["MPIDRs read back"] += answer["vcpus"]
         oracle.TALLY[suite]["MPIDRs by register"] += len(by_register(descriptions()[name]))
@@ -237,7 +272,10 @@ def test_a_reset_loses_set_mpidrs_before_6_10_alone(suite: str, ask: Ask) -> Non
         lost = (
             {}
             if version >= MPIDRS_KEPT
-            else {str(vcpu): independent.register(independent.of_id(vcpu)) for vcpu in by_register(data)}
+            else {
+                str(vcpu): independent.register(independent.of_id(vcpu))
+                for vcpu in by_register(data)
+            }
         )
         assert answer["reset"] == lost, name
         found = [each.rule for each in check(data, name, version).diagnostics]
@@ -250,7 +288,11 @@ def test_a_monitor_performs_the_numbers_as_one_block(
 ) -> None:
     version = oracle.version(suite)
     answers = ask(suite)["monitored"]
-    expected = {name for name, (since, _) in MONITORED.items() if version >= tuple(map(int, since.split(".")))}
+    expected = {
+        name
+        for name, (since, _) in MONITORED.items()
+        if version >= tuple(map(int, since.split(".")))
+    }
     assert set(answers) == expected
     for name, answer in answers.items():
         job = monitored_job(tmp_path_factory.getbasetemp(), *MONITORED[name])
@@ -266,7 +308,12 @@ def test_a_monitor_performs_the_numbers_as_one_block(
 
 
 def ids_are_below_512(said: dict[str, Any], version: tuple[int, int]) -> None:
-    assert [said[f"id {name}"] for name in ("511", "512", "2**31", "511 again")] == [None, "EINVAL", "EINVAL", "EEXIST"]
+    assert [said[f"id {name}"] for name in ("511", "512", "2**31", "511 again")] == [
+        None,
+        "EINVAL",
+        "EINVAL",
+        "EEXIST",
+    ]
 
 
 def indexes_are_places(said: dict[str, Any], version: tuple[int, int]) -> None:
@@ -281,7 +328,13 @@ def words_name_ids_since_6_7(said: dict[str, Any], version: tuple[int, int]) -> 
     older = version < (6, 7)
     assert said["of 0 and 300"] == {"0": [0], "1": "EINVAL", "300": "EINVAL" if older else [300]}
     two, three = ("EINVAL", "EINVAL") if older else ([2], [3])
-    assert said["of 0, 2 and 3"] == {"0": [0], "1": [3] if older else "EINVAL", "2": two, "3": three, "4": "EINVAL"}
+    assert said["of 0, 2 and 3"] == {
+        "0": [0],
+        "1": [3] if older else "EINVAL",
+        "2": two,
+        "3": three,
+        "4": "EINVAL",
+    }
     assert irq_line(20, 300) == 2 << 24 | 20 | (300 & 255) << 16 | 1 << 28
     assert said["word of an SPI, vCPU 99"] is None
 
@@ -302,7 +355,10 @@ def overrides_are_not_looked_at(said: dict[str, Any], version: tuple[int, int]) 
     after = said["after a second KVM_ARM_VCPU_INIT"]
     assert after == (0x8000_0001 if version < MPIDRS_KEPT else 0x8000_0000)
     # A guest's CPU_ON finds the vCPU by the set MPIDR; what that then reads is KVM's own again, or not.
-    assert said["PSCI"] == {"returned": 0, "read": 0x8000_0001 if version < MPIDRS_KEPT else 0x8007_0003}
+    assert said["PSCI"] == {
+        "returned": 0,
+        "read": 0x8000_0001 if version < MPIDRS_KEPT else 0x8007_0003,
+    }
 
 
 def aff3_is_kept_and_not_in_typer(said: dict[str, Any], version: tuple[int, int]) -> None:

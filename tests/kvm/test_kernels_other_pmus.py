@@ -32,7 +32,10 @@ def tried(suite: str, cpu: str) -> dict[str, tuple[int, str, str]]:
     done = machine.run(oracle.kernel(suite), files, ["sh", "-c", script], cpu=cpu)
     lines = done.stdout.decode().split("\n")
     said = zip(("filter", "last", "beyond"), lines[0::3], lines[1::3], lines[2::3], strict=False)
-    return {name: (int(code), b64decode(out).decode(), b64decode(err).decode()) for name, code, out, err in said}
+    return {
+        name: (int(code), b64decode(out).decode(), b64decode(err).decode())
+        for name, code, out, err in said
+    }
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
@@ -52,4 +55,6 @@ def test_pmuv3_0_has_events_of_10_bits(suite: str) -> None:
 def test_a_host_without_a_pmu_is_told_in_a_sentence() -> None:
     code, out, err = tried(oracle.SUITES[-1], "max,pauth-impdef=on,pmu=off")["filter"]
     assert (code, out) == (3, "")
-    assert err.splitlines()[-1] == ("vmcfg: this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)")
+    assert err.splitlines()[-1] == (
+        "vmcfg: this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)"
+    )

@@ -29,7 +29,11 @@ SCRIPT = "".join(
     f'({command}) > /tmp/out 2> /tmp/err; printf "%s\\n" "$?"; base64 -w 0 /tmp/out; echo; base64 -w 0 /tmp/err; echo\n'
     for command in RUNS.values()
 )
-CARRIED = ("sample-configs/minimal.yaml", "sample-configs/spi.yaml", "tests/cases/VMC502-ppis-differ.yaml")
+CARRIED = (
+    "sample-configs/minimal.yaml",
+    "sample-configs/spi.yaml",
+    "tests/cases/VMC502-ppis-differ.yaml",
+)
 
 
 @cache
@@ -43,7 +47,10 @@ def results(suite: str) -> dict[str, tuple[int, str, str]]:
     done = machine.run(oracle.kernel(suite), files, ["sh", "-c", SCRIPT])
     lines = done.stdout.decode().split("\n")
     said = zip(RUNS, lines[0::3], lines[1::3], lines[2::3], strict=False)
-    return {name: (int(code), b64decode(out).decode(), b64decode(err).decode()) for name, code, out, err in said}
+    return {
+        name: (int(code), b64decode(out).decode(), b64decode(err).decode())
+        for name, code, out, err in said
+    }
 
 
 def schema(name: str) -> object:
@@ -96,7 +103,10 @@ def test_try_reports(suite: str) -> None:
     assert (code, err) == (0, "vmcfg: the GIC is the monitor's; a GICv3 stands in for it\n")
     assert report["kernel"].startswith(oracle.kernel(suite).series + ".")
     assert (report["performed"], report["read_back"]) == (9, 4)
-    assert report["run"] == [{"target": "vcpu:0", "errno": None}, {"target": "vcpu:1", "errno": None}]
+    assert report["run"] == [
+        {"target": "vcpu:0", "errno": None},
+        {"target": "vcpu:1", "errno": None},
+    ]
     assert report["diagnostics"] == report["differences"] == []
     assert json.loads(results(suite)["not run"][1]) == report | {"run": []}
 
@@ -108,7 +118,10 @@ def test_a_plan_is_performed_whole_or_not_at_all(suite: str) -> None:
     assert "KVM_ARM_VCPU_PMU_V3_IRQ s32" in out
     code, out, err = results(suite)["cut plan"]
     assert (code, out) == (3, "")
-    assert err == 'vmcfg: <stdin>, line 9: a plan of 7 commands ends with {"op":"end","count":7}: this one is cut\n'
+    assert (
+        err
+        == 'vmcfg: <stdin>, line 9: a plan of 7 commands ends with {"op":"end","count":7}: this one is cut\n'
+    )
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
@@ -124,7 +137,10 @@ def test_a_prediction_that_holds_is_no_failure(suite: str) -> None:
 def test_without_kvm_there_is_one_sentence(suite: str) -> None:
     code, out, err = results(suite)["not permitted"]
     assert (code, out) == (3, "")
-    assert err == "vmcfg: no permission to open /dev/kvm: run as root, or join the group that owns it\n"
+    assert (
+        err
+        == "vmcfg: no permission to open /dev/kvm: run as root, or join the group that owns it\n"
+    )
     code, out, err = results(suite)["no /dev/kvm"]
     assert (code, out) == (3, "")
     assert err == "vmcfg: there is no /dev/kvm: this kernel has no KVM, or did not start at EL2\n"

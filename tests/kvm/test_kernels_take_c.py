@@ -14,10 +14,11 @@ import machine
 import oracle
 import pytest
 
-from vmcfg.checking import check
-from vmcfg.formats import unknown_values
+from vmcfg.checking.check import check
 from vmcfg.formats.c import c
-from vmcfg.lowering import ATTRIBUTES, WHOLE_VM, lower
+from vmcfg.formats.unresolved import unknown_values
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-static", "-s")
@@ -39,7 +40,9 @@ SAMPLES = {
 
 
 @pytest.fixture(scope="session")
-def programs(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def programs(
+    program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
     """The programs of all samples, and the caller of one, as files of the guest."""
     compiler = program("aarch64-linux-gnu-gcc")
     folder = tmp_path_factory.mktemp("c")
@@ -99,18 +102,36 @@ def test_the_program_does_what_try_does(suite: str, name: str, programs: dict[st
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
-def test_it_compiles_against_the_kernels_own_headers(suite: str, program: Callable[[str], str], tmp_path: Path) -> None:
+def test_it_compiles_against_the_kernels_own_headers(
+    suite: str, program: Callable[[str], str], tmp_path: Path
+) -> None:
     """Newer headers have names for what is newer than 6.1, and then its numbers and layouts are asserted, too."""
     kernel = oracle.kernel(suite)
-    compiler = [program("aarch64-linux-gnu-gcc"), *(f"-isystem{folder}" for folder in machine.headers(kernel))]
+    compiler = [
+        program("aarch64-linux-gnu-gcc"),
+        *(f"-isystem{folder}" for folder in machine.headers(kernel)),
+    ]
     macros = subprocess.run(
-        [*compiler, "-dM", "-E", "-include", "linux/kvm.h", "-include", "linux/version.h", "-x", "c", "/dev/null"],
+        [
+            *compiler,
+            "-dM",
+            "-E",
+            "-include",
+            "linux/kvm.h",
+            "-include",
+            "linux/version.h",
+            "-x",
+            "c",
+            "/dev/null",
+        ],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     defined = dict(re.findall(r"(?m)^#define (\w+) (.+)$", macros))
-    assert f"{defined['LINUX_VERSION_MAJOR']}.{defined['LINUX_VERSION_PATCHLEVEL']}" == kernel.series
+    assert (
+        f"{defined['LINUX_VERSION_MAJOR']}.{defined['LINUX_VERSION_PATCHLEVEL']}" == kernel.series
+    )
     guarded = set()
     for path in (oracle.ROOT / "sample-configs").glob("*.yaml"):
         checked = check(path.read_bytes(), path.name)
@@ -123,19 +144,27 @@ def test_it_compiles_against_the_kernels_own_headers(suite: str, program: Callab
         guarded |= set(re.findall(r"(?m)^#ifdef (KVM_\w+)", text))
     if suite == oracle.SUITES[-1]:
         assert guarded <= set(defined)
-        assert guarded > {"KVM_ARM_VM_SMCCC_FILTER", "KVM_ARM_VCPU_TIMER_IRQ_HVTIMER", "KVM_ARM_VCPU_HAS_EL2"}
+        assert guarded > {
+            "KVM_ARM_VM_SMCCC_FILTER",
+            "KVM_ARM_VCPU_TIMER_IRQ_HVTIMER",
+            "KVM_ARM_VCPU_HAS_EL2",
+        }
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
 def test_a_refusal_is_among_what_is_compared(suite: str, programs: dict[str, bytes]) -> None:
     code, output, _, _ = said(suite, tuple(programs.items()))["samples"]["gicv2"]
     assert code == 1
-    assert re.search(r"(?m)^[0-9]+ create-device gic - KVM_DEV_TYPE_ARM_VGIC_V2 u32 5: ENODEV$", output)
+    assert re.search(
+        r"(?m)^[0-9]+ create-device gic - KVM_DEV_TYPE_ARM_VGIC_V2 u32 5: ENODEV$", output
+    )
     assert output.endswith(": not reached\n")
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
-def test_a_monitor_performs_it_on_its_own_descriptors(suite: str, programs: dict[str, bytes]) -> None:
+def test_a_monitor_performs_it_on_its_own_descriptors(
+    suite: str, programs: dict[str, bytes]
+) -> None:
     code, output = said(suite, tuple(programs.items()))["caller"]
     assert code == 0
     assert output.splitlines() == [

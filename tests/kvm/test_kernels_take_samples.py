@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import oracle
 import pytest
 
-from vmcfg.checking import check
+from vmcfg.checking.check import check
 
 SAMPLES = sorted((oracle.ROOT / "sample-configs").glob("*.yaml"))
 

@@ -7,28 +7,27 @@ import json
 import click
 
 from vmcfg import files
-from vmcfg.identifiers import Reading, irq_line, readings, reg_cells
-from vmcfg.machine import MOST_VCPUS, derived_id
-from vmcfg.report import shown
-from vmcfg.scalars import (
-    Interrupt,
-    IrqRange,
-    Misfit,
-    Mpidr,
-    Number,
-    interrupt_text,
-    intid_of,
-    is_ppi,
-    is_spi,
-    mpidr_register,
-)
+from vmcfg.arm.affinity import derived_id, mpidr_register, reg_cells
+from vmcfg.arm.interrupts import interrupt_text, is_ppi, is_spi
+from vmcfg.description.kinds import Interrupt, Misfit, Mpidr, Number
+from vmcfg.description.written import IrqRange, intid_of
+from vmcfg.escape import excerpt
+from vmcfg.kernel.limits import MOST_VCPUS
+from vmcfg.vm.identifiers import irq_line
+from vmcfg.vm.readings import Reading, readings
 
 FORMATS = ("human", "json")
 
 
 @click.command()
 @click.argument("value")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How the readings are listed.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="human",
+    help="How the readings are listed.",
+)
 def decode(value: str, format_: str) -> int:
     """Say everything that the number VALUE may be, as a name of a vCPU or of its interrupt.
 
@@ -67,17 +66,22 @@ def _mpidr(value: str) -> tuple[int, list[Reading]]:
     except Misfit as misfit:
         raise _usage(misfit) from None
     if not isinstance(compressed, int):
-        raise click.UsageError(f"'{shown(value)}' is not one MPIDR: each of its four numbers is 0 to 255.")
+        raise click.UsageError(
+            f"'{excerpt(value)}' is not one MPIDR: each of its four numbers is 0 to 255."
+        )
     number = derived_id(compressed)
     has_id = number is not None and number < MOST_VCPUS
     return compressed, [
-        Reading("vCPU id", str(number)) if has_id else Reading("vCPU id", None, "KVM gives it to none below 512"),
+        Reading("vCPU id", str(number))
+        if has_id
+        else Reading("vCPU id", None, "KVM gives it to none below 512"),
         Reading("MPIDR_EL1", hex(mpidr_register(compressed))),
         Reading("compressed MPIDR", hex(compressed)),
         Reading("attr of GICv3's REDIST_REGS", f"{compressed << 32:#x} and the register's offset"),
         Reading("attr of the PMU device, by MPIDR", hex(compressed << 32)),
         Reading(
-            "device tree's reg of a CPU", " ".join(hex(cell) for cell in reg_cells(compressed, 2)) + ", in two cells"
+            "device tree's reg of a CPU",
+            " ".join(hex(cell) for cell in reg_cells(compressed, 2)) + ", in two cells",
         ),
         Reading("device tree's reg of a CPU", None, "one cell has no room for Aff3")
         if compressed >> 24
@@ -93,7 +97,9 @@ def _interrupt(value: str) -> tuple[int, list[Reading]]:
     intid = intid_of(read)
     wanted = is_ppi if isinstance(read, IrqRange) and read.prefix == "ppi" else is_spi
     if not wanted(intid):
-        raise click.UsageError(f"'{shown(value)}' is no interrupt: PPIs are ppi:0 to ppi:15, SPIs spi:0 to spi:987.")
+        raise click.UsageError(
+            f"'{excerpt(value)}' is no interrupt: PPIs are ppi:0 to ppi:15, SPIs spi:0 to spi:987."
+        )
     word = irq_line(intid, 0)
     assert word is not None
     cells = f"1 {intid - 16}" if is_ppi(intid) else f"0 {intid - 32}"
@@ -102,7 +108,8 @@ def _interrupt(value: str) -> tuple[int, list[Reading]]:
         Reading("GSIV in ACPI's MADT", str(intid)),
         Reading("device tree's interrupts cells", f"{cells} and the flags"),
         Reading(
-            "KVM_IRQ_LINE word", hex(word) + (" and the vCPU's id in bits 31..28 and 23..16" if is_ppi(intid) else "")
+            "KVM_IRQ_LINE word",
+            hex(word) + (" and the vCPU's id in bits 31..28 and 23..16" if is_ppi(intid) else ""),
         ),
     ]
 
@@ -123,7 +130,18 @@ def _human(number: int, found: list[Reading]) -> str:
 
 def _json(number: int, found: list[Reading]) -> str:
     listed = [
-        {"name": each.name, "possible": each.possible, "meaning": each.meaning, "reason": each.reason} for each in found
+        {
+            "name": each.name,
+            "possible": each.possible,
+            "meaning": each.meaning,
+            "reason": each.reason,
+        }
+        for each in found
     ]
-    report = {"format": "vmcfg.decode", "format_version": "1.0", "value": hex(number), "readings": listed}
+    report = {
+        "format": "vmcfg.decode",
+        "format_version": "1.0",
+        "value": hex(number),
+        "readings": listed,
+    }
     return json.dumps(report, indent=2) + "\n"

@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 import click
 
 from vmcfg import files
-from vmcfg.checking import Checked, check
-from vmcfg.cli import FOUND
-from vmcfg.commands import color_option, drawn_for, host_kernel_option, strict_option
-from vmcfg.difference import CHANGED, REORDERED, Difference, Placed, differences
-from vmcfg.lowering import WHOLE_VM, Command, Plan, lower
-from vmcfg.scalars import Version
-from vmcfg.tree import Tree
+from vmcfg.checking.check import Checked, check
+from vmcfg.commands.exit_codes import FOUND
+from vmcfg.commands.options import color_option, host_kernel_option, strict_option
+from vmcfg.escape import printable
+from vmcfg.kernel.version import Version
+from vmcfg.plans.command import Command
+from vmcfg.plans.difference import CHANGED, REORDERED, Difference, Placed, differences
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM, Plan
+from vmcfg.reports.human import drawn_for
+from vmcfg.text.tree import Tree
 
 FORMATS = ("text", "json")
+
 NO_FILE = "/dev/null"
 """What git calls the side on which a file does not exist."""
 
@@ -32,8 +37,16 @@ class Side(NamedTuple):
 
 @click.command()
 @click.argument("paths", metavar="A B", nargs=-1, required=True)
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", help="How differences are written.")
-@click.option("--git", is_flag=True, help="Take the arguments that git gives an external diff command.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="text",
+    help="How differences are written.",
+)
+@click.option(
+    "--git", is_flag=True, help="Take the arguments that git gives an external diff command."
+)
 @click.option("--unchecked", is_flag=True, help="Report findings and compare all the same.")
 @host_kernel_option
 @strict_option
@@ -60,7 +73,7 @@ def diff(
         _side(path, name, host_kernel, strict, unchecked, color)
         for path, name in (_sides_of_git(paths) if git else _two(paths))
     )
-    heading = f"vmcfg diff {files.printable(old.file)} {files.printable(new.file)}"
+    heading = f"vmcfg diff {printable(old.file)} {printable(new.file)}"
     if old.wrong or new.wrong:
         if git:
             # git stops at an exit code other than 0, and has no other word for a revision that is wrong.
@@ -95,7 +108,7 @@ def _sides_of_git(arguments: tuple[str, ...]) -> tuple[Named, Named]:
     """The two files and their names: path old-file old-hex old-mode new-file new-hex new-mode [new-path message]."""
     if len(arguments) == 1:
         # Of an unmerged path git tells the name alone.
-        name = files.printable(files.name_of(arguments[0]))
+        name = printable(files.name_of(arguments[0]))
         files.print_out(f"vmcfg diff: {name} is not merged\n")
         raise click.exceptions.Exit(0)
     if len(arguments) < 7:
@@ -111,7 +124,14 @@ def _side_of_git(side: str, path: str, file: str) -> Named:
     return (None, NO_FILE) if file == NO_FILE else (file, files.name_of(f"{side}/{path}"))
 
 
-def _side(path: str | None, name: str, host_kernel: Version | None, strict: bool, unchecked: bool, color: str) -> Side:
+def _side(
+    path: str | None,
+    name: str,
+    host_kernel: Version | None,
+    strict: bool,
+    unchecked: bool,
+    color: str,
+) -> Side:
     if path is None:
         return Side(name, None, None, wrong=False)
     checked: Checked = check(files.read(path), name, host_kernel)
@@ -119,7 +139,9 @@ def _side(path: str | None, name: str, host_kernel: Version | None, strict: bool
         files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
     if checked.machine is None or not (unchecked or checked.stands(strict)):
         return Side(name, checked.tree, None, wrong=True)
-    return Side(name, checked.tree, lower(checked.machine, WHOLE_VM, unchecked=unchecked), wrong=False)
+    return Side(
+        name, checked.tree, lower(checked.machine, WHOLE_VM, unchecked=unchecked), wrong=False
+    )
 
 
 def _plan(side: Side, other: Side) -> Plan:
@@ -149,7 +171,7 @@ def _line(old: Side, new: Side, difference: Difference) -> str:
     for side, placed in ((old, difference.old), (new, difference.new)):
         origin = placed and _origin(side, placed.command)
         if origin:
-            told.append(f"{files.printable(side.file)}:{origin['line']}:{origin['column']}")
+            told.append(f"{printable(side.file)}:{origin['line']}:{origin['column']}")
     return f"{line} ({', '.join(told)})" if told else line
 
 
@@ -157,7 +179,7 @@ def _origin(side: Side, command: Command) -> dict[str, Any] | None:
     """Where a command comes from, by the keys of the plan's `origin`; None where it carries nothing written."""
     if command.origin is None or side.tree is None:
         return None
-    place = side.tree.place(command.origin)
+    place = side.tree.position(command.origin)
     return {"pointer": place.pointer, "line": place.span.line, "column": place.span.column}
 
 

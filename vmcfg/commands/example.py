@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vmcfg import files
+from vmcfg.escape import printable
 
 SUFFIX = ".yaml"
 
@@ -23,7 +24,7 @@ def example(name: str | None) -> None:
     elif name in samples:
         files.print_out(_text(samples[name]))
     else:
-        raise click.UsageError(f"There is no sample {files.printable(name)!r}. {_instead(name, samples)}")
+        raise click.UsageError(f"There is no sample {printable(name)!r}. {_instead(name, samples)}")
 
 
 def _samples() -> dict[str, Path]:
@@ -31,7 +32,7 @@ def _samples() -> dict[str, Path]:
     folder = files.packed("sample-configs")
     names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
     if not names:
-        raise files.NoFile(f"cannot read {files.printable(str(folder))}: the samples are not there")
+        raise files.NoFile(f"cannot read {printable(str(folder))}: the samples are not there")
     names.sort(key=lambda name: name != "minimal")
     return {name: folder / f"{name}{SUFFIX}" for name in names}
 

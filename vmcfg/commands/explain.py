@@ -11,15 +11,33 @@ from typing import NamedTuple
 import click
 
 from vmcfg import files
-from vmcfg.checking import check
-from vmcfg.console import first_line
-from vmcfg.identifiers import LIMITS
-from vmcfg.model import Either, Field, ListOf, every_field, fields
-from vmcfg.order import CONSTRAINTS
-from vmcfg.report import Rule
-from vmcfg.rules import api, every_rule, host, hosts, kernel
-from vmcfg.scalars import LINUX_6_1, Choice, Events, Interrupt, KernelVersion, Mpidr, Name, Number, Size
-from vmcfg.sequence import API_DOCS, NEVER, PHASE_DOCS, SEQUENCE, VCPU, Row
+from vmcfg.checking.check import check
+from vmcfg.description.kinds import (
+    Choice,
+    Events,
+    Interrupt,
+    KernelVersion,
+    Mpidr,
+    Name,
+    Number,
+    Size,
+)
+from vmcfg.description.model import Either, Field, ListOf, every_field, fields
+from vmcfg.escape import printable
+from vmcfg.findings.rule import Rule
+from vmcfg.formats.unresolved import VALUES_ARE_KNOWN
+from vmcfg.kernel.version import LINUX_6_1, NEVER, version_text
+from vmcfg.plans.apis import API_DOCS, VCPU
+from vmcfg.plans.order import CONSTRAINTS
+from vmcfg.plans.phases import PHASE_DOCS
+from vmcfg.plans.rows import Row
+from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.reference.every_rule import every_rule
+from vmcfg.reports.concise import first_line
+from vmcfg.rules import apis as api
+from vmcfg.rules import hosts
+from vmcfg.trial import rules as kernel
+from vmcfg.vm.identifier_limits import LIMITS
 
 
 @click.command()
@@ -51,7 +69,7 @@ def _explained(name: str | None) -> Iterator[str]:
     everything = [*rules, *known, *(row.name for row in SEQUENCE), *TOPICS]
     close = get_close_matches(name, everything, 1)
     likely = f" Did you mean {close[0]!r}?" if close else " 'vmcfg explain' lists everything."
-    raise click.UsageError(f"There is nothing called {files.printable(name)!r} to explain.{likely}")
+    raise click.UsageError(f"There is nothing called {printable(name)!r} to explain.{likely}")
 
 
 def _everything() -> Iterator[str]:
@@ -77,10 +95,14 @@ def _rule(rule: Rule) -> Iterator[str]:
         yield "`--host` asks for it, of hosts that `vmcfg probe --format json` has described."
     elif rule in kernel.RULES:
         yield "`vmcfg try` finds it, by asking the kernel."
-    elif rule in (*api.RULES, host.VALUES_ARE_KNOWN):
+    elif rule in (*api.RULES, VALUES_ARE_KNOWN):
         yield "`vmcfg emit` finds it, for what it is asked to emit. The kernel is never asked."
     else:
-        yield f"The kernel: {rule.kernel}." if rule.kernel is not None else "The kernel is never asked."
+        yield (
+            f"The kernel: {rule.kernel}."
+            if rule.kernel is not None
+            else "The kernel is never asked."
+        )
     examples = sorted(files.packed("tests/cases").glob(f"{rule.id}-*.yaml"))
     if examples:
         example = examples[0]
@@ -121,7 +143,7 @@ def _attribute(name: str, field: Field, rows: list[Row]) -> Iterator[str]:
 def _since(row: Row) -> str:
     if row.since == NEVER:
         return "never merged"
-    return "6.1 or earlier" if row.since == LINUX_6_1 else "{}.{}".format(*row.since)
+    return "6.1 or earlier" if row.since == LINUX_6_1 else version_text(row.since)
 
 
 def _number(row: Row) -> str:
@@ -133,7 +155,9 @@ def _number(row: Row) -> str:
 def _value(kind: object) -> str:
     """What may be written for a key, in words."""
     if isinstance(kind, Number):
-        least, greatest = (f"{kind.least:#x}", f"{kind.greatest:#x}") if kind.hex else (kind.least, kind.greatest)
+        least, greatest = (
+            (f"{kind.least:#x}", f"{kind.greatest:#x}") if kind.hex else (kind.least, kind.greatest)
+        )
         return f"a whole number from {least} to {greatest}, decimal or 0x"
     if isinstance(kind, Choice):
         return " or ".join(map(str, kind.choices))
@@ -248,7 +272,8 @@ class Topic(NamedTuple):
 TOPICS = {
     "order": Topic("Every command in its order, and why.", _order),
     "attributes": Topic(
-        "Everything that KVM is told, with its uapi name, its key, since when, and its errors.", _attributes
+        "Everything that KVM is told, with its uapi name, its key, since when, and its errors.",
+        _attributes,
     ),
     "identifiers": Topic("The names of a vCPU, and what each can't say.", _identifiers),
 }

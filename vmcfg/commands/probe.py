@@ -10,18 +10,30 @@ from typing import Any
 
 import click
 
-from vmcfg import console, files
-from vmcfg.cli import FAILED, FOUND
-from vmcfg.commands import color_option, is_terminal, wants_color
-from vmcfg.host import host_file
-from vmcfg.ioctls import NoKvm
-from vmcfg.sequence import SEQUENCE, VCPU
-from vmcfg.survey import survey
+from vmcfg import files
+from vmcfg.commands.exit_codes import FAILED, FOUND
+from vmcfg.commands.options import color_option
+from vmcfg.kernel import ioctls
+from vmcfg.kernel.host import host_file
+from vmcfg.kernel.ioctls import NoKvm
+from vmcfg.kernel.probing import probed_host
+from vmcfg.plans.apis import VCPU
+from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.reports.styled import table
+from vmcfg.reports.terminal import is_terminal, wants_color
 
 FORMATS = ("human", "json")
 
-CARRIED = ("kvm", "ioctls", "survey")
-"""The modules that --script carries: each needs only those before it, and the standard library."""
+CARRIED = (
+    "version",
+    "abi",
+    "capabilities",
+    "features",
+    "host_pmus",
+    "ioctls",
+    "probing",
+)
+"""The modules of the room kernel that --script carries: each needs only those before it, and the standard library."""
 
 SCRIPT = '''\
 #!/usr/bin/env python3
@@ -32,23 +44,33 @@ import json, sys, types
 MODULES = {modules}
 ATTRIBUTES = json.loads({attributes})
 
-package = sys.modules["vmcfg"] = types.ModuleType("vmcfg")
-package.__path__ = []
+sys.modules["vmcfg"] = types.ModuleType("vmcfg")
+package = sys.modules["vmcfg"].kernel = types.ModuleType("vmcfg.kernel")
+sys.modules["vmcfg"].__path__ = package.__path__ = []
+sys.modules["vmcfg.kernel"] = package
 for name, source in MODULES.items():
-    module = sys.modules["vmcfg." + name] = types.ModuleType("vmcfg." + name)
+    module = sys.modules["vmcfg.kernel." + name] = types.ModuleType("vmcfg.kernel." + name)
     setattr(package, name, module)
-    exec(compile(source, "vmcfg/" + name + ".py", "exec"), module.__dict__)
+    exec(compile(source, "vmcfg/kernel/" + name + ".py", "exec"), module.__dict__)
 try:
-    print(json.dumps(sys.modules["vmcfg.survey"].survey(ATTRIBUTES), indent=2))
-except sys.modules["vmcfg.ioctls"].NoKvm as error:
+    print(json.dumps(package.probing.probed_host(ATTRIBUTES), indent=2))
+except package.ioctls.NoKvm as error:
     sys.exit("vmcfg probe: " + str(error))
 '''
 
 
 @click.command()
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="json: a host file.")
-@click.option("--script", is_flag=True, help="Print a script that makes the host file where nothing is installed.")
-@click.option("--compare", "earlier", metavar="FILE", help="Say what changed since this host file was made.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="human", help="json: a host file."
+)
+@click.option(
+    "--script",
+    is_flag=True,
+    help="Print a script that makes the host file where nothing is installed.",
+)
+@click.option(
+    "--compare", "earlier", metavar="FILE", help="Say what changed since this host file was made."
+)
 @color_option
 def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
     """Print what this host's KVM has: capabilities, devices, attributes, PMUs.
@@ -60,7 +82,7 @@ def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
         return 0
     before = None if earlier is None else host_file(files.read(earlier), earlier)
     try:
-        host = survey(attributes())
+        host = probed_host(attributes())
     except NoKvm as error:
         files.print_error(f"vmcfg: {error}\n")
         return FAILED
@@ -71,14 +93,14 @@ def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
     if format_ == "json":
         files.print_out(json.dumps(host, indent=2) + "\n")
     elif is_terminal(sys.stdout) and wants_color(color, sys.stdout):
-        files.print_out(console.table(("what", "name", "value"), facts(host)))
+        files.print_out(table(("what", "name", "value"), facts(host)))
     else:
         files.print_out("".join(f"{what} {name} {value}\n" for what, name, value in facts(host)))
     return 0
 
 
 def attributes() -> list[dict[str, Any]]:
-    """Every attribute of the sequence, as `survey` asks for it."""
+    """Every attribute of the sequence, as `probed_host` asks for it."""
     asked: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in SEQUENCE:
         if row.attr is not None and VCPU in row.apis:
@@ -91,7 +113,7 @@ def attributes() -> list[dict[str, Any]]:
 
 def script_text() -> str:
     """A Python script that is complete by itself and prints the host file of the machine that runs it."""
-    here = Path(__file__).parent.parent
+    here = Path(ioctls.__file__).parent
     modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
     return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))
 

@@ -10,34 +10,59 @@ from typing import Any
 
 import click
 
-from vmcfg import console, files
-from vmcfg.checking import check
-from vmcfg.cli import FOUND
-from vmcfg.commands import (
+from vmcfg import files
+from vmcfg.checking.check import check
+from vmcfg.commands.exit_codes import FOUND
+from vmcfg.commands.options import (
     color_option,
-    drawn_for,
     host_kernel_option,
     stdin_filename_option,
     strict_option,
-    wants_color,
 )
-from vmcfg.identifiers import Names, names, notes
-from vmcfg.scalars import Version
+from vmcfg.kernel.version import Version
+from vmcfg.reports.human import drawn_for
+from vmcfg.reports.styled import table
+from vmcfg.reports.terminal import wants_color
+from vmcfg.vm.identifiers import Names, names, notes
 
 FORMATS = ("human", "json", "csv")
 
-COLUMNS = ("index", "id", "MPIDR", "MPIDR_EL1", "compressed", "reg", "INTID", "PPI/SPI", "KVM_IRQ_LINE", "")
+COLUMNS = (
+    "index",
+    "id",
+    "MPIDR",
+    "MPIDR_EL1",
+    "compressed",
+    "reg",
+    "INTID",
+    "PPI/SPI",
+    "KVM_IRQ_LINE",
+    "",
+)
 """The table's: the last marks the boot vCPU, and whose MPIDR is set by register."""
 
 
 @click.command()
 @click.argument("path", metavar="PATH|-")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How the vCPUs are listed.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="human",
+    help="How the vCPUs are listed.",
+)
 @host_kernel_option
 @strict_option
 @stdin_filename_option
 @color_option
-def show(path: str, format_: str, host_kernel: Version | None, strict: bool, stdin_filename: str, color: str) -> int:
+def show(
+    path: str,
+    format_: str,
+    host_kernel: Version | None,
+    strict: bool,
+    stdin_filename: str,
+    color: str,
+) -> int:
     """Show each vCPU of PATH under all its names.
 
     Its index, the order of creation; the id of KVM_CREATE_VCPU; its MPIDR, dotted, as the register and compressed; the
@@ -46,7 +71,9 @@ def show(path: str, format_: str, host_kernel: Version | None, strict: bool, std
 
     Findings go to standard error. Where there are errors nothing is shown.
     """
-    checked = check(files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel)
+    checked = check(
+        files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel
+    )
     if checked.diagnostics:
         files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
     machine = checked.machine
@@ -60,10 +87,12 @@ def show(path: str, format_: str, host_kernel: Version | None, strict: bool, std
         written = _csv(every)
     else:
         rows = [_row(each) for each in every]
-        written = console.table(COLUMNS, rows) if wants_color(color, sys.stdout) else _plain(rows)
+        written = table(COLUMNS, rows) if wants_color(color, sys.stdout) else _plain(rows)
         written += "".join(f"{note}\n" for note in notes(machine))
         if machine.pmu.filter:
-            written += f"Events that no entry of pmu.filter names are {machine.unfiltered_events()}.\n"
+            written += (
+                f"Events that no entry of pmu.filter names are {machine.unfiltered_events()}.\n"
+            )
     files.print_out(written)
     return 0
 
@@ -93,9 +122,18 @@ def _csv_field(value: Any) -> str:
 
 def _row(vcpu: Names) -> tuple[str, ...]:
     told = vcpu.as_json()
-    marks = [words for words, holds in (("boot", vcpu.boot), ("set by register", vcpu.mpidr_by_register)) if holds]
+    marks = [
+        words
+        for words, holds in (("boot", vcpu.boot), ("set by register", vcpu.mpidr_by_register))
+        if holds
+    ]
     number = next(
-        (f"{kind} {told[key]}" for key, kind in (("ppi", "PPI"), ("spi", "SPI")) if told[key] is not None), "-"
+        (
+            f"{kind} {told[key]}"
+            for key, kind in (("ppi", "PPI"), ("spi", "SPI"))
+            if told[key] is not None
+        ),
+        "-",
     )
     return (
         str(vcpu.index),
@@ -114,5 +152,8 @@ def _row(vcpu: Names) -> tuple[str, ...]:
 def _plain(rows: list[tuple[str, ...]]) -> str:
     """The table without colour."""
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (COLUMNS, *rows)]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        for row in (COLUMNS, *rows)
+    ]
     return "".join(f"{line.rstrip()}\n" for line in lines)

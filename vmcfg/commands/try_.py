@@ -8,18 +8,29 @@ from typing import Any, NamedTuple
 import click
 
 from vmcfg import files
-from vmcfg.checking import check
-from vmcfg.cli import FAILED, FOUND
-from vmcfg.commands import color_option, drawn_for, host_kernel_option, stdin_filename_option, strict_option
-from vmcfg.host import version
-from vmcfg.ioctls import NoKvm, kernel_version
-from vmcfg.lowering import WHOLE_VM, Command, lower
-from vmcfg.perform import Outcome, Step, Task, perform
-from vmcfg.places import WHOLE, Path, Place, Span
-from vmcfg.planfile import PlanFile, read_plan
-from vmcfg.report import Diagnostic, Finding, Rule, diagnose, in_order
-from vmcfg.scalars import Version
-from vmcfg.verdict import Prediction, disappointments, findings, predictions, refusals, unpredicted
+from vmcfg.checking.check import check
+from vmcfg.commands.exit_codes import FAILED, FOUND
+from vmcfg.commands.options import (
+    color_option,
+    host_kernel_option,
+    stdin_filename_option,
+    strict_option,
+)
+from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.position import WHOLE, Path, Position, Span
+from vmcfg.findings.rule import Rule
+from vmcfg.kernel.ioctls import NoKvm
+from vmcfg.kernel.version import Version, running_release, version_of
+from vmcfg.plans.command import Command
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.plans.planfile import PlanFile, read_plan
+from vmcfg.reports.human import drawn_for
+from vmcfg.trial.judging import findings, refusals
+from vmcfg.trial.outcome import Outcome, Step, Task
+from vmcfg.trial.perform import perform
+from vmcfg.trial.predictions import Prediction, disappointments, predictions, unpredicted
 
 FORMATS = ("human", "json")
 
@@ -37,11 +48,23 @@ class Tried(NamedTuple):
 
 @click.command("try")
 @click.argument("path", metavar="PATH|-", required=False)
-@click.option("--plan", "plan", metavar="FILE|-", help="Perform this plan: emit --scope vm --format jsonl.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How the report is written.")
-@click.option("-v", "--verbose", is_flag=True, help="A line for every command, with the value read back.")
+@click.option(
+    "--plan", "plan", metavar="FILE|-", help="Perform this plan: emit --scope vm --format jsonl."
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="human",
+    help="How the report is written.",
+)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="A line for every command, with the value read back."
+)
 @click.option("--no-run", is_flag=True, help="Do not enter the vCPUs.")
-@click.option("--unchecked", is_flag=True, help="Try in spite of findings, and compare what they predict.")
+@click.option(
+    "--unchecked", is_flag=True, help="Try in spite of findings, and compare what they predict."
+)
 @host_kernel_option
 @strict_option
 @stdin_filename_option
@@ -66,7 +89,9 @@ def try_(
     if (path is None) == (plan is None):
         raise click.UsageError("Give a description, or a plan with --plan.")
     if plan is not None and (unchecked or host_kernel is not None):
-        raise click.UsageError("--unchecked and --host-kernel are for descriptions; a plan is performed as it is.")
+        raise click.UsageError(
+            "--unchecked and --host-kernel are for descriptions; a plan is performed as it is."
+        )
     source = path or plan or ""
     data, name = files.read(source), stdin_filename if source == "-" else source
     try:
@@ -78,7 +103,9 @@ def try_(
         files.print_error(f"vmcfg: {error}\n")
         return FAILED
     if tried.outcome is not None and tried.outcome.stand_in:
-        files.print_error(f"vmcfg: the GIC is the monitor's; {_stand_in(tried.outcome)} stands in for it\n")
+        files.print_error(
+            f"vmcfg: the GIC is the monitor's; {_stand_in(tried.outcome)} stands in for it\n"
+        )
     if format_ == "json":
         files.print_out(_json(tried, unchecked))
     else:
@@ -95,7 +122,9 @@ def try_description(
     if machine is None or not (unchecked or checked.stands(strict)):
         return Tried(file, checked.tree.text, None, checked.diagnostics, [], True)
     commands = lower(machine, WHOLE_VM).commands
-    outcome = perform(Task(commands, not machine.sets_up_gic(), machine.gic), go_on=unchecked, run=run)
+    outcome = perform(
+        Task(commands, not machine.sets_up_gic(), machine.gic), go_on=unchecked, run=run
+    )
     vcpus = {f"vcpu:{vcpu.id}": vcpu.at for vcpu in machine.vcpus}
 
     def at(command: Command) -> Path:
@@ -103,23 +132,30 @@ def try_description(
             return command.origin
         return vcpus.get(command.target) or tuple(command.row.field.split("."))
 
-    def place(path: Path) -> Place:
-        return checked.tree.place(path)
+    def place(path: Path) -> Position:
+        return checked.tree.position(path)
 
     refused = refusals(outcome)
     predicted: list[Prediction] = []
     broken: list[Diagnostic] = []
     if unchecked:
-        here = check(data, file, version(outcome.kernel)).diagnostics
+        here = check(data, file, version_of(outcome.kernel)).diagnostics
         predicted = predictions(checked.diagnostics, here, outcome, refused)
         refused = unpredicted(refused, predicted)
         broken = [
-            diagnose(file, rule, finding, Place(found.span, found.pointer), ())
+            diagnose(file, rule, finding, Position(found.span, found.pointer), ())
             for rule, finding, found in disappointments(predicted)
         ]
-    found = [_placed(file, rule, finding, place) for rule, finding in findings(outcome, refused, at)] + broken
+    found = [
+        _placed(file, rule, finding, place) for rule, finding in findings(outcome, refused, at)
+    ] + broken
     return Tried(
-        machine.name, checked.tree.text, outcome, in_order(checked.diagnostics + found), predicted, bool(found)
+        machine.name,
+        checked.tree.text,
+        outcome,
+        in_order(checked.diagnostics + found),
+        predicted,
+        bool(found),
     )
 
 
@@ -134,11 +170,11 @@ def try_plan(data: bytes, file: str, run: bool) -> Tried:
     def at(command: Command) -> Path:
         return (lines[id(command)],) if id(command) in lines else ()
 
-    def place(path: Path) -> Place:
+    def place(path: Path) -> Position:
         if not path:
-            return Place(WHOLE, "")
+            return Position(WHOLE, "")
         line = int(path[0])
-        return Place(Span(line, 1, line, widths[line - 1] + 1), "")
+        return Position(Span(line, 1, line, widths[line - 1] + 1), "")
 
     found = []
     for rule, finding in findings(outcome, refusals(outcome), at):
@@ -198,14 +234,17 @@ def _summary(name: str, outcome: Outcome) -> str:
 def _json(tried: Tried, unchecked: bool) -> str:
     import json
 
-    outcome = tried.outcome or Outcome(kernel_version(), (), (), (), ())
+    outcome = tried.outcome or Outcome(running_release(), (), (), (), ())
     report = {
         "format": "vmcfg.try",
         "format_version": "1.0",
         "kernel": outcome.kernel,
         "performed": outcome.performed,
         "read_back": outcome.read_back,
-        "differences": [{"seq": each.step + 1, "want": each.want, "got": each.got} for each in outcome.differences],
+        "differences": [
+            {"seq": each.step + 1, "want": each.want, "got": each.got}
+            for each in outcome.differences
+        ],
         "run": [run._asdict() for run in outcome.runs],
         "diagnostics": [found.as_json() for found in tried.diagnostics],
     }

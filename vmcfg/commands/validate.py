@@ -10,33 +10,41 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from vmcfg import files
-from vmcfg.checking import Checked, check
-from vmcfg.cli import FAILED, FOUND
-from vmcfg.commands import (
+from vmcfg.checking.check import Checked, check
+from vmcfg.commands.exit_codes import FAILED, FOUND
+from vmcfg.commands.options import (
     color_option,
-    drawn_for,
     host_kernel_option,
     host_option,
     hosts_of,
-    is_terminal,
     stdin_filename_option,
     strict_option,
-    wants_color,
 )
+from vmcfg.escape import printable
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.findings.rule import ERROR, WARNING
+from vmcfg.kernel.version import Version
 from vmcfg.parallel import cpus, results
-from vmcfg.report import ERROR, WARNING, Diagnostic
-from vmcfg.reports import Report, Totals
-from vmcfg.scalars import Version
+from vmcfg.reports.form import Report, Totals
+from vmcfg.reports.human import drawn_for
+from vmcfg.reports.terminal import is_terminal, wants_color
 
 if TYPE_CHECKING:
-    from vmcfg.console import Progress
+    from vmcfg.reports.progress import Progress
+
 
 FORMATS = ("human", "concise", "json", "sarif", "github")
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH|-...")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="human", help="How findings are printed.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="human",
+    help="How findings are printed.",
+)
 @click.option(
     "--exclude",
     "excluded",
@@ -45,13 +53,22 @@ FORMATS = ("human", "concise", "json", "sarif", "github")
     help="Leave out what matches, and all below it: by its name (old, 'draft-*'), or with a slash by its path as found"
     " ('lab/*'). '*' matches slashes too. May be repeated.",
 )
-@click.option("--fix", is_flag=True, help="Correct in the files what is certain, and report what is left.")
-@click.option("--diff", is_flag=True, help="With --fix: print what it would change, and write nothing.")
+@click.option(
+    "--fix", is_flag=True, help="Correct in the files what is certain, and report what is left."
+)
+@click.option(
+    "--diff", is_flag=True, help="With --fix: print what it would change, and write nothing."
+)
 @host_kernel_option
 @host_option
 @strict_option
 @stdin_filename_option
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes at most; by default one for each CPU.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes at most; by default one for each CPU.",
+)
 @color_option
 def validate(
     paths: tuple[str, ...],
@@ -124,14 +141,16 @@ def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff
         )
     if fix and (diff or "-" in paths) and format_ not in ("human", "concise"):
         product = "differences go" if diff else "corrected text goes"
-        raise click.UsageError(f"The {product} to standard output, so --format {format_} has no place there.")
+        raise click.UsageError(
+            f"The {product} to standard output, so --format {format_} has no place there."
+        )
 
 
 def _fixed(
     path: str, data: bytes, checked: Checked, diff: bool, again: Callable[[bytes], Checked]
 ) -> tuple[bytes, Checked, int]:
     """What --fix makes of a file: what goes to standard output, the check of the text that results, the fixes made."""
-    from vmcfg import fixes
+    from vmcfg.checking import fixes
 
     fixed, left, count = fixes.fixed(data, checked, again)
     if diff:
@@ -140,7 +159,9 @@ def _fixed(
         return fixed, left, count
     if count:
         if files.read(path) != data:
-            raise files.NoFile(f"cannot fix {files.printable(checked.tree.file)}: it has changed meanwhile")
+            raise files.NoFile(
+                f"cannot fix {printable(checked.tree.file)}: it has changed meanwhile"
+            )
         files.write(path, fixed)
     return b"", left, count
 
@@ -162,7 +183,7 @@ def _report(format_: str, human: Callable[..., str]) -> Report:
 
 def _concise(diagnostics: Iterable[Diagnostic], text: str) -> str:
     """Findings on a line each."""
-    from vmcfg.console import concise
+    from vmcfg.reports.concise import concise
 
     return "".join(concise(found) + "\n" for found in diagnostics)
 
@@ -200,7 +221,7 @@ class _Shown:
     def begin(self, total: int) -> None:
         """Expect `total` files."""
         if is_terminal(sys.stderr):
-            from vmcfg.console import Progress
+            from vmcfg.reports.progress import Progress
 
             self.progress = Progress(total, self.color)
 
@@ -232,7 +253,7 @@ class _Shown:
         if not self.files and not self.failures:
             raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
         if is_terminal(sys.stderr) and self.files:
-            from vmcfg.console import summary
+            from vmcfg.reports.human import summary
 
             files.print_error(summary(self.files, self.errors, self.warnings, self.fixed) + "\n")
         if self.failures:

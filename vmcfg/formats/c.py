@@ -10,13 +10,17 @@ import struct
 from collections.abc import Iterable, Iterator
 from string import ascii_letters, digits
 
-from vmcfg import kvm
-from vmcfg.files import printable
-from vmcfg.formats import cautions, performed
-from vmcfg.lowering import WHOLE_VM, Command, Plan
-from vmcfg.sequence import PHASE_DOCS, PHASES, RUN_ERRORS, SEQUENCE
-from vmcfg.standin import stand_in_gic
-from vmcfg.tree import Tree
+from vmcfg.escape import printable
+from vmcfg.formats.headings import cautions, performed
+from vmcfg.kernel import abi
+from vmcfg.kernel.features import VCPU_FEATURES
+from vmcfg.plans.command import Command
+from vmcfg.plans.phases import PHASE_DOCS, PHASES
+from vmcfg.plans.plan import WHOLE_VM, Plan
+from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.text.tree import Tree
+from vmcfg.trial.rules import RUN_ERRORS
+from vmcfg.trial.stand_in_gic import stand_in_gic
 
 REQUESTS = {
     "create-vm": "KVM_CREATE_VM",
@@ -368,7 +372,8 @@ def _in_comment(text: str) -> str:
 def _string(text: str) -> str:
     """A C string literal."""
     shown = "".join(
-        chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8", "surrogateescape")
+        chr(byte) if byte in _PLAIN else f"\\{byte:03o}"
+        for byte in text.encode("utf-8", "surrogateescape")
     )
     return f'"{shown}"'
 
@@ -387,7 +392,10 @@ def _declarations(plan: Plan, every: Iterable[Command], whole: bool) -> str:
     members += [f"\tint {kind}[{count}];\t/* {told[kind]} */\n" for kind, count in counts.items()]
     bits = {phase: f"0x{1 << place:x}u" for place, phase in enumerate(PHASES)}
     return DECLARATIONS.format(
-        phases="".join(f"/* {PHASE_DOCS[phase]} */\n#define {_phase(phase)} {bits[phase]}\n" for phase in PHASES),
+        phases="".join(
+            f"/* {PHASE_DOCS[phase]} */\n#define {_phase(phase)} {bits[phase]}\n"
+            for phase in PHASES
+        ),
         all=f"0x{(1 << len(PHASES)) - 1:x}u",
         who_fills="The caller opens `kvm`; the commands of the phase `create` make the others."
         if whole
@@ -418,10 +426,12 @@ def _assertions(every: Iterable[Command]) -> str:
     for command in every:
         row, call = command.row, command.call()
         # The size of what an ioctl takes is in its number, and so held with it.
-        asserted[REQUESTS[row.op]] = f"_Static_assert({REQUESTS[row.op]} == {call['request']}, {{}});\n"
+        asserted[REQUESTS[row.op]] = (
+            f"_Static_assert({REQUESTS[row.op]} == {call['request']}, {{}});\n"
+        )
         for name, number in _names(command):
             asserted[name] = f"#ifdef {name}\n_Static_assert({name} == {number}, {{}});\n#endif\n"
-        if row.attr is not None and row.type in kvm.STRUCTS:
+        if row.attr is not None and row.type in abi.STRUCTS:
             asserted[f"struct {row.type}"] = f"#ifdef {row.attr.name}\n{_layout(row.type)}#endif\n"
     checks = "".join(text.format(_string(name)) for name, text in asserted.items())
     return f"\n/* The numbers of the table are those of this header. */\n{checks}"
@@ -438,16 +448,18 @@ def _names(command: Command) -> Iterator[tuple[str, str]]:
         yield command.fields()[3], str(call["device_id"])
     elif row.op == "init-vcpu":
         for feature in command.number:
-            yield f"KVM_ARM_VCPU_{feature}", str(kvm.VCPU_FEATURES[feature])
+            yield f"KVM_ARM_VCPU_{feature}", str(VCPU_FEATURES[feature])
 
 
 def _layout(name: str) -> str:
     """Assertions of a struct's size and of where its fields lie."""
-    layout, fields = kvm.STRUCTS[name]
+    layout, fields = abi.STRUCTS[name]
     sizes = [struct.calcsize(f"<{code}") for code in layout if code.isalpha() and code != "x"]
     lines = [f"_Static_assert(sizeof(struct {name}) == {struct.calcsize(layout)}, {{0}});\n"]
     for place, field in enumerate(fields):
-        lines.append(f"_Static_assert(offsetof(struct {name}, {field}) == {sum(sizes[:place])}, {{0}});\n")
+        lines.append(
+            f"_Static_assert(offsetof(struct {name}, {field}) == {sum(sizes[:place])}, {{0}});\n"
+        )
     return "".join(lines)
 
 
@@ -462,7 +474,7 @@ def _row(command: Command, tree: Tree | None) -> str:
     words = f".words = {_string(' '.join(command.fields()))}"
     members = []
     if command.origin is not None and tree is not None:
-        span = tree.place(command.origin).span
+        span = tree.position(command.origin).span
         members.append(f'.origin = "{span.line}:{span.column}"')
     members += [f".phase = {_phase(row.phase)}", f".target = VMCFG_{kind.upper()}"]
     if kind in NUMBERED:
@@ -502,7 +514,9 @@ def _pointer(command: Command) -> str:
     if command.row.type in _C_TYPES:
         return f"&(const {_C_TYPES[command.row.type]}){{ {_number(command)} }}"
     # A struct that older headers lack, as its bytes; the words have its fields.
-    return f"(const unsigned char[]){{ {', '.join(f'0x{byte:02x}' for byte in bytes.fromhex(data))} }}"
+    return (
+        f"(const unsigned char[]){{ {', '.join(f'0x{byte:02x}' for byte in bytes.fromhex(data))} }}"
+    )
 
 
 def _number(command: Command) -> str:
@@ -514,19 +528,31 @@ def _stand_ins(plan: Plan) -> dict[int, tuple[Command, ...]]:
     """For each GIC version that may stand in for the monitor's, the likeliest first, its commands."""
     version = plan.machine.gic_version()
     vcpus = len(plan.machine.vcpus)
-    return {each: stand_in_gic(plan.machine.gic, each, vcpus) for each in ((3, 2) if version is None else (version,))}
+    return {
+        each: stand_in_gic(plan.machine.gic, each, vcpus)
+        for each in ((3, 2) if version is None else (version,))
+    }
 
 
 def _main(plan: Plan, stand_ins: dict[int, tuple[Command, ...]]) -> str:
-    errnos = {*RUN_ERRORS, "EACCES", "EBADF", "EMFILE", "ENOTTY"} | {name for row in SEQUENCE for name in row.errors}
+    errnos = {*RUN_ERRORS, "EACCES", "EBADF", "EMFILE", "ENOTTY"} | {
+        name for row in SEQUENCE for name in row.errors
+    }
     gics = [
-        f'\t\t{{ {kvm.DEVICE_TYPES[version][1]}, "GICv{version}", vmcfg_gicv{version} }},\n' for version in stand_ins
+        f'\t\t{{ {abi.DEVICE_TYPES[version][1]}, "GICv{version}", vmcfg_gicv{version} }},\n'
+        for version in stand_ins
     ]
-    tables = [_table(f"vmcfg_gicv{version}", commands, None) for version, commands in stand_ins.items()]
-    pmu = any(command.row.op == "init-vcpu" and "PMU_V3" in command.number for command in plan.commands)
+    tables = [
+        _table(f"vmcfg_gicv{version}", commands, None) for version, commands in stand_ins.items()
+    ]
+    pmu = any(
+        command.row.op == "init-vcpu" and "PMU_V3" in command.number for command in plan.commands
+    )
     return MAIN.format(
         errnos="".join(f'\tcase {name}:\n\t\treturn "{name}";\n' for name in sorted(errnos)),
-        stand_in_function="".join(tables) + STAND_IN.format(gics="".join(gics)) if stand_ins else "",
+        stand_in_function="".join(tables) + STAND_IN.format(gics="".join(gics))
+        if stand_ins
+        else "",
         stand_in_call="\tvmcfg_stand_in(&fds, &refused);\n" if stand_ins else "",
         pmu="1" if pmu else "0",
     )

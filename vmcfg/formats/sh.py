@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from shlex import quote
 
-from vmcfg.files import printable
-from vmcfg.formats import cautions, performed
-from vmcfg.lowering import Plan
-from vmcfg.tree import Tree
+from vmcfg.escape import printable
+from vmcfg.formats.headings import cautions, performed
+from vmcfg.plans.plan import Plan
+from vmcfg.text.tree import Tree
 
 PERFORMER = "vmcfg_set_attr"
 """What the caller defines: it is called once a command with the six fields as arguments."""
@@ -56,7 +56,10 @@ def sh(plan: Plan, tree: Tree) -> str:
         cautions="".join(f"\n# {sentence}" for sentence in cautions(plan)),
     )
     # `|| return`, because `set -e` is off wherever the caller asks for the status.
-    calls = [f"    {PERFORMER} {' '.join(map(quote, command.fields()))} || return\n" for command in plan.commands]
+    calls = [
+        f"    {PERFORMER} {' '.join(map(quote, command.fields()))} || return\n"
+        for command in plan.commands
+    ]
     return "".join([head, *calls, TAIL])
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from vmcfg.files import printable
-from vmcfg.formats import cautions, performed
-from vmcfg.lowering import Command, Plan
-from vmcfg.scalars import interrupt_text
-from vmcfg.sequence import API_DOCS, PHASE_DOCS, VCPU, intid, region_index
-from vmcfg.tree import Tree
+from vmcfg.arm.interrupts import interrupt_text
+from vmcfg.escape import printable
+from vmcfg.formats.headings import cautions, performed
+from vmcfg.plans.apis import API_DOCS, VCPU
+from vmcfg.plans.command import Command
+from vmcfg.plans.phases import PHASE_DOCS
+from vmcfg.plans.plan import Plan
+from vmcfg.plans.values import intid, region_index
+from vmcfg.text.tree import Tree
 
 
 def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) -> str:
@@ -24,7 +27,9 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
         if comments:
             if command.row.name == "pmu.filter" and not filtered:
                 filtered = True
-                lines.append(f"# Events that no entry of pmu.filter names are {plan.machine.unfiltered_events()}.")
+                lines.append(
+                    f"# Events that no entry of pmu.filter names are {plan.machine.unfiltered_events()}."
+                )
             lines.append(_comment(command, tree))
         lines.append(_numbers(command) if numbers else " ".join(command.fields()))
     return "".join(f"{line}\n" for line in lines)
@@ -57,7 +62,7 @@ def _comment(command: Command, tree: Tree) -> str:
     what = f" {interrupt_text(command.number)}." if command.row.show is intid else ""
     where = ""
     if command.origin is not None:
-        place = tree.place(command.origin)
+        place = tree.position(command.origin)
         where = f" {printable(tree.file)}:{place.span.line}:{place.span.column}"
     start = ""
     if command.row.op == "get-attr" and command.row.read is region_index:

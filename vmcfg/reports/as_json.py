@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vmcfg.report import Diagnostic
-from vmcfg.reports import Report, Totals, filled, items
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.reports.form import Report, Totals, filled, items
 
 
 def _part(diagnostics: list[Diagnostic], text: str) -> str:

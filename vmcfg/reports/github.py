@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmcfg.files import printable
-from vmcfg.report import Diagnostic
-from vmcfg.reports import Report
+from vmcfg.escape import printable
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.reports.form import Report
 
 
 def _part(diagnostics: list[Diagnostic], text: str) -> str:

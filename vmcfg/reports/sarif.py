@@ -14,13 +14,17 @@ from typing import Any
 from urllib.parse import quote
 
 from vmcfg import __version__
-from vmcfg.files import printable
-from vmcfg.places import Span
-from vmcfg.report import Diagnostic, Rule
-from vmcfg.reports import Report, Totals, filled, items
-from vmcfg.rules import every_rule
+from vmcfg.escape import printable
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.findings.position import Span
+from vmcfg.findings.rule import Rule
+from vmcfg.reference.every_rule import every_rule
+from vmcfg.reports.form import Report, Totals, filled, items
 
-SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+
 BASE = "%SRCROOT%"
 
 
@@ -40,7 +44,9 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
     notices = [{"level": "error", "message": _text(line)} for line in totals.failures]
     run = {
         "tool": tool,
-        "invocations": [{"executionSuccessful": not notices, "toolExecutionNotifications": notices}],
+        "invocations": [
+            {"executionSuccessful": not notices, "toolExecutionNotifications": notices}
+        ],
         "originalUriBaseIds": {BASE: {"description": {"text": "The folder that vmcfg ran in."}}},
         "columnKind": "unicodeCodePoints",
         "results": [],
@@ -50,20 +56,26 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
 
 def _metadata(rule: Rule) -> dict[str, Any]:
     paragraphs = [" ".join(each.split()) for each in inspect.cleandoc(rule.doc).split("\n\n")]
-    asked = f"The kernel: {rule.kernel}." if rule.kernel is not None else "The kernel is never asked."
+    asked = (
+        f"The kernel: {rule.kernel}." if rule.kernel is not None else "The kernel is never asked."
+    )
     return {
         "id": rule.id,
         "name": rule.name,
         "shortDescription": _text(paragraphs[0]),
         "fullDescription": _text("\n\n".join(paragraphs)),
-        "help": _text("\n\n".join([*paragraphs, asked, f"vmcfg explain {rule.id} shows an example."])),
+        "help": _text(
+            "\n\n".join([*paragraphs, asked, f"vmcfg explain {rule.id} shows an example."])
+        ),
         "defaultConfiguration": {"level": rule.severity},
     }
 
 
 def _result(found: Diagnostic, place: int) -> dict[str, Any]:
     words = _no_link(found.message)
-    links = [f"[{_no_link(each.message)}]({number})" for number, each in enumerate(found.related, 1)]
+    links = [
+        f"[{_no_link(each.message)}]({number})" for number, each in enumerate(found.related, 1)
+    ]
     if links:
         words += f" ({'; '.join(links)})"
     if found.hint is not None:
@@ -72,7 +84,9 @@ def _result(found: Diagnostic, place: int) -> dict[str, Any]:
         words += f"\nKernel: {_no_link(str(found.kernel))}"
     location: dict[str, Any] = {"physicalLocation": _physical(found.file, found.span)}
     if found.pointer:
-        location["logicalLocations"] = [{"fullyQualifiedName": printable(found.pointer), "kind": "value"}]
+        location["logicalLocations"] = [
+            {"fullyQualifiedName": printable(found.pointer), "kind": "value"}
+        ]
     result = {
         "ruleId": found.rule,
         "ruleIndex": place,
@@ -89,7 +103,10 @@ def _result(found: Diagnostic, place: int) -> dict[str, Any]:
         ],
     }
     if found.fix is not None:
-        change = {"deletedRegion": _region(found.fix.span), "insertedContent": {"text": found.fix.text}}
+        change = {
+            "deletedRegion": _region(found.fix.span),
+            "insertedContent": {"text": found.fix.text},
+        }
         artifact = _physical(found.file, found.span)["artifactLocation"]
         result["fixes"] = [
             {

@@ -3,103 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from vmcfg import kvm
-from vmcfg.machine import Machine, redistributor_regions
-from vmcfg.model import NR_IRQS, REGION_COUNT
-from vmcfg.places import Path
-from vmcfg.report import NEVER_ASKED, WARNING, Answer, Finding, rule
-from vmcfg.scalars import (
-    INTID_GREATEST,
-    PPI_BASE,
-    SPI_BASE,
-    SPI_END,
-    IrqRange,
-    interrupt_text,
-    intid_of,
-    is_ppi,
-    is_spi,
-)
+from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, SPI_END, interrupt_text, is_ppi, is_spi
+from vmcfg.description.model import NR_IRQS, REGION_COUNT
+from vmcfg.description.written import IrqRange, intid_of
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.position import Path
+from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
+from vmcfg.kernel import abi
+from vmcfg.kernel.limits import INTID_GREATEST, MOST_REGIONS
+from vmcfg.rules.kinds import machine_rule
+from vmcfg.vm.frames import ITS_ADDR, V3_DIST, V3_REDIST_REGION, Frame, frames
+from vmcfg.vm.machine import Machine, redistributor_regions
 
-SET_MAINT_IRQ = kvm.setting(kvm.VGIC_MAINT_IRQ)
-SET_NR_IRQS = kvm.setting(kvm.VGIC_NR_IRQS)
-V3_DIST = kvm.setting(kvm.VGIC_V3_DIST)
-V3_REDIST = kvm.setting(kvm.VGIC_V3_REDIST)
-V3_REDIST_REGION = kvm.setting(kvm.VGIC_V3_REDIST_REGION)
-V2_DIST = kvm.setting(kvm.VGIC_V2_DIST)
-V2_CPU = kvm.setting(kvm.VGIC_V2_CPU)
-ITS_ADDR = kvm.setting(kvm.ITS_ADDR)
-REDISTRIBUTOR = 0x20000
-"""A redistributor's two frames of 64 KiB."""
-MOST_REGIONS = 256
+SET_MAINT_IRQ = abi.setting(abi.VGIC_MAINT_IRQ)
 
-ITS_SIZE = 0x20000
+SET_NR_IRQS = abi.setting(abi.VGIC_NR_IRQS)
+
 V2_KEYS = ("cpu_interface",)
+
 V3_KEYS = ("redistributors", "its", "maintenance_irq")
 
 
-class Frame(NamedTuple):
-    """A stretch of guest-physical addresses that the GIC answers.
-
-    `at` is where its base is written, `attr` the call that sets it, `region` its index where it is a redistributor
-    region of several.
-    """
-
-    at: Path
-    name: str
-    base: int
-    size: int
-    attr: str
-    alignment: int
-    region: int | None = None
-
-    @property
-    def end(self) -> int:
-        """One more than its last byte."""
-        return self.base + self.size
-
-    @property
-    def extent(self) -> str:
-        """Its first and last address."""
-        return f"{self.base:#x}..{self.end - 1:#x}"
-
-
-def frames(machine: Machine) -> list[Frame]:
-    """The frames of the GIC that are written, in the order in which KVM is told of them."""
-    gic = machine.gic
-    if gic is None:
-        return []
-    found = []
-    dist_size, granule, dist_attr = (0x10000, 0x10000, V3_DIST)
-    if gic.version == 2:
-        dist_size, granule, dist_attr = (0x1000, 0x1000, V2_DIST)
-    if gic.distributor is not None:
-        found.append(Frame(("gic", "distributor"), "the distributor", gic.distributor, dist_size, dist_attr, granule))
-    if gic.version == 3:
-        attr = V3_REDIST_REGION
-        for index, (region, count) in enumerate(
-            zip(redistributor_regions(gic), machine.redistributor_counts(), strict=True)
-        ):
-            at = ("gic", "redistributors", index, "base")
-            found.append(
-                Frame(at, f"redistributor region {index}", region.base, count * REDISTRIBUTOR, attr, granule, index)
-            )
-        if isinstance(gic.redistributors, int):
-            size = len(machine.vcpus) * REDISTRIBUTOR
-            attr = V3_REDIST
-            found.append(
-                Frame(("gic", "redistributors"), "the redistributor region", gic.redistributors, size, attr, granule)
-            )
-        for index, base in enumerate(gic.its):
-            found.append(Frame(("gic", "its", index), f"ITS {index}", base, ITS_SIZE, ITS_ADDR, granule))
-    elif gic.cpu_interface is not None:
-        attr = V2_CPU
-        found.append(Frame(("gic", "cpu_interface"), "the CPU interface", gic.cpu_interface, 0x2000, attr, granule))
-    return found
-
-
-@rule("VMC401", Answer("KVM_RUN", "ENXIO", "run"))
+@machine_rule("VMC401", Answer("KVM_RUN", "ENXIO", "run"))
 def redistributors_hold_every_vcpu(machine: Machine) -> Iterator[Finding]:
     """The redistributor regions have room for every vCPU's redistributor.
 
@@ -117,7 +43,7 @@ def redistributors_hold_every_vcpu(machine: Machine) -> Iterator[Finding]:
         yield Finding(at, message, hint, related=((("vcpus",), f"{vcpus} vCPUs"),))
 
 
-@rule("VMC402", Answer(V3_REDIST_REGION, "EINVAL", "set"))
+@machine_rule("VMC402", Answer(V3_REDIST_REGION, "EINVAL", "set"))
 def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
     """A redistributor region holds 1 to 4,095 redistributors, and all but the last say how many.
 
@@ -138,7 +64,7 @@ def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
             yield Finding((*at, "count"), message, kernel=kernel)
 
 
-@rule("VMC403", Answer(V3_REDIST_REGION, "EINVAL", "set"))
+@machine_rule("VMC403", Answer(V3_REDIST_REGION, "EINVAL", "set"))
 def regions_at_most_256(machine: Machine) -> Iterator[Finding]:
     """There are 1 to 256 redistributor regions.
 
@@ -146,16 +72,23 @@ def regions_at_most_256(machine: Machine) -> Iterator[Finding]:
     (vgic-kvm-device.c:kvm_vgic_addr, linux 7.2)"""
     regions = redistributor_regions(machine.gic)
     if len(regions) > MOST_REGIONS:
-        message = f"there are {len(regions)} redistributor regions, but KVM takes {MOST_REGIONS} at most"
+        message = (
+            f"there are {len(regions)} redistributor regions, but KVM takes {MOST_REGIONS} at most"
+        )
         yield Finding(("gic", "redistributors", MOST_REGIONS), message, "make some of them larger")
-    elif machine.gic is not None and machine.gic.redistributors == () and machine.gic_version() == 3:
+    elif (
+        machine.gic is not None and machine.gic.redistributors == () and machine.gic_version() == 3
+    ):
         kernel = Answer("KVM_RUN", "ENXIO", "run")
         yield Finding(
-            ("gic", "redistributors"), "there is no redistributor region", "list one: {base: ADDRESS}", kernel=kernel
+            ("gic", "redistributors"),
+            "there is no redistributor region",
+            "list one: {base: ADDRESS}",
+            kernel=kernel,
         )
 
 
-@rule("VMC404", Answer(SET_NR_IRQS, "EINVAL", "set"))
+@machine_rule("VMC404", Answer(SET_NR_IRQS, "EINVAL", "set"))
 def nr_irqs_taken_by_kvm(machine: Machine) -> Iterator[Finding]:
     """`gic.nr_irqs` is a multiple of 32 from 64 to 992.
 
@@ -175,7 +108,7 @@ def nr_irqs_taken_by_kvm(machine: Machine) -> Iterator[Finding]:
         )
 
 
-@rule("VMC405", Answer(V3_DIST, "EINVAL", "set"))
+@machine_rule("VMC405", Answer(V3_DIST, "EINVAL", "set"))
 def frames_aligned(machine: Machine) -> Iterator[Finding]:
     """A GICv3's frames lie at multiples of 64 KiB, a GICv2's at multiples of 4 KiB.
 
@@ -190,12 +123,16 @@ def frames_aligned(machine: Machine) -> Iterator[Finding]:
 
 def _unaligned(frame: Frame) -> Answer:
     """What KVM makes of an unaligned frame: a region's low bits are flags (15..12) and an index (7..0)."""
-    if frame.region is None or frame.base & 0xF000 or (frame.base | frame.region) & 0xFF != frame.region:
+    if (
+        frame.region is None
+        or frame.base & 0xF000
+        or (frame.base | frame.region) & 0xFF != frame.region
+    ):
         return Answer(frame.attr, "EINVAL", "set")
     return Answer(frame.attr)
 
 
-@rule("VMC406", Answer(V3_DIST, "E2BIG", "set"))
+@machine_rule("VMC406", Answer(V3_DIST, "E2BIG", "set"))
 def frames_addressable(machine: Machine) -> Iterator[Finding]:
     """Every frame ends within the guest-physical address space, 2^ipa_bits bytes.
 
@@ -205,14 +142,16 @@ def frames_addressable(machine: Machine) -> Iterator[Finding]:
         if frame.end > space:
             bits = (frame.end - 1).bit_length()
             message = f"{frame.name}, {frame.extent}, ends beyond the {space.bit_length() - 1}-bit address space"
-            hint = f"write 'ipa_bits: {bits}', or place it lower" if bits <= 52 else "place it lower"
+            hint = (
+                f"write 'ipa_bits: {bits}', or place it lower" if bits <= 52 else "place it lower"
+            )
             kernel = Answer(frame.attr, "EINVAL" if frame.end >= 1 << 64 else "E2BIG", "set")
             if frame.region is not None and frame.base >= 1 << 52:
                 kernel = NEVER_ASKED  # the attribute keeps 52 bits of a region's base
             yield Finding(frame.at, message, hint, kernel=kernel)
 
 
-@rule("VMC407", Answer("KVM_RUN", "EINVAL", "run"))
+@machine_rule("VMC407", Answer("KVM_RUN", "EINVAL", "run"))
 def frames_disjoint(machine: Machine) -> Iterator[Finding]:
     """No two frames of the GIC share an address.
 
@@ -228,11 +167,13 @@ def frames_disjoint(machine: Machine) -> Iterator[Finding]:
                 kernel = Answer(frame.attr, "EINVAL", "set") if machine.gic_version() == 3 else None
                 if frame.attr == ITS_ADDR:
                     kernel = Answer(frame.attr)
-                yield Finding(frame.at, message, "move one of the two", related=related, kernel=kernel)
+                yield Finding(
+                    frame.at, message, "move one of the two", related=related, kernel=kernel
+                )
                 break
 
 
-@rule("VMC408", Answer(V3_DIST))
+@machine_rule("VMC408", Answer(V3_DIST))
 def frames_outside_memory(machine: Machine) -> Iterator[Finding]:
     """No frame of the GIC lies in a memory slot.
 
@@ -243,11 +184,17 @@ def frames_outside_memory(machine: Machine) -> Iterator[Finding]:
             if frame.base < base + size and base < frame.end:
                 message = f"{frame.name}, {frame.extent}, lies in the memory slot {base:#x}..{base + size - 1:#x}"
                 related = ((("memory", index, "base"), "the memory slot"),)
-                yield Finding(frame.at, message, "move one of the two", related=related, kernel=Answer(frame.attr))
+                yield Finding(
+                    frame.at,
+                    message,
+                    "move one of the two",
+                    related=related,
+                    kernel=Answer(frame.attr),
+                )
                 break
 
 
-@rule("VMC409", Answer("KVM_RUN", "ENXIO", "run"))
+@machine_rule("VMC409", Answer("KVM_RUN", "ENXIO", "run"))
 def gic_has_its_frames(machine: Machine) -> Iterator[Finding]:
     """A GIC that the plan sets up has a distributor, and with GICv3 redistributors, with GICv2 a CPU interface.
 
@@ -261,11 +208,14 @@ def gic_has_its_frames(machine: Machine) -> Iterator[Finding]:
         if getattr(gic, key) is None:
             message = f"the GICv{gic.version} that the plan sets up has no '{key}'"
             yield Finding(
-                ("gic",), message, "add it; or write 'set_up_by: monitor' if the monitor sets up the GIC", "first key"
+                ("gic",),
+                message,
+                "add it; or write 'set_up_by: monitor' if the monitor sets up the GIC",
+                "first key",
             )
 
 
-@rule("VMC410", None)
+@machine_rule("VMC410", None)
 def gic_keys_are_its_versions(machine: Machine) -> Iterator[Finding]:
     """`redistributors`, `its` and `maintenance_irq` belong to GICv3, `cpu_interface` to GICv2."""
     gic = machine.gic
@@ -275,10 +225,16 @@ def gic_keys_are_its_versions(machine: Machine) -> Iterator[Finding]:
     for key in keys:
         if getattr(gic, key) not in (None, ()):
             message = f"'{key}' is GICv{other}'s, but this is a GICv{gic.version}"
-            yield Finding(("gic", key), message, "remove it", "key", ((("gic", "version"), f"GICv{gic.version}"),))
+            yield Finding(
+                ("gic", key),
+                message,
+                "remove it",
+                "key",
+                ((("gic", "version"), f"GICv{gic.version}"),),
+            )
 
 
-@rule("VMC411", Answer(SET_MAINT_IRQ, "EINVAL", "set", since=(6, 15)))
+@machine_rule("VMC411", Answer(SET_MAINT_IRQ, "EINVAL", "set", since=(6, 15)))
 def maintenance_irq_is_a_ppi(machine: Machine) -> Iterator[Finding]:
     """The GIC's maintenance interrupt is a PPI, INTID 16 to 31.
 
@@ -286,7 +242,10 @@ def maintenance_irq_is_a_ppi(machine: Machine) -> Iterator[Finding]:
     written = machine.gic.maintenance_irq if machine.gic is not None else None
     if written is not None:
         yield from no_ppi(
-            written, ("gic", "maintenance_irq"), "gic.maintenance_irq", Answer(SET_MAINT_IRQ, "EINVAL", "set")
+            written,
+            ("gic", "maintenance_irq"),
+            "gic.maintenance_irq",
+            Answer(SET_MAINT_IRQ, "EINVAL", "set"),
         )
 
 
@@ -297,9 +256,19 @@ def no_ppi(written: int | IrqRange, at: Path, name: str, kernel: Answer) -> Iter
         kernel = NEVER_ASKED  # what 32 bits have no room for is cut, and then is another number
     if isinstance(written, IrqRange) and written.prefix == "ppi":
         if number > 15:
-            hint = f"PPI {number - PPI_BASE} is INTID {number}: write {number}" if is_ppi(number) else None
+            hint = (
+                f"PPI {number - PPI_BASE} is INTID {number}: write {number}"
+                if is_ppi(number)
+                else None
+            )
             fix = str(number) if is_ppi(number) else None
-            yield Finding(at, f"{name} is ppi:{number}, but a PPI's number is 0 to 15", hint, kernel=kernel, fix=fix)
+            yield Finding(
+                at,
+                f"{name} is ppi:{number}, but a PPI's number is 0 to 15",
+                hint,
+                kernel=kernel,
+                fix=fix,
+            )
     elif not is_ppi(intid_of(written)):
         message = f"{name} is {interrupt_text(intid_of(written))}, but it must be a PPI"
         hint = (
@@ -310,38 +279,62 @@ def no_ppi(written: int | IrqRange, at: Path, name: str, kernel: Answer) -> Iter
         yield Finding(at, message, hint, kernel=kernel)
 
 
-@rule("VMC412", Answer(SET_MAINT_IRQ), WARNING)
+@machine_rule("VMC412", Answer(SET_MAINT_IRQ), WARNING)
 def maintenance_irq_has_el2(machine: Machine) -> Iterator[Finding]:
     """The maintenance interrupt is set for vCPUs with the feature el2; others never use it.
 
     (vgic-init.c:kvm_vgic_map_resources, linux 7.2)"""
-    if machine.gic is not None and machine.gic.maintenance_irq is not None and not machine.has_el2():
+    if (
+        machine.gic is not None
+        and machine.gic.maintenance_irq is not None
+        and not machine.has_el2()
+    ):
         message = "gic.maintenance_irq is set, but the vCPUs have no EL2: nothing uses it"
-        yield Finding(("gic", "maintenance_irq"), message, "remove it, or write 'features: [el2]'", "key")
+        yield Finding(
+            ("gic", "maintenance_irq"), message, "remove it, or write 'features: [el2]'", "key"
+        )
 
 
-@rule("VMC413", None)
+@machine_rule("VMC413", None)
 def device_irqs_are_spis(machine: Machine) -> Iterator[Finding]:
     """A device of the monitor interrupts by an SPI that the GIC has."""
     for index, device in enumerate(machine.devices):
         at = ("devices", index, "irq")
         number = device.irq.first if isinstance(device.irq, IrqRange) else device.irq
         intid = intid_of(device.irq)
-        if isinstance(device.irq, IrqRange) and device.irq.prefix == "spi" and number > SPI_END - SPI_BASE - 1:
+        if (
+            isinstance(device.irq, IrqRange)
+            and device.irq.prefix == "spi"
+            and number > SPI_END - SPI_BASE - 1
+        ):
             hint = (
-                f"SPI {number - SPI_BASE} is INTID {number}: write spi:{number - SPI_BASE}" if is_spi(number) else None
+                f"SPI {number - SPI_BASE} is INTID {number}: write spi:{number - SPI_BASE}"
+                if is_spi(number)
+                else None
             )
-            yield Finding(at, f"the device {device.name} has spi:{number}, but an SPI's number is 0 to 987", hint)
+            yield Finding(
+                at,
+                f"the device {device.name} has spi:{number}, but an SPI's number is 0 to 987",
+                hint,
+            )
         elif not is_spi(intid):
-            hint = f"SPI {number} is INTID {number + SPI_BASE}, or spi:{number}" if intid < SPI_BASE else None
-            yield Finding(at, f"the device {device.name} has {interrupt_text(intid)}, but it must be an SPI", hint)
+            hint = (
+                f"SPI {number} is INTID {number + SPI_BASE}, or spi:{number}"
+                if intid < SPI_BASE
+                else None
+            )
+            yield Finding(
+                at,
+                f"the device {device.name} has {interrupt_text(intid)}, but it must be an SPI",
+                hint,
+            )
         elif intid >= machine.nr_irqs():
             limit = machine.nr_irqs()
             message = f"the device {device.name} has {interrupt_text(intid)}, but the GIC has {limit} INTIDs"
             yield Finding(at, message, f"the last SPI is {interrupt_text(limit - 1)}")
 
 
-@rule("VMC414", None, WARNING)
+@machine_rule("VMC414", None, WARNING)
 def device_names_distinct(machine: Machine) -> Iterator[Finding]:
     """Each device of the monitor has a name of its own. Two of them may share an SPI, as PCI's lines do."""
     first: dict[str, int] = {}
@@ -349,7 +342,11 @@ def device_names_distinct(machine: Machine) -> Iterator[Finding]:
         other = first.setdefault(device.name, index)
         if other != index:
             related = ((("devices", other, "name"), "the other device"),)
-            yield Finding(("devices", index, "name"), f"{device.name} is the name of two devices", related=related)
+            yield Finding(
+                ("devices", index, "name"),
+                f"{device.name} is the name of two devices",
+                related=related,
+            )
 
 
 RULES = (

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from vmcfg import kvm
-from vmcfg.host import Host
-from vmcfg.machine import Machine
-from vmcfg.report import ERROR, WARNING, Answer, Finding, Rule
-from vmcfg.sequence import SEQUENCE, VCPU
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.rule import WARNING, Answer, Rule
+from vmcfg.kernel import abi
+from vmcfg.kernel.host import Host
+from vmcfg.plans.apis import VCPU
+from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.rules.kinds import host_rule
+from vmcfg.vm.machine import Machine
 
-HostCheck = Callable[[Machine, Host], Iterator[Finding]]
 FEATURES = {
     "sve": ("KVM_CAP_ARM_SVE",),
     "ptrauth": ("KVM_CAP_ARM_PTRAUTH_ADDRESS", "KVM_CAP_ARM_PTRAUTH_GENERIC"),
     "el2": ("KVM_CAP_ARM_EL2",),
 }
 """The capabilities that say that a host has a feature."""
-
-
-def host_rule(id: str, severity: str = ERROR) -> Callable[[HostCheck], tuple[Rule, HostCheck]]:
-    """The rule that the decorated check of one host asserts, with the check."""
-
-    def named(check: HostCheck) -> tuple[Rule, HostCheck]:
-        return Rule(id, check.__name__.replace("_", "-"), check.__doc__ or "", severity), check
-
-    return named
 
 
 @host_rule("VMC711")
@@ -36,12 +29,20 @@ def hosts_have_the_attributes(machine: Machine, host: Host) -> Iterator[Finding]
     for row in SEQUENCE:
         if row.attr is not None and VCPU in row.apis and row.since <= host.kernel:
             missing = (row.target, row.attr.group, row.attr.name) in host.lacking
-            origins = [each.origin for each in row.select(machine) if each.origin is not None] if missing else []
+            origins = (
+                [each.origin for each in row.select(machine) if each.origin is not None]
+                if missing
+                else []
+            )
             # Without a PMU its attributes are all lacking: that is VMC716's.
-            pmus = row.attr.group == kvm.PMU_V3_IRQ.group and not host.capabilities.get("KVM_CAP_ARM_PMU_V3")
+            pmus = row.attr.group == abi.PMU_V3_IRQ.group and not host.capabilities.get(
+                "KVM_CAP_ARM_PMU_V3"
+            )
             if origins and not pmus:
-                message = f"{row.field} is set by {row.attr.title}, which the host's KVM does not have"
-                kernel = Answer(kvm.setting(row.attr), row.absent, "set")
+                message = (
+                    f"{row.field} is set by {row.attr.title}, which the host's KVM does not have"
+                )
+                kernel = Answer(abi.setting(row.attr), row.absent, "set")
                 yield Finding(origins[0], message, f"leave {row.field} out", kernel=kernel)
 
 
@@ -54,7 +55,10 @@ def hosts_have_the_address_width(machine: Machine, host: Host) -> Iterator[Findi
     if bits and machine.ipa_bits > bits:
         message = f"ipa_bits is {machine.ipa_bits}, but the host's guests have {bits} at most"
         yield Finding(
-            ("ipa_bits",), message, f"write 'ipa_bits: {bits}'", kernel=Answer("KVM_CREATE_VM", "EINVAL", "set")
+            ("ipa_bits",),
+            message,
+            f"write 'ipa_bits: {bits}'",
+            kernel=Answer("KVM_CREATE_VM", "EINVAL", "set"),
         )
 
 
@@ -64,8 +68,8 @@ def hosts_emulate_the_gic(machine: Machine, host: Host) -> Iterator[Finding]:
 
     (KVM_CREATE_DEVICE with its test flag)"""
     version = machine.gic_version()
-    if version is not None and kvm.DEVICE_TYPES[version][0] not in host.devices:
-        name = kvm.DEVICE_TYPES[version][0]
+    if version is not None and abi.DEVICE_TYPES[version][0] not in host.devices:
+        name = abi.DEVICE_TYPES[version][0]
         kernel = Answer(f"KVM_CREATE_DEVICE({name})", "ENODEV", "set")
         message = f"the host's KVM can't emulate a GICv{version} ({name})"
         yield Finding(("gic", "version"), message, kernel=kernel)
@@ -92,7 +96,10 @@ def hosts_have_the_features(machine: Machine, host: Host) -> Iterator[Finding]:
         if lacking:
             message = f"the host has no {feature} for guests ({', '.join(lacking)} is 0)"
             yield Finding(
-                ("features", index), message, "leave it out", kernel=Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set")
+                ("features", index),
+                message,
+                "leave it out",
+                kernel=Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set"),
             )
 
 
@@ -104,7 +111,11 @@ def hosts_have_a_pmu(machine: Machine, host: Host) -> Iterator[Finding]:
     having = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is not None]
     if having and not host.capabilities.get("KVM_CAP_ARM_PMU_V3"):
         message = "the host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)"
-        yield Finding(min(vcpu.irq_at for vcpu in having), message, kernel=Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set"))
+        yield Finding(
+            min(vcpu.irq_at for vcpu in having),
+            message,
+            kernel=Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set"),
+        )
 
 
 @host_rule("VMC717")
@@ -115,7 +126,7 @@ def hosts_have_the_pmu_device(machine: Machine, host: Host) -> Iterator[Finding]
     name = machine.pmu.device
     if name is not None and name not in {pmu.name for pmu in host.pmus}:
         has = f"it has {', '.join(pmu.name for pmu in host.pmus)}" if host.pmus else "it has none"
-        kernel = Answer(kvm.setting(kvm.PMU_V3_SET_PMU), "ENXIO", "set")
+        kernel = Answer(abi.setting(abi.PMU_V3_SET_PMU), "ENXIO", "set")
         yield Finding(("pmu", "device"), f"the host has no PMU called {name}: {has}", kernel=kernel)
 
 
@@ -131,17 +142,22 @@ def counters_count_everywhere(machine: Machine, host: Host) -> Iterator[Finding]
     if machine.pmu.device is None:
         at = min(vcpu.irq_at for vcpu in machine.vcpus if vcpu.pmu_irq is not None)
         every = "; ".join(f"{pmu.name} on CPUs {pmu.cpus}" for pmu in host.pmus)
-        message = (
-            f"the host has {len(host.pmus)} PMUs ({every}), and no pmu.device is chosen: counters stop on other CPUs"
+        message = f"the host has {len(host.pmus)} PMUs ({every}), and no pmu.device is chosen: counters stop on other CPUs"
+        yield Finding(
+            at,
+            message,
+            f"write 'device: {host.pmus[0].name}' under pmu, for one",
+            kernel=Answer("KVM_RUN"),
         )
-        yield Finding(at, message, f"write 'device: {host.pmus[0].name}' under pmu, for one", kernel=Answer("KVM_RUN"))
     elif chosen is not None:
         message = f"vCPUs with the PMU {chosen.name} run on the CPUs {chosen.cpus} alone"
         hint = "pin every vCPU to them; elsewhere KVM_RUN ends with KVM_EXIT_FAIL_ENTRY"
-        yield Finding(("pmu", "device"), message, hint, kernel=Answer(kvm.setting(kvm.PMU_V3_SET_PMU)))
+        yield Finding(
+            ("pmu", "device"), message, hint, kernel=Answer(abi.setting(abi.PMU_V3_SET_PMU))
+        )
 
 
-CHECKS = (
+RULES = (
     hosts_have_the_attributes,
     hosts_have_the_address_width,
     hosts_emulate_the_gic,
@@ -151,12 +167,11 @@ CHECKS = (
     hosts_have_the_pmu_device,
     counters_count_everywhere,
 )
-RULES = tuple(rule for rule, _ in CHECKS)
 """Found where `--host` describes hosts; by no description alone."""
 
 
 def findings_on(machine: Machine, host: Host) -> Iterator[tuple[Rule, Finding]]:
     """What there is to say of `machine` on `host`, beyond what its kernel's version tells."""
-    for rule, check in CHECKS:
-        for finding in check(machine, host):
+    for rule in RULES:
+        for finding in rule.check(machine, host):
             yield rule, finding

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmcfg import kvm
-from vmcfg.machine import ClaimedPpi, Machine
-from vmcfg.model import SmcccEntry
-from vmcfg.places import dotted
-from vmcfg.report import NEVER_ASKED, Answer, Finding, rule
-from vmcfg.rules.gic import frames, no_ppi
-from vmcfg.scalars import interrupt_text
-from vmcfg.sequence import STEAL_TIME_SIZE
+from vmcfg.arm.interrupts import interrupt_text
+from vmcfg.description.model import SmcccEntry
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.position import dotted
+from vmcfg.findings.rule import NEVER_ASKED, Answer
+from vmcfg.kernel import abi
+from vmcfg.rules.gic import no_ppi
+from vmcfg.rules.kinds import machine_rule
+from vmcfg.vm.frames import STEAL_TIME_SIZE, frames
+from vmcfg.vm.machine import ClaimedPpi, Machine
 
 SET = {
-    "virtual": kvm.setting(kvm.TIMER_IRQ_VTIMER),
-    "physical": kvm.setting(kvm.TIMER_IRQ_PTIMER),
-    "hyp_virtual": kvm.setting(kvm.TIMER_IRQ_HVTIMER),
-    "hyp_physical": kvm.setting(kvm.TIMER_IRQ_HPTIMER),
+    "virtual": abi.setting(abi.TIMER_IRQ_VTIMER),
+    "physical": abi.setting(abi.TIMER_IRQ_PTIMER),
+    "hyp_virtual": abi.setting(abi.TIMER_IRQ_HVTIMER),
+    "hyp_physical": abi.setting(abi.TIMER_IRQ_HPTIMER),
 }
-PVTIME = kvm.setting(kvm.PVTIME_IPA)
-SMCCC = kvm.setting(kvm.SMCCC_FILTER)
+
+PVTIME = abi.setting(abi.PVTIME_IPA)
+
+SMCCC = abi.setting(abi.SMCCC_FILTER)
+
 RESERVED = (0x80000000, 0xC0000000)
 """The Arm architecture calls, of 2^16 functions each, that KVM handles itself."""
 
 
-@rule("VMC601", Answer(SET["virtual"], "EINVAL", "set"))
+@machine_rule("VMC601", Answer(SET["virtual"], "EINVAL", "set"))
 def timer_irqs_are_ppis(machine: Machine) -> Iterator[Finding]:
     """A timer's interrupt is a PPI, INTID 16 to 31.
 
@@ -33,10 +38,12 @@ def timer_irqs_are_ppis(machine: Machine) -> Iterator[Finding]:
     for key, call in SET.items():
         written = getattr(machine.timers, key)
         if written is not None:
-            yield from no_ppi(written, ("timers", key), f"timers.{key}", Answer(call, "EINVAL", "set"))
+            yield from no_ppi(
+                written, ("timers", key), f"timers.{key}", Answer(call, "EINVAL", "set")
+            )
 
 
-@rule("VMC602", Answer("KVM_RUN", "EINVAL", "run"))
+@machine_rule("VMC602", Answer("KVM_RUN", "EINVAL", "run"))
 def timer_ppis_distinct(machine: Machine) -> Iterator[Finding]:
     """The timers in use have different PPIs, also where they are not written.
 
@@ -50,9 +57,7 @@ def timer_ppis_distinct(machine: Machine) -> Iterator[Finding]:
         if earlier is claimed:
             continue
         default = "" if earlier.written else " by default"
-        message = (
-            f"{dotted(claimed.at)} is {interrupt_text(claimed.intid)}, but that is taken{default} by {earlier.name}"
-        )
+        message = f"{dotted(claimed.at)} is {interrupt_text(claimed.intid)}, but that is taken{default} by {earlier.name}"
         related = ((earlier.at, earlier.name),) if earlier.written else ()
         usual = "virtual 27, physical 30"
         if machine.has_el2():
@@ -60,7 +65,7 @@ def timer_ppis_distinct(machine: Machine) -> Iterator[Finding]:
         yield Finding(claimed.at, message, f"the usual ones: {usual}", related=related)
 
 
-@rule("VMC603", Answer(PVTIME, "EINVAL", "set"))
+@machine_rule("VMC603", Answer(PVTIME, "EINVAL", "set"))
 def steal_time_aligned(machine: Machine) -> Iterator[Finding]:
     """Steal time begins at a multiple of 64.
 
@@ -69,10 +74,14 @@ def steal_time_aligned(machine: Machine) -> Iterator[Finding]:
         base = machine.steal_time.base
         down = base // STEAL_TIME_SIZE * STEAL_TIME_SIZE
         message = f"steal time begins at {base:#x}, which is not a multiple of 64"
-        yield Finding(("steal_time", "base"), message, f"the nearest: {down:#x} and {down + STEAL_TIME_SIZE:#x}")
+        yield Finding(
+            ("steal_time", "base"),
+            message,
+            f"the nearest: {down:#x} and {down + STEAL_TIME_SIZE:#x}",
+        )
 
 
-@rule("VMC604", Answer(PVTIME, "EINVAL", "set"))
+@machine_rule("VMC604", Answer(PVTIME, "EINVAL", "set"))
 def steal_time_in_one_slot(machine: Machine) -> Iterator[Finding]:
     """Steal time, 64 bytes a vCPU, lies wholly inside one memory slot.
 
@@ -85,7 +94,9 @@ def steal_time_in_one_slot(machine: Machine) -> Iterator[Finding]:
     if any(slot.base <= base and end <= slot.base + slot.size for slot in machine.memory):
         return
     addresses = range(base, end, STEAL_TIME_SIZE)
-    backed = all(any(slot.base <= at < slot.base + slot.size for slot in machine.memory) for at in addresses)
+    backed = all(
+        any(slot.base <= at < slot.base + slot.size for slot in machine.memory) for at in addresses
+    )
     message = f"steal time, {base:#x}..{end - 1:#x} for {len(machine.vcpus)} vCPUs, does not lie inside one memory slot"
     hint = _slot_hint(machine, base, end)
     yield Finding(("steal_time", "base"), message, hint, kernel=Answer(PVTIME) if backed else None)
@@ -101,12 +112,21 @@ def _slot_hint(machine: Machine, base: int, end: int) -> str:
     if fits and not any(first < beyond and begin < last for begin, beyond in taken):
         return f"add {{base: {first:#x}, size: {(last - first) >> 10}KiB}} to memory"
     roomy = next(
-        (slot for slot in machine.memory if slot.size >= end - base and slot.base % STEAL_TIME_SIZE == 0), None
+        (
+            slot
+            for slot in machine.memory
+            if slot.size >= end - base and slot.base % STEAL_TIME_SIZE == 0
+        ),
+        None,
     )
-    return "move it into a slot of its own" if roomy is None else f"move it into a slot, to {roomy.base:#x} for one"
+    return (
+        "move it into a slot of its own"
+        if roomy is None
+        else f"move it into a slot, to {roomy.base:#x} for one"
+    )
 
 
-@rule("VMC605", Answer(PVTIME))
+@machine_rule("VMC605", Answer(PVTIME))
 def steal_time_outside_frames(machine: Machine) -> Iterator[Finding]:
     """Steal time lies in no frame of the GIC: what KVM writes there the guest could never read.
 
@@ -118,10 +138,12 @@ def steal_time_outside_frames(machine: Machine) -> Iterator[Finding]:
     for frame in frames(machine):
         if base < frame.end and frame.base < end:
             message = f"steal time, {base:#x}..{end - 1:#x}, lies in {frame.name}, {frame.extent}"
-            yield Finding(("steal_time", "base"), message, "move it", related=((frame.at, frame.name),))
+            yield Finding(
+                ("steal_time", "base"), message, "move it", related=((frame.at, frame.name),)
+            )
 
 
-@rule("VMC606", Answer(SMCCC, "EINVAL", "set"))
+@machine_rule("VMC606", Answer(SMCCC, "EINVAL", "set"))
 def smccc_ranges_end_in_32_bits(machine: Machine) -> Iterator[Finding]:
     """A range of the SMCCC filter has at least one function, and ends at 0xffffffff at the latest.
 
@@ -129,15 +151,21 @@ def smccc_ranges_end_in_32_bits(machine: Machine) -> Iterator[Finding]:
     for index, (_, base, count) in enumerate(machine.smccc_filter):
         at = ("smccc_filter", index, "count")
         if not count:
-            yield Finding(at, f"the SMCCC filter's range at {base:#x} has no function", "leave it out")
+            yield Finding(
+                at, f"the SMCCC filter's range at {base:#x} has no function", "leave it out"
+            )
         elif base + count > 1 << 32:
             # A base or count beyond 32 bits is cut: what then becomes of it is another range.
             kernel = None if base < 1 << 32 and count < 1 << 32 else NEVER_ASKED
-            message = f"the SMCCC filter's range {base:#x}..{base + count - 1:#x} ends beyond 32 bits"
-            yield Finding(at, message, f"at most {max(0, (1 << 32) - base)} functions", kernel=kernel)
+            message = (
+                f"the SMCCC filter's range {base:#x}..{base + count - 1:#x} ends beyond 32 bits"
+            )
+            yield Finding(
+                at, message, f"at most {max(0, (1 << 32) - base)} functions", kernel=kernel
+            )
 
 
-@rule("VMC607", Answer(SMCCC, "EEXIST", "set"))
+@machine_rule("VMC607", Answer(SMCCC, "EEXIST", "set"))
 def smccc_ranges_disjoint(machine: Machine) -> Iterator[Finding]:
     """No two ranges of the SMCCC filter share a function.
 
@@ -145,14 +173,24 @@ def smccc_ranges_disjoint(machine: Machine) -> Iterator[Finding]:
     entries = machine.smccc_filter
     for index, entry in enumerate(entries):
         for other, earlier in enumerate(entries[:index]):
-            if entry.base < earlier.base + earlier.count and earlier.base < entry.base + entry.count:
-                message = f"the SMCCC filter's range {_functions(entry)} overlaps {_functions(earlier)}"
+            if (
+                entry.base < earlier.base + earlier.count
+                and earlier.base < entry.base + entry.count
+            ):
+                message = (
+                    f"the SMCCC filter's range {_functions(entry)} overlaps {_functions(earlier)}"
+                )
                 related = ((("smccc_filter", other, "base"), "the earlier range"),)
-                yield Finding(("smccc_filter", index, "base"), message, "a function has one entry", related=related)
+                yield Finding(
+                    ("smccc_filter", index, "base"),
+                    message,
+                    "a function has one entry",
+                    related=related,
+                )
                 break
 
 
-@rule("VMC608", Answer(SMCCC, "EEXIST", "set"))
+@machine_rule("VMC608", Answer(SMCCC, "EEXIST", "set"))
 def smccc_ranges_not_reserved(machine: Machine) -> Iterator[Finding]:
     """No range of the SMCCC filter has one of the Arm architecture calls, which KVM keeps to itself.
 

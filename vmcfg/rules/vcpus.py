@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from vmcfg.machine import Machine, Vcpu
-from vmcfg.places import Path
-from vmcfg.report import WARNING, Answer, Finding, rule
-from vmcfg.scalars import mpidr_of_id, mpidr_text
+from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.position import Path
+from vmcfg.findings.rule import WARNING, Answer
+from vmcfg.rules.kinds import machine_rule
+from vmcfg.vm.machine import Machine, Vcpu
 
 SET_MPIDR = "KVM_SET_ONE_REG(MPIDR_EL1)"
+
 GICV2_VCPUS = 8
 
 
-@rule("VMC301", Answer(SET_MPIDR))
+@machine_rule("VMC301", Answer(SET_MPIDR))
 def mpidrs_distinct(machine: Machine) -> Iterator[Finding]:
     """No two vCPUs have one MPIDR.
 
@@ -38,7 +41,10 @@ def mpidrs_distinct(machine: Machine) -> Iterator[Finding]:
         if more:
             message = f"MPIDR {name} is that of {2 + len(more)} vCPUs"
         unused = ", ".join(mpidr_text(next(free)) for _ in range(min(1 + len(more), 4)))
-        related = ((first, f"vCPU {name} is first here"), *((at, f"vCPU {name} here too") for at in more))
+        related = (
+            (first, f"vCPU {name} is first here"),
+            *((at, f"vCPU {name} here too") for at in more),
+        )
         yield Finding(second, message, f"not taken yet: {unused}", related=related)
 
 
@@ -64,7 +70,7 @@ def _aff0_hint(vcpu: Vcpu) -> str:
     return f"KVM's vCPU {aff0} is {mpidr_text(mpidr_of_id(aff0))}; a cluster holds 16 vCPUs, Aff0 0 to 15"
 
 
-@rule("VMC307", Answer(SET_MPIDR))
+@machine_rule("VMC307", Answer(SET_MPIDR))
 def aff3_is_zero_with_gicv3(machine: Machine) -> Iterator[Finding]:
     """With GICv3, Aff3 of every MPIDR is 0.
 
@@ -72,13 +78,11 @@ def aff3_is_zero_with_gicv3(machine: Machine) -> Iterator[Finding]:
     vCPU. (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, linux 7.2)"""
     if machine.gic_version() == 3:
         for vcpu in _written_once(machine, _aff3):
-            message = (
-                f"vCPU {vcpu.name} has Aff3 {vcpu.mpidr >> 24}, but a guest with GICv3 can't reach it: Aff3 must be 0"
-            )
+            message = f"vCPU {vcpu.name} has Aff3 {vcpu.mpidr >> 24}, but a guest with GICv3 can't reach it: Aff3 must be 0"
             yield Finding(vcpu.at, message, related=((("gic", "version"), "GICv3"),))
 
 
-@rule("VMC308", Answer(SET_MPIDR))
+@machine_rule("VMC308", Answer(SET_MPIDR))
 def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
     """With GICv3, Aff0 of every MPIDR is at most 15.
 
@@ -89,10 +93,12 @@ def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
         for vcpu in _written_once(machine, _aff0):
             aff0 = vcpu.mpidr & 0xFF
             message = f"vCPU {vcpu.name} has Aff0 {aff0}, but with GICv3 an SGI can only name an Aff0 up to 15"
-            yield Finding(vcpu.at, message, _aff0_hint(vcpu), related=((("gic", "version"), "GICv3"),))
+            yield Finding(
+                vcpu.at, message, _aff0_hint(vcpu), related=((("gic", "version"), "GICv3"),)
+            )
 
 
-@rule("VMC309", Answer(SET_MPIDR), WARNING)
+@machine_rule("VMC309", Answer(SET_MPIDR), WARNING)
 def affinities_fit_gicv3(machine: Machine) -> Iterator[Finding]:
     """Where the description says nothing of the GIC, MPIDRs are such as a guest with GICv3 can reach.
 
@@ -100,7 +106,11 @@ def affinities_fit_gicv3(machine: Machine) -> Iterator[Finding]:
     `gic: {version: 2, set_up_by: monitor}` where the monitor makes a GICv2. (vgic-mmio-v3.c, linux 7.2)"""
     if machine.gic is None:
         for vcpu in _written_once(machine, lambda vcpu: _aff3(vcpu) or _aff0(vcpu)):
-            what = f"Aff3 {vcpu.mpidr >> 24}, not 0" if _aff3(vcpu) else f"Aff0 {vcpu.mpidr & 255}, above 15"
+            what = (
+                f"Aff3 {vcpu.mpidr >> 24}, not 0"
+                if _aff3(vcpu)
+                else f"Aff0 {vcpu.mpidr & 255}, above 15"
+            )
             message = f"vCPU {vcpu.name} has {what}: with a GICv3 a guest can't reach it"
             hint = (
                 _aff0_hint(vcpu)
@@ -110,7 +120,7 @@ def affinities_fit_gicv3(machine: Machine) -> Iterator[Finding]:
             yield Finding(vcpu.at, message, hint)
 
 
-@rule("VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
+@machine_rule("VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
 def vcpus_fit_gicv2(machine: Machine) -> Iterator[Finding]:
     """A VM with GICv2 has at most 8 vCPUs: its registers have a byte of CPU targets.
 
@@ -122,14 +132,19 @@ def vcpus_fit_gicv2(machine: Machine) -> Iterator[Finding]:
         yield Finding(("vcpus",), message, "take GICv3, or leave some out", related=related)
 
 
-@rule("VMC311", None, WARNING)
+@machine_rule("VMC311", None, WARNING)
 def features_listed_once(machine: Machine) -> Iterator[Finding]:
     """A feature is listed once."""
     for index, feature in enumerate(machine.features):
         first = machine.features.index(feature)
         if first != index:
             message = f"the feature {feature} is listed twice"
-            yield Finding(("features", index), message, "remove one", related=((("features", first), "listed first"),))
+            yield Finding(
+                ("features", index),
+                message,
+                "remove one",
+                related=((("features", first), "listed first"),),
+            )
 
 
 RULES = (

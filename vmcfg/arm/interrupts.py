@@ -1,0 +1,33 @@
+"""TODO."""
+
+from __future__ import annotations
+
+PPI_BASE = 16
+
+SPI_BASE = 32
+
+SPI_END = 1020
+"""One more than the last SPI: 1020..1023 are reserved."""
+
+
+def is_ppi(intid: int) -> bool:
+    """Whether `intid` is a private peripheral interrupt: 16..31."""
+    return PPI_BASE <= intid < SPI_BASE
+
+
+def is_spi(intid: int) -> bool:
+    """Whether `intid` is a shared peripheral interrupt: 32..1019."""
+    return SPI_BASE <= intid < SPI_END
+
+
+def interrupt_text(intid: int) -> str:
+    """An interrupt by both of its numbers: INTID 40 (SPI 8)."""
+    if intid < PPI_BASE:
+        kind = f"SGI {intid}"
+    elif intid < SPI_BASE:
+        kind = f"PPI {intid - PPI_BASE}"
+    elif intid < SPI_END:
+        kind = f"SPI {intid - SPI_BASE}"
+    else:
+        kind = "reserved" if intid < 8192 else "LPI"
+    return f"INTID {intid} ({kind})"

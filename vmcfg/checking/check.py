@@ -1,0 +1,122 @@
+"""The whole reading of a description, stage by stage: bytes in, a machine and every finding out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from vmcfg.description.reading import decode
+from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.position import Path, Position
+from vmcfg.findings.rule import ERROR, Rule
+from vmcfg.kernel.version import Version
+from vmcfg.rules.machine_rules import findings
+from vmcfg.rules.ranges import range_misfits
+from vmcfg.text.tree import Tree
+from vmcfg.vm.expansion import machine
+from vmcfg.vm.machine import Machine
+
+if TYPE_CHECKING:
+    from vmcfg.kernel.host import Host
+
+
+class Checked(NamedTuple):
+    """A description read and checked. `machine` is None where its shape or its ranges leave none to plan."""
+
+    tree: Tree
+    machine: Machine | None
+    diagnostics: list[Diagnostic]
+
+    def stands(self, strict: bool) -> bool:
+        """Whether nothing was found that is at or above the threshold: an error, or with `strict` a warning."""
+        return not any(found.severity == ERROR or strict for found in self.diagnostics)
+
+    def count(self, severity: str) -> int:
+        """How many findings have this severity."""
+        return sum(found.severity == severity for found in self.diagnostics)
+
+
+def check(
+    data: bytes, file: str, host_kernel: Version | None = None, hosts: Sequence[Host] = ()
+) -> Checked:
+    """What there is to say of the description `data`, read from `file`.
+
+    `host_kernel` beats the one that it names, and `hosts` beat both: each finding then names those that it holds for.
+    """
+    tree = Tree(file, data)
+    if tree.root is None:
+        return Checked(tree, None, in_order(tree.diagnostics))
+    values, misfits = decode(tree.root)
+    misfits += range_misfits(values)
+    if misfits or tree.diagnostics:
+        return Checked(tree, None, in_order(tree.diagnostics + _placed(tree, misfits)))
+    vm = machine(values)
+    if hosts:
+        return _checked_on(tree, vm, hosts)
+    if host_kernel is not None:
+        vm = vm._replace(host_kernel=host_kernel)
+    return Checked(tree, vm, in_order(_placed(tree, findings(vm))))
+
+
+def _checked_on(tree: Tree, vm: Machine, hosts: Sequence[Host]) -> Checked:
+    """The findings on each host, those that are alike as one. The machine is for the oldest of their kernels."""
+    from vmcfg.rules.hosts import findings_on
+
+    alike: dict[Diagnostic, list[str]] = {}
+    for host in hosts:
+        here = vm._replace(host_kernel=host.kernel)
+        for found in _placed(tree, (*findings(here), *findings_on(here, host))):
+            alike.setdefault(found, []).append(host.name)
+    diagnostics = [found._replace(hosts=tuple(names)) for found, names in alike.items()]
+    oldest = vm._replace(host_kernel=min(host.kernel for host in hosts))
+    return Checked(tree, oldest, in_order(diagnostics))
+
+
+def _used(place: Position) -> Position:
+    """A related place where the reader meets it: at its last alias, where there is one."""
+    return place._replace(span=place.uses[-1]) if place.uses else place
+
+
+def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
+    """`found` as diagnostics. What is written once and used through several aliases is one finding, with every use."""
+    placed: dict[tuple[str, Position, int], tuple[Rule, Finding, Position]] = {}
+    seen: Counter[tuple[str, Path, str]] = Counter()
+    fixable: list[tuple[Finding, Position]] = []
+    for rule, finding in found:
+        place = tree.position(finding.path, finding.on)
+        if finding.fix is not None:
+            fixable.append((finding, place))
+        # Each way to what is written gives the same findings in the same order.
+        way = rule.id, finding.path, finding.on
+        key = rule.id, place._replace(uses=()), seen[way]
+        seen[way] += 1
+        if key in placed:
+            _, finding, first = placed[key]
+            place = first._replace(
+                uses=(*first.uses, *(use for use in place.uses if use not in first.uses))
+            )
+        placed[key] = rule, finding, place
+    diagnostics = [
+        diagnose(
+            tree.file,
+            rule,
+            finding,
+            place,
+            [(_used(tree.position(path)), words) for path, words in finding.related],
+        )
+        for rule, finding, place in placed.values()
+    ]
+    if fixable:
+        from vmcfg.checking.fix_placement import certain_fixes
+
+        fixes = certain_fixes(tree, fixable)
+        places = [place._replace(uses=()) for _, _, place in placed.values()]
+        diagnostics = [
+            found._replace(fix=fixes.get(place)) if finding.fix is not None else found
+            for found, place, (_, finding, _) in zip(
+                diagnostics, places, placed.values(), strict=True
+            )
+        ]
+    return diagnostics

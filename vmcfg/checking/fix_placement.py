@@ -1,0 +1,90 @@
+"""Where fixes belong in the text: at the words themselves, where every use of what is written there agrees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from vmcfg.findings.diagnostic import Fix
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.position import Path, Position, Span
+from vmcfg.text.nodes import Alias, Content, Mapping, Node, Sequence, lines_of, span_of
+from vmcfg.text.tree import Tree
+
+WORD = re.compile(r"""(?:[&!][^ \t]*[ \t]+)*(["']?)([^"'\s]+)\1""")
+"""A key or value with its anchor and tag, as it is written in one line."""
+
+
+def certain_fixes(tree: Tree, found: Iterable[tuple[Finding, Position]]) -> dict[Position, Fix]:
+    """The fixes of findings with their places, by place without its aliases.
+
+    What is written once and used through aliases is fixed only if each use, and the place itself where it is read, has
+    a finding with this fix.
+    """
+    wanted: dict[Position, set[tuple[tuple[Span, ...], str]]] = {}
+    paths: dict[Position, tuple[Path, str]] = {}
+    for finding, place in found:
+        if finding.fix is not None:
+            here = place._replace(uses=())
+            wanted.setdefault(here, set()).add((place.uses, finding.fix))
+            paths[here] = finding.path, finding.on
+    fixes = {}
+    for place, by_way in wanted.items():
+        texts = {text for _, text in by_way}
+        span = _word(tree.text, place.span)
+        if (
+            len(texts) == 1
+            and span is not None
+            and _ways(tree, *paths[place]) == {uses for uses, _ in by_way}
+        ):
+            fixes[place] = Fix(span, texts.pop())
+    return fixes
+
+
+def _word(text: str, span: Span) -> Span | None:
+    """Where in `span` the word itself stands, without quotes, anchor and tag; None where it is not that simple."""
+    line = lines_of(text)[span.line - 1]
+    match = (
+        WORD.fullmatch(line, span.column - 1, span.end_column - 1)
+        if span.line == span.end_line
+        else None
+    )
+    return match and Span(span.line, match.start(2) + 1, span.line, match.end(2) + 1)
+
+
+def _ways(tree: Tree, path: Path, on: str) -> set[tuple[Span, ...]]:
+    """The aliases that lead to what is at `path`, by each way on which it is read; none are the way without any."""
+    assert tree.root is not None
+    wanted = _content(tree.root, path[:-1] if on == "key" else path)
+    ways = set()
+    waiting: list[tuple[Node, tuple[Span, ...]]] = [(tree.root, ())]
+    while waiting:
+        node, uses = waiting.pop()
+        if isinstance(node, Alias):
+            node, uses = node.target, (*uses, span_of(node))
+        if node is wanted:
+            ways.add(uses)
+        elif isinstance(node, Mapping):
+            unread = [
+                key
+                for key in node.values
+                if node is tree.root and (key.startswith("x-") or key == "$schema")
+            ]
+            waiting += [(inner, uses) for key, inner in node.values.items() if key not in unread]
+        elif isinstance(node, Sequence):
+            waiting += [(inner, uses) for inner in node.items]
+    return ways
+
+
+def _content(root: Mapping, path: Path) -> Content:
+    """What is written at `path`, aliases followed."""
+    content: Content = root
+    for step in path:
+        if isinstance(content, Mapping):
+            node: Node = content.values[str(step)]
+        else:
+            assert isinstance(content, Sequence)
+            assert isinstance(step, int)
+            node = content.items[step]
+        content = node.target if isinstance(node, Alias) else node
+    return content

@@ -1,0 +1,100 @@
+"""Fixes put into a description's text: every byte that is not part of one stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from vmcfg.checking.check import Checked
+from vmcfg.escape import printable
+from vmcfg.findings.diagnostic import Fix
+from vmcfg.findings.position import Span
+
+LINE_BREAK = "\r\n|[\r\n]"
+"""What ends a line for the places of findings, as `tree.lines_of` has it."""
+
+ROUNDS = 10
+"""A fix can bring to light what it hid, which may be fixed in turn: so often at most."""
+
+
+def fixed(
+    data: bytes, checked: Checked, again: Callable[[bytes], Checked]
+) -> tuple[bytes, Checked, int]:
+    """`data` with all fixes of its check in it, and those of the findings that then appear; its check; how many fixes.
+
+    `again` checks a text. A fix after which the text would be no description any more is not made.
+    """
+    count = 0
+    for _ in range(ROUNDS):
+        edits = _apart(found.fix for found in checked.diagnostics if found.fix is not None)
+        if not edits:
+            break
+        text = edited(data, edits)
+        after = again(text)
+        if after.tree.root is None:
+            break
+        data, checked, count = text, after, count + len(edits)
+    return data, checked, count
+
+
+def _apart(fixes: Iterable[Fix]) -> list[Fix]:
+    """Each of the fixes once, in the order of the text; those that stand in the same place and differ, not at all."""
+    once = sorted(set(fixes))
+    spans = [fix.span for fix in once]
+    return [fix for fix in once if spans.count(fix.span) == 1]
+
+
+def edited(data: bytes, fixes: Iterable[Fix]) -> bytes:
+    """`data` with `fixes` in it, which stand in the order of the text."""
+    text = data.decode()
+    starts = [
+        1 if text.startswith("\ufeff") else 0,
+        *(match.end() for match in re.finditer(LINE_BREAK, text)),
+    ]
+    pieces = []
+    done = 0
+    for fix in fixes:
+        first, last = _offsets(fix.span, starts)
+        pieces += [text[done:first], fix.text]
+        done = last
+    return "".join([*pieces, text[done:]]).encode()
+
+
+def _offsets(span: Span, starts: list[int]) -> tuple[int, int]:
+    return starts[span.line - 1] + span.column - 1, starts[span.end_line - 1] + span.end_column - 1
+
+
+def difference(file: str, before: bytes, after: bytes, terminal: bool) -> bytes:
+    """A unified diff, as ``git apply`` and ``patch -p1`` take it; empty where nothing differs.
+
+    For a terminal, characters that would drive it are escaped.
+    """
+    if before == after:
+        return b""
+    from difflib import unified_diff
+
+    old, new = (re.findall("[^\n]*\n|[^\n]+", each.decode()) for each in (before, after))
+    name = file.lstrip("/")
+    lines = unified_diff(old, new, _quoted(f"a/{name}"), _quoted(f"b/{name}"))
+    return "".join(_lines(lines, terminal)).encode()
+
+
+def _lines(lines: Iterable[str], terminal: bool) -> Iterator[str]:
+    for line in lines:
+        body = line.removesuffix("\n")
+        if terminal:
+            body = "\t".join(map(printable, body.removesuffix("\r").split("\t")))
+        yield body + "\n"
+        if body and not line.endswith("\n"):
+            yield "\\ No newline at end of file\n"
+
+
+def _quoted(name: str) -> str:
+    """A file's name as git writes it in a diff: in quotes where it holds what would end it or drive a terminal."""
+    if name.isprintable() and '"' not in name and "\\" not in name:
+        return name + ("\t" if " " in name else "")
+    plain = (
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03o}"
+        for byte in name.encode()
+    )
+    return f'"{"".join(plain)}"'

@@ -1,0 +1,108 @@
+"""The commands, a file each, and the options that several of them have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from vmcfg import files
+from vmcfg.description.kinds import KernelVersion, Misfit
+from vmcfg.escape import printable
+from vmcfg.files import STDIN
+from vmcfg.kernel.version import LINUX_6_1, Version
+
+if TYPE_CHECKING:
+    from vmcfg.kernel.host import Host
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A kernel's version on the command line: X.Y, 6.1 or later."""
+
+    name = "X.Y"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Version:
+        """The version as two numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            version = KernelVersion().read(value, plain=False)
+        except Misfit as misfit:
+            self.fail(f"{misfit.message}: {misfit.hint}", param, ctx)
+        if version < LINUX_6_1:
+            self.fail(f"{value} is before 6.1, the oldest kernel that vmcfg plans for", param, ctx)
+        return version
+
+
+def host_kernel_option(command: Command) -> Command:
+    """Add --host-kernel."""
+    return click.option(
+        "--host-kernel",
+        type=HostKernel(),
+        help="The oldest host kernel that the plan must work on; beats the description's.",
+    )(command)
+
+
+def host_option(command: Command) -> Command:
+    """Add --host."""
+    return click.option(
+        "--host",
+        "host_paths",
+        metavar="FILE",
+        multiple=True,
+        help="A host that it must work on, from probe --format json; may be repeated, may be a folder of them.",
+    )(command)
+
+
+def hosts_of(paths: Sequence[str]) -> list[Host]:
+    """The hosts that --host names: files, and all *.json of folders. Raises `NoFile`."""
+    if not paths:
+        return []
+    from vmcfg.kernel.host import read_host
+
+    files_named: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            inside = sorted(
+                name
+                for name in os.listdir(path)
+                if name.endswith(".json") and not name.startswith(".")
+            )
+            if not inside:
+                raise files.NoFile(f"no host file (*.json) in {printable(files.name_of(path))}")
+            files_named += [os.path.join(path, name) for name in inside]
+        else:
+            files_named.append(path)
+    return [read_host(files.read(path), files.name_of(path)) for path in files_named]
+
+
+def stdin_filename_option(command: Command) -> Command:
+    """Add --stdin-filename."""
+    return click.option(
+        "--stdin-filename",
+        metavar="NAME",
+        default=STDIN,
+        help="What to call standard input in findings.",
+    )(command)
+
+
+def color_option(command: Command) -> Command:
+    """Add --color."""
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        help="Colour findings; auto: NO_COLOR, FORCE_COLOR, then whether it is a terminal that shows them.",
+    )(command)
+
+
+def strict_option(command: Command) -> Command:
+    """Add --strict."""
+    return click.option("--strict", is_flag=True, help="Let warnings count as errors do.")(command)

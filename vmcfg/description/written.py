@@ -1,0 +1,69 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE
+
+
+class EventRange(NamedTuple):
+    """PMU events from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first:#x}" if self.first == self.last else f"{self.first:#x}-{self.last:#x}"
+
+
+class MpidrRange(NamedTuple):
+    """MPIDRs as written with ranges: the first and the last of each affinity field, Aff3 first."""
+
+    first: tuple[int, int, int, int]
+    last: tuple[int, int, int, int]
+
+    def __str__(self) -> str:
+        fields = zip(self.first, self.last, strict=True)
+        return ".".join(
+            str(first) if first == last else f"{first}-{last}" for first, last in fields
+        )
+
+    def forward(self) -> str:
+        """The MPIDRs as written, each range from its lesser end to its greater."""
+        ends = [sorted(ends) for ends in zip(self.first, self.last, strict=True)]
+        return ".".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
+
+    def total(self) -> int:
+        """How many MPIDRs the ranges stand for; 0 where one runs backwards."""
+        count = 1
+        for first, last in zip(self.first, self.last, strict=True):
+            count *= max(0, last - first + 1)
+        return count
+
+
+class IrqRange(NamedTuple):
+    """An interrupt as written with a prefix or a range: ``ppi``, ``spi`` or no prefix; first and last number."""
+
+    prefix: str
+    first: int
+    last: int
+
+    @property
+    def base(self) -> int:
+        """The INTID of number 0."""
+        return {"": 0, "ppi": PPI_BASE, "spi": SPI_BASE}[self.prefix]
+
+    @property
+    def intid(self) -> int:
+        """The INTID of the first."""
+        return self.base + self.first
+
+    def total(self) -> int:
+        """How many interrupts the range stands for; 0 where it runs backwards."""
+        return max(0, self.last - self.first + 1)
+
+
+def intid_of(written: int | IrqRange) -> int:
+    """The INTID of one interrupt as written."""
+    return written if isinstance(written, int) else written.intid

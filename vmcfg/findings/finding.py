@@ -1,0 +1,25 @@
+"""What a finding is: the rule it breaks, where, in which words, and what the kernel would have said."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmcfg.findings.position import Path
+from vmcfg.findings.rule import Answer
+
+
+class Finding(NamedTuple):
+    """One breach of a rule, placed by path.
+
+    `on` picks what is underlined: the value, its key, or the first key of the mapping at `path`, where something
+    is missing from it. `related` lists the other places with a few words each. `kernel` replaces the rule's answer.
+    `fix` is what certainly was meant where the value or key stands; quotes around that stay.
+    """
+
+    path: Path
+    message: str
+    hint: str | None = None
+    on: str = "value"
+    related: tuple[tuple[Path, str], ...] = ()
+    kernel: Answer | None = None
+    fix: str | None = None

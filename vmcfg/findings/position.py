@@ -1,0 +1,40 @@
+"""Where something stands: a path into the description, and the lines and columns it comes down to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Path = tuple[str | int, ...]
+"""Keys and list indices from the root of the document as written: ``("vcpus", 3, "pmu_irq")``."""
+
+
+class Span(NamedTuple):
+    """A stretch of text. Lines and columns count from 1, columns in code points; the end is exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+WHOLE = Span(1, 1, 1, 1)
+"""The place of a finding about the document as a whole."""
+
+
+class Position(NamedTuple):
+    """A path come down to text: its span, its RFC 6901 pointer, and the aliases it was reached through."""
+
+    span: Span
+    pointer: str
+    uses: tuple[Span, ...] = ()
+
+
+def pointer(path: Path) -> str:
+    """The RFC 6901 JSON pointer of `path`; ``""`` is the whole document."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def dotted(path: Path) -> str:
+    """`path` as people write it: ``vcpus[3].pmu_irq``."""
+    words = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return words.removeprefix(".")

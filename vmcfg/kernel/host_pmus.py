@@ -1,0 +1,34 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class HostPmu(NamedTuple):
+    """One of the host's PMUs: the number by which SET_PMU names it, and the CPUs that have it."""
+
+    type: int
+    cpus: str
+
+
+def host_pmus(folder: str = "/sys/bus/event_source/devices") -> dict[str, HostPmu]:
+    """The PMUs of the host's CPUs by name: those that say which CPUs they are of."""
+    found = {}
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        told = [_first_line(os.path.join(folder, name, file)) for file in ("type", "cpus")]
+        if all(told):
+            found[name] = HostPmu(int(told[0]), told[1])
+    return found
+
+
+def _first_line(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, 4096).decode().strip()
+    finally:
+        os.close(descriptor)

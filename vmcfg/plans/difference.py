@@ -1,0 +1,133 @@
+"""Two plans compared: which commands one has and the other lacks, which carry another value, which come elsewhere.
+
+What comes before: `lowering`. Next: ``vmcfg diff``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vmcfg.plans.command import Command
+from vmcfg.plans.plan import Plan
+from vmcfg.plans.sequence import SEQUENCE
+
+ADDED, REMOVED, CHANGED, REORDERED = KINDS = ("added", "removed", "changed", "reordered")
+
+
+class Placed(NamedTuple):
+    """A command and its number in its plan, from 1."""
+
+    seq: int
+    command: Command
+
+
+class Difference(NamedTuple):
+    """One difference. `old` is None of what was added, `new` of what was removed."""
+
+    kind: str
+    old: Placed | None
+    new: Placed | None
+
+    @property
+    def command(self) -> Command:
+        """The command as it is, or as it was where it is no more."""
+        placed = self.new or self.old
+        assert placed is not None
+        return placed.command
+
+
+_Identity = tuple[object, ...]
+
+
+def differences(old: Plan, new: Plan) -> list[Difference]:
+    """What sets `new` apart from `old`, in the order of the plans; nothing where they tell KVM the same.
+
+    Where commands change places, as few as can be are called reordered.
+    """
+    found = []
+    same: list[tuple[Placed, Placed]] = []
+    olds, news = _by_identity(old), _by_identity(new)
+    for identity in dict.fromkeys((*olds, *news)):
+        for left, right in _paired(olds.get(identity, []), news.get(identity, [])):
+            if left is None or right is None:
+                found.append(Difference(REMOVED if right is None else ADDED, left, right))
+            elif left.command.value == right.command.value:
+                same.append((left, right))
+            else:
+                found.append(Difference(CHANGED, left, right))
+    same.sort(key=lambda pair: pair[0].seq)
+    kept = _longest_rising([right.seq for _, right in same])
+    found += [Difference(REORDERED, *pair) for place, pair in enumerate(same) if place not in kept]
+    return sorted(found, key=_order)
+
+
+def _by_identity(plan: Plan) -> dict[_Identity, list[Placed]]:
+    """The commands that set the same thing of the same object: one each, but for slots, regions and filters."""
+    found: dict[_Identity, list[Placed]] = defaultdict(list)
+    for seq, command in enumerate(plan.commands, 1):
+        op, target, group, attr, _, _ = command.fields()
+        found[op, target, group, attr].append(Placed(seq, command))
+    return found
+
+
+def _paired(
+    olds: list[Placed], news: list[Placed]
+) -> Iterator[tuple[Placed | None, Placed | None]]:
+    """Commands of one identity, each with its counterpart: the same value where there is one, else by their order.
+
+    Slots and regions have their index in the value, without gaps from 0, and so meet those of their index.
+    """
+    by_value = defaultdict(list)
+    for right in news:
+        by_value[right.command.value].append(right)
+    rest = []
+    for left in olds:
+        equal = by_value[left.command.value]
+        if equal:
+            yield left, equal.pop(0)
+        else:
+            rest.append(left)
+    left_over = sorted(
+        (each for equal in by_value.values() for each in equal), key=lambda placed: placed.seq
+    )
+    common = min(len(rest), len(left_over))
+    yield from zip(rest[:common], left_over[:common], strict=True)
+    yield from ((left, None) for left in rest[common:])
+    yield from ((None, right) for right in left_over[common:])
+
+
+def _longest_rising(numbers: list[int]) -> set[int]:
+    """The places of a longest rising subsequence of `numbers`."""
+    ends: list[int] = []
+    places: list[int] = []
+    before: list[int | None] = []
+    for place, number in enumerate(numbers):
+        at = bisect_left(ends, number)
+        before.append(places[at - 1] if at else None)
+        ends[at : at + 1] = [number]
+        places[at : at + 1] = [place]
+    kept = set()
+    last = places[-1] if places else None
+    while last is not None:
+        kept.add(last)
+        last = before[last]
+    return kept
+
+
+_ROWS = {row.name: place for place, row in enumerate(SEQUENCE)}
+
+
+def _order(difference: Difference) -> tuple[int, int, str, bool, int]:
+    """As the table has the commands, and those of one row by their object; what goes before what comes instead."""
+    kind, _, number = difference.command.target.partition(":")
+    seq = (difference.new or difference.old or Placed(0, difference.command)).seq
+    return (
+        _ROWS[difference.command.row.name],
+        int(number or 0),
+        kind,
+        difference.kind != REMOVED,
+        seq,
+    )

@@ -1,0 +1,54 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from vmcfg.kernel.version import version_text
+from vmcfg.plans.apis import API_DOCS, VCPU
+from vmcfg.plans.command import Command
+from vmcfg.vm.machine import Machine
+
+ATTRIBUTES, WHOLE_VM = SCOPES = ("attributes", "vm")
+
+
+class Plan(NamedTuple):
+    """The commands for one machine, in order. `scope`, `unchecked` and `api` say how it was made.
+
+    `unread` is None of a plan that sets; of one that reads back, the attributes that KVM has no GET for.
+    """
+
+    machine: Machine
+    commands: tuple[Command, ...]
+    scope: str
+    unchecked: bool
+    api: str = VCPU
+    unread: tuple[str, ...] | None = None
+
+    def header(self) -> dict[str, Any]:
+        """What a reader must know before the first command, by the keys of schemas/plan-v1.schema.json."""
+        machine = self.machine
+        version = machine.gic_version()
+        header: dict[str, Any] = {
+            "format": "vmcfg.plan",
+            "format_version": "1.0",
+            "vm": machine.name,
+            "api": self.api,
+            "host_kernel": version_text(machine.host_kernel),
+            "scope": self.scope,
+            "gic": None if version is None else f"v{version}",
+            "perform": self.perform(),
+        }
+        if self.unchecked:
+            header["unchecked"] = True
+        if self.api != VCPU:
+            header |= {"merged": False, "note": API_DOCS[self.api]}
+        if self.unread is not None:
+            header["not_read_back"] = list(self.unread)
+        return header
+
+    def perform(self) -> str:
+        """Where the monitor's own GIC comes: nowhere, or before the plan, or after its phase `create`."""
+        if self.machine.sets_up_gic():
+            return "whole"
+        return "around-gic-init" if self.scope == WHOLE_VM else "after-gic-init"

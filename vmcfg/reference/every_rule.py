@@ -1,0 +1,26 @@
+"""Every rule that a finding may name, from all the rooms that have some."""
+
+from __future__ import annotations
+
+from vmcfg.description import rules as description_rules
+from vmcfg.findings.rule import Rule
+from vmcfg.formats.unresolved import VALUES_ARE_KNOWN
+from vmcfg.rules import apis, hosts, ranges
+from vmcfg.rules.machine_rules import MACHINE_RULES
+from vmcfg.text import rules as text_rules
+from vmcfg.trial import rules as trial_rules
+
+
+def every_rule() -> list[Rule]:
+    """Every rule that a finding may name, in the order of their ids."""
+    rules = (
+        *text_rules.RULES,
+        *description_rules.RULES,
+        *ranges.RULES,
+        *MACHINE_RULES,
+        VALUES_ARE_KNOWN,
+        *hosts.RULES,
+        *apis.RULES,
+        *trial_rules.RULES,
+    )
+    return sorted(rules, key=lambda rule: rule.id)

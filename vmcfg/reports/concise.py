@@ -1,0 +1,26 @@
+"""A finding on one line, complete by itself."""
+
+from __future__ import annotations
+
+from vmcfg.escape import printable
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.reports.styled import Piece, safe
+
+
+def first_line(found: Diagnostic) -> list[Piece]:
+    """``path:line:column: severity[rule] message``, complete by itself."""
+    place = f"{printable(found.file)}:{found.span.line}:{found.span.column}: "
+    return [
+        (place, "title"),
+        (f"{found.severity}[{found.rule}]", found.severity),
+        (f" {safe(found.message)}", "title"),
+    ]
+
+
+def concise(found: Diagnostic) -> str:
+    """A diagnostic on one line, its first related place included."""
+    line = "".join(text for text, _ in first_line(found))
+    if found.related:
+        first = found.related[0]
+        line += f" ({safe(first.message)}: {printable(first.file)}:{first.span.line}:{first.span.column})"
+    return line

@@ -1,0 +1,54 @@
+"""Findings in the forms that programs read, a module each.
+
+A report is made file by file, so that many files can be checked at once, and finished when their numbers are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from vmcfg.findings.diagnostic import Diagnostic
+
+
+class Totals(NamedTuple):
+    """What a run saw: how many files it read, what it found in them, and a line for each that failed."""
+
+    files: int
+    errors: int
+    warnings: int
+    failures: tuple[str, ...]
+
+
+class Report(NamedTuple):
+    """A form of report: `part` is what one file's findings, of a text, come to; it is printed as soon as it is there.
+
+    Where there is a `whole`, that is printed instead, at the end and piece by piece: it is made of all parts that are
+    not empty, in order.
+    """
+
+    part: Callable[[list[Diagnostic], str], str]
+    whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None
+
+
+def items(found: Iterable[object], depth: int) -> str:
+    """`found` as JSON, as they stand in a list that is `depth` deep in a document, without its brackets."""
+    import json
+
+    line = "\n" + "  " * depth
+    return ",".join(line + json.dumps(each, indent=2).replace("\n", line) for each in found)
+
+
+def filled(skeleton: object, key: str, parts: Sequence[str]) -> Iterator[str]:
+    """`skeleton` as JSON, its one empty list at `key` filled with `parts`, which `items` made; piece by piece."""
+    import json
+
+    before, empty, after = (json.dumps(skeleton, indent=2) + "\n").partition(f'"{key}": []')
+    if not parts:
+        yield before + empty + after
+        return
+    yield f'{before}"{key}": ['
+    for place, part in enumerate(parts):
+        yield f",{part}" if place else part
+    indent = before[before.rindex("\n") :]
+    yield f"{indent}]{after}"

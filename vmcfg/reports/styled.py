@@ -1,0 +1,81 @@
+"""Text in pieces, each with its style: without colours for a pipe, with them for a terminal, drawn by rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from vmcfg.escape import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Piece = tuple[str, str]
+"""Text, and its style: one of `STYLES` or none."""
+
+STYLES = {
+    "error": "bold red",
+    "warning": "bold yellow",
+    "title": "bold",
+    "gutter": "blue",
+    "primary": "bold red",
+    "related": "cyan",
+    "label": "bold",
+    "plain": "",
+}
+
+
+def safe(text: str) -> str:
+    """`text` as it is where every character of it can be printed; whoever wrote it, it can't drive a terminal."""
+    return text if text.isprintable() else printable(text)
+
+
+def plain(lines: Iterable[list[Piece]]) -> str:
+    """Lines of pieces as text without colour."""
+    return "".join("".join(text for text, _ in line) + "\n" for line in lines)
+
+
+def coloured(lines: Iterable[list[Piece]]) -> str:
+    """Lines of pieces as text with terminal colours, drawn by rich."""
+    from rich.text import Text
+
+    pen = _pen()
+    with pen.capture() as capture:
+        for line in lines:
+            pen.print(
+                Text.assemble(*((text, STYLES[style]) for text, style in line)), soft_wrap=True
+            )
+    return capture.get()
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with terminal colours, drawn by rich: as wide as it is, so that no number is cut or folded."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        drawn.add_column(Text(heading, style="bold cyan"))
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    pen = _pen()
+    with pen.capture() as captured:
+        pen.print(drawn)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+@cache
+def _pen() -> Console:
+    """A console that colours whatever it prints, and changes nothing else about it."""
+    from rich.console import Console
+
+    return Console(
+        force_terminal=True,
+        color_system="standard",
+        no_color=False,
+        width=10_000,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

@@ -1,0 +1,28 @@
+"""Every rule over a machine, and what breaks one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmcfg.findings.finding import Finding
+from vmcfg.findings.rule import Rule
+from vmcfg.rules import gic, host_kernel, memory, pmu, timers, vcpus
+from vmcfg.rules.kinds import MachineRule
+from vmcfg.vm.machine import Machine
+
+MACHINE_RULES: tuple[MachineRule, ...] = (
+    *memory.RULES,
+    *vcpus.RULES,
+    *gic.RULES,
+    *pmu.RULES,
+    *timers.RULES,
+    *host_kernel.RULES,
+)
+"""In the order of their ids."""
+
+
+def findings(vm: Machine) -> Iterator[tuple[Rule, Finding]]:
+    """Every breach of a rule in `vm`, with the rule that it breaks."""
+    for rule in MACHINE_RULES:
+        for finding in rule.check(vm):
+            yield rule, finding

@@ -1,0 +1,162 @@
+"""The command line as data: every command with its arguments, options and the values that they take.
+
+It is read from the commands themselves; completion and manual pages are made of it, by ``python -m vmcfg.shell``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import click
+
+from vmcfg import files
+from vmcfg.cli import COMMANDS, EPILOG, vmcfg
+from vmcfg.commands.emit import Phases
+from vmcfg.commands.explain import TOPICS
+from vmcfg.description.model import every_field
+from vmcfg.plans.phases import PHASES
+from vmcfg.reference.every_rule import every_rule
+
+FREE, WORDS, LIST, FILES, DESCRIPTIONS = ("free", "words", "list", "files", "descriptions")
+"""What a value may be: anything; one of some words, or several with commas between; a file; a description."""
+
+
+class Values(NamedTuple):
+    """What an option or argument takes. `words` are all that there are, of the kinds WORDS and LIST."""
+
+    kind: str
+    words: tuple[str, ...] = ()
+
+
+class Option(NamedTuple):
+    """An option by all its names. `metavar` and `values` are None for a flag."""
+
+    names: tuple[str, ...]
+    metavar: str | None
+    values: Values | None
+    help: str
+
+
+class Argument(NamedTuple):
+    """What is given without an option."""
+
+    metavar: str
+    values: Values
+    many: bool
+
+
+class Command(NamedTuple):
+    """One command; `paragraphs` are its help's, each one line but for those that begin with BREAKS."""
+
+    name: str
+    summary: str
+    paragraphs: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    options: tuple[Option, ...]
+    usage: str
+
+
+BREAKS = "\b"
+"""What click has at the beginning of a paragraph whose lines are kept."""
+
+
+def commands() -> list[Command]:
+    """Every command, in the order in which they are documented."""
+    context = click.Context(vmcfg, info_name="vmcfg")
+    found = []
+    for name, summary in COMMANDS.items():
+        command = vmcfg.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, info_name=name, parent=context)
+        arguments, options = [], []
+        for param in command.get_params(inner):
+            if isinstance(param, click.Argument):
+                arguments.append(_argument(name, param, inner))
+            elif isinstance(param, click.Option) and not param.hidden:
+                options.append(_option(name, param, inner))
+        usage = " ".join(command.collect_usage_pieces(inner))
+        found.append(
+            Command(
+                name, summary, _paragraphs(command.help), tuple(arguments), tuple(options), usage
+            )
+        )
+    return found
+
+
+def group_options() -> list[Option]:
+    """The options of vmcfg itself."""
+    context = click.Context(vmcfg, info_name="vmcfg")
+    return [
+        _option("", param, context)
+        for param in vmcfg.get_params(context)
+        if isinstance(param, click.Option)
+    ]
+
+
+def description() -> tuple[str, ...]:
+    """What the help of vmcfg itself says, in paragraphs."""
+    return _paragraphs(vmcfg.help)
+
+
+def exit_codes() -> list[tuple[str, str]]:
+    """Each exit code with what it means."""
+    return re.findall(r"(?m)^ +([0-9]+) +(.+)$", EPILOG)
+
+
+def _paragraphs(text: str | None) -> tuple[str, ...]:
+    paragraphs = re.split(r"\n{2,}", inspect.cleandoc(text or ""))
+    return tuple(
+        each if each.startswith(BREAKS) else " ".join(each.split()) for each in paragraphs if each
+    )
+
+
+def _argument(command: str, param: click.Argument, context: click.Context) -> Argument:
+    metavar = _metavar(param, context)
+    return Argument(metavar, _values(command, param, metavar), param.nargs != 1)
+
+
+def _option(command: str, param: click.Option, context: click.Context) -> Option:
+    flag = param.is_flag or param.count
+    names = tuple(sorted((*param.opts, *param.secondary_opts), key=len))
+    metavar = None if flag else _metavar(param, context)
+    return Option(
+        names,
+        metavar,
+        None if metavar is None else _values(command, param, metavar),
+        param.help or "",
+    )
+
+
+def _metavar(param: click.Parameter, context: click.Context) -> str:
+    # Since 8.2 it takes the context.
+    wants_context = "ctx" in inspect.signature(param.make_metavar).parameters
+    return param.make_metavar(context) if wants_context else param.make_metavar()  # type: ignore[call-arg]
+
+
+def _values(command: str, param: click.Parameter, metavar: str) -> Values:
+    if isinstance(param.type, click.Choice):
+        return Values(WORDS, tuple(map(str, param.type.choices)))
+    if isinstance(param.type, Phases):
+        return Values(LIST, PHASES)
+    if (command, param.name) in _NAMES:
+        return Values(WORDS, tuple(_NAMES[command, param.name]()))
+    if re.search(r"\bPATH\b|^A B$", metavar):
+        return Values(DESCRIPTIONS)
+    return Values(FILES if re.search(r"\bFILE\b", metavar) else FREE)
+
+
+def _explained() -> Iterator[str]:
+    yield from (rule.id for rule in every_rule())
+    yield from every_field()
+    yield from TOPICS
+
+
+def _samples() -> Iterator[str]:
+    yield from sorted(path.stem for path in files.packed("sample-configs").glob("*.yaml"))
+
+
+_NAMES = {("explain", "name"): _explained, ("example", "name"): _samples}
+"""The words of the arguments whose type does not say them."""

@@ -1,0 +1,28 @@
+"""Every generated file, by its path in a checkout: completion scripts, manual pages, and the description's schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vmcfg import files
+from vmcfg.description import schema
+from vmcfg.shell import completion, manual
+
+SHARE = Path(__file__).parent / "share"
+"""What an installation has in share/ below its prefix, where shells and man(1) look."""
+
+
+def shared() -> dict[str, str]:
+    """Every file of share/ by its path in there."""
+    return {
+        "bash-completion/completions/vmcfg": completion.bash(),
+        "zsh/site-functions/_vmcfg": completion.zsh(),
+        "fish/vendor_completions.d/vmcfg.fish": completion.fish(),
+    } | {f"man/man1/{name}": page for name, page in manual.pages().items()}
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file's text, by where it lies."""
+    texts = {SHARE / name: text for name, text in shared().items()}
+    texts[files.packed("schemas") / "vm-v1.schema.json"] = schema.text()
+    return texts

@@ -1,0 +1,195 @@
+"""A plan performed on this machine's KVM, in a VM that ends with the call: what was done, what was read back, what ran.
+
+What comes before: `lowering`, or `planfile`. Next: `verdict`, which says what it means for the description.
+"""
+
+from __future__ import annotations
+
+import errno as errnos
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+from vmcfg.description.model import Gic
+from vmcfg.kernel.abi import DEVICE_TYPES, MPIDR_EL1
+from vmcfg.kernel.capabilities import CAPABILITIES
+from vmcfg.kernel.host_pmus import host_pmus
+from vmcfg.kernel.ioctls import Kvm, NoKvm, Vm
+from vmcfg.kernel.version import running_release
+from vmcfg.plans.command import Command
+from vmcfg.plans.phases import CREATE
+from vmcfg.plans.reading_back import reads
+from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step, Task
+from vmcfg.trial.stand_in_gic import stand_in_gic
+
+
+def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
+    """What KVM makes of `task`. Raises `NoKvm` where it can't be asked.
+
+    It ends at the first refusal, unless it is to `go_on` as far as that can be. With `run` every vCPU is entered once.
+    """
+    _raise_descriptor_limit()
+    with ExitStack() as stack:
+        host = stack.enter_context(closing(Kvm()))
+        task = task._replace(commands=tuple(map(_resolved, task.commands)))
+        if _wants_pmu(task) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
+            raise NoKvm(
+                "this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)"
+            )
+        return _Performance(host, stack, go_on).outcome(task, run)
+
+
+def _raise_descriptor_limit() -> None:
+    """Every vCPU is an open file: 512 of them and Python's own may be more than the usual limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _wants_pmu(task: Task) -> bool:
+    return any(
+        command.row.op == "init-vcpu" and "PMU_V3" in command.number for command in task.commands
+    )
+
+
+def _resolved(command: Command) -> Command:
+    """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm` if it has no such."""
+    if command.row.name != "pmu.device" or not isinstance(command.number, str):
+        return command
+    pmus = host_pmus()
+    if command.number not in pmus:
+        has = f"it has {', '.join(pmus)}" if pmus else "it has none"
+        raise NoKvm(f"this host has no PMU called {command.number}: {has}")
+    return command._replace(number=pmus[command.number].type)
+
+
+def errno_name(error: OSError) -> str:
+    """The name of an errno: ``EINVAL``."""
+    return errnos.errorcode.get(error.errno or 0, str(error.errno))
+
+
+class _Performance:
+    """The performing of one task; the VM is closed with `stack`."""
+
+    def __init__(self, host: Kvm, stack: ExitStack, go_on: bool) -> None:
+        self.host = host
+        self.stack = stack
+        self.go_on = go_on
+        self.vm: Vm | None = None
+        self.refused = False
+
+    def outcome(self, task: Task, run: bool) -> Outcome:
+        create = [command for command in task.commands if command.row.phase == CREATE]
+        rest = task.commands[len(create) :]
+        steps = [self.step(command) for command in create]
+        stand_in = []
+        if task.monitors_gic and self.vm is not None:
+            vcpus = sum(command.row.op == "create-vcpu" for command in create)
+            gic = stand_in_gic(task.gic, self.gic_version(self.vm, task.gic), vcpus)
+            here = tuple(map(int, running_release().split(".")))
+            # What this kernel has no attribute for, no monitor can set on it either.
+            stand_in = [self.step(command) for command in gic if command.row.since <= here]
+        steps += [self.step(command) for command in rest]
+        if self.refused and not self.go_on:
+            return Outcome(running_release(), tuple(steps), tuple(stand_in), (), ())
+        steps, differences = self.read_back(steps)
+        runs = tuple(self.runs()) if run else ()
+        return Outcome(running_release(), tuple(steps), tuple(stand_in), differences, runs)
+
+    @staticmethod
+    def gic_version(vm: Vm, gic: Gic | None) -> int:
+        """The version of the monitor's GIC: as described, or the newest that the host can make."""
+        if gic is not None:
+            return gic.version
+        return 3 if vm.has_device(DEVICE_TYPES[3][1]) else 2
+
+    def step(self, command: Command) -> Step:
+        if self.refused and not self.go_on:
+            return Step(command, NOT_REACHED)
+        try:
+            if command.row.op == "create-vm":
+                self.vm = self.stack.enter_context(closing(Vm(self.host, command.number)))
+            elif self.vm is None or not self.has_object(self.vm, command):
+                return Step(command, NOT_REACHED)
+            else:
+                _perform(self.vm, command)
+        except OSError as error:
+            self.refused = True
+            return Step(command, errno_name(error))
+        return Step(command, None)
+
+    @staticmethod
+    def has_object(vm: Vm, command: Command) -> bool:
+        """Whether the object that a command speaks to is there, or is what it makes."""
+        return (
+            command.row.op in ("create-vcpu", "create-device") or command.target in vm.descriptors
+        )
+
+    def read_back(self, steps: list[Step]) -> tuple[list[Step], tuple[Difference, ...]]:
+        """The steps with what KVM gives back of each, and where that is another value than the plan's."""
+        read: dict[int, list[str]] = {}
+        differences = []
+        for number, command in reads([step.command for step in steps]):
+            if (
+                self.vm is None
+                or steps[number].outcome is not None
+                or command.target not in self.vm.descriptors
+            ):
+                continue
+            got = _got(self.vm, command)
+            read.setdefault(number, []).append(got)
+            if got != command.value:
+                differences.append(Difference(number, command.target, command.value, got))
+        done = [
+            step._replace(read=tuple(read.get(number, ()))) for number, step in enumerate(steps)
+        ]
+        return done, tuple(differences)
+
+    def runs(self) -> Iterator[Run]:
+        """Each vCPU, entered once."""
+        vm = self.vm
+        for target in vm.descriptors if vm is not None else ():
+            if vm is not None and target.startswith("vcpu:"):
+                try:
+                    vm.run(target)
+                except OSError as error:
+                    yield Run(target, errno_name(error))
+                else:
+                    yield Run(target, None)
+
+
+def _perform(vm: Vm, command: Command) -> None:
+    """One command, but for create-vm, as ioctls. Raises `OSError`."""
+    row, target, number = command.row, command.target, command.number
+    if row.attr is not None:
+        data = command.data
+        vm.set_attr(
+            target, row.attr.group_id, row.attr.id, None if data is None else bytes.fromhex(data)
+        )
+    elif row.op == "set-reg":
+        vm.set_reg(target, MPIDR_EL1, bytes.fromhex(command.data or ""))
+    elif row.op == "create-vcpu":
+        vm.create_vcpu(target, number)
+    elif row.op == "create-device":
+        vm.create_device(target, number)
+    elif row.op == "init-vcpu":
+        (word,) = command.call()["feature_words"]
+        vm.init_vcpu(target, int(word, 16))
+    elif row.op == "finalize-vcpu":
+        vm.finalize_vcpu(target, number)
+    elif row.op == "add-memory":
+        vm.add_memory(*number)
+    else:
+        raise AssertionError(f"no way to perform {row.op}")
+
+
+def _got(vm: Vm, command: Command) -> str:
+    """What KVM answers to a GET, as a plan shows it; or the errno's name."""
+    row, attr = command.row, command.attr
+    try:
+        if attr is None:
+            data = vm.get_reg(command.target, MPIDR_EL1)
+        else:
+            data = vm.get_attr(command.target, attr.group_id, attr.id, command.start)
+    except OSError as error:
+        return errno_name(error)
+    return row.show(int.from_bytes(data, "little", signed=row.type == "s32"))

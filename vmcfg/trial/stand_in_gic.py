@@ -1,0 +1,47 @@
+"""The GIC that stands in for a monitor's where a plan without one is performed.
+
+What comes before: `lowering`. Next: `perform`, and the main() of `formats.c`.
+"""
+
+from __future__ import annotations
+
+from vmcfg.checking.check import check
+from vmcfg.description.model import Gic
+from vmcfg.plans.command import Command
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+
+STAND_IN = """
+vmcfg: 1
+name: stand-in
+vcpus: {vcpus}
+gic: {{version: {version}, nr_irqs: 992, distributor: 0x08000000, {rest}}}
+"""
+
+STAND_IN_REST = {
+    2: "cpu_interface: 0x08010000",
+    3: "redistributors: [{{base: 0x080a0000, count: {vcpus}}}]",
+}
+"""At QEMU's addresses, with the most INTIDs that KVM takes."""
+
+
+def stand_in_gic(gic: Gic | None, version: int, vcpus: int) -> tuple[Command, ...]:
+    """The commands for a GIC in place of the monitor's: as far as described like that, the rest by STAND_IN."""
+    text = STAND_IN.format(
+        vcpus=vcpus, version=version, rest=STAND_IN_REST[version].format(vcpus=vcpus)
+    )
+    machine = check(text.encode(), "stand-in").machine
+    assert machine is not None
+    assert machine.gic is not None
+    if gic is not None:
+        described = {
+            key: value
+            for key, value in gic._asdict().items()
+            if value is not None and key != "set_up_by"
+        }
+        machine = machine._replace(gic=machine.gic._replace(**described))
+    return tuple(
+        command
+        for command in lower(machine, WHOLE_VM).commands
+        if command.row.name.startswith("gic.")
+    )

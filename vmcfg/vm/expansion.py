@@ -1,0 +1,110 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice, product, repeat
+from typing import Any, NamedTuple
+
+from vmcfg.arm.affinity import derived_id, mpidr_of_id
+from vmcfg.description.model import Description
+from vmcfg.description.written import IrqRange, MpidrRange
+from vmcfg.findings.position import Path
+from vmcfg.kernel.limits import MOST_VCPUS
+from vmcfg.vm.machine import Machine, Vcpu
+
+
+def machine(values: dict[str, Any]) -> Machine:
+    """The VM of a description without VMC1xx or range findings."""
+    description = Description(**values)
+    return Machine(
+        description.name,
+        description.host_kernel,
+        description.ipa_bits,
+        description.memory,
+        description.gic,
+        description.pmu,
+        description.timers,
+        _with_ids(_written_vcpus(description), description),
+        description.steal_time,
+        description.smccc_filter,
+        description.features,
+        description.devices,
+    )
+
+
+class _Written(NamedTuple):
+    """A vCPU in file order, still without an id."""
+
+    mpidr: int
+    boot: bool
+    pmu_irq: int | None
+    at: Path
+    irq_at: Path
+    irq_written: int | IrqRange | None
+
+
+def _written_vcpus(description: Description) -> list[_Written]:
+    """The vCPUs in file order."""
+    shared = description.pmu.irq
+    shared_at: Path = ("pmu", "irq")
+    dealt = _dealt(shared)
+    vcpus: list[_Written] = []
+    if isinstance(description.vcpus, int):
+        at: Path = ("vcpus",)
+        for number in range(description.vcpus):
+            irq = next(dealt, None)
+            vcpus.append(_Written(mpidr_of_id(number), not vcpus, irq, at, shared_at, shared))
+        return vcpus
+    for index, (mpidr, written) in enumerate(description.vcpus):
+        at = ("vcpus", index, "mpidr")
+        irq_at: Path = ("vcpus", index, "pmu_irq")
+        if type(mpidr) is int and type(written) is int:
+            vcpus.append(_Written(mpidr, not vcpus, written, at, irq_at, written))
+            continue
+        irqs = _dealt(written)
+        if written is None:
+            written, irqs, irq_at = shared, dealt, shared_at
+        for each in _mpidrs(mpidr):
+            vcpus.append(_Written(each, not vcpus, next(irqs, None), at, irq_at, written))
+    return vcpus
+
+
+def _dealt(irq: int | IrqRange | None) -> Iterator[int]:
+    """The INTIDs that a written interrupt deals out: a range one by one, a single one for ever, None none at all."""
+    if irq is None:
+        return iter(())
+    if isinstance(irq, int):
+        return repeat(irq)
+    if irq.total() == 1:
+        return repeat(irq.intid)
+    return iter(range(irq.intid, irq.base + irq.last + 1))
+
+
+def _mpidrs(mpidr: int | MpidrRange) -> Iterator[int]:
+    """The compressed MPIDRs that a written one stands for, the rightmost field running fastest."""
+    if isinstance(mpidr, int):
+        yield mpidr
+        return
+    ranges = [range(first, last + 1) for first, last in zip(mpidr.first, mpidr.last, strict=True)]
+    for aff3, aff2, aff1, aff0 in product(*ranges):
+        yield aff3 << 24 | aff2 << 16 | aff1 << 8 | aff0
+
+
+def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ...]:
+    """`vcpus`, given in file order, with their ids by the description's policy; in ascending order of id."""
+    if description.vcpu_ids == "sequential":
+        return tuple([Vcpu(number, *vcpu) for number, vcpu in enumerate(vcpus)])
+    gicv2 = description.gic is not None and description.gic.version == 2
+    limit = len(vcpus) if gicv2 else MOST_VCPUS
+    ids: dict[int, _Written] = {}
+    remaining = []
+    for vcpu in vcpus:
+        derived = derived_id(vcpu.mpidr)
+        if derived is not None and derived < limit and derived not in ids:
+            ids[derived] = vcpu
+        else:
+            remaining.append(vcpu)
+    free = (number for number in range(MOST_VCPUS) if number not in ids)
+    ids |= dict(zip(list(islice(free, len(remaining))), remaining, strict=True))
+    return tuple([Vcpu(number, *ids[number]) for number in sorted(ids)])

@@ -1,0 +1,130 @@
+"""Every name of a vCPU and of its PMU interrupt, and back: what a number may be the name of, and why it can't.
+
+What comes before: `machine`. Next: ``vmcfg show``, ``vmcfg decode`` and ``vmcfg explain identifiers``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from vmcfg.arm.affinity import mpidr_register, mpidr_text, reg_cells
+from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, is_ppi, is_spi
+from vmcfg.kernel.limits import GICV2_MOST_VCPUS
+from vmcfg.vm.machine import Machine
+
+DT_SPI, DT_PPI = 0, 1
+"""The first of the device tree's three interrupt cells (bindings/interrupt-controller/arm,gic-v3.yaml)."""
+
+LEVEL_HIGH = 4
+"""How the PMU interrupts, by the third cell: QEMU's, kvmtool's and crosvm's trees say so."""
+
+IRQ_TYPE_SPI, IRQ_TYPE_PPI = 1, 2
+"""Bits 27..24 of a KVM_IRQ_LINE word (Documentation/virt/kvm/api.rst 4.25)."""
+
+LAYOUT_2_SINCE_ID = 256
+"""The first vCPU id that the 8 bits of the word's first layout can't hold."""
+
+IRQ_LINE_BY_ID = (6, 7)
+"""Since when a KVM_IRQ_LINE word names a vCPU by its id; before, by its index."""
+
+
+def irq_line(intid: int, vcpu_id: int) -> int | None:
+    """The KVM_IRQ_LINE word of an interrupt of a vCPU, or None where it has none: neither PPI nor SPI.
+
+    A PPI's word names the vCPU, in bits 23..16 and, from id 256 on, also 31..28; an SPI's names none.
+    """
+    if is_spi(intid):
+        return IRQ_TYPE_SPI << 24 | intid
+    if is_ppi(intid):
+        return vcpu_id >> 8 << 28 | IRQ_TYPE_PPI << 24 | (vcpu_id & 0xFF) << 16 | intid
+    return None
+
+
+class Names(NamedTuple):
+    """All names of one vCPU. `mpidr` is compressed; `intid` is the PMU interrupt's, None where there is none.
+
+    `cells` is the device tree's #address-cells of all CPUs; `ppi_mask` what a GICv2's PPI has in its third cell.
+    """
+
+    index: int  # type: ignore[assignment]  # it hides tuple.index, which nobody calls here
+    id: int
+    mpidr: int
+    intid: int | None
+    boot: bool
+    mpidr_by_register: bool
+    cells: int
+    ppi_mask: int
+
+    @property
+    def irq_line(self) -> int | None:
+        """The KVM_IRQ_LINE word of the PMU interrupt."""
+        return None if self.intid is None else irq_line(self.intid, self.id)
+
+    @property
+    def irq_line_layout2(self) -> bool:
+        """Whether that word needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2: it names a vCPU whose id is over 255."""
+        return self.intid is not None and is_ppi(self.intid) and self.id >= LAYOUT_2_SINCE_ID
+
+    @property
+    def interrupts(self) -> tuple[int, int, int] | None:
+        """The device tree's three cells of the PMU interrupt: type, number, flags."""
+        if self.intid is None or not (is_ppi(self.intid) or is_spi(self.intid)):
+            return None
+        if is_ppi(self.intid):
+            return DT_PPI, self.intid - PPI_BASE, self.ppi_mask << 8 | LEVEL_HIGH
+        return DT_SPI, self.intid - SPI_BASE, LEVEL_HIGH
+
+    def as_json(self) -> dict[str, Any]:
+        """The names by the keys of schemas/show-v1.schema.json."""
+        intid, word, cells = self.intid, self.irq_line, self.interrupts
+        return {
+            "index": self.index,
+            "id": self.id,
+            "mpidr": mpidr_text(self.mpidr),
+            "mpidr_el1": hex(mpidr_register(self.mpidr)),
+            "compressed": hex(self.mpidr),
+            "reg": [hex(cell) for cell in reg_cells(self.mpidr, self.cells)],
+            "intid": intid,
+            "ppi": intid - PPI_BASE if intid is not None and is_ppi(intid) else None,
+            "spi": intid - SPI_BASE if intid is not None and is_spi(intid) else None,
+            "interrupts": None if cells is None else list(cells),
+            # The MADT's performance interrupt: on Arm a GSIV is an INTID (ACPI 6.5, 5.2.12.14).
+            "gsiv": intid,
+            "irq_line": None if word is None else hex(word),
+            "irq_line_layout2": self.irq_line_layout2,
+            "boot": self.boot,
+            "mpidr_by_register": self.mpidr_by_register,
+        }
+
+
+def names(machine: Machine) -> list[Names]:
+    """The names of every vCPU, by index."""
+    cells = 2 if any(vcpu.mpidr >> 24 for vcpu in machine.vcpus) else 1
+    mask = (1 << min(len(machine.vcpus), GICV2_MOST_VCPUS)) - 1 if machine.gic_version() == 2 else 0
+    return [
+        Names(
+            index, vcpu.id, vcpu.mpidr, vcpu.pmu_irq, vcpu.boot, vcpu.mpidr_by_register, cells, mask
+        )
+        for index, vcpu in enumerate(machine.vcpus)
+    ]
+
+
+def notes(machine: Machine) -> list[str]:
+    """What holds of some vCPUs' names only with a capability or a kernel, a sentence each."""
+    every = names(machine)
+    told = []
+    layout2 = [each for each in every if each.irq_line_layout2]
+    if layout2:
+        which = (
+            f"vCPU {layout2[0].id}"
+            if len(layout2) == 1
+            else f"{len(layout2)} vCPUs, from id {layout2[0].id} on,"
+        )
+        told.append(f"The KVM_IRQ_LINE word of {which} needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2.")
+    ppis = [each for each in every if each.intid is not None and is_ppi(each.intid)]
+    if machine.host_kernel < IRQ_LINE_BY_ID and any(each.index != each.id for each in ppis):
+        told.append(
+            "Kernels before 6.7 read a vCPU's index in a KVM_IRQ_LINE word, where these words have its id, and reach"
+            " another vCPU or none: ids and indexes differ here."
+        )
+    return told

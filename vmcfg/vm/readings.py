@@ -1,0 +1,251 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from vmcfg.arm.affinity import MPIDR_RES1, derived_id, mpidr_of_id, mpidr_text
+from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, SPI_END, interrupt_text, is_ppi, is_spi
+from vmcfg.kernel.limits import GICV2_MOST_VCPUS, MOST_VCPUS
+from vmcfg.vm.identifiers import IRQ_TYPE_PPI, IRQ_TYPE_SPI, LAYOUT_2_SINCE_ID
+
+
+class Reading(NamedTuple):
+    """What a number is if it is `name`: `meaning`, or None where it can't be; `reason` then says why not."""
+
+    name: str
+    meaning: str | None
+    reason: str | None = None
+
+    @property
+    def possible(self) -> bool:
+        """Whether there can be such a one."""
+        return self.meaning is not None
+
+
+class _Impossible(Exception):
+    """Why a number can't be read so."""
+
+
+def _vcpu(compressed: int) -> str:
+    """A compressed MPIDR and the vCPU that KVM gives it to."""
+    told = f"MPIDR {mpidr_text(compressed)}"
+    number = derived_id(compressed)
+    if compressed >> 24:
+        return f"{told}: no vCPU id gives it, and with Aff3 not 0 a GICv3's guest can't reach it"
+    if compressed & 0xFF > 15:
+        return f"{told}: no vCPU id gives it, and with Aff0 over 15 a GICv3's SGIs go astray"
+    if number is None or number >= MOST_VCPUS:
+        return f"{told}: no vCPU id gives it, so it has to be set by register"
+    return f"{told}, which KVM gives to vCPU id {number}"
+
+
+def _attr_mpidr(value: int) -> str:
+    return f"MPIDR {mpidr_text(value >> 32)}"
+
+
+def _below(value: int, bound: int, why: str) -> None:
+    if value >= bound:
+        raise _Impossible(why)
+
+
+def _vcpu_id(value: int) -> str:
+    _below(value, MOST_VCPUS, "KVM takes ids below 512")
+    return f"the id of KVM_CREATE_VCPU, to which KVM gives MPIDR {mpidr_text(mpidr_of_id(value))}"
+
+
+def _vcpu_index(value: int) -> str:
+    _below(value, MOST_VCPUS, "KVM makes 512 vCPUs at most")
+    return f"place {value} in the order of creation, from 0"
+
+
+def _register(value: int) -> str:
+    if value >> 40 or value & 0x3E00_0000:
+        raise _Impossible("bits 63..40 and 29..25 are zero in the register")
+    if not value & MPIDR_RES1:
+        raise _Impossible("bit 31 is one in the register")
+    told = _vcpu(value >> 32 << 24 | value & 0xFFFFFF)
+    flags = [
+        words
+        for bit, words in ((1 << 30, "U: a uniprocessor"), (1 << 24, "MT: Aff0 is a thread"))
+        if value & bit
+    ]
+    return told + "".join(f"; {words}" for words in flags)
+
+
+def _compressed(value: int) -> str:
+    _below(value, 1 << 32, "it has 32 bits, a byte for each affinity")
+    return _vcpu(value)
+
+
+REDISTRIBUTOR_REGISTERS = {
+    0x0: "GICR_CTLR",
+    0x4: "GICR_IIDR",
+    0x8: "GICR_TYPER",
+    0x14: "GICR_WAKER",
+    0x70: "GICR_PROPBASER",
+    0x78: "GICR_PENDBASER",
+    0x10080: "GICR_IGROUPR0",
+    0x10100: "GICR_ISENABLER0",
+    0x10180: "GICR_ICENABLER0",
+    0x10200: "GICR_ISPENDR0",
+    0x10280: "GICR_ICPENDR0",
+    0x10300: "GICR_ISACTIVER0",
+    0x10380: "GICR_ICACTIVER0",
+    0x10C00: "GICR_ICFGR0",
+    0x10C04: "GICR_ICFGR1",
+}
+
+CPU_INTERFACE_REGISTERS = {
+    0xC230: "ICC_PMR_EL1",
+    0xC643: "ICC_BPR0_EL1",
+    **{0xC644 + n: f"ICC_AP0R{n}_EL1" for n in range(4)},
+    **{0xC648 + n: f"ICC_AP1R{n}_EL1" for n in range(4)},
+    0xC663: "ICC_BPR1_EL1",
+    0xC664: "ICC_CTLR_EL1",
+    0xC665: "ICC_SRE_EL1",
+    0xC666: "ICC_IGRPEN0_EL1",
+    0xC667: "ICC_IGRPEN1_EL1",
+    **{0xE640 + n: f"ICH_AP0R{n}_EL2" for n in range(4)},
+    **{0xE648 + n: f"ICH_AP1R{n}_EL2" for n in range(4)},
+    0xE64D: "ICC_SRE_EL2",
+    0xE658: "ICH_HCR_EL2",
+    0xE659: "ICH_VTR_EL2",
+    0xE65F: "ICH_VMCR_EL2",
+    **{0xE660 + n: f"ICH_LR{n}_EL2" for n in range(16)},
+}
+"""The registers that KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS has, by their encodings (linux 7.2, vgic-sys-reg-v3.c)."""
+
+
+def _redist_regs(value: int) -> str:
+    offset = value & 0xFFFFFFFF
+    _below(offset, 0x20000, "a redistributor's two frames end at offset 0x20000")
+    if offset % 4:
+        raise _Impossible("a register's offset is a multiple of 4")
+    name = REDISTRIBUTOR_REGISTERS.get(offset)
+    return f"{_attr_mpidr(value)}, offset {offset:#x}" + (f", {name}" if name else "")
+
+
+def _cpu_sysregs(value: int) -> str:
+    name = CPU_INTERFACE_REGISTERS.get(value & 0xFFFFFFFF)
+    if name is None:
+        raise _Impossible("bits 31..0 are no register of the CPU interface")
+    return f"{_attr_mpidr(value)}, {name}"
+
+
+def _level_info(value: int) -> str:
+    if value >> 10 & 0x3FFFFF:
+        raise _Impossible("bits 31..10 are 0, the only information there is: line levels")
+    first = value & 0x3FF
+    if first % 32:
+        raise _Impossible("bits 9..0 are the first of 32 INTIDs, a multiple of 32")
+    return f"{_attr_mpidr(value)}, line levels of INTIDs {first} to {first + 31}"
+
+
+def _gicv2_regs(value: int) -> str:
+    _below(value, 1 << 40, "bits 63..40 are zero")
+    _below(value >> 32, GICV2_MOST_VCPUS, "a GICv2 has at most 8 vCPUs")
+    offset = value & 0xFFFFFFFF
+    _below(
+        offset,
+        0x2000,
+        "a GICv2's frames end at offset 0x1000 (distributor) and 0x2000 (CPU interface)",
+    )
+    if offset % 4:
+        raise _Impossible("a register's offset is a multiple of 4")
+    return f"vCPU id {value >> 32} (in mainline before 6.7 its index), offset {offset:#x}"
+
+
+def _pmu_by_index(value: int) -> str:
+    _below(value, 1 << 32, "bits 63..32 are reserved")
+    _below(value, MOST_VCPUS, "KVM makes 512 vCPUs at most")
+    return f"the PMU interrupt of vCPU index {value}, by --api pmu-device, which was never merged"
+
+
+def _pmu_by_mpidr(value: int) -> str:
+    if value & 0xFFFFFFFF:
+        raise _Impossible("bits 31..0 name nothing there, and are zero")
+    return f"the PMU interrupt of {_attr_mpidr(value)}, by --api pmu-device-mpidr, which was never merged"
+
+
+def _irq_line_word(value: int) -> str:
+    _below(value, 1 << 32, "the word has 32 bits")
+    kind, number = value >> 24 & 0xF, value & 0xFFFF
+    vcpu = (value >> 28) << 8 | value >> 16 & 0xFF
+    if kind == 0:
+        if number > 1:
+            raise _Impossible("type 0 is a CPU's own line, 0 for IRQ or 1 for FIQ")
+        return f"the {('IRQ', 'FIQ')[number]} line of vCPU id {vcpu} (before 6.7 its index), without an in-kernel GIC"
+    if kind not in (IRQ_TYPE_SPI, IRQ_TYPE_PPI):
+        raise _Impossible(f"bits 27..24 are a type, 0 to 2, and not {kind}")
+    wanted, known = ("an SPI", is_spi) if kind == IRQ_TYPE_SPI else ("a PPI", is_ppi)
+    if not known(number):
+        raise _Impossible(f"type {kind} is {wanted}, which {interrupt_text(number)} is not")
+    if kind == IRQ_TYPE_SPI:
+        return f"{interrupt_text(number)}" + (
+            ", with a vCPU that KVM does not look at" if vcpu else ""
+        )
+    _below(vcpu, MOST_VCPUS, f"vCPU {vcpu} can't be: KVM takes ids below 512")
+    layout = ", which needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2" if vcpu >= LAYOUT_2_SINCE_ID else ""
+    return f"{interrupt_text(number)} of vCPU id {vcpu} (before 6.7 its index){layout}"
+
+
+def _intid(value: int) -> str:
+    _below(value, 1 << 24, "an INTID has at most 24 bits")
+    told = interrupt_text(value)
+    if SPI_END <= value < 8192:
+        raise _Impossible(f"{told}: 1020 to 8191 name no interrupt that KVM has")
+    if is_ppi(value) or is_spi(value):
+        return f"{told}; as a GSIV in ACPI's MADT the same number"
+    return f"{told}, which can't be a PMU's: that is a PPI or an SPI"
+
+
+def _dt_interrupt(value: int) -> str:
+    readings = []
+    if value < SPI_BASE - PPI_BASE:
+        readings.append(f"after 1: {interrupt_text(value + PPI_BASE)}")
+    if value < SPI_END - SPI_BASE:
+        readings.append(f"after 0: {interrupt_text(value + SPI_BASE)}")
+    if not readings:
+        raise _Impossible("PPIs are 0 to 15 there, SPIs 0 to 987")
+    return "the second of three cells; " + ", ".join(readings)
+
+
+def _dt_reg(value: int) -> str:
+    if value >> 40 or value & 0xFF00_0000:
+        raise _Impossible("the affinities are in bits 39..32 and 23..0, all others are zero")
+    cells = "two cells" if value >> 32 else "one cell"
+    return f"{_vcpu(value >> 32 << 24 | value & 0xFFFFFF)}; in {cells}"
+
+
+READINGS: tuple[tuple[str, Callable[[int], str]], ...] = (
+    ("vCPU id", _vcpu_id),
+    ("vCPU index", _vcpu_index),
+    ("MPIDR_EL1", _register),
+    ("compressed MPIDR", _compressed),
+    ("attr of GICv3's REDIST_REGS", _redist_regs),
+    ("attr of GICv3's CPU_SYSREGS", _cpu_sysregs),
+    ("attr of GICv3's LEVEL_INFO", _level_info),
+    ("attr of GICv2's DIST_REGS, CPU_REGS", _gicv2_regs),
+    ("attr of the PMU device, by index", _pmu_by_index),
+    ("attr of the PMU device, by MPIDR", _pmu_by_mpidr),
+    ("KVM_IRQ_LINE word", _irq_line_word),
+    ("INTID", _intid),
+    ("device tree's interrupts cell", _dt_interrupt),
+    ("device tree's reg of a CPU", _dt_reg),
+)
+"""Everything that a number may be: its name, and what reads it so, or says why it can't be."""
+
+
+def readings(value: int) -> Iterator[Reading]:
+    """Every reading of a number of at most 64 bits, in the order of READINGS."""
+    for name, read in READINGS:
+        yield _reading(name, read, value)
+
+
+def _reading(name: str, read: Callable[[int], str], value: int) -> Reading:
+    try:
+        return Reading(name, read(value))
+    except _Impossible as reason:
+        return Reading(name, None, str(reason))
