@@ -59,7 +59,7 @@ def test_share_is_current(same_as_file: Callable[[Path, bytes], None]) -> None:
 
 
 def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
-    for folder in ("vmcfg", "schemas"):
+    for folder in ("vmcfg", "schemas", "sample-configs"):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
