@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -22,26 +22,22 @@ from vmcfg.commands.options import (
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.finding import Finding
-from vmcfg.findings.position import Path
-from vmcfg.formats.unresolved import VALUES_ARE_KNOWN, unknown_values
+from vmcfg.findings.rule import Rule
+from vmcfg.formats.registry import FORMATS, Format
+from vmcfg.formats.unresolved import VALUES_ARE_KNOWN, unresolved_findings
 from vmcfg.kernel.version import Version
-from vmcfg.plans.apis import APIS, VCPU
+from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.lowering import lower
-from vmcfg.plans.phases import PHASES
-from vmcfg.plans.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Plan
+from vmcfg.plans.phases import PHASES, PlanPhase
+from vmcfg.plans.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, Scope
 from vmcfg.plans.reading_back import read_back
 from vmcfg.reports.human import drawn_for
 from vmcfg.rules import apis as api_rules
 from vmcfg.text.tree import Tree
+from vmcfg.vm.machine import Machine
 
 if TYPE_CHECKING:
     from vmcfg.kernel.host import Host
-
-
-FORMATS = ("text", "json", "jsonl", "sh", "c")
-
-PERFORMED_AS_IT_STANDS = ("sh", "c")
-"""The formats that leave nothing to resolve."""
 
 
 class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -51,15 +47,17 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
+    ) -> tuple[PlanPhase, ...]:
         """The phases named, checked."""
         if isinstance(value, tuple):
             return value
-        phases = tuple(str(value).split(","))
-        for phase in phases:
-            if phase not in PHASES:
-                self.fail(f"{phase!r} is not a phase; they are {', '.join(PHASES)}", param, ctx)
-        return phases
+        by_name = {str(phase): phase for phase in PHASES}
+        phases = []
+        for name in str(value).split(","):
+            if name not in by_name:
+                self.fail(f"{name!r} is not a phase; they are {', '.join(PHASES)}", param, ctx)
+            phases.append(by_name[name])
+        return tuple(phases)
 
 
 @click.command()
@@ -67,7 +65,7 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(FORMATS),
+    type=click.Choice(list(FORMATS)),
     default="text",
     help="How the plan is written.",
 )
@@ -127,9 +125,9 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 def emit(
     path: str,
     format_: str,
-    scope: str | None,
-    phases: tuple[str, ...] | None,
-    api: str,
+    scope: Scope | None,
+    phases: tuple[PlanPhase, ...] | None,
+    api: Api,
     device_type: int | None,
     get: bool,
     numbers: bool,
@@ -147,41 +145,48 @@ def emit(
 
     Findings go to standard error. Where there are errors nothing is printed, and no file is written.
     """
-    _refuse_odd_options(format_, scope, numbers, comments)
-    if main_:
-        _refuse_odd_main(format_, scope, phases)
-    if device_type is not None and (api == VCPU or get or not (main_ or scope == WHOLE_VM)):
+    wanted = _Wanted(
+        FORMATS[format_],
+        scope or (WHOLE_VM if main_ else ATTRIBUTES),
+        phases or PHASES,
+        api,
+        device_type,
+        get,
+        {"numbers": numbers, "comments": comments, "main": main_},
+        unchecked,
+    )
+    _refuse_options_of_other_formats(wanted)
+    if numbers and scope == WHOLE_VM:
+        raise click.UsageError(
+            "--numbers has no words for --scope vm: making a VM is not one number in one place."
+        )
+    if main_ and (scope == ATTRIBUTES or phases is not None):
+        other = "--phase" if phases else "--scope attributes"
+        raise click.UsageError(f"--main makes a whole VM: it goes with no {other}.")
+    if device_type is not None and (api == VCPU or get or wanted.scope != WHOLE_VM):
         raise click.UsageError(
             "--device-type is for what makes the PMU device: --api pmu-device[-mpidr] --scope vm."
         )
     if get and (format_ == "c" or scope == WHOLE_VM):
-        raise click.UsageError(
-            f"--get goes with no {'--format c' if format_ == 'c' else '--scope vm'}."
-        )
+        other = "--format c" if format_ == "c" else "--scope vm"
+        raise click.UsageError(f"--get goes with no {other}.")
     if output is not None and output != "-" and files.same(path, output):
         raise click.UsageError(f"-o {printable(files.name_of(output))} is the description itself.")
+
     hosts = hosts_of(host_paths)
-    checked = check(
-        files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel, hosts
-    )
+    name = stdin_filename if path == "-" else files.name_of(path)
+    checked = check(files.read(path), name, host_kernel, hosts)
     checked = _held_to_api(checked, api)
     if checked.diagnostics:
         files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
     if checked.machine is None or not (unchecked or checked.stands(strict)):
         return FOUND
-    scope = scope or (WHOLE_VM if main_ else ATTRIBUTES)
-    if get:
-        plan = read_back(checked.machine, phases or PHASES, unchecked, api)
-    else:
-        plan = lower(
-            checked.machine, scope, phases or PHASES, unchecked, api, device_type, _pmu_types(hosts)
-        )
-    if numbers or format_ in PERFORMED_AS_IT_STANDS:
-        unknown = _unknown(plan, checked.tree, "--numbers" if numbers else f"--format {format_}")
-        if unknown:
-            files.print_error(drawn_for(sys.stderr, color, unknown, checked.tree.text))
-            return FOUND
-    written = _written(plan, checked.tree, format_, numbers, comments, main_)
+    plan = _plan(checked.machine, wanted, hosts)
+    unresolved = _unresolved(plan, checked.tree, wanted)
+    if unresolved:
+        files.print_error(drawn_for(sys.stderr, color, unresolved, checked.tree.text))
+        return FOUND
+    written = wanted.format.written(plan, checked.tree, wanted.options)
     # ASCII, wherever it goes: only the description's own name can be anything else.
     ascii_only = written.encode("ascii", "backslashreplace")
     if output is None or output == "-":
@@ -191,89 +196,79 @@ def emit(
     return 0
 
 
-def _pmu_types(hosts: Sequence[Host]) -> dict[str, int]:
-    """The numbers of the PMUs that have one and the same on all hosts, by name."""
-    every = [{pmu.name: pmu.type for pmu in host.pmus} for host in hosts]
-    return (
-        {
-            name: number
-            for name, number in every[0].items()
-            if all(each.get(name) == number for each in every)
-        }
-        if every
-        else {}
+class _Wanted(NamedTuple):
+    """The plan that is asked for. `options` are those that only some formats have, by name."""
+
+    format: Format
+    scope: Scope
+    phases: tuple[PlanPhase, ...]
+    api: Api
+    device_type: int | None
+    get: bool
+    options: dict[str, bool]
+    unchecked: bool
+
+
+def _refuse_options_of_other_formats(wanted: _Wanted) -> None:
+    """Raise a usage error where an option is given that the format does not have."""
+    for option, given in wanted.options.items():
+        if given and option not in wanted.format.options:
+            owner = next(each.name for each in FORMATS.values() if option in each.options)
+            raise click.UsageError(
+                f"--{option} goes with --format {owner}, not {wanted.format.name}."
+            )
+
+
+def _plan(machine: Machine, wanted: _Wanted, hosts: Sequence[Host]) -> Plan:
+    """The plan of `machine` that is asked for."""
+    if wanted.get:
+        return read_back(machine, wanted.phases, wanted.unchecked, wanted.api)
+    return lower(
+        machine,
+        wanted.scope,
+        wanted.phases,
+        wanted.unchecked,
+        wanted.api,
+        wanted.device_type,
+        _pmu_types(hosts),
     )
 
 
-def _refuse_odd_options(format_: str, scope: str | None, numbers: bool, comments: bool) -> None:
-    if format_ != "text" and (numbers or comments):
-        raise click.UsageError(
-            f"--{'numbers' if numbers else 'comments'} goes with --format text, not {format_}."
-        )
-    if numbers and scope == WHOLE_VM:
-        raise click.UsageError(
-            "--numbers has no words for --scope vm: making a VM is not one number in one place."
-        )
+def _pmu_types(hosts: Sequence[Host]) -> dict[str, int]:
+    """The numbers of the PMUs that have one and the same on all hosts, by name."""
+    if not hosts:
+        return {}
+    first, *others = [{pmu.name: pmu.type for pmu in host.pmus} for host in hosts]
+    return {
+        name: number
+        for name, number in first.items()
+        if all(other.get(name) == number for other in others)
+    }
 
 
-def _refuse_odd_main(format_: str, scope: str | None, phases: tuple[str, ...] | None) -> None:
-    if format_ != "c":
-        raise click.UsageError(f"--main goes with --format c, not {format_}.")
-    if scope == ATTRIBUTES or phases is not None:
-        raise click.UsageError(
-            f"--main makes a whole VM: it goes with no {'--phase' if phases else '--scope attributes'}."
-        )
-
-
-def _held_to_api(checked: Checked, api: str) -> Checked:
+def _held_to_api(checked: Checked, api: Api) -> Checked:
     """What was checked, with what the API has no words for among the findings."""
     if checked.machine is None or api == VCPU:
         return checked
     found = [
-        diagnose(
-            checked.tree.file, rule, finding, checked.tree.position(finding.path, finding.on), ()
-        )
+        _diagnostic(checked.tree, rule, finding)
         for rule, finding in api_rules.unsaid(checked.machine, api)
     ]
     return checked._replace(diagnostics=in_order(checked.diagnostics + found))
 
 
-def _unknown(plan: Plan, tree: Tree, option: str) -> list[Diagnostic]:
-    """A finding for each command that has a number which only the host knows, and which `option` can't leave open."""
-    found = []
-    for command in unknown_values(plan):
-        if command.row.op == "create-device":
-            at: Path = next(vcpu.irq_at for vcpu in plan.machine.vcpus if vcpu.pmu_irq is not None)
-            message = f"no kernel has a number for KVM_DEV_TYPE_ARM_PMU_V3, which {option} can't leave open"
-            hint = "give your kernel's with --device-type N"
-        else:
-            at = command.origin or ()
-            pmu = command.value.removeprefix("pmu:")
-            message = (
-                f"only the host knows the number of its PMU {pmu}, which {option} can't leave open"
-            )
-            hint = "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by itself"
-        found.append(
-            diagnose(tree.file, VALUES_ARE_KNOWN, Finding(at, message, hint), tree.position(at), ())
-        )
-    return found
+def _unresolved(plan: Plan, tree: Tree, wanted: _Wanted) -> list[Diagnostic]:
+    """The findings that stand in the way of a plan that is to run as it stands."""
+    numbers = wanted.options["numbers"]
+    if not numbers and not wanted.format.runs_as_it_stands:
+        return []
+    option = "--numbers" if numbers else f"--format {wanted.format.name}"
+    return [
+        _diagnostic(tree, VALUES_ARE_KNOWN, finding)
+        for finding in unresolved_findings(plan, option)
+    ]
 
 
-def _written(
-    plan: Plan, tree: Tree, format_: str, numbers: bool, comments: bool, main: bool
-) -> str:
-    if format_ == "text":
-        from vmcfg.formats.text import text
-
-        return text(plan, tree, numbers, comments)
-    if format_ == "sh":
-        from vmcfg.formats.sh import sh
-
-        return sh(plan, tree)
-    if format_ == "c":
-        from vmcfg.formats.c import c
-
-        return c(plan, tree, main)
-    from vmcfg.formats.json_lines import json_object, jsonl
-
-    return jsonl(plan, tree) if format_ == "jsonl" else json_object(plan, tree)
+def _diagnostic(tree: Tree, rule: Rule, finding: Finding) -> Diagnostic:
+    """A finding about a plan, at its place in the description."""
+    return diagnose(tree.file, rule, finding, tree.position(finding.path, finding.on), ())

@@ -28,9 +28,9 @@ from vmcfg.findings.rule import Rule
 from vmcfg.formats.unresolved import VALUES_ARE_KNOWN
 from vmcfg.kernel.version import LINUX_6_1, NEVER, version_text
 from vmcfg.plans.apis import API_DOCS, VCPU
+from vmcfg.plans.command import Row
 from vmcfg.plans.order import CONSTRAINTS
 from vmcfg.plans.phases import PHASE_DOCS
-from vmcfg.plans.rows import Row
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reports.concise import first_line
@@ -131,9 +131,9 @@ def _attribute(name: str, field: Field, rows: list[Row]) -> Iterator[str]:
         yield ""
         yield f"  {row.doc}"
         if row.attr is not None:
-            yield f"    sets     {row.attr.group} ({row.attr.group_id}), {_number(row)}, {row.type}"
+            yield f"    sets     {row.attr.group} ({row.attr.group_id}), {_number(row)}, {row.value.word}"
         only = "" if VCPU in row.apis else f", with --api {' or '.join(row.apis)}"
-        yield f"    command  {row.op} {row.target}, phase {row.phase}{only}"
+        yield f"    command  {row.operation.word} {row.target}, phase {row.phase}{only}"
         yield f"    since    {_since(row)}"
         yield f"    source   {row.source}"
         for errno, words in row.errors.items():
@@ -188,7 +188,7 @@ def _order() -> Iterator[str]:
             phase = row.phase
             yield ""
             yield f"{phase}: {PHASE_DOCS[phase]}"
-        what = row.op if row.attr is None else f"{row.op} {row.attr.title}"
+        what = row.operation.word if row.attr is None else f"{row.operation.word} {row.attr.title}"
         only = "" if VCPU in row.apis else f", with --api {' or '.join(row.apis)}"
         yield f"  {row.name:24} {what}{only}"
     yield ""
@@ -208,12 +208,12 @@ def _attributes() -> Iterator[str]:
     for row in SEQUENCE:
         yield ""
         if row.attr is None:
-            yield f"{row.op} {row.target}"
+            yield f"{row.operation.word} {row.target}"
         else:
-            yield f"{row.attr.group} ({row.attr.group_id}), {_number(row)}: {row.op} {row.target}"
+            yield f"{row.attr.group} ({row.attr.group_id}), {_number(row)}: {row.operation.word} {row.target}"
         yield f"  {row.doc}"
         yield f"  written  {row.field}: {_value(fields_[row.field].kind)}"
-        yield f"  value    {VALUE_TYPES.get(row.type, f'struct {row.type}')}"
+        yield f"  value    {row.value.explained}"
         yield f"  read     {_read_back(row)}"
         yield f"  since    {_since(row)}"
         yield f"  source   {row.source}"
@@ -223,20 +223,10 @@ def _attributes() -> Iterator[str]:
             yield f"  {row.absent:8} older kernels"
 
 
-VALUE_TYPES = {
-    "none": "none",
-    "s32": "s32, four bytes",
-    "u32": "u32, four bytes",
-    "u64": "u64, eight bytes",
-    "features": "bits of kvm_vcpu_init.features",
-    "memory": "struct kvm_userspace_memory_region",
-}
-
-
 def _read_back(row: Row) -> str:
-    if row.op not in ("set-attr", "set-reg"):
+    if not row.operation.sets_value:
         return "-"
-    if row.read is None:
+    if not row.readable:
         return "KVM has no GET for it"
     return "on every vCPU" if row.vm_wide else "yes"
 

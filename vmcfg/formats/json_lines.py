@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from vmcfg.findings.position import Path, Position
 from vmcfg.plans.plan import Plan
+from vmcfg.plans.values import Payload
 from vmcfg.text.tree import Tree
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
@@ -30,24 +31,28 @@ def json_object(plan: Plan, tree: Tree) -> str:
 def _commands(plan: Plan, tree: Tree) -> Iterator[str]:
     """Each command as a JSON object. Its names and numbers are vmcfg's own words, which need no escaping in JSON."""
     origins: dict[Path, str] = {}
-    calls: dict[tuple[str, object, int | None], str] = {}
+    calls: dict[tuple[str, Payload | None, int | None], str] = {}
     for seq, command in enumerate(plan.commands, 1):
         op, target, group, attr, type_, value = command.fields()
         row = command.row
-        call = calls.get((row.name, command.number, command.attr_id))
+        call = calls.get((row.name, command.payload, command.attr_id))
         if call is None:
-            call = calls[row.name, command.number, command.attr_id] = _dumps(command.call())[1:-1]
+            call = _dumps(command.call())[1:-1]
+            calls[row.name, command.payload, command.attr_id] = call
         mpidr = "" if command.mpidr is None else f'"mpidr":"{command.mpidr}",'
         origin = ""
         if command.origin is not None:
             origin = origins.get(command.origin, "")
             if not origin:
-                origin = origins[command.origin] = _origin(tree.position(command.origin))
+                origin = _origin(tree.position(command.origin))
+                origins[command.origin] = origin
         yield (
-            f'{{"op":"{op}","target":"{target}","group":"{group}","attr":"{attr}","type":"{type_}","value":"{value}",'
+            f'{{"op":"{op}","target":"{target}","group":"{group}","attr":"{attr}",'
+            f'"type":"{type_}","value":"{value}",'
             f'"seq":{seq},"phase":"{row.phase}",{mpidr}{call}{origin}}}'
         )
 
 
-def _origin(place: Position) -> str:
-    return f',"origin":{{"pointer":{_dumps(place.pointer)},"line":{place.span.line},"column":{place.span.column}}}'
+def _origin(at: Position) -> str:
+    pointer = _dumps(at.pointer)
+    return f',"origin":{{"pointer":{pointer},"line":{at.span.line},"column":{at.span.column}}}'

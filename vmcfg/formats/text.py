@@ -9,7 +9,6 @@ from vmcfg.plans.apis import API_DOCS, VCPU
 from vmcfg.plans.command import Command
 from vmcfg.plans.phases import PHASE_DOCS
 from vmcfg.plans.plan import Plan
-from vmcfg.plans.values import intid, region_index
 from vmcfg.text.tree import Tree
 
 
@@ -30,18 +29,18 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
                 lines.append(
                     f"# Events that no entry of pmu.filter names are {plan.machine.unfiltered_events()}."
                 )
-            lines.append(_comment(command, tree))
-        lines.append(_numbers(command) if numbers else " ".join(command.fields()))
+            lines.append(_comment(command, tree, plan.unread is not None))
+        lines.append(_numbers(command) if numbers else command.text())
     return "".join(f"{line}\n" for line in lines)
 
 
 def _numbers(command: Command) -> str:
     """``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, data; of set-reg 0 and the register's id."""
-    data = command.data
+    data = command.data or b""
     call = command.call()
-    group, attr = (call["group_id"], call["attr_id"]) if "attr_id" in call else (0, call["reg_id"])
-    length = 0 if data is None else len(data) // 2
-    return f"{command.row.op} {command.target} {group} {attr} {length} {data or '-'}"
+    group = call.get("group_id", 0)
+    number = call["attr_id"] if "attr_id" in call else call["reg_id"]
+    return f"{command.operation.word} {command.target} {group} {number} {len(data)} {data.hex() or '-'}"
 
 
 def _heading(plan: Plan, tree: Tree) -> list[str]:
@@ -57,14 +56,16 @@ def _heading(plan: Plan, tree: Tree) -> list[str]:
     return lines + [f"# {sentence}" for sentence in cautions(plan)]
 
 
-def _comment(command: Command, tree: Tree) -> str:
+def _comment(command: Command, tree: Tree, reads_back: bool) -> str:
     who = f" vCPU {command.mpidr}." if command.mpidr is not None else ""
-    what = f" {interrupt_text(command.number)}." if command.row.show is intid else ""
+    what = f" {interrupt_text(command.number)}." if command.row.value.is_interrupt else ""
     where = ""
     if command.origin is not None:
         place = tree.position(command.origin)
         where = f" {printable(tree.file)}:{place.span.line}:{place.span.column}"
     start = ""
-    if command.row.op == "get-attr" and command.row.read is region_index:
-        start = f" Its buffer starts as {int.from_bytes(command.start, 'little'):#x}, the region that is asked for."
-    return f"#{where}{who}{what} {command.row.doc}{start}"
+    if reads_back and command.row.value.read_by_key:
+        region = int.from_bytes(command.read_start, "little")
+        start = f" Its buffer starts as {region:#x}, the region that is asked for."
+    doc = command.row.read_doc if reads_back else command.row.doc
+    return f"#{where}{who}{what} {doc}{start}"

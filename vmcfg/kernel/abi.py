@@ -19,69 +19,49 @@ class Attr(NamedTuple):
         return self.group if self.name.startswith("0x") else self.name
 
 
+class Register(NamedTuple):
+    """A vCPU register that KVM_SET_ONE_REG sets: its name in the architecture, and its id."""
+
+    name: str
+    id: int
+
+
 def setting(attr: Attr) -> str:
     """How a message calls the setting of an attribute: KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)."""
     return f"KVM_SET_DEVICE_ATTR({attr.title})"
 
 
 PMU_V3_IRQ = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_IRQ", 0)
-
 PMU_V3_INIT = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_INIT", 1)
-
 PMU_V3_FILTER = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_FILTER", 2)
-
 PMU_V3_SET_PMU = Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_SET_PMU", 3)
-
 PMU_V3_SET_NR_COUNTERS = Attr(
     "KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", 4
 )
-
 PMU_DEVICE_IRQ = Attr("KVM_DEV_ARM_PMU_GRP_IRQ", 0, "0x0", 0)
 """The group of the PMU device that was never merged; the attribute's number is the vCPU's name."""
-
 PVTIME_IPA = Attr("KVM_ARM_VCPU_PVTIME_CTRL", 2, "KVM_ARM_VCPU_PVTIME_IPA", 0)
-
 SMCCC_FILTER = Attr("KVM_ARM_VM_SMCCC_CTRL", 0, "KVM_ARM_VM_SMCCC_FILTER", 0)
-
 TIMER_IRQ_VTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_VTIMER", 0)
-
 TIMER_IRQ_PTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_PTIMER", 1)
-
 TIMER_IRQ_HVTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_HVTIMER", 2)
-
 TIMER_IRQ_HPTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_HPTIMER", 3)
-
 VGIC_V2_DIST = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V2_ADDR_TYPE_DIST", 0)
-
 VGIC_V2_CPU = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V2_ADDR_TYPE_CPU", 1)
-
 VGIC_V3_DIST = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_DIST", 2)
-
 VGIC_V3_REDIST = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_REDIST", 3)
-
 VGIC_V3_REDIST_REGION = Attr(
     "KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION", 5
 )
-
 VGIC_NR_IRQS = Attr("KVM_DEV_ARM_VGIC_GRP_NR_IRQS", 3, "0x0", 0)
-
 VGIC_CTRL_INIT = Attr("KVM_DEV_ARM_VGIC_GRP_CTRL", 4, "KVM_DEV_ARM_VGIC_CTRL_INIT", 0)
-
 VGIC_MAINT_IRQ = Attr("KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ", 9, "0x0", 0)
-
 ITS_ADDR = Attr("KVM_DEV_ARM_VGIC_GRP_ADDR", 0, "KVM_VGIC_ITS_ADDR_TYPE", 4)
-
 ITS_CTRL_INIT = Attr("KVM_DEV_ARM_VGIC_GRP_CTRL", 4, "KVM_DEV_ARM_VGIC_CTRL_INIT", 0)
 
 PMU_EVENT_ACTIONS = {"allow": 0, "deny": 1}
 
 SMCCC_ACTIONS = {"handle": 0, "deny": 1, "forward": 2}
-
-STRUCTS = {
-    "kvm_pmu_event_filter": ("<HHB3x", ("base_event", "nevents", "action")),
-    "kvm_smccc_filter": ("<IIB15x", ("base", "nr_functions", "action")),
-}
-"""The layout and the fields of each struct that an attribute takes, as `struct` writes layouts."""
 
 DEVICE_TYPES = {2: ("KVM_DEV_TYPE_ARM_VGIC_V2", 5), 3: ("KVM_DEV_TYPE_ARM_VGIC_V3", 7)}
 """The vGIC's device type by the GIC's version."""
@@ -99,40 +79,25 @@ INTERRUPT_DEVICES = {
 }
 """The device types of arm64's interrupt controllers, which a host may have or not."""
 
+DEVICE_NAMES = {number: name for name, number in INTERRUPT_DEVICES.items()}
+
 CREATE_DEVICE_TEST = 1
 """The flag of KVM_CREATE_DEVICE that only asks whether the host has the type."""
-
 GET_API_VERSION = 0xAE00
-
 CHECK_EXTENSION = 0xAE03
-
 GET_VCPU_MMAP_SIZE = 0xAE04
-
 CREATE_VM = 0xAE01
-
 SET_USER_MEMORY_REGION = 0x4020AE46
-
 CREATE_VCPU = 0xAE41
-
 CREATE_DEVICE = 0xC00CAEE0
-
 ARM_VCPU_INIT = 0x4020AEAE
-
 ARM_VCPU_FINALIZE = 0x4004AEC2
-
 RUN = 0xAE80
-
 GET_ONE_REG = 0x4010AEAB
-
 SET_ONE_REG = 0x4010AEAC
-
 ARM_PREFERRED_TARGET = 0x8020AEAF
-
 SET_DEVICE_ATTR = 0x4018AEE1
-
 GET_DEVICE_ATTR = 0x4018AEE2
-
 HAS_DEVICE_ATTR = 0x4018AEE3
 
-MPIDR_EL1 = 0x603000000013C005
-"""The id of MPIDR_EL1 for KVM_SET_ONE_REG."""
+MPIDR_EL1 = Register("MPIDR_EL1", 0x603000000013C005)

@@ -1,10 +1,17 @@
-"""TODO."""
+"""The interfaces by which user space can say of which vCPU a PMU interrupt is: the merged one, and two that were not."""
 
 from __future__ import annotations
 
-VCPU, PMU_DEVICE, PMU_DEVICE_MPIDR = APIS = ("vcpu", "pmu-device", "pmu-device-mpidr")
+from typing import Literal
 
-API_DOCS = {
+Api = Literal["vcpu", "pmu-device", "pmu-device-mpidr"]
+
+VCPU: Api = "vcpu"
+PMU_DEVICE: Api = "pmu-device"
+PMU_DEVICE_MPIDR: Api = "pmu-device-mpidr"
+APIS: tuple[Api, ...] = (VCPU, PMU_DEVICE, PMU_DEVICE_MPIDR)
+
+API_DOCS: dict[Api, str] = {
     VCPU: "The PMU interrupt is an attribute of each vCPU's own file descriptor: the merged API, since Linux 4.6.",
     PMU_DEVICE: "The PMU interrupt is an attribute of one device, and bits 31..0 of the attribute's number are the"
     " vCPU's index, its place in the order of creation: version 8 of the patch, December 2015. Never merged: no"
@@ -14,4 +21,4 @@ API_DOCS = {
     " pmu-device. Never merged: no kernel takes it. The device's type has no number: 8, the patch's next free one, is"
     " the ITS today.",
 }
-"""What each API is: how user space says of which vCPU a PMU interrupt is."""
+"""What each API is."""

@@ -1,33 +1,193 @@
-"""TODO."""
+"""What a command is: one operation on one object, with a value; and the row of the sequence that it comes from."""
 
 from __future__ import annotations
 
-import struct
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from vmcfg.findings.position import Path
-from vmcfg.kernel import abi
-from vmcfg.kernel.abi import Attr
-from vmcfg.kernel.features import VCPU_FEATURES
-from vmcfg.plans.rows import Row
-from vmcfg.plans.values import region_index
+from vmcfg.kernel.abi import Attr, Register
+from vmcfg.kernel.version import LINUX_6_1, Version
+from vmcfg.plans.apis import APIS, Api
+from vmcfg.plans.phases import PlanPhase
+from vmcfg.plans.values import Payload, ValueType
+from vmcfg.vm.machine import Machine, Vcpu
 
-_BYTES = {"s32": 4, "u32": 4, "u64": 8}
+if TYPE_CHECKING:
+    from vmcfg.kernel.ioctls import Vm
+
+Target = Literal["vm", "gic", "its", "vcpu", "pmu"]
+"""The kinds of objects that commands speak to. `pmu` is the device of the interfaces that were never merged."""
+
+
+class Operation:
+    """One way of telling KVM something: the ioctl, what it is given, and how a command of it is written and performed.
+
+    The operations themselves are in `vmcfg.plans.operations`, one class each.
+    """
+
+    word: ClassVar[str]
+    """Its name in a plan."""
+    ioctl: ClassVar[str]
+    """Its name in the uapi."""
+    request: ClassVar[int]
+    sets_value: ClassVar[bool] = False
+    """Whether it sets a value of an object that exists: these alone are in the scope `attributes`."""
+    makes_target: ClassVar[bool] = False
+    """Whether it makes the object that it names, and so needs none to speak to."""
+
+    def group(self, command: Command) -> str:
+        """The third field of a plan's line."""
+        return "-"
+
+    def attr(self, command: Command) -> str:
+        """The fourth field of a plan's line."""
+        return "-"
+
+    def title(self, command: Command) -> str:
+        """The ioctl and what it sets, as findings name it: ``KVM_CREATE_DEVICE(KVM_DEV_TYPE_ARM_VGIC_V3)``."""
+        return self.ioctl
+
+    def arguments(self, command: Command) -> dict[str, Any]:
+        """What the ioctl is given, by the keys of schemas/plan-v1.schema.json."""
+        raise NotImplementedError
+
+    def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
+        """The value that a plan's line says by the keys of `arguments`.
+
+        Raises `KeyError`, `TypeError`, `AttributeError`, `ValueError` or `struct.error` where it says none.
+        """
+        raise NotImplementedError
+
+    def perform(self, vm: Vm, command: Command) -> None:
+        """Tell KVM. Raises `OSError`."""
+        raise NotImplementedError
+
+    def read(self, vm: Vm, command: Command) -> bytes:
+        """What KVM says, for an operation that reads. Raises `OSError`."""
+        raise NotImplementedError
+
+    def c_members(self, command: Command) -> Iterator[str]:
+        """The members of `struct vmcfg_command`, as C initializers, that carry what the ioctl is given."""
+        raise NotImplementedError
+
+    def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
+        """The uapi's names that a command stands for, each with its number in C."""
+        return iter(())
+
+
+class Selected(NamedTuple):
+    """One value that a row sends.
+
+    `origin` is where it is written, or what called for it. `vcpu` is whom it is for, `its` the number of the ITS.
+    `attr_id` is the attribute's number, where that names the vCPU. Without a `payload` only the host knows the number of
+    what is called `host_name`.
+    """
+
+    payload: Payload | None
+    origin: Path | None = None
+    vcpu: Vcpu | None = None
+    its: int | None = None
+    attr_id: int | None = None
+    host_name: str | None = None
+
+
+class Row:
+    """One kind of command.
+
+    `attr` is the attribute of set-attr and `register` the register of set-reg. `field` is the key of the description that
+    it carries, by its dotted path. `since` is the first mainline release that has it and `source` says who says so;
+    `errors` what each errno means there, `absent` what older kernels say. `readable` is true where KVM gives the value
+    back, and `read_doc` says then what it is; `vm_wide` is true of what is set once and read back on every vCPU. It is
+    sent under `apis`, and where `gic_version` is not None, to a GIC of that version alone.
+    """
+
+    __slots__ = (
+        "absent",
+        "apis",
+        "attr",
+        "doc",
+        "errors",
+        "field",
+        "gic_version",
+        "name",
+        "operation",
+        "phase",
+        "read_doc",
+        "readable",
+        "register",
+        "select",
+        "since",
+        "source",
+        "target",
+        "value",
+        "vm_wide",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        phase: PlanPhase,
+        operation: Operation,
+        target: Target,
+        value: ValueType,
+        select: Callable[[Machine], Iterator[Selected]],
+        doc: str,
+        field: str,
+        source: str,
+        errors: Mapping[str, str],
+        attr: Attr | None = None,
+        register: Register | None = None,
+        gic_version: int | None = None,
+        since: Version = LINUX_6_1,
+        readable: bool = False,
+        read_doc: str | None = None,
+        vm_wide: bool = False,
+        absent: str = "ENXIO",
+        apis: Sequence[Api] = APIS,
+    ) -> None:
+        self.name = name
+        self.phase = phase
+        self.operation = operation
+        self.target = target
+        self.value = value
+        self.select = select
+        self.doc = doc
+        self.field = field
+        self.source = source
+        self.errors = errors
+        self.attr = attr
+        self.register = register
+        self.gic_version = gic_version
+        self.since = since
+        self.readable = readable
+        self.read_doc = read_doc or doc
+        self.vm_wide = vm_wide
+        self.absent = absent
+        self.apis = apis
+
+    def __repr__(self) -> str:
+        return f"Row({self.name})"
 
 
 class Command(NamedTuple):
-    """One command. `number` is what `value` shows, wrapped to its C type; `mpidr` is its vCPU's, dotted.
+    """One command: `operation` is its row's, or where it reads back what the row sets, the one that reads.
 
-    `attr_id` is the attribute's number where that names the vCPU, and is another in each command of the row.
+    `value` shows `payload`, cut to its C type; without a payload only the host knows the number of what is called
+    `host_name`. `mpidr` is its vCPU's, dotted. `attr_id` is the attribute's number where that names the vCPU, and is
+    another in each command of the row.
     """
 
+    operation: Operation
     row: Row
     target: str
     value: str
-    number: Any
-    mpidr: str | None
-    origin: Path | None
+    payload: Payload | None
+    mpidr: str | None = None
+    origin: Path | None = None
     attr_id: int | None = None
+    host_name: str | None = None
 
     @property
     def attr(self) -> Attr | None:
@@ -38,105 +198,49 @@ class Command(NamedTuple):
         return attr._replace(name=hex(self.attr_id), id=self.attr_id)
 
     @property
-    def data(self) -> str | None:
-        """What the kernel reads at the attribute or register address, in hex digits; None where it reads nothing."""
-        row_type, number = self.row.type, self.number
-        if row_type in abi.STRUCTS:
-            return struct.pack(abi.STRUCTS[row_type][0], *number).hex()
-        size = _BYTES.get(row_type)
-        if size is None or not isinstance(number, int):
-            return None
-        return (number & (1 << 8 * size) - 1).to_bytes(size, "little").hex()
+    def number(self) -> int:
+        """The value where it is one number."""
+        assert self.payload is not None
+        (number,) = self.payload
+        return number
 
     @property
-    def start(self) -> bytes:
-        """What the address of a GET points to before the call, as long as what the kernel writes there."""
-        assert self.row.read is not None
-        size = _BYTES[self.row.type]
-        return (self.row.read(self.number) & (1 << 8 * size) - 1).to_bytes(size, "little")
+    def data(self) -> bytes | None:
+        """What the kernel reads at the attribute's or register's address; None where it reads nothing, or is not known."""
+        return None if self.payload is None else self.row.value.data(self.payload)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether every number that the ioctl is given is known."""
+        return self.payload is not None
+
+    @property
+    def read_start(self) -> bytes:
+        """What the buffer of a GET holds before the call, as long as what the kernel writes there."""
+        assert self.payload is not None
+        return self.row.value.read_start(self.payload)
 
     def fields(self) -> tuple[str, str, str, str, str, str]:
         """The six fields of the text format: op, target, group, attr, type, value."""
-        row = self.row
-        if row.attr is not None:
-            name = row.attr.name if self.attr_id is None else hex(self.attr_id)
-            return row.op, self.target, row.attr.group, name, row.type, self.value
-        attr = "MPIDR_EL1" if row.op in ("set-reg", "get-reg") else "-"
-        if row.op == "create-device":
-            attr = self._device()
-        return row.op, self.target, "-", attr, row.type, self.value
-
-    def _device(self) -> str:
-        """The name of the device type that is made."""
-        if self.row.target == "pmu":
-            return abi.PMU_TYPE
-        return next(
-            name
-            for name, number in (*abi.DEVICE_TYPES.values(), abi.ITS_TYPE)
-            if number == self.number
+        operation = self.operation
+        return (
+            operation.word,
+            self.target,
+            operation.group(self),
+            operation.attr(self),
+            self.row.value.word,
+            self.value,
         )
 
+    def text(self) -> str:
+        """The command as a line of the text format."""
+        return " ".join(self.fields())
+
     @property
-    def ioctl(self) -> str:
+    def title(self) -> str:
         """The ioctl and what it sets, as findings name it: ``KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)``."""
-        row = self.row
-        if row.attr is not None:
-            return f"{_IOCTLS[row.op]}({row.attr.title})"
-        if row.op == "create-device":
-            return f"KVM_CREATE_DEVICE({self._device()})"
-        return _IOCTLS[row.op]
+        return self.operation.title(self)
 
     def call(self) -> dict[str, Any]:
         """The ioctl behind the command, by the keys of schemas/plan-v1.schema.json: its request and its argument."""
-        row = self.row
-        if row.attr is not None:
-            number = row.attr.id if self.attr_id is None else self.attr_id
-            request = _SET_DEVICE_ATTR if row.op == "set-attr" else _GET_DEVICE_ATTR
-            arguments: dict[str, Any] = {
-                "request": request,
-                "group_id": row.attr.group_id,
-                "attr_id": hex(number),
-            }
-            if row.type != "none":
-                arguments["data"] = self.data
-            if row.op == "get-attr" and row.read is region_index:
-                arguments["start"] = self.start.hex()
-            return arguments
-        if row.op in ("set-reg", "get-reg"):
-            request = hex(abi.SET_ONE_REG if row.op == "set-reg" else abi.GET_ONE_REG)
-            return {"request": request, "reg_id": hex(abi.MPIDR_EL1), "data": self.data}
-        if row.op == "create-vm":
-            return {"request": hex(abi.CREATE_VM), "arg": self.value}
-        if row.op == "create-vcpu":
-            return {"request": hex(abi.CREATE_VCPU), "arg": self.value}
-        if row.op == "create-device":
-            return {"request": hex(abi.CREATE_DEVICE), "device_id": self.number}
-        if row.op == "init-vcpu":
-            word = sum(1 << VCPU_FEATURES[feature] for feature in self.number)
-            return {"request": hex(abi.ARM_VCPU_INIT), "feature_words": [hex(word)]}
-        if row.op == "finalize-vcpu":
-            return {"request": hex(abi.ARM_VCPU_FINALIZE), "arg": hex(self.number)}
-        slot, base, size = self.number
-        return {
-            "request": hex(abi.SET_USER_MEMORY_REGION),
-            "slot": slot,
-            "base": hex(base),
-            "size": hex(size),
-        }
-
-
-_IOCTLS = {
-    "create-vm": "KVM_CREATE_VM",
-    "add-memory": "KVM_SET_USER_MEMORY_REGION",
-    "create-vcpu": "KVM_CREATE_VCPU",
-    "init-vcpu": "KVM_ARM_VCPU_INIT",
-    "finalize-vcpu": "KVM_ARM_VCPU_FINALIZE",
-    "set-reg": "KVM_SET_ONE_REG(MPIDR_EL1)",
-    "get-reg": "KVM_GET_ONE_REG(MPIDR_EL1)",
-    "set-attr": "KVM_SET_DEVICE_ATTR",
-    "get-attr": "KVM_GET_DEVICE_ATTR",
-}
-
-_SET_DEVICE_ATTR = hex(abi.SET_DEVICE_ATTR)
-
-_GET_DEVICE_ATTR = hex(abi.GET_DEVICE_ATTR)
+        return {"request": hex(self.operation.request), **self.operation.arguments(self)}

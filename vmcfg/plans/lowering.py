@@ -1,30 +1,24 @@
-"""A machine lowered to the ordered commands that set it up, each with the row that it is of and where it comes from.
-
-Also the way back: the commands that show, by KVM's own answers, that it is set up so.
-
-What comes before: `machine`, and the rules that it passed. Next: `formats`.
-"""
+"""A machine lowered to the ordered commands that set it up, each with its row and where it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from vmcfg.kernel import abi
-from vmcfg.plans.apis import VCPU
-from vmcfg.plans.command import Command
-from vmcfg.plans.phases import PHASES
-from vmcfg.plans.plan import ATTRIBUTES, Plan
+from vmcfg.plans.apis import VCPU, Api
+from vmcfg.plans.command import Command, Row, Selected
+from vmcfg.plans.phases import PHASES, PlanPhase
+from vmcfg.plans.plan import ATTRIBUTES, Plan, Scope
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.plans.values import Payload
 from vmcfg.vm.machine import Machine
 
 
 def lower(
     machine: Machine,
-    scope: str = ATTRIBUTES,
-    phases: tuple[str, ...] = PHASES,
+    scope: Scope = ATTRIBUTES,
+    phases: tuple[PlanPhase, ...] = PHASES,
     unchecked: bool = False,
-    api: str = VCPU,
+    api: Api = VCPU,
     device_type: int | None = None,
     pmu_types: Mapping[str, int] | None = None,
 ) -> Plan:
@@ -34,38 +28,52 @@ def lower(
     `pmu_types` are the numbers of the host's PMUs, by name, where they are known.
     """
     commands = []
-    names = {vcpu.id: (f"vcpu:{vcpu.id}", vcpu.name) for vcpu in machine.vcpus}
+    vcpu_targets = {vcpu.id: (f"vcpu:{vcpu.id}", vcpu.name) for vcpu in machine.vcpus}
     for row in SEQUENCE:
         if row.phase not in phases or api not in row.apis:
             continue
-        if scope == ATTRIBUTES and row.op not in ("set-attr", "set-reg"):
+        if scope == ATTRIBUTES and not row.operation.sets_value:
             continue
-        for value, origin, vcpu, its, attr_id in row.select(machine):
-            number = _wrapped(value, row.type)
-            if isinstance(number, str) and pmu_types:
-                number = pmu_types.get(number, number)
-            target, mpidr = (row.target, None) if vcpu is None else names[vcpu.id]
-            if its is not None:
-                target = f"its:{its}"
-            elif row.target == "pmu":
-                target = row.target
-                number = device_type if number is None else number
-            commands.append(Command(row, target, row.show(number), number, mpidr, origin, attr_id))
+        for selected in row.select(machine):
+            target: str = row.target
+            mpidr = None
+            if selected.its is not None:
+                target = f"its:{selected.its}"
+            elif selected.vcpu is not None:
+                vcpu_target, mpidr = vcpu_targets[selected.vcpu.id]
+                # The PMU device is one object: its attribute's number names the vCPU.
+                target = target if target == "pmu" else vcpu_target
+            payload = selected.payload
+            if payload is None:
+                payload = _resolved(selected, device_type, pmu_types or {})
+            commands.append(_command(row, selected, target, payload, mpidr))
     return Plan(machine, tuple(commands), scope, unchecked, api)
 
 
-def _wrapped(value: Any, type: str) -> Any:
-    """`value` as its C type holds it: only an unchecked one can be too large, and then it is cut as C cuts it."""
-    if value is None or isinstance(value, str):
-        return value
-    if type in abi.STRUCTS:
-        sizes = {"B": 8, "H": 16, "I": 32}
-        layout = [code for code in abi.STRUCTS[type][0] if code in sizes]
-        return tuple(field % (1 << sizes[code]) for code, field in zip(layout, value, strict=True))
-    if type == "s32":
-        return (value + (1 << 31)) % (1 << 32) - (1 << 31)
-    if type == "u32":
-        return value % (1 << 32)
-    if type == "u64":
-        return value % (1 << 64)
-    return value
+def _resolved(
+    selected: Selected, device_type: int | None, pmu_types: Mapping[str, int]
+) -> Payload | None:
+    """The number that the host or the kernel meant has for what a row selects, where it is known."""
+    number = device_type if selected.host_name is None else pmu_types.get(selected.host_name)
+    return None if number is None else (number,)
+
+
+def _command(
+    row: Row, selected: Selected, target: str, payload: Payload | None, mpidr: str | None
+) -> Command:
+    if payload is None:
+        value = "-" if selected.host_name is None else f"pmu:{selected.host_name}"
+    else:
+        payload = row.value.cut(payload)
+        value = row.value.text(payload)
+    return Command(
+        row.operation,
+        row,
+        target,
+        value,
+        payload,
+        mpidr,
+        selected.origin,
+        selected.attr_id,
+        selected.host_name,
+    )

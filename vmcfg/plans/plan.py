@@ -1,15 +1,22 @@
-"""TODO."""
+"""A plan: the commands for one machine, in order, and what a reader must know before the first."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from vmcfg.kernel.version import version_text
-from vmcfg.plans.apis import API_DOCS, VCPU
+from vmcfg.plans.apis import API_DOCS, VCPU, Api
 from vmcfg.plans.command import Command
 from vmcfg.vm.machine import Machine
 
-ATTRIBUTES, WHOLE_VM = SCOPES = ("attributes", "vm")
+Scope = Literal["attributes", "vm"]
+
+ATTRIBUTES: Scope = "attributes"
+WHOLE_VM: Scope = "vm"
+SCOPES: tuple[Scope, ...] = (ATTRIBUTES, WHOLE_VM)
+
+Perform = Literal["whole", "after-gic-init", "around-gic-init"]
+"""Where the VMM's own GIC comes: nowhere, before the plan, or after the plan's phase `create`."""
 
 
 class Plan(NamedTuple):
@@ -20,9 +27,9 @@ class Plan(NamedTuple):
 
     machine: Machine
     commands: tuple[Command, ...]
-    scope: str
+    scope: Scope
     unchecked: bool
-    api: str = VCPU
+    api: Api = VCPU
     unread: tuple[str, ...] | None = None
 
     def header(self) -> dict[str, Any]:
@@ -47,7 +54,7 @@ class Plan(NamedTuple):
             header["not_read_back"] = list(self.unread)
         return header
 
-    def perform(self) -> str:
+    def perform(self) -> Perform:
         """Where the monitor's own GIC comes: nowhere, or before the plan, or after its phase `create`."""
         if self.machine.sets_up_gic():
             return "whole"

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 from vmcfg.description.model import Gic
 from vmcfg.files import NoFile
-from vmcfg.kernel.abi import DEVICE_TYPES, ITS_TYPE, STRUCTS
-from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.plans.apis import VCPU
-from vmcfg.plans.command import Command
+from vmcfg.plans.command import Command, Row
+from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, Unsupported
 from vmcfg.plans.plan import WHOLE_VM
-from vmcfg.plans.rows import Row
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.plans.values import Payload
 
 _EXPLANATORY = ("seq", "phase", "mpidr", "origin")
 """The keys of a command that are neither its six fields nor its ioctl."""
@@ -99,11 +98,9 @@ def _check_header(header: dict[str, Any]) -> None:
         )
     if header.get("api") != VCPU:
         raise _Odd(f"no kernel knows the API {header.get('api')}; only --api vcpu can be performed")
-    if header.get("perform") not in ("whole", "around-gic-init") or header.get("gic", "") not in (
-        None,
-        "v2",
-        "v3",
-    ):
+    says_perform = header.get("perform") in ("whole", "around-gic-init")
+    says_gic = header.get("gic", "") in (None, "v2", "v3")
+    if not (says_perform and says_gic):
         raise _Odd("the header does not say whose GIC it is, by 'perform' and 'gic'")
     if not isinstance(header.get("vm"), str):
         raise _Odd("the header does not name the VM")
@@ -114,83 +111,75 @@ def _command(line: dict[str, Any], seq: int, made: set[str]) -> Command:
     if line.get("seq") != seq:
         raise _Odd(f"seq is {line.get('seq')}, but {seq} comes here: a line is missing, or moved")
     row = _row(line)
-    target = str(line["target"])
+    operation = row.operation
     if line.get("phase") != row.phase:
-        raise _Odd(f"{row.op} is of the phase {row.phase}, not {line.get('phase')}")
-    mpidr = line.get("mpidr")
-    if (row.target == "vcpu") != isinstance(mpidr, str) or (
-        mpidr is not None and not _MPIDR.fullmatch(mpidr)
-    ):
-        raise _Odd("'mpidr' is for commands to a vCPU: its affinity, as 0.0.0.0")
-    command = Command(row, target, str(line.get("value")), _number(line, row), mpidr, None)
-    stated = {key: value for key, value in line.items() if key not in _EXPLANATORY}
-    meant = (
-        dict(zip(_SIX, command._replace(value=row.show(command.number)).fields(), strict=True))
-        | command.call()
-    )
-    for key in (*meant, *stated):
-        if stated.get(key) != meant.get(key):
-            raise _Odd(
-                f"'{key}' is {json.dumps(stated.get(key))}, but the rest of the line means {json.dumps(meant.get(key))}"
-            )
+        raise _Odd(f"{operation.word} is of the phase {row.phase}, not {line.get('phase')}")
+    payload = _payload(line, row)
+    value = row.value.text(payload)
+    command = Command(operation, row, str(line["target"]), value, payload, _mpidr(line, row))
+    _check_agreement(line, command)
     _check_target(command, made)
     return command
 
 
 def _row(line: dict[str, Any]) -> Row:
-    target = str(line.get("target")).partition(":")[0]
+    """The row of the sequence that a line is of."""
     for row in SEQUENCE:
-        group, attr = (row.attr.group, row.attr.name) if row.attr is not None else (None, None)
-        if (row.op, row.target) != (line.get("op"), target) or VCPU not in row.apis:
-            continue
-        if row.attr is None or (group, attr) == (line.get("group"), line.get("attr")):
+        if VCPU in row.apis and _is_of(line, row):
             return row
     told = " ".join(str(line.get(key)) for key in _SIX[:4])
     raise _Odd(f"vmcfg knows no command '{told}'")
 
 
-def _number(line: dict[str, Any], row: Row) -> Any:
+def _is_of(line: dict[str, Any], row: Row) -> bool:
+    target = str(line.get("target")).partition(":")[0]
+    if (line.get("op"), target) != (row.operation.word, row.target):
+        return False
+    if row.attr is not None:
+        return (line.get("group"), line.get("attr")) == (row.attr.group, row.attr.name)
+    return row.register is None or line.get("attr") == row.register.name
+
+
+def _mpidr(line: dict[str, Any], row: Row) -> str | None:
+    """The MPIDR of the vCPU that a line is for, dotted."""
+    mpidr = line.get("mpidr")
+    if row.target != "vcpu" and mpidr is None:
+        return None
+    if row.target == "vcpu" and isinstance(mpidr, str) and _MPIDR.fullmatch(mpidr):
+        return mpidr
+    raise _Odd("'mpidr' is for commands to a vCPU: its affinity, as 0.0.0.0")
+
+
+def _payload(line: dict[str, Any], row: Row) -> Payload:
     """What a command carries, from the keys that are for the kernel."""
     try:
-        if row.op in ("set-attr", "set-reg"):
-            if row.type == "none":
-                return None
-            if line["data"] is None:
-                raise _Odd(
-                    "its data is null: only the host knows it, so it has to be resolved there"
-                )
-            data = bytes.fromhex(line["data"])
-            if row.type in STRUCTS:
-                return struct.unpack(STRUCTS[row.type][0], data)
-            return int.from_bytes(data, "little", signed=row.type == "s32")
-        if row.op in ("create-vm", "create-vcpu", "finalize-vcpu"):
-            return int(line["arg"], 16)
-        if row.op == "create-device":
-            if line["device_id"] not in [
-                number for _, number in (*DEVICE_TYPES.values(), ITS_TYPE)
-            ]:
-                raise _Odd(f"vmcfg knows no device type {line['device_id']}")
-            return line["device_id"]
-        if row.op == "init-vcpu":
-            features = tuple(line["value"].split(","))
-            if not VCPU_FEATURES.keys() >= set(features):
-                raise _Odd(f"vmcfg knows the features {', '.join(VCPU_FEATURES)}")
-            return features
-        return int(line["slot"]), int(line["base"], 16), int(line["size"], 16)
+        return row.operation.payload(line, row)
+    except Unsupported as error:
+        raise _Odd(str(error)) from None
     except (KeyError, TypeError, ValueError, AttributeError, struct.error):
-        raise _Odd(f"what {row.op} carries is missing or no number") from None
+        raise _Odd(f"what {row.operation.word} carries is missing or no number") from None
+
+
+def _check_agreement(line: dict[str, Any], command: Command) -> None:
+    """Raise `_Odd` where a key of the line says something else than `command`, or is one too many or missing."""
+    stated = {key: value for key, value in line.items() if key not in _EXPLANATORY}
+    meant = dict(zip(_SIX, command.fields(), strict=True)) | command.call()
+    for key in (*meant, *stated):
+        if stated.get(key) != meant.get(key):
+            here, rest = json.dumps(stated.get(key)), json.dumps(meant.get(key))
+            raise _Odd(f"'{key}' is {here}, but the rest of the line means {rest}")
 
 
 def _check_target(command: Command, made: set[str]) -> None:
-    op, target = command.row.op, command.target
-    if (op == "create-vm") != (not made):
+    """Raise `_Odd` where `command` speaks to an object that is not made, or makes one that is; note what it makes."""
+    operation, target = command.operation, command.target
+    if (operation is CREATE_VM) != (not made):
         raise _Odd("a plan makes one VM, with its first command")
-    making = op in ("create-vm", "create-vcpu", "create-device")
-    if making == (target in made):
-        raise _Odd(
-            f"{target} is made twice" if making else f"{target} is used, but not made before"
-        )
-    if op == "create-vcpu" and target != f"vcpu:{command.number}":
+    if operation.makes_target and target in made:
+        raise _Odd(f"{target} is made twice")
+    if not operation.makes_target and target not in made:
+        raise _Odd(f"{target} is used, but not made before")
+    if operation is CREATE_VCPU and target != f"vcpu:{command.number}":
         raise _Odd(f"the target is {target}, but vCPU {command.number} is made")
-    if making:
+    if operation.makes_target:
         made.add(target)

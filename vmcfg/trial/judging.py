@@ -5,7 +5,7 @@ What comes before: `perform`. Next: `report`, which places the findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vmcfg.arm.interrupts import interrupt_text
@@ -13,8 +13,8 @@ from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer, Phase, Rule
 from vmcfg.plans.command import Command
+from vmcfg.plans.operations import CREATE_VCPU
 from vmcfg.plans.phases import GIC_INIT, PMU_INIT
-from vmcfg.plans.values import intid
 from vmcfg.trial.outcome import NOT_REACHED, Outcome
 from vmcfg.trial.rules import COMMANDS_TAKEN, RUN_ERRORS, VALUES_READ_BACK, VCPUS_RUN
 
@@ -39,11 +39,11 @@ def refusals(outcome: Outcome) -> list[Refusal]:
     for command, errno, _ in (*create, *stand_in, *outcome.steps[len(create) :]):
         if errno is not None and errno != NOT_REACHED:
             phase: Phase = "init" if command.row.phase in (GIC_INIT, PMU_INIT) else "set"
-            found.append(Refusal(command, Answer(command.ioctl, errno, phase)))
+            found.append(Refusal(command, Answer(command.title, errno, phase)))
     made = {
         step.command.target: step.command
         for step in outcome.steps
-        if step.command.row.op == "create-vcpu"
+        if step.command.operation is CREATE_VCPU
     }
     for target, errno in outcome.runs:
         if errno is not None and not (errno == "EIO" and found):
@@ -68,8 +68,8 @@ def findings(
     for difference in outcome.differences:
         command = outcome.steps[difference.step].command
         message = (
-            f"`{' '.join(command.fields())}` was taken, but {difference.target} gives back {difference.got}"
-            if command.row.op in ("set-attr", "set-reg")
+            f"`{command.text()}` was taken, but {difference.target} gives back {difference.got}"
+            if command.operation.sets_value
             else f"{_vcpu(command)} has MPIDR_EL1 {difference.got}, and not {difference.want}"
         )
         yield VALUES_READ_BACK, Finding(at(command), message)
@@ -78,9 +78,9 @@ def findings(
 def _refused(refusal: Refusal, outcome: Outcome, at: At) -> Finding:
     command, answer = refusal
     who = f" for {_vcpu(command)}" if command.mpidr is not None else ""
-    what = f", {interrupt_text(command.number)}," if command.row.show is intid else ""
+    what = f", {interrupt_text(command.number)}," if command.row.value.is_interrupt else ""
     message = (
-        f"Linux {outcome.kernel} refuses `{' '.join(command.fields())}`{what}{who} with {answer.errno}"
+        f"Linux {outcome.kernel} refuses `{command.text()}`{what}{who} with {answer.errno}"
         f"{_meaning(command.row.errors, answer.errno or '')}"
     )
     stand_in = any(step.command is command for step in outcome.stand_in)
@@ -88,7 +88,7 @@ def _refused(refusal: Refusal, outcome: Outcome, at: At) -> Finding:
     return Finding(at(command), message, hint, kernel=answer)
 
 
-def _meaning(errors: dict[str, str], errno: str) -> str:
+def _meaning(errors: Mapping[str, str], errno: str) -> str:
     return f": {errors[errno]}" if errno in errors else ""
 
 

@@ -1,6 +1,6 @@
 """A plan performed on this machine's KVM, in a VM that ends with the call: what was done, what was read back, what ran.
 
-What comes before: `lowering`, or `planfile`. Next: `verdict`, which says what it means for the description.
+What comes before: `lowering`, or `planfile`. Next: `judging`, which says what it means for the description.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 from vmcfg.description.model import Gic
-from vmcfg.kernel.abi import DEVICE_TYPES, MPIDR_EL1
+from vmcfg.kernel.abi import DEVICE_TYPES
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host_pmus import host_pmus
 from vmcfg.kernel.ioctls import Kvm, NoKvm, Vm
-from vmcfg.kernel.version import running_release
+from vmcfg.kernel.version import running_release, version_of
 from vmcfg.plans.command import Command
+from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, INIT_VCPU
 from vmcfg.plans.phases import CREATE
 from vmcfg.plans.reading_back import reads
+from vmcfg.plans.values import FEATURES
 from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step, Task
 from vmcfg.trial.stand_in_gic import stand_in_gic
 
@@ -46,20 +48,23 @@ def _raise_descriptor_limit() -> None:
 
 
 def _wants_pmu(task: Task) -> bool:
+    """Whether a vCPU with a PMU is to be made."""
     return any(
-        command.row.op == "init-vcpu" and "PMU_V3" in command.number for command in task.commands
+        command.operation is INIT_VCPU and "PMU_V3" in FEATURES.names((command.number,))
+        for command in task.commands
     )
 
 
 def _resolved(command: Command) -> Command:
     """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm` if it has no such."""
-    if command.row.name != "pmu.device" or not isinstance(command.number, str):
+    name = command.host_name
+    if name is None or command.is_resolved:
         return command
     pmus = host_pmus()
-    if command.number not in pmus:
+    if name not in pmus:
         has = f"it has {', '.join(pmus)}" if pmus else "it has none"
-        raise NoKvm(f"this host has no PMU called {command.number}: {has}")
-    return command._replace(number=pmus[command.number].type)
+        raise NoKvm(f"this host has no PMU called {name}: {has}")
+    return command._replace(payload=(pmus[name].type,))
 
 
 def errno_name(error: OSError) -> str:
@@ -83,9 +88,9 @@ class _Performance:
         steps = [self.step(command) for command in create]
         stand_in = []
         if task.monitors_gic and self.vm is not None:
-            vcpus = sum(command.row.op == "create-vcpu" for command in create)
+            vcpus = sum(command.operation is CREATE_VCPU for command in create)
             gic = stand_in_gic(task.gic, self.gic_version(self.vm, task.gic), vcpus)
-            here = tuple(map(int, running_release().split(".")))
+            here = version_of(running_release())
             # What this kernel has no attribute for, no monitor can set on it either.
             stand_in = [self.step(command) for command in gic if command.row.since <= here]
         steps += [self.step(command) for command in rest]
@@ -106,12 +111,12 @@ class _Performance:
         if self.refused and not self.go_on:
             return Step(command, NOT_REACHED)
         try:
-            if command.row.op == "create-vm":
+            if command.operation is CREATE_VM:
                 self.vm = self.stack.enter_context(closing(Vm(self.host, command.number)))
             elif self.vm is None or not self.has_object(self.vm, command):
                 return Step(command, NOT_REACHED)
             else:
-                _perform(self.vm, command)
+                command.operation.perform(self.vm, command)
         except OSError as error:
             self.refused = True
             return Step(command, errno_name(error))
@@ -120,9 +125,7 @@ class _Performance:
     @staticmethod
     def has_object(vm: Vm, command: Command) -> bool:
         """Whether the object that a command speaks to is there, or is what it makes."""
-        return (
-            command.row.op in ("create-vcpu", "create-device") or command.target in vm.descriptors
-        )
+        return command.operation.makes_target or command.target in vm.descriptors
 
     def read_back(self, steps: list[Step]) -> tuple[list[Step], tuple[Difference, ...]]:
         """The steps with what KVM gives back of each, and where that is another value than the plan's."""
@@ -147,49 +150,24 @@ class _Performance:
     def runs(self) -> Iterator[Run]:
         """Each vCPU, entered once."""
         vm = self.vm
-        for target in vm.descriptors if vm is not None else ():
-            if vm is not None and target.startswith("vcpu:"):
-                try:
-                    vm.run(target)
-                except OSError as error:
-                    yield Run(target, errno_name(error))
-                else:
-                    yield Run(target, None)
-
-
-def _perform(vm: Vm, command: Command) -> None:
-    """One command, but for create-vm, as ioctls. Raises `OSError`."""
-    row, target, number = command.row, command.target, command.number
-    if row.attr is not None:
-        data = command.data
-        vm.set_attr(
-            target, row.attr.group_id, row.attr.id, None if data is None else bytes.fromhex(data)
-        )
-    elif row.op == "set-reg":
-        vm.set_reg(target, MPIDR_EL1, bytes.fromhex(command.data or ""))
-    elif row.op == "create-vcpu":
-        vm.create_vcpu(target, number)
-    elif row.op == "create-device":
-        vm.create_device(target, number)
-    elif row.op == "init-vcpu":
-        (word,) = command.call()["feature_words"]
-        vm.init_vcpu(target, int(word, 16))
-    elif row.op == "finalize-vcpu":
-        vm.finalize_vcpu(target, number)
-    elif row.op == "add-memory":
-        vm.add_memory(*number)
-    else:
-        raise AssertionError(f"no way to perform {row.op}")
+        if vm is None:
+            return
+        for target in vm.descriptors:
+            if not target.startswith("vcpu:"):
+                continue
+            try:
+                vm.run(target)
+            except OSError as error:
+                yield Run(target, errno_name(error))
+            else:
+                yield Run(target, None)
 
 
 def _got(vm: Vm, command: Command) -> str:
     """What KVM answers to a GET, as a plan shows it; or the errno's name."""
-    row, attr = command.row, command.attr
     try:
-        if attr is None:
-            data = vm.get_reg(command.target, MPIDR_EL1)
-        else:
-            data = vm.get_attr(command.target, attr.group_id, attr.id, command.start)
+        data = command.operation.read(vm, command)
     except OSError as error:
         return errno_name(error)
-    return row.show(int.from_bytes(data, "little", signed=row.type == "s32"))
+    value = command.row.value
+    return value.text(value.payload(data))

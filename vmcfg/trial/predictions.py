@@ -91,7 +91,7 @@ def _hidden(
     if not refused or refused[0].answer.call == RUN:
         return False
     last = max(
-        (place for place, command in enumerate(commands) if command.ioctl == call), default=-1
+        (place for place, command in enumerate(commands) if command.title == call), default=-1
     )
     return call == RUN or first is None or first < last
 

@@ -1,0 +1,303 @@
+/* vmcfg: heading */
+/*
+ * The performer of the plans that `vmcfg emit --format c` writes. What stands between two markers, as these lines do, is
+ * put in or left out when a plan is written; as it stands, the file compiles by itself, with a plan of two commands.
+ */
+/* vmcfg: end of heading */
+
+#ifndef VMCFG_DECLARATIONS
+#define _DEFAULT_SOURCE /* for MAP_ANONYMOUS and MAP_NORESERVE */
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <linux/kvm.h>
+
+/* vmcfg: phases */
+#define VMCFG_CREATE 0x1u
+#define VMCFG_CONFIGURE 0x2u
+#define VMCFG_ALL_PHASES 0x3u
+/* vmcfg: end of phases */
+
+/* vmcfg: descriptors */
+/* The descriptors that the commands speak to. */
+struct vmcfg_fds {
+	int kvm;	/* /dev/kvm, opened for reading and writing */
+	int vm;
+	int gic;
+	int vcpu[1];	/* by the id of KVM_CREATE_VCPU */
+};
+/* vmcfg: end of descriptors */
+
+/* A command that failed. */
+struct vmcfg_failure {
+	unsigned int seq;	/* its number, from 1 */
+	const char *words;	/* the command as `vmcfg emit` prints it */
+	const char *origin;	/* line:column of the description that it comes from; NULL where it carries no value */
+	int error;		/* errno */
+};
+
+/*
+ * Performs the commands of `phases`, in their order. Returns 0; or -1 where one failed, which is told in *failure, and
+ * after which no other is performed.
+ */
+int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure);
+
+#ifndef VMCFG_DECLARATIONS
+/* vmcfg: assertions */
+/* vmcfg: end of assertions */
+
+struct vmcfg_command {
+	const char *words;
+	const char *origin;
+	unsigned int phase;
+	enum { VMCFG_VM, VMCFG_GIC, VMCFG_ITS, VMCFG_VCPU, VMCFG_PMU } target;
+	unsigned int number;	/* of the vCPU or the ITS */
+	unsigned long request;
+	uint32_t group;
+	uint64_t attr;		/* or the register's id, or all that the ioctl takes */
+	const void *data;	/* what the ioctl reads, or what the attribute's or register's address points to */
+};
+/* vmcfg: table */
+
+static const struct vmcfg_command vmcfg_plan[] = {
+	{ .words = "create-vm vm - - u64 0x28",
+	  .phase = VMCFG_CREATE, .target = VMCFG_VM,
+	  .request = KVM_CREATE_VM, .attr = 0x28 },
+	{ .words = "create-vcpu vcpu:0 - - u64 0x0",
+	  .phase = VMCFG_CREATE, .target = VMCFG_VCPU, .number = 0,
+	  .request = KVM_CREATE_VCPU, .attr = 0x0 },
+	{ .words = NULL }
+};
+/* vmcfg: end of table */
+
+static int *vmcfg_fd(struct vmcfg_fds *fds, const struct vmcfg_command *command)
+{
+	switch (command->target) {
+/* vmcfg: targets */
+	case VMCFG_VCPU:
+		return &fds->vcpu[command->number];
+/* vmcfg: end of targets */
+	default:
+		return &fds->vm;
+	}
+}
+
+/* Returns -1 and sets errno where the command fails. */
+static int vmcfg_perform_one(struct vmcfg_fds *fds, const struct vmcfg_command *command)
+{
+	int *fd = vmcfg_fd(fds, command);
+
+	switch (command->request) {
+	case KVM_SET_DEVICE_ATTR: {
+		struct kvm_device_attr attr = {
+			.group = command->group,
+			.attr = command->attr,
+			.addr = (uintptr_t)command->data,
+		};
+
+		return ioctl(*fd, KVM_SET_DEVICE_ATTR, &attr);
+	}
+	case KVM_SET_ONE_REG: {
+		struct kvm_one_reg reg = { .id = command->attr, .addr = (uintptr_t)command->data };
+
+		return ioctl(*fd, KVM_SET_ONE_REG, &reg);
+	}
+/* vmcfg: making */
+	case KVM_CREATE_VM:
+		*fd = ioctl(fds->kvm, KVM_CREATE_VM, command->attr);
+		return *fd;
+	case KVM_SET_USER_MEMORY_REGION: {
+		struct kvm_userspace_memory_region slot;
+		void *pages;
+
+		memcpy(&slot, command->data, sizeof(slot));
+		pages = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (pages == MAP_FAILED)
+			return -1;
+		slot.userspace_addr = (uintptr_t)pages;
+		return ioctl(*fd, KVM_SET_USER_MEMORY_REGION, &slot);
+	}
+	case KVM_CREATE_VCPU:
+		*fd = ioctl(fds->vm, KVM_CREATE_VCPU, command->attr);
+		return *fd;
+	case KVM_CREATE_DEVICE: {
+		struct kvm_create_device device;
+
+		memcpy(&device, command->data, sizeof(device));
+		if (ioctl(fds->vm, KVM_CREATE_DEVICE, &device) < 0)
+			return -1;
+		*fd = (int)device.fd;
+		return 0;
+	}
+	case KVM_ARM_VCPU_INIT: {
+		const struct kvm_vcpu_init *wanted = command->data;
+		struct kvm_vcpu_init init;
+		size_t i;
+
+		if (ioctl(fds->vm, KVM_ARM_PREFERRED_TARGET, &init) < 0)
+			return -1;
+		for (i = 0; i < sizeof(init.features) / sizeof(init.features[0]); i++)
+			init.features[i] |= wanted->features[i];
+		return ioctl(*fd, KVM_ARM_VCPU_INIT, &init);
+	}
+	case KVM_ARM_VCPU_FINALIZE:
+		return ioctl(*fd, KVM_ARM_VCPU_FINALIZE, command->data);
+/* vmcfg: end of making */
+	default:
+		errno = ENOTTY;
+		return -1;
+	}
+}
+
+int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure)
+{
+	const struct vmcfg_command *command;
+
+	for (command = vmcfg_plan; command->words; command++) {
+		if (!(command->phase & phases))
+			continue;
+		if (vmcfg_perform_one(fds, command) < 0) {
+			failure->seq = (unsigned int)(command - vmcfg_plan) + 1;
+			failure->words = command->words;
+			failure->origin = command->origin;
+			failure->error = errno;
+			return -1;
+		}
+	}
+	return 0;
+}
+/* vmcfg: main */
+
+/* The name of an errno: it is what one looks for in the kernel's source. */
+static const char *vmcfg_errno(int error)
+{
+	static char number[32];
+
+	switch (error) {
+/* vmcfg: errnos */
+	case EINVAL:
+		return "EINVAL";
+/* vmcfg: end of errnos */
+	default:
+		snprintf(number, sizeof(number), "errno %d", error);
+		return number;
+	}
+}
+
+/* Performs one command and says what became of it; or after a refusal, that it was not reached. */
+static void vmcfg_try(struct vmcfg_fds *fds, const struct vmcfg_command *command, int *refused)
+{
+	const char *outcome = "ok";
+
+	if (*refused) {
+		outcome = "not reached";
+	} else if (vmcfg_perform_one(fds, command) < 0) {
+		outcome = vmcfg_errno(errno);
+		*refused = 1;
+	}
+	printf("%u %s: %s\n", (unsigned int)(command - vmcfg_plan) + 1, command->words, outcome);
+}
+/* vmcfg: stand-in */
+/* vmcfg: stand-in tables */
+/* vmcfg: end of stand-in tables */
+
+/* The GIC is the monitor's: makes one in its place, which nothing of the plan depends on. */
+static void vmcfg_stand_in(struct vmcfg_fds *fds, int *refused)
+{
+	static const struct {
+		uint32_t type;
+		const char *name;
+		const struct vmcfg_command *commands;
+	} gics[] = {
+/* vmcfg: gics */
+		{ 7, "GICv3", vmcfg_plan },
+/* vmcfg: end of gics */
+	};
+	const struct vmcfg_command *command;
+	size_t i;
+
+	for (i = 0; !*refused && i < sizeof(gics) / sizeof(gics[0]); i++) {
+		struct kvm_create_device test = { .type = gics[i].type, .flags = KVM_CREATE_DEVICE_TEST };
+
+		if (i + 1 < sizeof(gics) / sizeof(gics[0]) && ioctl(fds->vm, KVM_CREATE_DEVICE, &test) < 0)
+			continue;
+		fprintf(stderr, "vmcfg: the GIC is the monitor's; a %s stands in for it\n", gics[i].name);
+		for (command = gics[i].commands; command->words && !*refused; command++) {
+			if (vmcfg_perform_one(fds, command) < 0) {
+				fprintf(stderr, "%s: %s\n", command->words, vmcfg_errno(errno));
+				*refused = 1;
+			}
+		}
+		return;
+	}
+}
+/* vmcfg: end of stand-in */
+
+/* Enters a vCPU and leaves it at once: KVM makes every check of the first KVM_RUN, and runs no guest instruction. */
+static int vmcfg_enter(int fd, size_t size)
+{
+	struct kvm_run *run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (run == MAP_FAILED)
+		return -1;
+	run->immediate_exit = 1;
+	return ioctl(fd, KVM_RUN, 0) < 0 && errno != EINTR ? -1 : 0;
+}
+
+int main(void)
+{
+	static struct vmcfg_fds fds;
+	const struct vmcfg_command *command;
+	struct rlimit files;
+	int refused = 0;
+	int size;
+
+	/* Every vCPU is an open file, and 512 of them may be more than the usual limit. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	fds.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	size = fds.kvm < 0 ? -1 : ioctl(fds.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (size < 0) {
+		perror("/dev/kvm");
+		return 3;
+	}
+/* vmcfg: pmu check */
+	if (ioctl(fds.kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PMU_V3) <= 0) {
+		fprintf(stderr, "this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)\n");
+		return 3;
+	}
+/* vmcfg: end of pmu check */
+	for (command = vmcfg_plan; command->phase == VMCFG_CREATE; command++)
+		vmcfg_try(&fds, command, &refused);
+/* vmcfg: stand-in call */
+	vmcfg_stand_in(&fds, &refused);
+/* vmcfg: end of stand-in call */
+	for (; command->words; command++)
+		vmcfg_try(&fds, command, &refused);
+	if (refused)
+		return 1;
+	for (command = vmcfg_plan; command->words; command++) {
+		const char *outcome = "ok";
+
+		if (command->request != KVM_CREATE_VCPU)
+			continue;
+		if (vmcfg_enter(fds.vcpu[command->number], (size_t)size) < 0) {
+			outcome = vmcfg_errno(errno);
+			refused = 1;
+		}
+		printf("run vcpu:%u: %s\n", command->number, outcome);
+	}
+	return refused;
+}
+/* vmcfg: end of main */
+#endif
