@@ -96,7 +96,7 @@ def test_an_impossible_number_of_bits_is_no_shift() -> None:
 
 
 def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
-    made = {command.ioctl for sample in SAMPLES for command in whole_plan(sample)}
+    made = {command.title for sample in SAMPLES for command in whole_plan(sample)}
     made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # of each attribute that an old kernel lacks
     named = {rule.kernel.call for rule in every_rule() if rule.kernel is not None}
     named |= {

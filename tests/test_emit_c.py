@@ -5,6 +5,7 @@ What the program does on real kernels is in tests/kvm/test_kernels_take_c.py.
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_a_plan_of_one_phase_compiles(compiled: Compile, phase: str) -> None:
 @pytest.mark.parametrize("number", [-(2**31), -1, 2**31 - 1])
 def test_the_least_and_greatest_numbers_compile(compiled: Compile, number: int) -> None:
     plan, tree = planned(MINIMAL, ATTRIBUTES)
-    command = plan.commands[0]._replace(number=number, value=str(number))
+    command = plan.commands[0]._replace(payload=(number,), value=str(number))
     done = compiled(c(plan._replace(commands=(command,)), tree))
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -118,7 +119,9 @@ def test_a_wrong_number_does_not_compile(compiled: Compile) -> None:
         Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 1, "KVM_ARM_VCPU_PMU_V3_IRQ", 0),
         Attr("KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_IRQ", 1),
     ):
-        wrong = command._replace(row=command.row._replace(attr=attr))
+        row = copy.copy(command.row)
+        row.attr = attr
+        wrong = command._replace(row=row)
         done = compiled(c(plan._replace(commands=(wrong,)), tree))
         assert done.returncode != 0
         assert "static assertion failed" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from vmcfg.formats.text import text
 from vmcfg.kernel.abi import Attr
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
+from vmcfg.plans.operations import SetAttr
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
 
 ROOT = Path(__file__).parent.parent
@@ -147,8 +149,15 @@ names = st.lists(pieces, max_size=8).map("".join)
 
 def hostile(draw: Callable[[st.SearchStrategy[str]], str], command: Command) -> Command:
     attr = Attr(draw(names), 0, draw(names), 0)
-    row = command.row._replace(op=draw(names), attr=attr, type=draw(names))
-    return command._replace(row=row, target=draw(names), value=draw(names))
+    row = copy.copy(command.row)
+    row.attr = attr
+    row.value = copy.copy(command.row.value)
+    row.value.word = draw(names)
+
+    class Hostile(SetAttr):
+        word = draw(names)
+
+    return command._replace(operation=Hostile(), row=row, target=draw(names), value=draw(names))
 
 
 @st.composite

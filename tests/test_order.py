@@ -45,9 +45,9 @@ def broken(commands: list[Command], constraint: Constraint) -> list[tuple[str, s
         key = command.target if constraint.per_vcpu else ""
         if constraint.by is not None and command.row.name == constraint.before:
             earlier = of_after.get(key)
-            if earlier is not None and constraint.by(command.number) <= constraint.by(
-                earlier.number
-            ):
+            assert command.payload is not None
+            rank = constraint.by(command.payload)
+            if earlier is not None and rank <= constraint.by(earlier.payload or ()):
                 found.append((" ".join(earlier.fields()), " ".join(command.fields())))
             of_after[key] = command
         elif constraint.by is None:

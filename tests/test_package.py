@@ -46,11 +46,12 @@ def test_the_wheel_holds_schemas_samples_and_examples(wheel: Path) -> None:
         for path in (ROOT / folder).iterdir():
             assert f"vmcfg/{inside}/{path.name}" in names
     assert "vmcfg/py.typed" in names
-    shared = [path for path in (ROOT / "share").rglob("*") if path.is_file()]
+    shared = [path for path in (ROOT / "vmcfg/shell/share").rglob("*") if path.is_file()]
     assert len(shared) >= 10
     for path in shared:
         assert any(
-            name.endswith(f".data/data/share/{path.relative_to(ROOT / 'share')}") for name in names
+            name.endswith(f".data/data/share/{path.relative_to(ROOT / 'vmcfg/shell/share')}")
+            for name in names
         )
 
 

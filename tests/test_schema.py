@@ -26,6 +26,7 @@ from vmcfg.findings.rule import PHASE_WORDS
 from vmcfg.formats.json_lines import json_object, jsonl
 from vmcfg.plans.apis import APIS
 from vmcfg.plans.lowering import lower
+from vmcfg.plans.operations import OPERATIONS
 from vmcfg.plans.phases import PHASES
 from vmcfg.plans.plan import SCOPES
 from vmcfg.plans.sequence import SEQUENCE
@@ -538,12 +539,12 @@ def test_findings_keep_to_their_schema(folders: list[str]) -> None:
 def test_schemas_list_what_the_tables_have() -> None:
     definitions = PLAN.schema["$defs"]
     keys = definitions["command"]["properties"]
-    assert set(keys["op"]["enum"]) == {row.op for row in SEQUENCE} | {"get-reg", "get-attr"}
+    assert set(keys["op"]["enum"]) == {operation.word for operation in OPERATIONS}
     assert tuple(definitions["header"]["properties"]["api"]["enum"]) == APIS
     assert [each["$ref"].rpartition("/")[2] for each in definitions["command"]["oneOf"]] == keys[
         "op"
     ]["enum"]
-    assert set(keys["type"]["enum"]) == {row.type for row in SEQUENCE}
+    assert set(keys["type"]["enum"]) == {row.value.word for row in SEQUENCE}
     assert tuple(keys["phase"]["enum"]) == PHASES
     assert tuple(definitions["header"]["properties"]["scope"]["enum"]) == SCOPES
     finding = DIAGNOSTICS.schema["$defs"]
@@ -603,7 +604,7 @@ def test_plan_schema_is_strict() -> None:
     commands = {
         (line["op"], line["type"]): line for line in map(json.loads, lines) if "type" in line
     }
-    assert {op for op, _ in commands} == {row.op for row in SEQUENCE}
+    assert {op for op, _ in commands} == {row.operation.word for row in SEQUENCE}
     for line in (*commands.values(), json.loads(lines[0]), json.loads(lines[-1])):
         assert_strict(PLAN, line)
     header = {key: value for key, value in json.loads(lines[0]).items() if key != "op"}
