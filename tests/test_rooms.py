@@ -64,7 +64,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "machine_rules",
     ),
     "checking": ("fix_placement", "check", "fixes"),
-    "trial": ("rules", "outcome", "stand_in_gic", "perform", "judging", "predictions"),
+    "trial": (
+        "rules",
+        "outcome",
+        "stand_in_gic",
+        "perform",
+        "refusals",
+        "judging",
+        "predictions",
+        "trying",
+    ),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
     "reference": ("every_rule",),
     "reports": (

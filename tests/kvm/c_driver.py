@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vmcfg.commands.try_ import _human, try_description
+from vmcfg.commands.try_ import report_text
+from vmcfg.trial.trying import try_description
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
             program.returncode,
             program.stdout,
             int(tried.failed),
-            _human(tried, True, "never"),
+            report_text(tried, True, "never"),
         ]
     caller = subprocess.run(["programs/caller"], capture_output=True, text=True)
     json.dump({"samples": samples, "caller": [caller.returncode, caller.stdout]}, sys.stdout)

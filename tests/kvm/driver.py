@@ -9,9 +9,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from vmcfg.commands.try_ import Tried, try_description, try_plan
-from vmcfg.kernel.version import running_release as kernel_version
-from vmcfg.trial.judging import refusals
+from vmcfg.kernel.version import running_release
+from vmcfg.trial.refusals import refusals
+from vmcfg.trial.trying import Tried, try_description, try_plan
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     data = bytes.fromhex(job["data"])
     if job["kind"] == "plan":
         return told(try_plan(data, job["name"], run=True))
-    major, minor, *_ = kernel_version().split(".")
+    major, minor, *_ = running_release().split(".")
     here = (int(major), int(minor)) if job["kind"] == "for this kernel" else None
     return told(try_description(data, job["name"], here, strict=False, unchecked=True, run=True))
 
@@ -56,7 +56,7 @@ def main() -> None:
         except Exception:  # noqa: PERF203  # one broken job must not hide the others
             answers[job["name"]] = {"error": traceback.format_exc()}
     json.dump(
-        {"kernel": kernel_version(), "seconds": time.monotonic() - started, "answers": answers},
+        {"kernel": running_release(), "seconds": time.monotonic() - started, "answers": answers},
         sys.stdout,
     )
 

@@ -104,9 +104,12 @@ def attributes() -> list[dict[str, Any]]:
     asked: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in SEQUENCE:
         if row.attr is not None and VCPU in row.apis:
-            version = 2 if ".v2." in row.name else 3 if ".v3." in row.name else None
             told = {"target": row.target, "group": row.attr.group, "attr": row.attr.name}
-            numbers = {"group_id": row.attr.group_id, "attr_id": row.attr.id, "gic": version}
+            numbers = {
+                "group_id": row.attr.group_id,
+                "attr_id": row.attr.id,
+                "gic": row.gic_version,
+            }
             asked[row.target, row.attr.group, row.attr.name] = told | numbers
     return list(asked.values())
 

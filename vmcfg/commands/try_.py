@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from vmcfg import files
-from vmcfg.checking.check import check
 from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.options import (
     color_option,
@@ -16,34 +15,14 @@ from vmcfg.commands.options import (
     stdin_filename_option,
     strict_option,
 )
-from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
-from vmcfg.findings.finding import Finding
-from vmcfg.findings.position import WHOLE, Path, Position, Span
-from vmcfg.findings.rule import Rule
 from vmcfg.kernel.ioctls import NoKvm
-from vmcfg.kernel.version import Version, running_release, version_of
-from vmcfg.plans.command import Command
-from vmcfg.plans.lowering import lower
-from vmcfg.plans.plan import WHOLE_VM
-from vmcfg.plans.planfile import PlanFile, read_plan
+from vmcfg.kernel.version import Version, running_release
 from vmcfg.reports.human import drawn_for
-from vmcfg.trial.judging import findings, refusals
-from vmcfg.trial.outcome import Outcome, Step, Task
-from vmcfg.trial.perform import perform
-from vmcfg.trial.predictions import Prediction, disappointments, predictions, unpredicted
+from vmcfg.trial.outcome import Outcome, Step
+from vmcfg.trial.predictions import Prediction
+from vmcfg.trial.trying import Tried, try_description, try_plan
 
 FORMATS = ("human", "json")
-
-
-class Tried(NamedTuple):
-    """A plan and KVM's answers. `outcome` is None where findings stood in the way; findings point into `text`."""
-
-    name: str
-    text: str
-    outcome: Outcome | None
-    diagnostics: list[Diagnostic]
-    predictions: list[Prediction]
-    failed: bool
 
 
 @click.command("try")
@@ -107,88 +86,10 @@ def try_(
             f"vmcfg: the GIC is the monitor's; {_stand_in(tried.outcome)} stands in for it\n"
         )
     if format_ == "json":
-        files.print_out(_json(tried, unchecked))
+        files.print_out(report_json(tried, unchecked))
     else:
-        files.print_out(_human(tried, verbose, color))
+        files.print_out(report_text(tried, verbose, color))
     return FOUND if tried.failed else 0
-
-
-def try_description(
-    data: bytes, file: str, host_kernel: Version | None, strict: bool, unchecked: bool, run: bool
-) -> Tried:
-    """KVM's answers to the description `data`, read from `file`. Raises `NoKvm` where it can't be asked."""
-    checked = check(data, file, host_kernel)
-    machine = checked.machine
-    if machine is None or not (unchecked or checked.stands(strict)):
-        return Tried(file, checked.tree.text, None, checked.diagnostics, [], True)
-    commands = lower(machine, WHOLE_VM).commands
-    outcome = perform(
-        Task(commands, not machine.sets_up_gic(), machine.gic), go_on=unchecked, run=run
-    )
-    vcpus = {f"vcpu:{vcpu.id}": vcpu.at for vcpu in machine.vcpus}
-
-    def at(command: Command) -> Path:
-        if command.origin is not None:
-            return command.origin
-        return vcpus.get(command.target) or tuple(command.row.field.split("."))
-
-    def place(path: Path) -> Position:
-        return checked.tree.position(path)
-
-    refused = refusals(outcome)
-    predicted: list[Prediction] = []
-    broken: list[Diagnostic] = []
-    if unchecked:
-        here = check(data, file, version_of(outcome.kernel)).diagnostics
-        predicted = predictions(checked.diagnostics, here, outcome, refused)
-        refused = unpredicted(refused, predicted)
-        broken = [
-            diagnose(file, rule, finding, Position(found.span, found.pointer), ())
-            for rule, finding, found in disappointments(predicted)
-        ]
-    found = [
-        _placed(file, rule, finding, place) for rule, finding in findings(outcome, refused, at)
-    ] + broken
-    return Tried(
-        machine.name,
-        checked.tree.text,
-        outcome,
-        in_order(checked.diagnostics + found),
-        predicted,
-        bool(found),
-    )
-
-
-def try_plan(data: bytes, file: str, run: bool) -> Tried:
-    """KVM's answers to the plan `data`, read from `file`. Raises `NoKvm` where it can't be asked, `NoFile` for none."""
-    plan: PlanFile = read_plan(data, file)
-    outcome = perform(Task(plan.commands, plan.monitors_gic, plan.gic), run=run)
-    lines = {id(command): line for line, command in enumerate(plan.commands, 2)}
-    text = data.decode()
-    widths = [len(line) for line in text.split("\n")]
-
-    def at(command: Command) -> Path:
-        return (lines[id(command)],) if id(command) in lines else ()
-
-    def place(path: Path) -> Position:
-        if not path:
-            return Position(WHOLE, "")
-        line = int(path[0])
-        return Position(Span(line, 1, line, widths[line - 1] + 1), "")
-
-    found = []
-    for rule, finding in findings(outcome, refusals(outcome), at):
-        origin = plan.origins[int(finding.path[0]) - 2] if finding.path else None
-        if origin is not None:
-            where = f"it comes from line {origin.get('line')}, column {origin.get('column')} of the description"
-            finding = finding._replace(hint=where)
-        found.append(_placed(file, rule, finding, place))
-    return Tried(plan.name, text, outcome, in_order(found), [], bool(found))
-
-
-def _placed(file: str, rule: Rule, finding: Finding, place: Any) -> Diagnostic:
-    others = [(place(path), words) for path, words in finding.related]
-    return diagnose(file, rule, finding, place(finding.path), others)
 
 
 def _stand_in(outcome: Outcome) -> str:
@@ -196,7 +97,7 @@ def _stand_in(outcome: Outcome) -> str:
     return "a GICv2" if made.number == 5 else "a GICv3"
 
 
-def _human(tried: Tried, verbose: bool, color: str) -> str:
+def report_text(tried: Tried, verbose: bool, color: str) -> str:
     lines = []
     outcome = tried.outcome
     if outcome is not None and verbose:
@@ -231,7 +132,7 @@ def _summary(name: str, outcome: Outcome) -> str:
     return f"{name} on Linux {outcome.kernel}: {', '.join(counts)}"
 
 
-def _json(tried: Tried, unchecked: bool) -> str:
+def report_json(tried: Tried, unchecked: bool) -> str:
     import json
 
     outcome = tried.outcome or Outcome(running_release(), (), (), (), ())

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What was performed of a plan, and all that KVM said."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""TODO."""
+"""What the findings of a description predict of the kernel, and whether it did that."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Answer, Rule
-from vmcfg.kernel.version import version_of
-from vmcfg.trial.judging import RUN, Refusal
+from vmcfg.kernel.version import Version, version_of
 from vmcfg.trial.outcome import Outcome
+from vmcfg.trial.refusals import RUN, Refusal
 from vmcfg.trial.rules import PREDICTIONS_HOLD
 
 
@@ -43,17 +43,7 @@ def predictions(
     `here` are the findings for this very kernel: what is none here, the kernel is to accept.
     """
     kernel = version_of(outcome.kernel)
-    on_this = {(found.rule, found.pointer): found.kernel for found in here}
-    predicted = [
-        (
-            found,
-            (
-                on_this.get((found.rule, found.pointer), Answer(found.kernel.call)) or found.kernel
-            ).on(kernel),
-        )
-        for found in described
-        if found.kernel is not None
-    ]
+    predicted = list(_predicted(described, here, kernel))
     expected = {answer for _, answer in predicted}
     surprises = [refusal.answer for refusal in refused if refusal.answer not in expected]
     answers = {refusal.answer for refusal in refused}
@@ -65,12 +55,27 @@ def predictions(
         elif answer.errno is None and same_call is None:
             verdicts.append(Prediction(found, answer, None, True))
         else:
-            hidden = _hidden(answer.call, outcome, refused, answers & expected)
-            verdicts.append(Prediction(found, answer, same_call, None if hidden else False))
+            hidden = _is_hidden(answer.call, outcome, refused, answers & expected)
+            held = None if hidden else False
+            verdicts.append(Prediction(found, answer, same_call, held))
     return verdicts
 
 
-def _hidden(
+def _predicted(
+    described: Sequence[Diagnostic], here: Sequence[Diagnostic], kernel: Version
+) -> Iterator[tuple[Diagnostic, Answer]]:
+    """Each finding that predicts something, with what it predicts of this very kernel."""
+    on_this = {(found.rule, found.pointer): found.kernel for found in here}
+    for found in described:
+        if found.kernel is None:
+            continue
+        accepted = Answer(found.kernel.call)
+        answer = on_this.get((found.rule, found.pointer), accepted)
+        # A finding that predicts something only of older kernels keeps its word here.
+        yield found, (answer or found.kernel).on(kernel)
+
+
+def _is_hidden(
     call: str, outcome: Outcome, refused: Sequence[Refusal], expected: Collection[Answer]
 ) -> bool:
     """Whether an answer to the call may not be its own, since the kernel had refused something before.
@@ -79,21 +84,18 @@ def _hidden(
     """
     if any(answer.call == call for answer in expected):
         return True
-    commands = [step.command for step in outcome.steps]
-    first = next(
-        (
-            place
-            for place, command in enumerate(commands)
-            if refused and command is refused[0].command
-        ),
-        None,
-    )
     if not refused or refused[0].answer.call == RUN:
         return False
-    last = max(
-        (place for place, command in enumerate(commands) if command.title == call), default=-1
-    )
-    return call == RUN or first is None or first < last
+    if call == RUN:
+        return True
+    commands = [step.command for step in outcome.steps]
+    places = [place for place, command in enumerate(commands) if command.title == call]
+    last = max(places, default=-1)
+    for place, command in enumerate(commands):
+        if command is refused[0].command:
+            return place < last
+    # What was refused first is no command of the plan, but of the GIC that stood in.
+    return True
 
 
 def unpredicted(refused: Sequence[Refusal], predicted: Sequence[Prediction]) -> list[Refusal]:

@@ -1,0 +1,111 @@
+"""A description, or a plan, tried on this machine's KVM: performed, judged, and its findings placed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmcfg.checking.check import Checked, check
+from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
+from vmcfg.findings.position import WHOLE, Position, Span
+from vmcfg.kernel.version import Version, version_of
+from vmcfg.plans.command import Command
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.plans.planfile import read_plan
+from vmcfg.trial.judging import PositionOf, diagnostic, remarks
+from vmcfg.trial.outcome import Outcome, Task
+from vmcfg.trial.perform import perform
+from vmcfg.trial.predictions import Prediction, disappointments, predictions, unpredicted
+from vmcfg.trial.refusals import refusals
+
+
+class Tried(NamedTuple):
+    """A plan and KVM's answers. `outcome` is None where findings stood in the way; findings point into `text`."""
+
+    name: str
+    text: str
+    outcome: Outcome | None
+    diagnostics: list[Diagnostic]
+    predictions: list[Prediction]
+    failed: bool
+
+
+def try_description(
+    data: bytes,
+    file: str,
+    host_kernel: Version | None,
+    strict: bool,
+    unchecked: bool,
+    run: bool,
+) -> Tried:
+    """KVM's answers to the description `data`, read from `file`. Raises `NoKvm` where it can't be asked."""
+    checked = check(data, file, host_kernel)
+    machine = checked.machine
+    if machine is None or not (unchecked or checked.stands(strict)):
+        return Tried(file, checked.tree.text, None, checked.diagnostics, [], True)
+    commands = lower(machine, WHOLE_VM).commands
+    task = Task(commands, not machine.sets_up_gic(), machine.gic)
+    outcome = perform(task, go_on=unchecked, run=run)
+
+    refused = refusals(outcome)
+    predicted: list[Prediction] = []
+    broken: list[Diagnostic] = []
+    if unchecked:
+        here = check(data, file, version_of(outcome.kernel)).diagnostics
+        predicted = predictions(checked.diagnostics, here, outcome, refused)
+        refused = unpredicted(refused, predicted)
+        broken = [
+            diagnose(file, rule, finding, Position(found.span, found.pointer), ())
+            for rule, finding, found in disappointments(predicted)
+        ]
+    position_of = _position_in(checked)
+    found = [diagnostic(file, each, position_of) for each in remarks(outcome, refused)] + broken
+    every = in_order(checked.diagnostics + found)
+    return Tried(machine.name, checked.tree.text, outcome, every, predicted, bool(found))
+
+
+def _position_in(checked: Checked) -> PositionOf:
+    """Where in a description a command comes from: where its value stands, else its vCPU, else its row's key."""
+    assert checked.machine is not None
+    vcpus = {f"vcpu:{vcpu.id}": vcpu.at for vcpu in checked.machine.vcpus}
+
+    def position_of(command: Command) -> Position:
+        path = command.origin
+        if path is None:
+            path = vcpus.get(command.target)
+        if path is None:
+            path = tuple(command.row.field.split("."))
+        return checked.tree.position(path)
+
+    return position_of
+
+
+def try_plan(data: bytes, file: str, run: bool) -> Tried:
+    """KVM's answers to the plan `data`, read from `file`. Raises `NoKvm` where it can't be asked, `NoFile` for none."""
+    plan = read_plan(data, file)
+    outcome = perform(Task(plan.commands, plan.monitors_gic, plan.gic), run=run)
+    text = data.decode()
+    lines = text.split("\n")
+    # The first line is the header. Commands of the stand-in GIC have no line.
+    numbers = {id(command): number for number, command in enumerate(plan.commands, 2)}
+    origins = {
+        id(command): origin
+        for command, origin in zip(plan.commands, plan.origins, strict=True)
+        if origin is not None
+    }
+
+    def position_of(command: Command) -> Position:
+        number = numbers.get(id(command))
+        if number is None:
+            return Position(WHOLE, "")
+        return Position(Span(number, 1, number, len(lines[number - 1]) + 1), "")
+
+    found = []
+    for remark in remarks(outcome, refusals(outcome)):
+        origin = origins.get(id(remark.command))
+        if origin is not None:
+            line, column = origin.get("line"), origin.get("column")
+            hint = f"it comes from line {line}, column {column} of the description"
+            remark = remark._replace(hint=hint)
+        found.append(diagnostic(file, remark, position_of))
+    return Tried(plan.name, text, outcome, in_order(found), [], bool(found))
