@@ -15,6 +15,7 @@ from vmcfg.commands.options import (
     stdin_filename_option,
     strict_option,
 )
+from vmcfg.kernel import abi
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.version import Version, running_release
 from vmcfg.reports.human import drawn_for
@@ -72,7 +73,8 @@ def try_(
             "--unchecked and --host-kernel are for descriptions; a plan is performed as it is."
         )
     source = path or plan or ""
-    data, name = files.read(source), stdin_filename if source == "-" else source
+    name = stdin_filename if source == "-" else source
+    data = files.read(source)
     try:
         if plan is not None:
             tried = try_plan(data, name, run=not no_run)
@@ -93,11 +95,14 @@ def try_(
 
 
 def _stand_in(outcome: Outcome) -> str:
+    """Which GIC stood in for the monitor's."""
     made = outcome.stand_in[0].command
-    return "a GICv2" if made.number == 5 else "a GICv3"
+    _, gicv2 = abi.DEVICE_TYPES[2]
+    return "a GICv2" if made.number == gicv2 else "a GICv3"
 
 
 def report_text(tried: Tried, verbose: bool, color: str) -> str:
+    """The report for a person: with `verbose` a line a command, then findings, predictions and a summary."""
     lines = []
     outcome = tried.outcome
     if outcome is not None and verbose:
@@ -113,11 +118,14 @@ def report_text(tried: Tried, verbose: bool, color: str) -> str:
 
 
 def _line(seq: int, step: Step) -> str:
-    told = f"{seq} {' '.join(step.command.fields())}: "
+    """What became of a command, with each value that KVM gave back."""
+    command = f"{seq} {step.command.text()}"
     if step.outcome is not None:
-        return told + step.outcome
+        return f"{command}: {step.outcome}"
+    if not step.read:
+        return f"{command}: ok"
     values = dict.fromkeys(step.read)
-    return told + "ok" + (f", reads back {', '.join(values)}" if values else "")
+    return f"{command}: ok, reads back {', '.join(values)}"
 
 
 def _summary(name: str, outcome: Outcome) -> str:
@@ -133,6 +141,7 @@ def _summary(name: str, outcome: Outcome) -> str:
 
 
 def report_json(tried: Tried, unchecked: bool) -> str:
+    """The report by schemas/try-v1.schema.json."""
     import json
 
     outcome = tried.outcome or Outcome(running_release(), (), (), (), ())

@@ -71,7 +71,7 @@ def _predicted(
             continue
         accepted = Answer(found.kernel.call)
         answer = on_this.get((found.rule, found.pointer), accepted)
-        # A finding that predicts something only of older kernels keeps its word here.
+        # What is no finding here, the kernel is to accept; one that predicts nothing here keeps its word.
         yield found, (answer or found.kernel).on(kernel)
 
 
