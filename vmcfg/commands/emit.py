@@ -143,7 +143,8 @@ def emit(
 ) -> int:
     """Print the ordered commands that set up the VM that PATH describes.
 
-    Findings go to standard error. Where there are errors nothing is printed, and no file is written.
+    Findings go to standard error. Where there are errors nothing is printed, and no file is
+    written.
     """
     wanted = _Wanted(
         FORMATS[format_],

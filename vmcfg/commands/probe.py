@@ -1,4 +1,6 @@
-"""``vmcfg probe``: what this host's KVM has, as a table or a host file; or a script that asks on another host."""
+"""``vmcfg probe``: what this host's KVM has, as a table or a host file; or a script that asks on
+another host.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ CARRIED = (
     "ioctls",
     "probing",
 )
-"""The modules of the room kernel that --script carries: each needs only those before it, and the standard library."""
+"""The modules of the room kernel that --script carries: each needs only those before it, and the
+standard library.
+"""
 
 SCRIPT = '''\
 #!/usr/bin/env python3
@@ -115,7 +119,9 @@ def attributes() -> list[dict[str, Any]]:
 
 
 def script_text() -> str:
-    """A Python script that is complete by itself and prints the host file of the machine that runs it."""
+    """A Python script that is complete by itself and prints the host file of the machine that runs
+    it.
+    """
     here = Path(ioctls.__file__).parent
     modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
     return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))

@@ -61,10 +61,11 @@ def try_(
     stdin_filename: str,
     color: str,
 ) -> int:
-    """Perform the plan of PATH on this host's /dev/kvm, in a VM of its own, and report what KVM says.
+    """Perform the plan of PATH on this host's /dev/kvm, in a VM of its own, and report what KVM
+    says.
 
-    What can be read is read back and compared, and each vCPU is entered once without running its guest. Nothing is left
-    when the command ends.
+    What can be read is read back and compared, and each vCPU is entered once without running its
+    guest. Nothing is left when the command ends.
     """
     if (path is None) == (plan is None):
         raise click.UsageError("Give a description, or a plan with --plan.")
@@ -102,7 +103,9 @@ def _stand_in(outcome: Outcome) -> str:
 
 
 def report_text(tried: Tried, verbose: bool, color: str) -> str:
-    """The report for a person: with `verbose` a line a command, then findings, predictions and a summary."""
+    """The report for a person: with `verbose` a line a command, then findings, predictions and a
+    summary.
+    """
     lines = []
     outcome = tried.outcome
     if outcome is not None and verbose:

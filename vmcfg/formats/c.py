@@ -1,8 +1,10 @@
-"""A plan as one C11 file: a table of commands and a function that performs them; with a main() it is a program.
+"""A plan as one C11 file: a table of commands and a function that performs them; with a main() it
+is a program.
 
-The C is performer.c beside this file, which compiles by itself: its marked sections are filled in here, or left out. What
-is written compiles against the <linux/kvm.h> of any kernel since 6.1: numbers stand in the table, and where the header has
-a name for one, a _Static_assert holds them together.
+The C is performer.c beside this file, which compiles by itself: its marked sections are filled in
+here, or left out. What is written compiles against the <linux/kvm.h> of any kernel since 6.1:
+numbers stand in the table, and where the header has a name for one, a _Static_assert holds them
+together.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ PERFORMER = Path(__file__).with_name("performer.c")
 SECTION = re.compile(
     r"(?ms)^/\* vmcfg: (?P<name>[a-z -]+) \*/\n(?P<body>.*?)^/\* vmcfg: end of (?P=name) \*/\n"
 )
-"""A part of performer.c that is put in, left out or kept when a plan is written. Sections may stand in each other."""
+"""A part of performer.c that is put in, left out or kept when a plan is written. Sections may stand
+in each other.
+"""
 
 KEPT = None
 """In place of a section's text: it stays as it is in performer.c, but for the sections in it."""
@@ -74,7 +78,9 @@ struct vmcfg_fds {{
 
 
 def c(plan: Plan, tree: Tree, main: bool = False) -> str:
-    """A C11 file that performs the plan on the caller's descriptors; with `main`, a program that makes the VM."""
+    """A C11 file that performs the plan on the caller's descriptors; with `main`, a program that
+    makes the VM.
+    """
     stand_ins = _stand_ins(plan) if main and plan.perform() != "whole" else {}
     every = [*plan.commands, *(command for gic in stand_ins.values() for command in gic)]
     sections: dict[str, str | None] = {
@@ -234,7 +240,9 @@ def _errnos() -> list[str]:
 
 
 def _stand_ins(plan: Plan) -> dict[int, tuple[Command, ...]]:
-    """For each GIC version that may stand in for the monitor's, the likeliest first, its commands."""
+    """For each GIC version that may stand in for the monitor's, the likeliest first, its
+    commands.
+    """
     version = plan.machine.gic_version()
     versions = (3, 2) if version is None else (version,)
     vcpus = len(plan.machine.vcpus)

@@ -1,4 +1,6 @@
-"""A plan written down, a module a format. A format is a function of the plan, and of the tree that has its places."""
+"""A plan written down, a module a format. A format is a function of the plan, and of the tree that
+has its places.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from vmcfg.plans.plan import Plan
 
 
 def cautions(plan: Plan) -> list[str]:
-    """What a reader must know of a plan that is not what one takes a plan for, a sentence or two each."""
+    """What a reader must know of a plan that is not what one takes a plan for, a sentence or two
+    each.
+    """
     told = []
     if plan.unchecked:
         told.append(
@@ -28,7 +32,9 @@ PERFORM = {
     "around-gic-init": "performed in two: `create`; then, after CTRL_INIT of the GIC that the monitor makes, the rest",
     "get": "performed after the plan whose values they read back, before or after the first KVM_RUN",
 }
-"""How a plan is performed, by its header's `perform`; or, where it sets nothing, by the name of what it does."""
+"""How a plan is performed, by its header's `perform`; or, where it sets nothing, by the name of
+what it does.
+"""
 
 
 def performed(plan: Plan) -> str:

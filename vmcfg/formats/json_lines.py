@@ -14,7 +14,9 @@ _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def jsonl(plan: Plan, tree: Tree) -> str:
-    """A header, the commands and an end, so that a cut stream shows; schemas/plan-v1.schema.json has the keys."""
+    """A header, the commands and an end, so that a cut stream shows; schemas/plan-v1.schema.json
+    has the keys.
+    """
     header = _dumps({"op": "plan", **plan.header()})
     end = _dumps({"op": "end", "count": len(plan.commands)})
     return "\n".join([header, *_commands(plan, tree), end, ""])
@@ -29,7 +31,9 @@ def json_object(plan: Plan, tree: Tree) -> str:
 
 
 def _commands(plan: Plan, tree: Tree) -> Iterator[str]:
-    """Each command as a JSON object. Its names and numbers are vmcfg's own words, which need no escaping in JSON."""
+    """Each command as a JSON object. Its names and numbers are vmcfg's own words, which need no
+    escaping in JSON.
+    """
     origins: dict[Path, str] = {}
     calls: dict[tuple[str, Payload | None, int | None], str] = {}
     for seq, command in enumerate(plan.commands, 1):

@@ -20,8 +20,8 @@ class Writer(Protocol):
 class Format:
     """A format: `writer` is its function in a module of this room, as ``module.function``.
 
-    `options` are the options of `vmcfg emit` that it alone takes, `suffix` ends the names of its files, and a format that
-    `runs_as_it_stands` can leave no number open that only a host knows.
+    `options` are the options of `vmcfg emit` that it alone takes, `suffix` ends the names of its
+    files, and a format that `runs_as_it_stands` can leave no number open that only a host knows.
     """
 
     __slots__ = ("name", "options", "runs_as_it_stands", "suffix", "writer")

@@ -1,4 +1,6 @@
-"""A plan as a POSIX shell script, to be sourced by the script that knows how to perform a command."""
+"""A plan as a POSIX shell script, to be sourced by the script that knows how to perform a
+command.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ HEAD = f"""\
 #     }}}}
 #     . ./plan.sh
 #
-# {PERFORMER} is called once a command, in order. Where it fails nothing more is called, and its status is returned.
-# Where there is none nothing is done, and the status is {NO_PERFORMER}.
+# {PERFORMER} is called once a command, in order. Where it fails nothing more is called, and its
+# status is returned. Where there is none nothing is done, and the status is {NO_PERFORMER}.
 
 # In braces, here and at the end, so that a word that is cut is no command.
 {{{{ vmcfg_plan() {{{{
@@ -45,7 +47,9 @@ TAIL = """\
 
 
 def sh(plan: Plan, tree: Tree) -> str:
-    """A script that does nothing unless it is whole: one function, and the call of it on the last line."""
+    """A script that does nothing unless it is whole: one function, and the call of it on the last
+    line.
+    """
     header = plan.header()
     head = HEAD.format(
         vm=_in_comment(header["vm"]),

@@ -1,4 +1,6 @@
-"""A plan as text: one command a line, six fields, for shells to read; or in numbers, for C to scan."""
+"""A plan as text: one command a line, six fields, for shells to read; or in numbers, for C to
+scan.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from vmcfg.text.tree import Tree
 
 
 def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) -> str:
-    """The commands, one a line. With `comments`, lines that begin with ``#`` say what each is and where it is from."""
+    """The commands, one a line. With `comments`, lines that begin with ``#`` say what each is and
+    where it is from.
+    """
     lines = []
     if comments:
         lines += _heading(plan, tree)
@@ -35,7 +39,9 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
 
 
 def _numbers(command: Command) -> str:
-    """``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, data; of set-reg 0 and the register's id."""
+    """``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, data; of set-reg 0 and the
+    register's id.
+    """
     data = command.data or b""
     call = command.call()
     group = call.get("group_id", 0)

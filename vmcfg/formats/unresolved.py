@@ -1,4 +1,6 @@
-"""VMC705: numbers in a plan that only a host knows, which a format that runs as it stands cannot leave open."""
+"""VMC705: numbers in a plan that only a host knows, which a format that runs as it stands cannot
+leave open.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,22 @@ VALUES_ARE_KNOWN = Rule(
     A host PMU has a name, and another number on every host (/sys/bus/event_source/devices/NAME/type). A plan that names
     it can be had as text or JSON, for who resolves the name; in numbers, in shell and in C it can't be said.""",
 )
-"""No rule of a description: `vmcfg emit` holds its plan to it, for the formats that are performed as they stand."""
+"""No rule of a description: `vmcfg emit` holds its plan to it, for the formats that are performed
+as they stand.
+"""
 
 
 def unresolved_commands(plan: Plan) -> list[Command]:
-    """The commands that have a number which only the host knows, so that no program can perform them as they stand."""
+    """The commands that have a number which only the host knows, so that no program can perform
+    them as they stand.
+    """
     return [command for command in plan.commands if not command.is_resolved]
 
 
 def unresolved_findings(plan: Plan, option: str) -> Iterator[Finding]:
-    """A finding for each command that has a number which only the host knows, and which `option` can't leave open."""
+    """A finding for each command that has a number which only the host knows, and which `option`
+    can't leave open.
+    """
     for command in unresolved_commands(plan):
         if command.host_name is None:
             at: Path = next(vcpu.irq_at for vcpu in plan.machine.vcpus if vcpu.pmu_irq is not None)

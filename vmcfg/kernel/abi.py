@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 
 class Attr(NamedTuple):
-    """A device attribute by the uapi's names and numbers. An attribute without a name is its number in hex."""
+    """A device attribute by the uapi's names and numbers. An attribute without a name is its number
+    in hex.
+    """
 
     group: str
     group_id: int
@@ -27,7 +29,9 @@ class Register(NamedTuple):
 
 
 def setting(attr: Attr) -> str:
-    """How a message calls the setting of an attribute: KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)."""
+    """How a message calls the setting of an attribute:
+    KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ).
+    """
     return f"KVM_SET_DEVICE_ATTR({attr.title})"
 
 

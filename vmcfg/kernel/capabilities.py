@@ -1,4 +1,4 @@
-"""TODO."""
+"""The capabilities of KVM_CHECK_EXTENSION."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from vmcfg.kernel.version import Version, version_of
 
 
 class HostPmu(NamedTuple):
-    """One of the host's PMUs: its name, the number of its type, and the CPUs that have it, as the kernel lists them."""
+    """One of the host's PMUs: its name, the number of its type, and the CPUs that have it, as the
+    kernel lists them.
+    """
 
     name: str
     type: int
@@ -19,7 +21,9 @@ class HostPmu(NamedTuple):
 
 
 class Host(NamedTuple):
-    """What one host's KVM has. `attributes` are those that KVM_HAS_DEVICE_ATTR denies, by target, group and name."""
+    """What one host's KVM has. `attributes` are those that KVM_HAS_DEVICE_ATTR denies, by target,
+    group and name.
+    """
 
     name: str
     kernel: Version
@@ -47,7 +51,9 @@ def host_file(data: bytes, file: str) -> dict[str, Any]:
 
 
 def read_host(data: bytes, file: str) -> Host:
-    """The host that a host file describes; it is called by the file's name. Raises `NoFile` where it is none."""
+    """The host that a host file describes; it is called by the file's name. Raises `NoFile` where
+    it is none.
+    """
     told = host_file(data, file)
     try:
         return Host(

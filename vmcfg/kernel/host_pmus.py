@@ -1,4 +1,4 @@
-"""TODO."""
+"""The PMUs of this host's CPUs, as the kernel lists them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """KVM itself, through its ioctls: the only module that talks to /dev/kvm.
 
-It needs nothing but the standard library and `vmcfg.kvm`, and no newer Python than 3.7, so that `probe --script` can
-carry it to a host. Every method raises `OSError` with the kernel's errno.
+It needs nothing but the standard library and this room, and no newer Python than 3.7, so that
+`probe --script` can carry it to a host. Every method raises `OSError` with the kernel's errno.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class NoKvm(Exception):
 
 
 def _ioctl(descriptor: int, request: int, argument: int = 0) -> int:
-    # Not fcntl.ioctl: its argument is a C int, and a KVM_RUN that ends with EINTR must not be tried again.
+    # Not fcntl.ioctl: its argument is a C int, and a KVM_RUN that ends with EINTR must not be tried
+    # again.
     result: int = _libc.ioctl(descriptor, request, argument)
     if result < 0:
         number = ctypes.get_errno()
@@ -80,7 +81,9 @@ class Kvm:
 
 
 class Vm:
-    """A VM of this process, gone when it is closed. A plan's targets name its objects: ``vm``, ``gic``, ``vcpu:ID``."""
+    """A VM of this process, gone when it is closed. A plan's targets name its objects: ``vm``,
+    ``gic``, ``vcpu:ID``.
+    """
 
     def __init__(self, host: Kvm, type: int) -> None:
         self.host = host
@@ -101,7 +104,9 @@ class Vm:
         return _ioctl(self.descriptors["vm"], abi.CHECK_EXTENSION, number)
 
     def add_memory(self, slot: int, base: int, size: int) -> None:
-        """Back `size` guest-physical bytes from `base` with memory. Raises `NoKvm` where there is no room for it."""
+        """Back `size` guest-physical bytes from `base` with memory. Raises `NoKvm` where there is
+        no room for it.
+        """
         try:
             pages = mmap.mmap(
                 -1, max(size, _PAGE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
@@ -185,7 +190,8 @@ class Vm:
         try:
             self._attr(abi.HAS_DEVICE_ATTR, target, group, attr, None)
         except OSError as error:
-            # 6.1 says EINVAL to every attribute of a VM, and ENODEV is the ITS's word for one that it does not know.
+            # 6.1 says EINVAL to every attribute of a VM, and ENODEV is the ITS's word for one that
+            # it does not know.
             if error.errno in (errno.ENXIO, errno.EINVAL, errno.ENODEV):
                 return False
             raise
@@ -198,7 +204,9 @@ class Vm:
         return buffer.raw
 
     def run(self, target: str) -> None:
-        """Enter a vCPU and leave it at once: every check of the first KVM_RUN is made, no guest instruction runs."""
+        """Enter a vCPU and leave it at once: every check of the first KVM_RUN is made, no guest
+        instruction runs.
+        """
         descriptor = self.descriptors[target]
         with mmap.mmap(descriptor, self.host.run_size, mmap.MAP_SHARED) as shared:
             shared[_IMMEDIATE_EXIT] = 1

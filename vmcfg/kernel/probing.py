@@ -1,6 +1,7 @@
 """What a host's KVM has, by asking: the content of a host file.
 
-Like `ioctls` it needs only the standard library and `vmcfg.kvm`, so that `probe --script` can carry it to a host.
+Like `ioctls` it needs only the standard library and this room, so that `probe --script` can carry
+it to a host.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ GIC_TYPES = {"KVM_DEV_TYPE_ARM_VGIC_V3": 3, "KVM_DEV_TYPE_ARM_VGIC_V2": 2}
 
 
 def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
-    """The host file of this machine; `attributes` are those to ask for. Raises `NoKvm` where KVM can't be asked.
+    """The host file of this machine; `attributes` are those to ask for. Raises `NoKvm` where KVM
+    can't be asked.
 
-    Each of them has the keys `target` ("vm", "vcpu", "gic" or "its"), `group`, `attr`, `group_id`, `attr_id`, and
-    `gic`, the version of the GIC that has it, or None.
+    Each of them has the keys `target` ("vm", "vcpu", "gic" or "its"), `group`, `attr`, `group_id`,
+    `attr_id`, and `gic`, the version of the GIC that has it, or None.
     """
     with closing(Kvm()) as host:
         api_version = host.api_version
@@ -32,19 +34,7 @@ def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
             # Some are a VM's alone: /dev/kvm itself says EINVAL.
             capabilities = {name: vm.capability(number) for name, number in CAPABILITIES.items()}
             devices = [name for name, number in INTERRUPT_DEVICES.items() if vm.has_device(number)]
-        # Each in a VM of its own: a VM has one GIC.
-        makings = [name for name in GIC_TYPES if name in devices] or [""]
-        known: set[int] = set()
-        for making in makings:
-            with closing(Vm(host, 0)) as vm:
-                _furnish(vm, capabilities, devices, making)
-                known |= {
-                    index
-                    for index, each in enumerate(attributes)
-                    if _target(each) in vm.descriptors
-                    and each["gic"] in (None, GIC_TYPES.get(making))
-                    and vm.has_attr(_target(each), each["group_id"], each["attr_id"])
-                }
+        known = _known(host, attributes, capabilities, devices)
     return {
         "format": "vmcfg.host",
         "format_version": "1.0",
@@ -68,8 +58,32 @@ def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _known(
+    host: Kvm,
+    attributes: list[dict[str, Any]],
+    capabilities: dict[str, int],
+    devices: list[str],
+) -> set[int]:
+    """The indexes of the attributes that the host has."""
+    known = set()
+    gics = [name for name in GIC_TYPES if name in devices]
+    # A VM has one GIC, so each is made in a VM of its own; without any, the rest is asked for all
+    # the same.
+    for gic in gics or [""]:
+        with closing(Vm(host, 0)) as vm:
+            _furnish(vm, capabilities, devices, gic)
+            for index, each in enumerate(attributes):
+                target = str(each["target"])
+                is_askable = target in vm.descriptors and each["gic"] in (None, GIC_TYPES.get(gic))
+                if is_askable and vm.has_attr(target, each["group_id"], each["attr_id"]):
+                    known.add(index)
+    return known
+
+
 def _furnish(vm: Vm, capabilities: dict[str, int], devices: list[str], gic: str) -> None:
-    """Give a VM a vCPU, with a PMU if the host has one for guests, and the devices whose attributes are asked for."""
+    """Give a VM a vCPU, with a PMU if the host has one for guests, and the devices whose attributes
+    are asked for.
+    """
     vm.create_vcpu("vcpu", 0)
     features = 1 << VCPU_FEATURES["PSCI_0_2"]
     if capabilities["KVM_CAP_ARM_PMU_V3"]:
@@ -79,7 +93,3 @@ def _furnish(vm: Vm, capabilities: dict[str, int], devices: list[str], gic: str)
         vm.create_device("gic", INTERRUPT_DEVICES[gic])
     if "KVM_DEV_TYPE_ARM_VGIC_ITS" in devices:
         vm.create_device("its", INTERRUPT_DEVICES["KVM_DEV_TYPE_ARM_VGIC_ITS"])
-
-
-def _target(attribute: dict[str, Any]) -> str:
-    return str(attribute["target"])

@@ -27,7 +27,9 @@ def version_of(release: str) -> Version:
 
 
 def running_release() -> str:
-    """The running kernel's release, X.Y.Z. Debian's `uname -r` says only X.Y.0 of some; its version says the rest."""
+    """The running kernel's release, X.Y.Z. Debian's `uname -r` says only X.Y.0 of some; its version
+    says the rest.
+    """
     uname = os.uname()
     packaged = re.search(r"\bDebian ([0-9]+\.[0-9]+\.[0-9]+)-", uname.version)
     found = packaged or re.match(r"([0-9]+(?:\.[0-9]+)*)", uname.release)

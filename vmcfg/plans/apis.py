@@ -1,4 +1,6 @@
-"""The interfaces by which user space can say of which vCPU a PMU interrupt is: the merged one, and two that were not."""
+"""The interfaces by which user space can say of which vCPU a PMU interrupt is: the merged one, and
+two that were not.
+"""
 
 from __future__ import annotations
 

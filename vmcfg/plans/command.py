@@ -1,4 +1,6 @@
-"""What a command is: one operation on one object, with a value; and the row of the sequence that it comes from."""
+"""What a command is: one operation on one object, with a value; and the row of the sequence that it
+comes from.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
     from vmcfg.kernel.ioctls import Vm
 
 Target = Literal["vm", "gic", "its", "vcpu", "pmu"]
-"""The kinds of objects that commands speak to. `pmu` is the device of the interfaces that were never merged."""
+"""The kinds of objects that commands speak to. `pmu` is the device of the interfaces that were
+never merged.
+"""
 
 
 class Operation:
-    """One way of telling KVM something: the ioctl, what it is given, and how a command of it is written and performed.
+    """One way of telling KVM something: the ioctl, what it is given, and how a command of it is
+    written and performed.
 
     The operations themselves are in `vmcfg.plans.operations`, one class each.
     """
@@ -32,7 +37,9 @@ class Operation:
     """Its name in the uapi."""
     request: ClassVar[int]
     sets_value: ClassVar[bool] = False
-    """Whether it sets a value of an object that exists: these alone are in the scope `attributes`."""
+    """Whether it sets a value of an object that exists: these alone are in the scope
+    `attributes`.
+    """
     makes_target: ClassVar[bool] = False
     """Whether it makes the object that it names, and so needs none to speak to."""
 
@@ -45,7 +52,9 @@ class Operation:
         return "-"
 
     def title(self, command: Command) -> str:
-        """The ioctl and what it sets, as findings name it: ``KVM_CREATE_DEVICE(KVM_DEV_TYPE_ARM_VGIC_V3)``."""
+        """The ioctl and what it sets, as findings name it:
+        ``KVM_CREATE_DEVICE(KVM_DEV_TYPE_ARM_VGIC_V3)``.
+        """
         return self.ioctl
 
     def arguments(self, command: Command) -> dict[str, Any]:
@@ -55,7 +64,8 @@ class Operation:
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         """The value that a plan's line says by the keys of `arguments`.
 
-        Raises `KeyError`, `TypeError`, `AttributeError`, `ValueError` or `struct.error` where it says none.
+        Raises `KeyError`, `TypeError`, `AttributeError`, `ValueError` or `struct.error` where it
+        says none.
         """
         raise NotImplementedError
 
@@ -68,7 +78,9 @@ class Operation:
         raise NotImplementedError
 
     def c_members(self, command: Command) -> Iterator[str]:
-        """The members of `struct vmcfg_command`, as C initializers, that carry what the ioctl is given."""
+        """The members of `struct vmcfg_command`, as C initializers, that carry what the ioctl is
+        given.
+        """
         raise NotImplementedError
 
     def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
@@ -79,9 +91,9 @@ class Operation:
 class Selected(NamedTuple):
     """One value that a row sends.
 
-    `origin` is where it is written, or what called for it. `vcpu` is whom it is for, `its` the number of the ITS.
-    `attr_id` is the attribute's number, where that names the vCPU. Without a `payload` only the host knows the number of
-    what is called `host_name`.
+    `origin` is where it is written, or what called for it. `vcpu` is whom it is for, `its` the
+    number of the ITS. `attr_id` is the attribute's number, where that names the vCPU. Without a
+    `payload` only the host knows the number of what is called `host_name`.
     """
 
     payload: Payload | None
@@ -95,11 +107,12 @@ class Selected(NamedTuple):
 class Row:
     """One kind of command.
 
-    `attr` is the attribute of set-attr and `register` the register of set-reg. `field` is the key of the description that
-    it carries, by its dotted path. `since` is the first mainline release that has it and `source` says who says so;
-    `errors` what each errno means there, `absent` what older kernels say. `readable` is true where KVM gives the value
-    back, and `read_doc` says then what it is; `vm_wide` is true of what is set once and read back on every vCPU. It is
-    sent under `apis`, and where `gic_version` is not None, to a GIC of that version alone.
+    `attr` is the attribute of set-attr and `register` the register of set-reg. `field` is the key
+    of the description that it carries, by its dotted path. `since` is the first mainline release
+    that has it and `source` says who says so; `errors` what each errno means there, `absent` what
+    older kernels say. `readable` is true where KVM gives the value back, and `read_doc` says then
+    what it is; `vm_wide` is true of what is set once and read back on every vCPU. It is sent under
+    `apis`, and where `gic_version` is not None, to a GIC of that version alone.
     """
 
     __slots__ = (
@@ -172,11 +185,12 @@ class Row:
 
 
 class Command(NamedTuple):
-    """One command: `operation` is its row's, or where it reads back what the row sets, the one that reads.
+    """One command: `operation` is its row's, or where it reads back what the row sets, the one that
+    reads.
 
-    `value` shows `payload`, cut to its C type; without a payload only the host knows the number of what is called
-    `host_name`. `mpidr` is its vCPU's, dotted. `attr_id` is the attribute's number where that names the vCPU, and is
-    another in each command of the row.
+    `value` shows `payload`, cut to its C type; without a payload only the host knows the number of
+    what is called `host_name`. `mpidr` is its vCPU's, dotted. `attr_id` is the attribute's number
+    where that names the vCPU, and is another in each command of the row.
     """
 
     operation: Operation
@@ -206,7 +220,9 @@ class Command(NamedTuple):
 
     @property
     def data(self) -> bytes | None:
-        """What the kernel reads at the attribute's or register's address; None where it reads nothing, or is not known."""
+        """What the kernel reads at the attribute's or register's address; None where it reads
+        nothing, or is not known.
+        """
         return None if self.payload is None else self.row.value.data(self.payload)
 
     @property
@@ -216,7 +232,9 @@ class Command(NamedTuple):
 
     @property
     def read_start(self) -> bytes:
-        """What the buffer of a GET holds before the call, as long as what the kernel writes there."""
+        """What the buffer of a GET holds before the call, as long as what the kernel writes
+        there.
+        """
         assert self.payload is not None
         return self.row.value.read_start(self.payload)
 
@@ -238,9 +256,13 @@ class Command(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The ioctl and what it sets, as findings name it: ``KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)``."""
+        """The ioctl and what it sets, as findings name it:
+        ``KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)``.
+        """
         return self.operation.title(self)
 
     def call(self) -> dict[str, Any]:
-        """The ioctl behind the command, by the keys of schemas/plan-v1.schema.json: its request and its argument."""
+        """The ioctl behind the command, by the keys of schemas/plan-v1.schema.json: its request and
+        its argument.
+        """
         return {"request": hex(self.operation.request), **self.operation.arguments(self)}

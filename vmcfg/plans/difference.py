@@ -1,4 +1,5 @@
-"""Two plans compared: which commands one has and the other lacks, which carry another value, which come elsewhere.
+"""Two plans compared: which commands one has and the other lacks, which carry another value, which
+come elsewhere.
 
 What comes before: `lowering`. Next: ``vmcfg diff``.
 """
@@ -43,7 +44,8 @@ _Identity = tuple[object, ...]
 
 
 def differences(old: Plan, new: Plan) -> list[Difference]:
-    """What sets `new` apart from `old`, in the order of the plans; nothing where they tell KVM the same.
+    """What sets `new` apart from `old`, in the order of the plans; nothing where they tell KVM the
+    same.
 
     Where commands change places, as few as can be are called reordered.
     """
@@ -65,7 +67,9 @@ def differences(old: Plan, new: Plan) -> list[Difference]:
 
 
 def _by_identity(plan: Plan) -> dict[_Identity, list[Placed]]:
-    """The commands that set the same thing of the same object: one each, but for slots, regions and filters."""
+    """The commands that set the same thing of the same object: one each, but for slots, regions and
+    filters.
+    """
     found: dict[_Identity, list[Placed]] = defaultdict(list)
     for seq, command in enumerate(plan.commands, 1):
         op, target, group, attr, _, _ = command.fields()
@@ -76,9 +80,11 @@ def _by_identity(plan: Plan) -> dict[_Identity, list[Placed]]:
 def _paired(
     olds: list[Placed], news: list[Placed]
 ) -> Iterator[tuple[Placed | None, Placed | None]]:
-    """Commands of one identity, each with its counterpart: the same value where there is one, else by their order.
+    """Commands of one identity, each with its counterpart: the same value where there is one, else
+    by their order.
 
-    Slots and regions have their index in the value, without gaps from 0, and so meet those of their index.
+    Slots and regions have their index in the value, without gaps from 0, and so meet those of their
+    index.
     """
     by_value = defaultdict(list)
     for right in news:
@@ -121,7 +127,9 @@ _ROWS = {row.name: place for place, row in enumerate(SEQUENCE)}
 
 
 def _order(difference: Difference) -> tuple[int, int, str, bool, int]:
-    """As the table has the commands, and those of one row by their object; what goes before what comes instead."""
+    """As the table has the commands, and those of one row by their object; what goes before what
+    comes instead.
+    """
     kind, _, number = difference.command.target.partition(":")
     seq = (difference.new or difference.old or Placed(0, difference.command)).seq
     return (

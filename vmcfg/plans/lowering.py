@@ -1,4 +1,6 @@
-"""A machine lowered to the ordered commands that set it up, each with its row and where it comes from."""
+"""A machine lowered to the ordered commands that set it up, each with its row and where it comes
+from.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ def lower(
 ) -> Plan:
     """The plan of `machine`: of `scope`, the commands of `phases`, in the order of the sequence.
 
-    Under an `api` that has a PMU device, `device_type` is the number of its type, where the kernel meant has one.
-    `pmu_types` are the numbers of the host's PMUs, by name, where they are known.
+    Under an `api` that has a PMU device, `device_type` is the number of its type, where the kernel
+    meant has one. `pmu_types` are the numbers of the host's PMUs, by name, where they are known.
     """
     commands = []
     vcpu_targets = {vcpu.id: (f"vcpu:{vcpu.id}", vcpu.name) for vcpu in machine.vcpus}
@@ -53,7 +55,9 @@ def lower(
 def _resolved(
     selected: Selected, device_type: int | None, pmu_types: Mapping[str, int]
 ) -> Payload | None:
-    """The number that the host or the kernel meant has for what a row selects, where it is known."""
+    """The number that the host or the kernel meant has for what a row selects, where it is
+    known.
+    """
     number = device_type if selected.host_name is None else pmu_types.get(selected.host_name)
     return None if number is None else (number,)
 

@@ -1,4 +1,6 @@
-"""Why the sequence is in its order: what must come before what, with the authority. It checks the table, and never drives it."""
+"""Why the sequence is in its order: what must come before what, with the authority. It checks the
+table, and never drives it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ from vmcfg.plans.values import Payload, region_index
 
 
 class Constraint(NamedTuple):
-    """Every command of `before` comes before every command of `after`; with `per_vcpu`, only those of the same vCPU.
+    """Every command of `before` comes before every command of `after`; with `per_vcpu`, only those
+    of the same vCPU.
 
-    Both are names of rows; a name that ends with a dot stands for all rows that begin with it. With `by` both are one
-    row, whose commands go by ascending `by` of their values.
+    Both are names of rows; a name that ends with a dot stands for all rows that begin with it. With
+    `by` both are one row, whose commands go by ascending `by` of their values.
     """
 
     before: str

@@ -22,7 +22,8 @@ Perform = Literal["whole", "after-gic-init", "around-gic-init"]
 class Plan(NamedTuple):
     """The commands for one machine, in order. `scope`, `unchecked` and `api` say how it was made.
 
-    `unread` is None of a plan that sets; of one that reads back, the attributes that KVM has no GET for.
+    `unread` is None of a plan that sets; of one that reads back, the attributes that KVM has no GET
+    for.
     """
 
     machine: Machine
@@ -33,7 +34,9 @@ class Plan(NamedTuple):
     unread: tuple[str, ...] | None = None
 
     def header(self) -> dict[str, Any]:
-        """What a reader must know before the first command, by the keys of schemas/plan-v1.schema.json."""
+        """What a reader must know before the first command, by the keys of
+        schemas/plan-v1.schema.json.
+        """
         machine = self.machine
         version = machine.gic_version()
         header: dict[str, Any] = {
@@ -55,7 +58,9 @@ class Plan(NamedTuple):
         return header
 
     def perform(self) -> Perform:
-        """Where the monitor's own GIC comes: nowhere, or before the plan, or after its phase `create`."""
+        """Where the monitor's own GIC comes: nowhere, or before the plan, or after its phase
+        `create`.
+        """
         if self.machine.sets_up_gic():
             return "whole"
         return "around-gic-init" if self.scope == WHOLE_VM else "after-gic-init"

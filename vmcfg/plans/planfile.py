@@ -1,4 +1,5 @@
-"""A plan in JSON Lines read back, to be performed: whole, and every line in agreement with itself and with the table.
+"""A plan in JSON Lines read back, to be performed: whole, and every line in agreement with itself
+and with the table.
 
 What comes before: the bytes of ``vmcfg emit --scope vm --format jsonl``. Next: `perform`.
 """
@@ -30,7 +31,9 @@ _MPIDR = re.compile(
 
 
 class PlanFile(NamedTuple):
-    """A whole VM's plan. `origins` says of each command where in its description it comes from, if that is told."""
+    """A whole VM's plan. `origins` says of each command where in its description it comes from, if
+    that is told.
+    """
 
     name: str
     commands: tuple[Command, ...]
@@ -44,7 +47,9 @@ class _Odd(Exception):
 
 
 def read_plan(data: bytes, file: str) -> PlanFile:
-    """The plan in `data`. Raises `NoFile` where it is not one whole VM's that can be performed as it stands."""
+    """The plan in `data`. Raises `NoFile` where it is not one whole VM's that can be performed as
+    it stands.
+    """
     try:
         lines = [_object(line) for line in data.decode().removesuffix("\n").split("\n")]
     except (UnicodeDecodeError, _Odd):
@@ -161,7 +166,9 @@ def _payload(line: dict[str, Any], row: Row) -> Payload:
 
 
 def _check_agreement(line: dict[str, Any], command: Command) -> None:
-    """Raise `_Odd` where a key of the line says something else than `command`, or is one too many or missing."""
+    """Raise `_Odd` where a key of the line says something else than `command`, or is one too many
+    or missing.
+    """
     stated = {key: value for key, value in line.items() if key not in _EXPLANATORY}
     meant = dict(zip(_SIX, command.fields(), strict=True)) | command.call()
     for key in (*meant, *stated):
@@ -171,7 +178,9 @@ def _check_agreement(line: dict[str, Any], command: Command) -> None:
 
 
 def _check_target(command: Command, made: set[str]) -> None:
-    """Raise `_Odd` where `command` speaks to an object that is not made, or makes one that is; note what it makes."""
+    """Raise `_Odd` where `command` speaks to an object that is not made, or makes one that is; note
+    what it makes.
+    """
     operation, target = command.operation, command.target
     if (operation is CREATE_VM) != (not made):
         raise _Odd("a plan makes one VM, with its first command")

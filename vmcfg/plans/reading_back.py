@@ -1,4 +1,6 @@
-"""The way back: the commands that show, by KVM's own answers, that a machine is set up as planned."""
+"""The way back: the commands that show, by KVM's own answers, that a machine is set up as
+planned.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ _MPIDR_ROW = next(row for row in SEQUENCE if row.name == "vcpu.mpidr")
 
 
 def reads(commands: Sequence[Command]) -> Iterator[tuple[int, Command]]:
-    """The GETs that show what `commands`, a whole VM's, have done: each with the place of the command that it is about.
+    """The GETs that show what `commands`, a whole VM's, have done: each with the place of the
+    command that it is about.
 
-    The value of each is the one expected. Every vCPU's MPIDR is among them, also where KVM gives it.
+    The value of each is the one expected. Every vCPU's MPIDR is among them, also where KVM gives
+    it.
     """
     vcpus = {
         command.target: command.mpidr for command in commands if command.operation is CREATE_VCPU
@@ -58,7 +62,9 @@ def read_back(
     unchecked: bool = False,
     api: Api = VCPU,
 ) -> Plan:
-    """The plan that reads what `lower` sets in `phases`, once it was performed: the MPIDRs by id, then the rest."""
+    """The plan that reads what `lower` sets in `phases`, once it was performed: the MPIDRs by id,
+    then the rest.
+    """
     commands = lower(machine, WHOLE_VM, PHASES, unchecked, api).commands
     every = [get for _, get in reads(commands) if get.row.phase in phases]
     mpidrs = {get.target: get for get in every if get.operation is GET_REG}
@@ -72,7 +78,9 @@ def read_back(
 
 
 def _unreadable(commands: Sequence[Command], phases: tuple[PlanPhase, ...]) -> tuple[str, ...]:
-    """The names of the attributes that `commands` set in `phases` and KVM has no GET for, each once."""
+    """The names of the attributes that `commands` set in `phases` and KVM has no GET for, each
+    once.
+    """
     titles = {}
     for command in commands:
         row = command.row

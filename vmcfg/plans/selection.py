@@ -1,4 +1,6 @@
-"""What a row of the sequence sends: selectors, each of which picks the values of one row from a machine."""
+"""What a row of the sequence sends: selectors, each of which picks the values of one row from a
+machine.
+"""
 
 from __future__ import annotations
 

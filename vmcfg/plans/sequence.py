@@ -1,7 +1,8 @@
 """What KVM is told, in which order: the one table of commands, read top to bottom.
 
-Each row selects from a `Machine` the values that it sends, each with the path that it comes from. The order is this
-list; why it may not be another is in `order`, whose constraints a test replays against every plan.
+Each row selects from a `Machine` the values that it sends, each with the path that it comes from.
+The order is this list; why it may not be another is in `order`, whose constraints a test replays
+against every plan.
 """
 
 from __future__ import annotations

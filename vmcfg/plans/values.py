@@ -1,7 +1,8 @@
-"""The types of the values that KVM is told: how each is cut to its C type, written in a plan, and put into memory.
+"""The types of the values that KVM is told: how each is cut to its C type, written in a plan, and
+put into memory.
 
-A value is a `Payload`, a tuple of integers whatever its type, so that every command carries one and the same kind of
-thing: none for a type without a value, one for a number, one a field for a struct.
+A value is a `Payload`, a tuple of integers whatever its type, so that every command carries one and
+the same kind of thing: none for a type without a value, one for a number, one a field for a struct.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class ValueType:
         return None
 
     def payload(self, data: bytes) -> Payload:
-        """The value that `data`, read from a kernel or a plan, holds. Raises `ValueError` or `struct.error`."""
+        """The value that `data`, read from a kernel or a plan, holds. Raises `ValueError` or
+        `struct.error`.
+        """
         return ()
 
     def c_number(self, payload: Payload) -> str:
@@ -103,7 +106,9 @@ class Integer(ValueType):
 
 
 class RedistributorRegion(Integer):
-    """A redistributor region as KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION packs it: a GET names it by its index."""
+    """A redistributor region as KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION packs it: a GET names it by its
+    index.
+    """
 
     __slots__ = ()
 
@@ -118,7 +123,8 @@ class RedistributorRegion(Integer):
 
 
 class Struct(ValueType):
-    """A C struct that an attribute takes: `layout` in the letters of the module struct, and its fields' names.
+    """A C struct that an attribute takes: `layout` in the letters of the module struct, and its
+    fields' names.
 
     Fields whose names are in `hexadecimal` are written so.
     """
@@ -163,7 +169,9 @@ class Struct(ValueType):
 
 
 class MemorySlot(ValueType):
-    """A slot of KVM_SET_USER_MEMORY_REGION: its number, base and size; who performs the plan brings the pages."""
+    """A slot of KVM_SET_USER_MEMORY_REGION: its number, base and size; who performs the plan brings
+    the pages.
+    """
 
     __slots__ = ()
 

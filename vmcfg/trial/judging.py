@@ -1,6 +1,8 @@
-"""What KVM's answers to a plan mean: a remark for each refusal and each value that is read back otherwise.
+"""What KVM's answers to a plan mean: a remark for each refusal and each value that is read back
+otherwise.
 
-A remark names commands; whoever knows where these come from, a description or a file with the plan, makes findings of it.
+A remark names commands; whoever knows where these come from, a description or a file with the plan,
+makes findings of it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ PositionOf = Callable[[Command], Position]
 
 
 class Remark(NamedTuple):
-    """A breach of `rule` by the kernel's answer to `command`; `related` are other commands, with a few words each."""
+    """A breach of `rule` by the kernel's answer to `command`; `related` are other commands, with a
+    few words each.
+    """
 
     rule: Rule
     command: Command
@@ -34,7 +38,9 @@ class Remark(NamedTuple):
 
 
 def remarks(outcome: Outcome, refused: Sequence[Refusal]) -> Iterator[Remark]:
-    """What there is to say of the kernel's refusals, and of the values that it gives back otherwise."""
+    """What there is to say of the kernel's refusals, and of the values that it gives back
+    otherwise.
+    """
     runs: dict[str, list[Refusal]] = {}
     for refusal in refused:
         if refusal.answer.call == RUN:

@@ -8,11 +8,15 @@ from vmcfg.description.model import Gic
 from vmcfg.plans.command import Command
 
 NOT_REACHED = "not reached"
-"""What became of a command that an earlier refusal left without its object, or that came after the last one tried."""
+"""What became of a command that an earlier refusal left without its object, or that came after the
+last one tried.
+"""
 
 
 class Task(NamedTuple):
-    """What is to be performed: a whole VM's commands; and whether the GIC is the monitor's, as far as described."""
+    """What is to be performed: a whole VM's commands; and whether the GIC is the monitor's, as far
+    as described.
+    """
 
     commands: tuple[Command, ...]
     monitors_gic: bool
@@ -28,7 +32,9 @@ class Step(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A value that KVM, asked through `target`, gives back otherwise than step `step` set it, counted from 0."""
+    """A value that KVM, asked through `target`, gives back otherwise than step `step` set it,
+    counted from 0.
+    """
 
     step: int
     target: str
@@ -44,7 +50,9 @@ class Run(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """All that KVM said to a task. `stand_in` are the steps of the GIC that stood in for the monitor's."""
+    """All that KVM said to a task. `stand_in` are the steps of the GIC that stood in for the
+    monitor's.
+    """
 
     kernel: str
     steps: tuple[Step, ...]

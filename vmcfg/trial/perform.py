@@ -1,6 +1,8 @@
-"""A plan performed on this machine's KVM, in a VM that ends with the call: what was done, what was read back, what ran.
+"""A plan performed on this machine's KVM, in a VM that ends with the call: what was done, what was
+read back, what ran.
 
-What comes before: `lowering`, or `planfile`. Next: `judging`, which says what it means for the description.
+What comes before: `lowering`, or `planfile`. Next: `judging`, which says what it means for the
+description.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from vmcfg.trial.stand_in_gic import stand_in_gic
 def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
     """What KVM makes of `task`. Raises `NoKvm` where it can't be asked.
 
-    It ends at the first refusal, unless it is to `go_on` as far as that can be. With `run` every vCPU is entered once.
+    It ends at the first refusal, unless it is to `go_on` as far as that can be. With `run` every
+    vCPU is entered once.
     """
     _raise_descriptor_limit()
     with ExitStack() as stack:
@@ -56,7 +59,9 @@ def _wants_pmu(task: Task) -> bool:
 
 
 def _resolved(command: Command) -> Command:
-    """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm` if it has no such."""
+    """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm`
+    if it has no such.
+    """
     name = command.host_name
     if name is None or command.is_resolved:
         return command
@@ -128,7 +133,9 @@ class _Performance:
         return command.operation.makes_target or command.target in vm.descriptors
 
     def read_back(self, steps: list[Step]) -> tuple[list[Step], tuple[Difference, ...]]:
-        """The steps with what KVM gives back of each, and where that is another value than the plan's."""
+        """The steps with what KVM gives back of each, and where that is another value than the
+        plan's.
+        """
         read: dict[int, list[str]] = {}
         differences = []
         for number, command in reads([step.command for step in steps]):

@@ -15,7 +15,9 @@ from vmcfg.trial.rules import PREDICTIONS_HOLD
 
 
 class Prediction(NamedTuple):
-    """A finding's word on what the kernel does, and what it did. `held` is None where an earlier refusal hides that."""
+    """A finding's word on what the kernel does, and what it did. `held` is None where an earlier
+    refusal hides that.
+    """
 
     diagnostic: Diagnostic
     predicted: Answer
@@ -71,16 +73,19 @@ def _predicted(
             continue
         accepted = Answer(found.kernel.call)
         answer = on_this.get((found.rule, found.pointer), accepted)
-        # What is no finding here, the kernel is to accept; one that predicts nothing here keeps its word.
+        # What is no finding here, the kernel is to accept; one that predicts nothing here keeps its
+        # word.
         yield found, (answer or found.kernel).on(kernel)
 
 
 def _is_hidden(
     call: str, outcome: Outcome, refused: Sequence[Refusal], expected: Collection[Answer]
 ) -> bool:
-    """Whether an answer to the call may not be its own, since the kernel had refused something before.
+    """Whether an answer to the call may not be its own, since the kernel had refused something
+    before.
 
-    Another finding may have predicted what became of the call, or an earlier command may be lacking.
+    Another finding may have predicted what became of the call, or an earlier command may be
+    lacking.
     """
     if any(answer.call == call for answer in expected):
         return True
@@ -99,7 +104,9 @@ def _is_hidden(
 
 
 def unpredicted(refused: Sequence[Refusal], predicted: Sequence[Prediction]) -> list[Refusal]:
-    """The refusals that no prediction accounts for: the first, if it is one. What comes after may follow from it."""
+    """The refusals that no prediction accounts for: the first, if it is one. What comes after may
+    follow from it.
+    """
     expected = {prediction.predicted for prediction in predicted}
     return [refusal for refusal in refused[:1] if refusal.answer not in expected]
 

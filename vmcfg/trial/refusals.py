@@ -14,14 +14,18 @@ RUN = "KVM_RUN"
 
 
 class Refusal(NamedTuple):
-    """One refusal: of `command`, or where `answer.call` is KVM_RUN, to enter the vCPU that `command` created."""
+    """One refusal: of `command`, or where `answer.call` is KVM_RUN, to enter the vCPU that
+    `command` created.
+    """
 
     command: Command
     answer: Answer
 
 
 def refusals(outcome: Outcome) -> list[Refusal]:
-    """Every refusal, in the order in which the kernel made them; but not what only says that the VM is dead already."""
+    """Every refusal, in the order in which the kernel made them; but not what only says that the VM
+    is dead already.
+    """
     stand_in = list(outcome.stand_in)
     create = [step for step in outcome.steps if step.command.row.phase == CREATE]
     found = []

@@ -1,4 +1,6 @@
-"""VMC9xx: what a kernel said to a plan. `vmcfg try` finds these, by asking; no description breaks them by itself."""
+"""VMC9xx: what a kernel said to a plan. `vmcfg try` finds these, by asking; no description breaks
+them by itself.
+"""
 
 from __future__ import annotations
 
@@ -48,4 +50,6 @@ RUN_ERRORS = {
     "EINVAL": "frames of the GIC overlap; or timers or the PMU share a PPI; or the PMU is not initialised",
     "EIO": "the VM is dead since an earlier failure",
 }
-"""What each errno means at a vCPU's first KVM_RUN (linux 7.2, arch/arm64/kvm/arm.c:kvm_arch_vcpu_run_pid_change)."""
+"""What each errno means at a vCPU's first KVM_RUN (linux 7.2,
+arch/arm64/kvm/arm.c:kvm_arch_vcpu_run_pid_change).
+"""

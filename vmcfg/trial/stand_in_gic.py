@@ -1,7 +1,4 @@
-"""The GIC that stands in for a monitor's where a plan without one is performed.
-
-What comes before: `lowering`. Next: `perform`, and the main() of `formats.c`.
-"""
+"""The GIC that stands in for a monitor's where a plan without one is performed."""
 
 from __future__ import annotations
 
@@ -26,22 +23,17 @@ STAND_IN_REST = {
 
 
 def stand_in_gic(gic: Gic | None, version: int, vcpus: int) -> tuple[Command, ...]:
-    """The commands for a GIC in place of the monitor's: as far as described like that, the rest by STAND_IN."""
-    text = STAND_IN.format(
-        vcpus=vcpus, version=version, rest=STAND_IN_REST[version].format(vcpus=vcpus)
-    )
+    """The commands for a GIC in place of the monitor's: as far as described like that, the rest by
+    STAND_IN.
+    """
+    rest = STAND_IN_REST[version].format(vcpus=vcpus)
+    text = STAND_IN.format(vcpus=vcpus, version=version, rest=rest)
     machine = check(text.encode(), "stand-in").machine
     assert machine is not None
     assert machine.gic is not None
     if gic is not None:
-        described = {
-            key: value
-            for key, value in gic._asdict().items()
-            if value is not None and key != "set_up_by"
-        }
+        described = {key: value for key, value in gic._asdict().items() if value is not None}
+        del described["set_up_by"]
         machine = machine._replace(gic=machine.gic._replace(**described))
-    return tuple(
-        command
-        for command in lower(machine, WHOLE_VM).commands
-        if command.row.name.startswith("gic.")
-    )
+    commands = lower(machine, WHOLE_VM).commands
+    return tuple(command for command in commands if command.row.name.startswith("gic."))

@@ -1,4 +1,6 @@
-"""A description, or a plan, tried on this machine's KVM: performed, judged, and its findings placed."""
+"""A description, or a plan, tried on this machine's KVM: performed, judged, and its findings
+placed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from vmcfg.trial.refusals import refusals
 
 
 class Tried(NamedTuple):
-    """A plan and KVM's answers. `outcome` is None where findings stood in the way; findings point into `text`."""
+    """A plan and KVM's answers. `outcome` is None where findings stood in the way; findings point
+    into `text`.
+    """
 
     name: str
     text: str
@@ -38,7 +42,9 @@ def try_description(
     unchecked: bool,
     run: bool,
 ) -> Tried:
-    """KVM's answers to the description `data`, read from `file`. Raises `NoKvm` where it can't be asked."""
+    """KVM's answers to the description `data`, read from `file`. Raises `NoKvm` where it can't be
+    asked.
+    """
     checked = check(data, file, host_kernel)
     machine = checked.machine
     if machine is None or not (unchecked or checked.stands(strict)):
@@ -65,7 +71,9 @@ def try_description(
 
 
 def _position_in(checked: Checked) -> PositionOf:
-    """Where in a description a command comes from: where its value stands, else its vCPU, else its row's key."""
+    """Where in a description a command comes from: where its value stands, else its vCPU, else its
+    row's key.
+    """
     assert checked.machine is not None
     vcpus = {f"vcpu:{vcpu.id}": vcpu.at for vcpu in checked.machine.vcpus}
 
@@ -81,7 +89,9 @@ def _position_in(checked: Checked) -> PositionOf:
 
 
 def try_plan(data: bytes, file: str, run: bool) -> Tried:
-    """KVM's answers to the plan `data`, read from `file`. Raises `NoKvm` where it can't be asked, `NoFile` for none."""
+    """KVM's answers to the plan `data`, read from `file`. Raises `NoKvm` where it can't be asked,
+    `NoFile` for none.
+    """
     plan = read_plan(data, file)
     outcome = perform(Task(plan.commands, plan.monitors_gic, plan.gic), run=run)
     text = data.decode()
