@@ -16,7 +16,7 @@ import pytest
 
 from vmcfg.checking.check import check
 from vmcfg.formats.c import c
-from vmcfg.formats.unresolved import unknown_values
+from vmcfg.formats.unresolved import unresolved_commands
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM
 
@@ -29,7 +29,7 @@ def written(path: Path, scope: str, main: bool) -> str | None:
     checked = check(path.read_bytes(), path.name)
     assert checked.machine is not None
     plan = lower(checked.machine, scope)
-    return None if unknown_values(plan) else c(plan, checked.tree, main)
+    return None if unresolved_commands(plan) else c(plan, checked.tree, main)
 
 
 SAMPLES = {
@@ -137,7 +137,9 @@ def test_it_compiles_against_the_kernels_own_headers(
         checked = check(path.read_bytes(), path.name)
         assert checked.machine is not None
         plan = lower(checked.machine, WHOLE_VM)
-        known = tuple(command for command in plan.commands if command not in unknown_values(plan))
+        known = tuple(
+            command for command in plan.commands if command not in unresolved_commands(plan)
+        )
         text = c(plan._replace(commands=known), checked.tree, main=True)
         (tmp_path / "plan.c").write_text(text)
         subprocess.run([*compiler, *FLAGS, "-fsyntax-only", "plan.c"], cwd=tmp_path, check=True)

@@ -84,8 +84,10 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     "--api",
     type=click.Choice(APIS),
     default=VCPU,
-    help="How a PMU interrupt's vCPU is named: vcpu (the default, merged in Linux 4.6), or one of the two that were"
-    " never merged. See 'vmcfg explain identifiers'.",
+    help=(
+        "How a PMU interrupt's vCPU is named: vcpu (the default, merged in Linux 4.6), or one of"
+        " the two that were never merged. See 'vmcfg explain identifiers'."
+    ),
 )
 @click.option(
     "--device-type",

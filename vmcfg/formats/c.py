@@ -61,14 +61,14 @@ USE = """\
  *
  *     #define VMCFG_DECLARATIONS
  *     #include "plan.c"
-"""
+"""  # noqa: E501
 
 USE_MAIN = """\
  * This program makes the VM, prints what KVM says to each command, enters each vCPU once without running its guest, and
  * ends with 0 if KVM took everything, 1 if it refused something, 3 if it can't be asked. Nothing is left of the VM.
  *
  *     aarch64-linux-gnu-gcc -std=c11 -static -o plan plan.c && scp plan host: && ssh host ./plan
-"""
+"""  # noqa: E501
 
 DESCRIPTORS = """\
 /* The descriptors that the commands speak to. {who_fills} */
@@ -167,9 +167,9 @@ def _descriptors(plan: Plan, every: Iterable[Command]) -> str:
         members.insert(0, "\tint kvm;\t/* /dev/kvm, opened for reading and writing */\n")
         who_fills = "The caller opens `kvm`; the commands of the phase `create` make the others."
     told = {"vcpu": "by the id of KVM_CREATE_VCPU", "its": "by its number"}
-    for kind in NUMBERED:
-        if kind in kinds:
-            members.append(f"\tint {kind}[{kinds[kind]}];\t/* {told[kind]} */\n")
+    members += [
+        f"\tint {kind}[{kinds[kind]}];\t/* {told[kind]} */\n" for kind in NUMBERED if kind in kinds
+    ]
     return DESCRIPTORS.format(who_fills=who_fills, members="".join(members))
 
 

@@ -28,9 +28,16 @@ def cautions(plan: Plan) -> list[str]:
 
 PERFORM = {
     "whole": "performed as a whole",
-    "after-gic-init": "performed as one block, between CTRL_INIT of the monitor's own GIC and the first KVM_RUN",
-    "around-gic-init": "performed in two: `create`; then, after CTRL_INIT of the GIC that the monitor makes, the rest",
-    "get": "performed after the plan whose values they read back, before or after the first KVM_RUN",
+    "after-gic-init": (
+        "performed as one block, between CTRL_INIT of the monitor's own GIC and the first KVM_RUN"
+    ),
+    "around-gic-init": (
+        "performed in two: `create`; then, after CTRL_INIT of the GIC that the monitor makes, the"
+        " rest"
+    ),
+    "get": (
+        "performed after the plan whose values they read back, before or after the first KVM_RUN"
+    ),
 }
 """How a plan is performed, by its header's `perform`; or, where it sets nothing, by the name of
 what it does.

@@ -37,7 +37,7 @@ HEAD = f"""\
         echo 'vmcfg: {PERFORMER} is not defined, so nothing is done: define it before you source this plan' >&2
         return {NO_PERFORMER}
     fi
-"""
+"""  # noqa: E501
 
 TAIL = """\
 }; }

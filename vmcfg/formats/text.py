@@ -31,7 +31,8 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
             if command.row.name == "pmu.filter" and not filtered:
                 filtered = True
                 lines.append(
-                    f"# Events that no entry of pmu.filter names are {plan.machine.unfiltered_events()}."
+                    "# Events that no entry of pmu.filter names are"
+                    f" {plan.machine.unfiltered_events()}."
                 )
             lines.append(_comment(command, tree, plan.unread is not None))
         lines.append(_numbers(command) if numbers else command.text())
@@ -46,7 +47,10 @@ def _numbers(command: Command) -> str:
     call = command.call()
     group = call.get("group_id", 0)
     number = call["attr_id"] if "attr_id" in call else call["reg_id"]
-    return f"{command.operation.word} {command.target} {group} {number} {len(data)} {data.hex() or '-'}"
+    return (
+        f"{command.operation.word} {command.target} {group} {number} {len(data)}"
+        f" {data.hex() or '-'}"
+    )
 
 
 def _heading(plan: Plan, tree: Tree) -> list[str]:
@@ -54,7 +58,10 @@ def _heading(plan: Plan, tree: Tree) -> list[str]:
     what = "The plan" if plan.unread is None else "What reads back the plan"
     commands = "It is" if plan.unread is None else "These are"
     lines = [
-        f"# {what} of {header['vm']}, from {printable(tree.file)}, for kernels {header['host_kernel']} and later.",
+        (
+            f"# {what} of {header['vm']}, from {printable(tree.file)}, for kernels"
+            f" {header['host_kernel']} and later."
+        ),
         f"# {commands} {performed(plan)}.",
     ]
     if plan.api == VCPU and plan.machine.has_pmu():

@@ -39,7 +39,10 @@ def unresolved_findings(plan: Plan, option: str) -> Iterator[Finding]:
     for command in unresolved_commands(plan):
         if command.host_name is None:
             at: Path = next(vcpu.irq_at for vcpu in plan.machine.vcpus if vcpu.pmu_irq is not None)
-            message = f"no kernel has a number for KVM_DEV_TYPE_ARM_PMU_V3, which {option} can't leave open"
+            message = (
+                f"no kernel has a number for KVM_DEV_TYPE_ARM_PMU_V3, which {option} can't leave"
+                " open"
+            )
             hint = "give your kernel's with --device-type N"
         else:
             at = command.origin or ()
@@ -47,5 +50,8 @@ def unresolved_findings(plan: Plan, option: str) -> Iterator[Finding]:
                 f"only the host knows the number of its PMU {command.host_name},"
                 f" which {option} can't leave open"
             )
-            hint = "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by itself"
+            hint = (
+                "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by"
+                " itself"
+            )
         yield Finding(at, message, hint)

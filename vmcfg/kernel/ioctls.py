@@ -113,7 +113,8 @@ class Vm:
             )
         except (OSError, OverflowError, ValueError):
             raise NoKvm(
-                f"this process has no {size:#x} bytes of address space for the memory slot at {base:#x}"
+                f"this process has no {size:#x} bytes of address space for the memory slot at"
+                f" {base:#x}"
             ) from None
         self._memory.append(pages)
         start = ctypes.addressof(ctypes.c_char.from_buffer(pages))

@@ -52,7 +52,10 @@ CONSTRAINTS = (
     Constraint(
         before="vcpu.create",
         after="vcpu.init",
-        why="there is no vCPU to initialise before; KVM asks for all of them first, so that registers reflect the topology",
+        why=(
+            "there is no vCPU to initialise before; KVM asks for all of them first, so that"
+            " registers reflect the topology"
+        ),
         source="Documentation/virt/kvm/api.rst 4.82",
     ),
     Constraint(
@@ -64,20 +67,29 @@ CONSTRAINTS = (
     Constraint(
         before="vcpu.create",
         after="vcpu.create",
-        why="by ascending id: redistributors follow the order of creation, and so are in the order of the ids",
+        why=(
+            "by ascending id: redistributors follow the order of creation, and so are in the order"
+            " of the ids"
+        ),
         source="vgic-mmio-v3.c:vgic_register_redist_iodev (7.2); measured on 6.1, 6.12, 7.2",
         by=_id,
     ),
     Constraint(
         before="vcpu.create",
         after="gic.v3.region",
-        why="with the vCPUs there, a region over the distributor is EINVAL at once; without them it is taken, and CREATE_VCPU is EINVAL",
+        why=(
+            "with the vCPUs there, a region over the distributor is EINVAL at once; without them it"
+            " is taken, and CREATE_VCPU is EINVAL"
+        ),
         source="measured on 6.1, 6.12, 7.2",
     ),
     Constraint(
         before="vcpu.create",
         after="gic.v3.redistributors",
-        why="with the vCPUs there, redistributors over the distributor are EINVAL at once; without them the first KVM_RUN is",
+        why=(
+            "with the vCPUs there, redistributors over the distributor are EINVAL at once; without"
+            " them the first KVM_RUN is"
+        ),
         source="measured on 6.1, 6.12, 7.2",
     ),
     Constraint(
@@ -89,7 +101,10 @@ CONSTRAINTS = (
     Constraint(
         before="vcpu.init",
         after="vcpu.mpidr",
-        why="SET_ONE_REG before VCPU_INIT is ENOEXEC, and 6.1 puts the default back at every VCPU_INIT",
+        why=(
+            "SET_ONE_REG before VCPU_INIT is ENOEXEC, and 6.1 puts the default back at every"
+            " VCPU_INIT"
+        ),
         source="measured on 6.1, 6.12, 7.2",
         per_vcpu=True,
     ),
@@ -145,13 +160,19 @@ CONSTRAINTS = (
     Constraint(
         before="gic.v3.distributor",
         after="gic.v3.region",
-        why="in this order an overlap is EINVAL at once; in the other it kills the VM at the first KVM_RUN",
+        why=(
+            "in this order an overlap is EINVAL at once; in the other it kills the VM at the first"
+            " KVM_RUN"
+        ),
         source="measured on 6.1, 6.12, 7.2",
     ),
     Constraint(
         before="gic.v3.distributor",
         after="gic.v3.redistributors",
-        why="in this order an overlap is EINVAL at once; in the other it kills the VM at the first KVM_RUN",
+        why=(
+            "in this order an overlap is EINVAL at once; in the other it kills the VM at the first"
+            " KVM_RUN"
+        ),
         source="measured on 6.1, 6.12, 7.2",
     ),
     Constraint(
@@ -288,7 +309,10 @@ CONSTRAINTS = (
     Constraint(
         before="pmu.irq",
         after="pmu.init",
-        why="PMU INIT without an interrupt is ENXIO, and after it the interrupt can't be set (EBUSY)",
+        why=(
+            "PMU INIT without an interrupt is ENXIO, and after it the interrupt can't be set"
+            " (EBUSY)"
+        ),
         source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); measured on 6.1, 6.12, 7.2",
         per_vcpu=True,
     ),

@@ -65,7 +65,8 @@ def read_plan(data: bytes, file: str) -> PlanFile:
         number = len(lines)
         if end != {"op": "end", "count": len(middle)}:
             raise _Odd(
-                f'a plan of {len(middle)} commands ends with {{"op":"end","count":{len(middle)}}}: this one is cut'
+                f'a plan of {len(middle)} commands ends with {{"op":"end","count":{len(middle)}}}:'
+                " this one is cut"
             )
         made: set[str] = set()
         commands = []
@@ -99,7 +100,8 @@ def _check_header(header: dict[str, Any]) -> None:
         )
     if header.get("scope") != WHOLE_VM:
         raise _Odd(
-            f"the plan's scope is {header.get('scope')}, but only a whole VM's can be performed: --scope vm"
+            f"the plan's scope is {header.get('scope')}, but only a whole VM's can be performed:"
+            " --scope vm"
         )
     if header.get("api") != VCPU:
         raise _Odd(f"no kernel knows the API {header.get('api')}; only --api vcpu can be performed")

@@ -166,7 +166,10 @@ SEQUENCE = (
         value=DEVICE_TYPE,
         select=pmu_device_type,
         field="vcpus.pmu_irq",
-        doc="Makes the device by which the PMU interrupts of all vCPUs are set; its type has no number in any kernel.",
+        doc=(
+            "Makes the device by which the PMU interrupts of all vCPUs are set; its type has no"
+            " number in any kernel."
+        ),
         since=NEVER,
         source=_V8,
         errors={},
@@ -228,10 +231,14 @@ SEQUENCE = (
         value=SMCCC_RANGE,
         select=smccc_ranges,
         field="smccc_filter",
-        doc="What becomes of the guest's calls of a range of SMCCC functions: 0 KVM handles them, 1 denies, 2 forwards.",
+        doc=(
+            "What becomes of the guest's calls of a range of SMCCC functions: 0 KVM handles them, 1"
+            " denies, 2 forwards."
+        ),
         since=(6, 4),
         source=_SOURCE
-        + "hypercalls.c:kvm_smccc_set_filter; merge kvmarm-6.4; refused by 6.1, taken by 6.12 (measured)",
+        + "hypercalls.c:kvm_smccc_set_filter; merge kvmarm-6.4; refused by 6.1, taken by 6.12"
+        " (measured)",
         errors={
             "EINVAL": "an empty range, one that wraps around, or a kernel before 6.4",
             "EEXIST": "overlaps an earlier range, or one that KVM reserves",
@@ -251,7 +258,10 @@ SEQUENCE = (
         doc="How many INTIDs the GIC has, the 32 private ones included; 256 where it is not set.",
         source=_SOURCE + "vgic/vgic-kvm-device.c:vgic_set_common_attr",
         errors={
-            "EINVAL": "less than 64, more than 992 (whatever the documents say of 1024), or not a multiple of 32",
+            "EINVAL": (
+                "less than 64, more than 992 (whatever the documents say of 1024), or not a"
+                " multiple of 32"
+            ),
             "EBUSY": "set already, or the vGIC is initialised",
         },
         readable=True,
@@ -266,7 +276,10 @@ SEQUENCE = (
         value=ADDRESS,
         select=gic_value("distributor", 3),
         field="gic.distributor",
-        doc="Where the GICv3 distributor's 64 KiB lie. First of the frames, so that an overlap is an errno and not a dead VM.",
+        doc=(
+            "Where the GICv3 distributor's 64 KiB lie. First of the frames, so that an overlap is"
+            " an errno and not a dead VM."
+        ),
         source=_SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr",
         errors=_FRAME_ERRORS,
         readable=True,
@@ -281,7 +294,10 @@ SEQUENCE = (
         value=REGION,
         select=redistributor_region_words,
         field="gic.redistributors",
-        doc="A redistributor region: count in bits 63..52, base in 51..16, index in 11..0. In index order from 0.",
+        doc=(
+            "A redistributor region: count in bits 63..52, base in 51..16, index in 11..0. In index"
+            " order from 0."
+        ),
         source=_SOURCE + "vgic/vgic-mmio-v3.c:vgic_v3_alloc_redist_region",
         errors=_FRAME_ERRORS,
         readable=True,
@@ -296,7 +312,10 @@ SEQUENCE = (
         value=ADDRESS,
         select=gic_value("redistributors", 3),
         field="gic.redistributors",
-        doc="Where the redistributors lie, 128 KiB a vCPU; the older form, which can't be mixed with regions.",
+        doc=(
+            "Where the redistributors lie, 128 KiB a vCPU; the older form, which can't be mixed"
+            " with regions."
+        ),
         source=_SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr",
         errors=_FRAME_ERRORS,
         readable=True,
@@ -343,8 +362,8 @@ SEQUENCE = (
         doc="The GIC's maintenance PPI, for guests with EL2; 25 where it is not set.",
         since=(6, 15),
         source=_SOURCE
-        + "vgic/vgic-kvm-device.c:vgic_set_common_attr; merge kvmarm-6.15; ENXIO on 6.12, taken by 7.2"
-        " (measured)",
+        + "vgic/vgic-kvm-device.c:vgic_set_common_attr; merge kvmarm-6.15; ENXIO on 6.12, taken by"
+        " 7.2 (measured)",
         errors={
             "EINVAL": "not a PPI",
             "EBUSY": "the vGIC is initialised",
@@ -425,7 +444,8 @@ SEQUENCE = (
         doc="The PPI of the EL2 virtual timer, on all vCPUs; unused without EL2.",
         since=(6, 4),
         source=_SOURCE
-        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12 (measured)",
+        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12"
+        " (measured)",
         errors=_TIMER_ERRORS,
         readable=True,
         vm_wide=True,
@@ -442,7 +462,8 @@ SEQUENCE = (
         doc="The PPI of the EL2 physical timer, on all vCPUs; unused without EL2.",
         since=(6, 4),
         source=_SOURCE
-        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12 (measured)",
+        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12"
+        " (measured)",
         errors=_TIMER_ERRORS,
         readable=True,
         vm_wide=True,
@@ -456,11 +477,16 @@ SEQUENCE = (
         value=HOST_PMU_TYPE,
         select=pmu_device,
         field="pmu.device",
-        doc="Which of the host's PMUs counts, for all vCPUs; they can then run on that PMU's CPUs only.",
+        doc=(
+            "Which of the host's PMUs counts, for all vCPUs; they can then run on that PMU's CPUs"
+            " only."
+        ),
         source=_SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_pmu",
         errors={
             "ENXIO": "the host has no such PMU",
-            "EBUSY": "a vCPU has run, this one's PMU is initialised, or a filter is set for another PMU",
+            "EBUSY": (
+                "a vCPU has run, this one's PMU is initialised, or a filter is set for another PMU"
+            ),
             "ENODEV": "the vCPU has no PMU",
         },
         vm_wide=True,
@@ -475,10 +501,14 @@ SEQUENCE = (
         value=COUNT,
         select=pmu_counters,
         field="pmu.counters",
-        doc="How many event counters all vCPUs have. A later SET_PMU would put it back to the PMU's own.",
+        doc=(
+            "How many event counters all vCPUs have. A later SET_PMU would put it back to the PMU's"
+            " own."
+        ),
         since=(6, 16),
         source=_SOURCE
-        + 'pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; merge kvmarm-6.16 ("Allow userspace to limit the number of PMU counters"); ENXIO on 6.12, taken by 7.2 (measured)',
+        + 'pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; merge kvmarm-6.16 ("Allow userspace to limit'
+        ' the number of PMU counters"); ENXIO on 6.12, taken by 7.2 (measured)',
         errors={
             "EINVAL": "the PMU has fewer counters",
             "EBUSY": "this vCPU's PMU is initialised",
@@ -497,7 +527,10 @@ SEQUENCE = (
         value=EVENT_FILTER,
         select=pmu_event_ranges,
         field="pmu.filter",
-        doc="Which events the guest may count, for all vCPUs: 0 allows, 1 denies; the first one's opposite is the default.",
+        doc=(
+            "Which events the guest may count, for all vCPUs: 0 allows, 1 denies; the first one's"
+            " opposite is the default."
+        ),
         source=_SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_attr",
         errors={
             "EINVAL": "beyond the PMU's events: 16 bits, with PMUv3.0 10",
@@ -535,7 +568,10 @@ SEQUENCE = (
         value=SIGNED_INTID,
         select=pmu_irqs_by_index,
         field="vcpus.pmu_irq",
-        doc="The overflow interrupt of the vCPU whose index is bits 31..0 of the attribute's number.",
+        doc=(
+            "The overflow interrupt of the vCPU whose index is bits 31..0 of the attribute's"
+            " number."
+        ),
         since=NEVER,
         source=_V8,
         errors={},
@@ -551,7 +587,10 @@ SEQUENCE = (
         value=SIGNED_INTID,
         select=pmu_irqs_by_mpidr,
         field="vcpus.pmu_irq",
-        doc="The overflow interrupt of the vCPU whose MPIDR is bits 63..32 of the attribute's number.",
+        doc=(
+            "The overflow interrupt of the vCPU whose MPIDR is bits 63..32 of the attribute's"
+            " number."
+        ),
         since=NEVER,
         source="proposed in the review of version 8, January 2016; not merged",
         errors={},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import ClassVar
 
 from vmcfg.kernel.features import VCPU_FEATURES
 
@@ -69,7 +70,7 @@ class Integer(ValueType):
 
     __slots__ = ("c_type", "greatest", "hexadecimal", "is_interrupt", "least", "signed", "size")
 
-    C_TYPES = {"s32": "int32_t", "u32": "uint32_t", "u64": "uint64_t"}
+    C_TYPES: ClassVar = {"s32": "int32_t", "u32": "uint32_t", "u64": "uint64_t"}
 
     def __init__(self, word: str, *, hexadecimal: bool = False, is_interrupt: bool = False) -> None:
         bits = int(word[1:])
@@ -131,7 +132,7 @@ class Struct(ValueType):
 
     __slots__ = ("fields", "hexadecimal", "layout")
 
-    BITS = {"B": 8, "H": 16, "I": 32}
+    BITS: ClassVar = {"B": 8, "H": 16, "I": 32}
 
     def __init__(
         self, word: str, layout: str, fields: tuple[str, ...], hexadecimal: tuple[str, ...]

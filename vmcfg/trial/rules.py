@@ -47,7 +47,9 @@ RUN_ERRORS = {
     "EBUSY": "the vGIC is not initialised; the VM is dead",
     "EAGAIN": "EL2 without an initialised vGIC",
     "EEXIST": "the PMU has the GIC's maintenance interrupt",
-    "EINVAL": "frames of the GIC overlap; or timers or the PMU share a PPI; or the PMU is not initialised",
+    "EINVAL": (
+        "frames of the GIC overlap; or timers or the PMU share a PPI; or the PMU is not initialised"
+    ),
     "EIO": "the VM is dead since an earlier failure",
 }
 """What each errno means at a vCPU's first KVM_RUN (linux 7.2,
