@@ -28,8 +28,8 @@ HEAD = f"""\
 #     }}}}
 #     . ./plan.sh
 #
-# {PERFORMER} is called once a command, in order. Where it fails nothing more is called, and its
-# status is returned. Where there is none nothing is done, and the status is {NO_PERFORMER}.
+# {PERFORMER} is called once a command, in order. Where it fails nothing more is called, and its status is returned.
+# Where there is none nothing is done, and the status is {NO_PERFORMER}.
 
 # In braces, here and at the end, so that a word that is cut is no command.
 {{{{ vmcfg_plan() {{{{
