@@ -49,6 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "reading_back",
         "planfile",
         "difference",
+        "schema",
     ),
     "rules": (
         "kinds",

@@ -85,6 +85,9 @@ INTERRUPT_DEVICES = {
 
 DEVICE_NAMES = {number: name for name, number in INTERRUPT_DEVICES.items()}
 
+MADE_DEVICES = (*(number for _, number in DEVICE_TYPES.values()), ITS_TYPE[1])
+"""The types of the devices that a plan makes."""
+
 CREATE_DEVICE_TEST = 1
 """The flag of KVM_CREATE_DEVICE that only asks whether the host has the type."""
 GET_API_VERSION = 0xAE00

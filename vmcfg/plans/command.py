@@ -36,6 +36,8 @@ class Operation:
     ioctl: ClassVar[str]
     """Its name in the uapi."""
     request: ClassVar[int]
+    does: ClassVar[str] = ""
+    """What the plan's schema says of it beyond its ioctl."""
     sets_value: ClassVar[bool] = False
     """Whether it sets a value of an object that exists: these alone are in the scope
     `attributes`.
@@ -86,6 +88,10 @@ class Operation:
     def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
         """The uapi's names that a command stands for, each with its number in C."""
         return iter(())
+
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The JSON Schema of what `arguments` gives, and of the value; `rows` are those of the operation."""
+        raise NotImplementedError
 
 
 class Selected(NamedTuple):

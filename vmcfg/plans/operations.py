@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vmcfg.kernel import abi
 from vmcfg.kernel.abi import Attr, Register
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.plans.command import Command, Operation, Row
-from vmcfg.plans.values import FEATURES, MEMORY_SLOT, Payload, feature_word
+from vmcfg.plans.values import FEATURES, MEMORY_SLOT, NO_VALUE, Payload, feature_word
 
 if TYPE_CHECKING:
     from vmcfg.kernel.ioctls import Vm
@@ -22,6 +22,9 @@ class Unsupported(ValueError):
 class _ByValue(Operation):
     """An ioctl whose argument is one number."""
 
+    argument: ClassVar[str]
+    """What the number is."""
+
     def arguments(self, command: Command) -> dict[str, Any]:
         return {"arg": hex(command.number)}
 
@@ -31,6 +34,18 @@ class _ByValue(Operation):
     def c_members(self, command: Command) -> Iterator[str]:
         yield f".attr = {command.number:#x}"
 
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {
+            "properties": {"value": HEX, "arg": {"description": self.argument, **HEX}},
+            "required": ["arg"],
+        }
+
+
+HEX = {"$ref": "#/$defs/hex"}
+"""A number in hex, by the schema of plans."""
+BYTES = {"$ref": "#/$defs/bytes"}
+"""Bytes in hex digits, by the schema of plans."""
+
 
 class CreateVm(_ByValue):
     """KVM_CREATE_VM on /dev/kvm; the number is the VM's type, which holds its address width."""
@@ -38,6 +53,10 @@ class CreateVm(_ByValue):
     word = "create-vm"
     ioctl = "KVM_CREATE_VM"
     request = abi.CREATE_VM
+    argument = (
+        "The ioctl's argument: the VM's type, which holds the width of guest-physical addresses in"
+        " bits."
+    )
     makes_target = True
 
 
@@ -65,6 +84,19 @@ class AddMemory(Operation):
         members = f".slot = {slot}, .guest_phys_addr = {base:#x}, .memory_size = {size:#x}"
         yield f".data = &(const struct kvm_userspace_memory_region){{ {members} }}"
 
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {
+            "properties": {
+                "slot": {"description": "The slot's number.", "type": "integer", "minimum": 0},
+                "base": {"description": "Guest-physical address of its first byte.", **HEX},
+                "size": {
+                    "description": "Its length in bytes. Who performs the plan brings the pages.",
+                    **HEX,
+                },
+            },
+            "required": ["slot", "base", "size", "origin"],
+        }
+
 
 class CreateVcpu(_ByValue):
     """KVM_CREATE_VCPU; the number is the vCPU's id."""
@@ -72,6 +104,7 @@ class CreateVcpu(_ByValue):
     word = "create-vcpu"
     ioctl = "KVM_CREATE_VCPU"
     request = abi.CREATE_VCPU
+    argument = "The ioctl's argument: the vCPU's id."
     makes_target = True
 
     def perform(self, vm: Vm, command: Command) -> None:
@@ -110,6 +143,32 @@ class CreateDevice(Operation):
     def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
         yield self.attr(command), str(command.number)
 
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        known = sorted(abi.DEVICE_NAMES[number] for number in abi.MADE_DEVICES)
+        return {
+            "properties": {
+                "attr": {"enum": [*known, abi.PMU_TYPE]},
+                "device_id": {
+                    "description": (
+                        f"The device type's number; null of {abi.PMU_TYPE}, which has none in any"
+                        " kernel, unless --device-type gave it."
+                    ),
+                    "type": ["integer", "null"],
+                    "minimum": 0,
+                    "maximum": 4294967295,
+                },
+            },
+            "required": ["device_id"],
+            "if": {"properties": {"target": {"const": "pmu"}}},
+            "then": {"properties": {"attr": {"const": abi.PMU_TYPE}}},
+            "else": {
+                "properties": {
+                    "attr": {"pattern": "^KVM_DEV_TYPE_ARM_VGIC_"},
+                    "device_id": {"enum": list(abi.MADE_DEVICES)},
+                }
+            },
+        }
+
 
 class InitVcpu(Operation):
     """KVM_ARM_VCPU_INIT: the features are added to the host's preferred target."""
@@ -138,6 +197,24 @@ class InitVcpu(Operation):
         for name in FEATURES.names(_payload(command)):
             yield f"KVM_ARM_VCPU_{name}", str(VCPU_FEATURES[name])
 
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {
+            "properties": {
+                "value": {"pattern": "^[A-Z0-9_]+(?:,[A-Z0-9_]+)*$"},
+                "feature_words": {
+                    "description": (
+                        "What is ORed into the words of kvm_vcpu_init.features that"
+                        " KVM_ARM_PREFERRED_TARGET gave."
+                    ),
+                    "type": "array",
+                    "items": HEX,
+                    "minItems": 1,
+                    "maxItems": 7,
+                },
+            },
+            "required": ["feature_words"],
+        }
+
 
 class FinalizeVcpu(_ByValue):
     """KVM_ARM_VCPU_FINALIZE; the number is a feature's."""
@@ -145,6 +222,7 @@ class FinalizeVcpu(_ByValue):
     word = "finalize-vcpu"
     ioctl = "KVM_ARM_VCPU_FINALIZE"
     request = abi.ARM_VCPU_FINALIZE
+    argument = "What the ioctl's int holds: the feature's number."
 
     def perform(self, vm: Vm, command: Command) -> None:
         vm.finalize_vcpu(command.target, command.number)
@@ -152,9 +230,16 @@ class FinalizeVcpu(_ByValue):
     def c_members(self, command: Command) -> Iterator[str]:
         yield f".data = &(const int){{ {command.number:#x} }}"
 
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        argument = {"description": self.argument, **HEX}
+        return {"properties": {"arg": argument}, "required": ["arg"]}
+
 
 class _RegisterOperation(Operation):
     """An ioctl on one register of a vCPU."""
+
+    points: ClassVar[str]
+    """What kvm_one_reg.addr does to the value."""
 
     def attr(self, command: Command) -> str:
         return _register(command).name
@@ -172,6 +257,21 @@ class _RegisterOperation(Operation):
         yield f".attr = {_register(command).id:#x}"
         yield f".data = {_c_data(command)}"
 
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {
+            "properties": {
+                "value": HEX,
+                "reg_id": {"description": "kvm_one_reg.id.", **HEX},
+                "data": {
+                    "description": f"The eight bytes that kvm_one_reg.addr {self.points}.",
+                    **BYTES,
+                    "minLength": 16,
+                    "maxLength": 16,
+                },
+            },
+            "required": ["reg_id", "data", "origin"],
+        }
+
 
 class SetReg(_RegisterOperation):
     """KVM_SET_ONE_REG."""
@@ -179,6 +279,7 @@ class SetReg(_RegisterOperation):
     word = "set-reg"
     ioctl = "KVM_SET_ONE_REG"
     request = abi.SET_ONE_REG
+    points = "points to"
     sets_value = True
 
     def perform(self, vm: Vm, command: Command) -> None:
@@ -193,6 +294,7 @@ class GetReg(_RegisterOperation):
     word = "get-reg"
     ioctl = "KVM_GET_ONE_REG"
     request = abi.GET_ONE_REG
+    points = "is expected to point to after the call"
 
     def read(self, vm: Vm, command: Command) -> bytes:
         return vm.get_reg(command.target, _register(command).id)
@@ -219,7 +321,7 @@ class _AttrOperation(Operation):
         return arguments
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
-        if row.value.word == "none":
+        if row.value is NO_VALUE:
             return ()
         return _payload_of_data(arguments, row)
 
@@ -238,17 +340,45 @@ class _AttrOperation(Operation):
             yield attr.name, f"{attr.id:#x}"
 
 
+ATTR_PROPERTIES = {
+    "group_id": {"description": "kvm_device_attr.group.", "type": "integer", "minimum": 0},
+    "attr_id": {"description": "kvm_device_attr.attr.", **HEX},
+}
+
+
 class SetAttr(_AttrOperation):
     """KVM_SET_DEVICE_ATTR."""
 
     word = "set-attr"
     ioctl = "KVM_SET_DEVICE_ATTR"
     request = abi.SET_DEVICE_ATTR
+    does = " on the target's file descriptor"
     sets_value = True
 
     def perform(self, vm: Vm, command: Command) -> None:
         attr = _attr(command)
         vm.set_attr(command.target, attr.group_id, attr.id, command.data)
+
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        data = {
+            "description": (
+                "What kvm_device_attr.addr points to. Absent where the attribute doesn't use it;"
+                " null where only the host knows it, and who performs the plan must refuse."
+            ),
+            "anyOf": [BYTES, {"type": "null"}],
+        }
+        return {
+            "properties": {**ATTR_PROPERTIES, "data": data},
+            "required": ["group_id", "attr_id", "origin"],
+            "if": {"properties": {"type": {"const": NO_VALUE.word}}},
+            "then": {"properties": {"value": {"const": "-"}, "data": False}},
+            "else": {
+                "required": ["data"],
+                "if": {"properties": {"value": {"pattern": "^pmu:"}}},
+                "then": {"properties": {"data": {"type": "null"}}},
+                "else": {"properties": {"data": {"type": "string"}}},
+            },
+        }
 
 
 class GetAttr(_AttrOperation):
@@ -267,6 +397,30 @@ class GetAttr(_AttrOperation):
     def read(self, vm: Vm, command: Command) -> bytes:
         attr = _attr(command)
         return vm.get_attr(command.target, attr.group_id, attr.id, command.read_start)
+
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        keyed = [row.attr.name for row in rows if row.attr is not None and row.value.read_by_key]
+        data = "What kvm_device_attr.addr is expected to point to after the call."
+        start = (
+            "What kvm_device_attr.addr must point to before the call, where KVM reads it too:"
+            " which redistributor region is asked for."
+        )
+        return {
+            "properties": {
+                **ATTR_PROPERTIES,
+                "data": {"description": data, **BYTES},
+                "start": {"description": start, **BYTES},
+            },
+            "required": ["group_id", "attr_id", "data", "origin"],
+            "if": {"properties": {"attr": one_of(keyed)}},
+            "then": {"required": ["start"]},
+            "else": {"properties": {"start": False}},
+        }
+
+
+def one_of(words: Sequence[str]) -> dict[str, Any]:
+    """The schema of one of some words."""
+    return {"const": words[0]} if len(words) == 1 else {"enum": list(words)}
 
 
 def _payload(command: Command) -> Payload:
@@ -334,3 +488,6 @@ OPERATIONS = (
     GET_ATTR,
 )
 """Every operation that a plan may have."""
+
+READING: dict[Operation, Operation] = {SET_ATTR: GET_ATTR, SET_REG: GET_REG}
+"""The operation that reads what another one sets."""

@@ -10,14 +10,11 @@ from vmcfg.arm.affinity import mpidr_register
 from vmcfg.plans.apis import VCPU, Api
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
-from vmcfg.plans.operations import CREATE_VCPU, GET_ATTR, GET_REG, INIT_VCPU, SET_ATTR, SET_REG
+from vmcfg.plans.operations import CREATE_VCPU, GET_REG, INIT_VCPU, READING
 from vmcfg.plans.phases import PHASES, PlanPhase
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.vm.machine import Machine
-
-_READING = {SET_ATTR: GET_ATTR, SET_REG: GET_REG}
-"""The operation that reads what another one sets."""
 
 _MPIDR_ROW = next(row for row in SEQUENCE if row.name == "vcpu.mpidr")
 
@@ -39,7 +36,7 @@ def reads(commands: Sequence[Command]) -> Iterator[tuple[int, Command]]:
             yield place, _expected_mpidr(command)
         if not command.row.readable:
             continue
-        get = command._replace(operation=_READING[command.operation])
+        get = command._replace(operation=READING[command.operation])
         if not command.row.vm_wide:
             yield place, get
             continue

@@ -1,11 +1,12 @@
-"""Every generated file, by its path in a checkout: completion scripts, manual pages, and the description's schema."""
+"""Every generated file, by its path in a checkout: completion scripts, manual pages, and two schemas."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vmcfg import files
-from vmcfg.description import schema
+from vmcfg.description import schema as description_schema
+from vmcfg.plans import schema as plan_schema
 from vmcfg.shell import completion, manual
 
 SHARE = Path(__file__).parent / "share"
@@ -24,5 +25,7 @@ def shared() -> dict[str, str]:
 def generated() -> dict[Path, str]:
     """Every generated file's text, by where it lies."""
     texts = {SHARE / name: text for name, text in shared().items()}
-    texts[files.packed("schemas") / "vm-v1.schema.json"] = schema.text()
+    schemas = files.packed("schemas")
+    texts[schemas / "vm-v1.schema.json"] = description_schema.text()
+    texts[schemas / "plan-v1.schema.json"] = plan_schema.text()
     return texts
