@@ -90,7 +90,9 @@ class Operation:
         return iter(())
 
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The JSON Schema of what `arguments` gives, and of the value; `rows` are those of the operation."""
+        """The JSON Schema of what `arguments` gives, and of the value; `rows` are those of the
+        operation.
+        """
         raise NotImplementedError
 
 

@@ -1,4 +1,6 @@
-"""The JSON Schema of plans: what schemas/plan-v1.schema.json holds. Operations, rows and phases say what is in it."""
+"""The JSON Schema of plans: what schemas/plan-v1.schema.json holds. Operations, rows and phases say
+what is in it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def text() -> str:
 
 
 def _rows(operation: Operation) -> list[Row]:
-    """The rows whose commands are of an operation: its own, or for one that reads, those that it can read back."""
+    """The rows whose commands are of an operation: its own, or for one that reads, those that it
+    can read back.
+    """
     setting = {reading: each for each, reading in READING.items()}
     if operation in setting:
         rows = [row for row in SEQUENCE if row.operation is setting[operation]]

@@ -1,4 +1,6 @@
-"""``python -m vmcfg.shell`` writes every generated file anew; what it would not change is left alone."""
+"""``python -m vmcfg.shell`` writes every generated file anew; what it would not change is left
+alone.
+"""
 
 from __future__ import annotations
 

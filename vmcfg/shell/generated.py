@@ -1,4 +1,6 @@
-"""Every generated file, by its path in a checkout: completion scripts, manual pages, and two schemas."""
+"""Every generated file, by its path in a checkout: completion scripts, manual pages, and two
+schemas.
+"""
 
 from __future__ import annotations
 
