@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 
+class Attr:
+    """A device attribute by the uapi's names and numbers.
 
-class Attr(NamedTuple):
-    """A device attribute by the uapi's names and numbers. An attribute without a name is its number
-    in hex.
+    An attribute without a name is its number in hex.
     """
 
-    group: str
-    group_id: int
-    name: str
-    id: int
+    __slots__ = ("group", "group_id", "id", "name")
+
+    def __init__(self, group: str, group_id: int, name: str, id: int) -> None:
+        self.group = group
+        self.group_id = group_id
+        self.name = name
+        self.id = id
 
     @property
     def title(self) -> str:
@@ -21,11 +23,14 @@ class Attr(NamedTuple):
         return self.group if self.name.startswith("0x") else self.name
 
 
-class Register(NamedTuple):
+class Register:
     """A vCPU register that KVM_SET_ONE_REG sets: its name in the architecture, and its id."""
 
-    name: str
-    id: int
+    __slots__ = ("id", "name")
+
+    def __init__(self, name: str, id: int) -> None:
+        self.name = name
+        self.id = id
 
 
 def setting(attr: Attr) -> str:

@@ -217,7 +217,7 @@ class Command(NamedTuple):
         attr = self.row.attr
         if attr is None or self.attr_id is None:
             return attr
-        return attr._replace(name=hex(self.attr_id), id=self.attr_id)
+        return Attr(attr.group, attr.group_id, hex(self.attr_id), self.attr_id)
 
     @property
     def number(self) -> int:
