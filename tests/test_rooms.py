@@ -31,6 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "kinds",
         "model",
         "unknown_keys",
+        "half_read",
         "reading",
         "schema",
     ),

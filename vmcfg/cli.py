@@ -13,6 +13,7 @@ import click
 from vmcfg import __version__
 from vmcfg.commands.exit_codes import FAILED, USAGE
 from vmcfg.files import NoFile, print_error
+from vmcfg.nearest import nearest
 
 COMMANDS = {
     "validate": "Check descriptions and print every mistake with its place.",
@@ -62,12 +63,9 @@ class LazyGroup(click.Group):
         """As click does it, with the likely command named where there is none of that name."""
         name = click.utils.make_str(args[0])
         if name not in COMMANDS and not name.startswith("-"):
-            from difflib import get_close_matches
-
-            close = get_close_matches(name, COMMANDS, 1)
-            ctx.fail(
-                f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
-            )
+            likely = nearest(name, COMMANDS)
+            question = "" if likely is None else f" Did you mean {likely!r}?"
+            ctx.fail(f"No such command {name!r}.{question}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

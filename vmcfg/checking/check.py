@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmcfg.description.reading import decode
+from vmcfg.description.half_read import HalfRead
+from vmcfg.description.reading import read_description
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path, Position
 from vmcfg.findings.rule import ERROR, Rule
 from vmcfg.kernel.version import Version
 from vmcfg.rules.machine_rules import findings
-from vmcfg.rules.ranges import range_misfits
+from vmcfg.rules.ranges import range_findings
 from vmcfg.text.tree import Tree
 from vmcfg.vm.expansion import machine
 from vmcfg.vm.machine import Machine
@@ -48,11 +49,11 @@ def check(
     tree = Tree(file, data)
     if tree.root is None:
         return Checked(tree, None, in_order(tree.diagnostics))
-    values, misfits = decode(tree.root)
-    misfits += range_misfits(values)
-    if misfits or tree.diagnostics:
-        return Checked(tree, None, in_order(tree.diagnostics + _placed(tree, misfits)))
-    vm = machine(values)
+    description, found = read_description(tree.root)
+    found += range_findings(description)
+    if found or tree.diagnostics or isinstance(description, HalfRead):
+        return Checked(tree, None, in_order(tree.diagnostics + _placed(tree, found)))
+    vm = machine(description)
     if hosts:
         return _checked_on(tree, vm, hosts)
     if host_kernel is not None:

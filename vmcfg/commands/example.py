@@ -8,6 +8,7 @@ import click
 
 from vmcfg import files
 from vmcfg.escape import printable
+from vmcfg.nearest import nearest
 
 SUFFIX = ".yaml"
 
@@ -48,7 +49,7 @@ def _shows(text: str) -> str:
 
 def _instead(name: str, samples: dict[str, Path]) -> str:
     """The sample that was likely meant, or all of them."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name.lower().removesuffix(SUFFIX), samples, 1)
-    return f"Did you mean {close[0]!r}?" if close else f"The samples: {', '.join(samples)}."
+    likely = nearest(name.lower().removesuffix(SUFFIX), samples)
+    if likely is None:
+        return f"The samples: {', '.join(samples)}."
+    return f"Did you mean {likely!r}?"

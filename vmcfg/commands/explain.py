@@ -12,17 +12,7 @@ import click
 
 from vmcfg import files
 from vmcfg.checking.check import check
-from vmcfg.description.kinds import (
-    Choice,
-    Events,
-    Interrupt,
-    KernelVersion,
-    Mpidr,
-    Name,
-    Number,
-    Size,
-)
-from vmcfg.description.model import Either, Field, ListOf, every_field, fields
+from vmcfg.description.model import Field, every_field, kind_words
 from vmcfg.escape import printable
 from vmcfg.findings.rule import Rule
 from vmcfg.formats.unresolved import VALUES_ARE_KNOWN
@@ -122,7 +112,7 @@ def _rule(rule: Rule) -> Iterator[str]:
 def _attribute(name: str, field: Field, rows: list[Row]) -> Iterator[str]:
     yield f"{name}: {field.doc}"
     yield ""
-    yield f"  value    {_value(field.kind)}"
+    yield f"  value    {kind_words(field.kind)}"
     if field.default is not None:
         yield f"  default  {field.default}"
     if field.examples:
@@ -150,34 +140,6 @@ def _number(row: Row) -> str:
     """A row's attribute by name and number; or that the number is the vCPU's name."""
     assert row.attr is not None
     return f"{row.attr.name} ({row.attr.id:#x})" if VCPU in row.apis else "the vCPU's name"
-
-
-def _value(kind: object) -> str:
-    """What may be written for a key, in words."""
-    if isinstance(kind, Number):
-        least, greatest = (
-            (f"{kind.least:#x}", f"{kind.greatest:#x}") if kind.hex else (kind.least, kind.greatest)
-        )
-        return f"a whole number from {least} to {greatest}, decimal or 0x"
-    if isinstance(kind, Choice):
-        return " or ".join(map(str, kind.choices))
-    if isinstance(kind, Interrupt):
-        return "an INTID, ppi:N or spi:N" + ("; or a range: 40-43, spi:8-11" if kind.ranges else "")
-    if isinstance(kind, ListOf):
-        return f"a list of {kind.word}"
-    if isinstance(kind, type):
-        return f"a mapping of {', '.join(fields(kind))}"
-    words = {
-        Name: "1 to 63 letters, digits, '.', '_' or '-'",
-        KernelVersion: 'two numbers, in quotes: "6.12"',
-        Events: "a number up to 0xffff, or a range first-last",
-        Size: "a number of bytes, or of KiB, MiB, GiB or TiB",
-        Mpidr: "four decimal numbers with dots; any of them a range",
-    }
-    if type(kind) in words:
-        return words[type(kind)]
-    assert isinstance(kind, Either)
-    return f"{_value(kind.scalar)}; or {_value(kind.many)}"
 
 
 def _order() -> Iterator[str]:
@@ -212,7 +174,7 @@ def _attributes() -> Iterator[str]:
         else:
             yield f"{row.attr.group} ({row.attr.group_id}), {_number(row)}: {row.operation.word} {row.target}"
         yield f"  {row.doc}"
-        yield f"  written  {row.field}: {_value(fields_[row.field].kind)}"
+        yield f"  written  {row.field}: {kind_words(fields_[row.field].kind)}"
         yield f"  value    {row.value.explained}"
         yield f"  read     {_read_back(row)}"
         yield f"  since    {_since(row)}"

@@ -8,6 +8,7 @@ a JSON Schema can't state them.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from vmcfg.arm.affinity import MPIDR_RES1, mpidr_of_id, mpidr_text
 from vmcfg.description.rules import (
@@ -106,7 +107,43 @@ def refuse_unquoted(text: str) -> None:
     raise Misfit(TEXT, f"{_named(text)} is text here and needs quotes", f"{wanted} ({said})")
 
 
-class Number:
+class ScalarKind:
+    """How one word is read, what a JSON Schema says of it, and what a person reads of it: the base of all kinds."""
+
+    __slots__ = ()
+
+    def read(self, text: str, plain: bool) -> Any:
+        """The value of a word; `plain` is true of one without quotes. Raises `Misfit`."""
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the words that `read` takes."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """What may be written, in words."""
+        raise NotImplementedError
+
+
+def anchored(pattern: str) -> str:
+    """`pattern` for a whole text, in every dialect: Python's `$` alone would let a line feed follow."""
+    return rf"^(?:{pattern})$(?!\n)"
+
+
+def _integer_or_text(least: int, greatest: int, pattern: str) -> dict[str, Any]:
+    return {
+        "type": ["integer", "string"],
+        "minimum": least,
+        "maximum": greatest,
+        "pattern": anchored(pattern),
+    }
+
+
+def _text(pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": anchored(pattern)}
+
+
+class Number(ScalarKind):
     """A whole number between `least` and `greatest`. `hex` says how the field is usually written."""
 
     def __init__(self, least: int, greatest: int, *, hex: bool = False) -> None:
@@ -124,8 +161,15 @@ class Number:
             )
         return value
 
+    def schema(self) -> dict[str, Any]:
+        return _integer_or_text(self.least, self.greatest, NUMBER_PATTERN)
 
-class Choice:
+    def words(self) -> str:
+        write = hex if self.hex else str
+        return f"a whole number from {write(self.least)} to {write(self.greatest)}, decimal or 0x"
+
+
+class Choice(ScalarKind):
     """One of a few numbers or words. `others` explains well-known ones that are not among them."""
 
     def __init__(self, *choices: int | str, others: dict[int | str, str] | None = None) -> None:
@@ -142,8 +186,18 @@ class Choice:
             hint = number_hint(text)
         raise Misfit(CHOICE, f"{_named(text)} is not {known}", hint)
 
+    def schema(self) -> dict[str, Any]:
+        choices = list(self.choices)
+        if isinstance(self.choices[0], str):
+            return {"enum": choices}
+        spellings = "|".join([_spellings(int(number)) for number in self.choices])
+        return {"anyOf": [{"enum": choices}, _text(spellings)]}
 
-class Name:
+    def words(self) -> str:
+        return " or ".join(map(str, self.choices))
+
+
+class Name(ScalarKind):
     """A name, `what` says of what: text that needs no quoting anywhere."""
 
     pattern = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -170,8 +224,14 @@ class Name:
             )
         return text
 
+    def schema(self) -> dict[str, Any]:
+        return _text(self.pattern)
 
-class KernelVersion:
+    def words(self) -> str:
+        return "1 to 63 letters, digits, '.', '_' or '-'"
+
+
+class KernelVersion(ScalarKind):
     """A kernel's version as text: two numbers with a dot."""
 
     pattern = r"(?:0|[1-9][0-9]{0,4})\.(?:0|[1-9][0-9]{0,4})"
@@ -190,13 +250,19 @@ class KernelVersion:
         major, minor = text.split(".")
         return int(major), int(minor)
 
+    def schema(self) -> dict[str, Any]:
+        return _text(self.pattern)
+
+    def words(self) -> str:
+        return 'two numbers, in quotes: "6.12"'
+
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 _DECIMAL_UNITS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
-class Size:
+class Size(ScalarKind):
     """A number of bytes, with a binary unit or none."""
 
     least = 0
@@ -233,8 +299,14 @@ class Size:
             )
         return Number(self.least, self.greatest).read(text, plain)
 
+    def schema(self) -> dict[str, Any]:
+        return _integer_or_text(self.least, self.greatest, self.pattern)
 
-class Events:
+    def words(self) -> str:
+        return "a number of bytes, or of KiB, MiB, GiB or TiB"
+
+
+class Events(ScalarKind):
     """A PMU event's number, or a range of them."""
 
     greatest = 0xFFFF
@@ -253,11 +325,17 @@ class Events:
             raise Misfit(EVENTS, f"{_named(text)} is no event and no range of events", hint)
         return EventRange(low, high)
 
+    def schema(self) -> dict[str, Any]:
+        return _integer_or_text(0, self.greatest, self.pattern)
+
+    def words(self) -> str:
+        return "a number up to 0xffff, or a range first-last"
+
 
 _AFFINITY = {str(number): number for number in range(256)}
 
 
-class Mpidr:
+class Mpidr(ScalarKind):
     """An MPIDR, or a range of them. One MPIDR reads as its 32-bit compressed form, Aff3 in the top byte."""
 
     pattern = r"\.".join([r"(?:0|[1-9][0-9]{0,4})(?:-(?:0|[1-9][0-9]{0,4}))?"] * 4)
@@ -297,6 +375,12 @@ class Mpidr:
             return f"write all four, Aff3 first: {'0.' * (3 - text.count('.'))}{text}"
         return "write Aff3.Aff2.Aff1.Aff0, four decimal numbers without leading zeros: 0.0.1.0"
 
+    def schema(self) -> dict[str, Any]:
+        return _text(self.pattern)
+
+    def words(self) -> str:
+        return "four decimal numbers with dots; any of them a range"
+
 
 def mpidr_readings(value: int) -> list[str]:
     """What the integer `value` may mean as an MPIDR, each reading dotted and named."""
@@ -315,7 +399,7 @@ def mpidr_readings(value: int) -> list[str]:
 _INTID = Number(0, INTID_GREATEST)
 
 
-class Interrupt:
+class Interrupt(ScalarKind):
     """An INTID, ppi:N or spi:N; with `ranges`, first-last of them. A bare number reads as an int, the INTID."""
 
     def __init__(self, *, ranges: bool) -> None:
@@ -361,3 +445,18 @@ class Interrupt:
                 return f"{usual} (YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words})"
             return number_hint(text)
         return f"write {span[1]}-{span[2]} for a range" if span and self.ranges else usual
+
+    def schema(self) -> dict[str, Any]:
+        return _integer_or_text(0, INTID_GREATEST, self.pattern)
+
+    def words(self) -> str:
+        one = "an INTID, ppi:N or spi:N"
+        return f"{one}; or a range: 40-43, spi:8-11" if self.ranges else one
+
+
+def _spellings(number: int) -> str:
+    """A pattern of all texts that are `number`: decimal, or hexadecimal with zeros before it."""
+    digits = f"{number:x}"
+    either_case = [digit if digit.isdecimal() else f"[{digit}{digit.upper()}]" for digit in digits]
+    zeros = HEX_DIGITS - len(digits)
+    return f"{number}|0x0{{0,{zeros}}}{''.join(either_case)}"

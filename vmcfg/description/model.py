@@ -1,9 +1,11 @@
-"""What a description may say: the one table of its keys, which decoding, schema, documentation and hints come from.
+"""What a description may say: the one table of its keys, which decoding, schema, documentation and
+hints come from.
 
-Each class is a mapping of the document, each of its attributes a key: the type is what Python sees, the `Field` beside
-it what a reader of YAML needs. A key without a default is required.
+Each class is a mapping of the document, each of its attributes a key: the type is what Python sees,
+the `Field` beside it what a reader of YAML needs. A key without a default is required.
 """
 
+from functools import cache
 from typing import Annotated, Any, NamedTuple
 
 from vmcfg.description.kinds import (
@@ -14,12 +16,12 @@ from vmcfg.description.kinds import (
     Mpidr,
     Name,
     Number,
+    ScalarKind,
     Size,
 )
 from vmcfg.description.written import EventRange, IrqRange, MpidrRange, intid_of
+from vmcfg.kernel.features import FEATURES
 from vmcfg.kernel.version import LINUX_6_1, Version
-
-Scalar = Number | Choice | Name | KernelVersion | Size | Mpidr | Interrupt | Events
 
 
 class ListOf(NamedTuple):
@@ -28,20 +30,30 @@ class ListOf(NamedTuple):
     item: "Kind"
     word: str
 
+    def words(self) -> str:
+        """What may be written, in words."""
+        return f"a list of {self.word}"
+
 
 class Either(NamedTuple):
     """One scalar, or a list."""
 
-    scalar: Scalar
+    scalar: ScalarKind
     many: ListOf
 
+    def words(self) -> str:
+        """What may be written, in words."""
+        return f"{self.scalar.words()}; or {self.many.words()}"
 
-Kind = Any
-"""How a key's value is read: a `Scalar`, a `ListOf`, an `Either`, or one of this module's mappings."""
+
+Kind = ScalarKind | ListOf | Either | type[Any]
+"""How a key's value is read; a class is one of this module's mappings."""
 
 
 class Field(NamedTuple):
-    """One key: how its value is read, a sentence with its unit, values that show it, and other tools' words for it."""
+    """One key: how its value is read, a sentence with its unit, values that show it, and other
+    tools' words for it.
+    """
 
     kind: Kind
     doc: str
@@ -51,20 +63,13 @@ class Field(NamedTuple):
 
 
 IPA_BITS = Number(32, 52)
-
 NR_IRQS = Number(64, 992)
 """What KVM takes, whatever its documents say of 1024 (measured on 6.1, 6.12, 7.2)."""
-
 REGION_COUNT = Number(1, 4095)
-
 COUNTERS = Number(0, 31)
-
 EVENTS = Events()
-
 ADDRESS = Number(0, (1 << 64) - 1, hex=True)
-
 ONE_INTERRUPT = Interrupt(ranges=False)
-
 INTERRUPTS = Interrupt(ranges=True)
 
 DEFAULT_TIMERS = {"virtual": 27, "physical": 30, "hyp_virtual": 28, "hyp_physical": 26}
@@ -80,19 +85,19 @@ class MemorySlot(NamedTuple):
     base: Annotated[
         int,
         Field(
-            ADDRESS,
-            "Guest-physical address of the slot's first byte; a multiple of 64 KiB.",
-            ("0x40000000",),
-            ("start", "address", "gpa"),
+            kind=ADDRESS,
+            doc="Guest-physical address of the slot's first byte; a multiple of 64 KiB.",
+            examples=("0x40000000",),
+            also=("start", "address", "gpa"),
         ),
     ]
     size: Annotated[
         int,
         Field(
-            Size(),
-            "Length of the slot in bytes, or in KiB, MiB, GiB or TiB; a multiple of 64 KiB.",
-            ("1GiB",),
-            ("length", "len"),
+            kind=Size(),
+            doc="Length of the slot in bytes, or in KiB, MiB, GiB or TiB; a multiple of 64 KiB.",
+            examples=("1GiB",),
+            also=("length", "len"),
         ),
     ]
 
@@ -103,20 +108,20 @@ class RedistributorRegion(NamedTuple):
     base: Annotated[
         int,
         Field(
-            ADDRESS,
-            "Guest-physical address of the region; a multiple of 64 KiB.",
-            ("0x080a0000",),
-            ("start", "address"),
+            kind=ADDRESS,
+            doc="Guest-physical address of the region; a multiple of 64 KiB.",
+            examples=("0x080a0000",),
+            also=("start", "address"),
         ),
     ]
     count: Annotated[
         int | None,
         Field(
-            REGION_COUNT,
-            "How many redistributors the region holds.",
-            (123,),
-            ("num", "n"),
-            "in the last region: as many as the regions before leave, at least 1",
+            kind=REGION_COUNT,
+            doc="How many redistributors the region holds.",
+            examples=(123,),
+            also=("num", "n"),
+            default="in the last region: as many as the regions before leave, at least 1",
         ),
     ] = None  # type: ignore[assignment]  # it hides tuple.count, which nobody calls here
 
@@ -127,83 +132,98 @@ class Gic(NamedTuple):
     version: Annotated[
         int,
         Field(
-            Choice(
+            kind=Choice(
                 2,
                 3,
                 others={
-                    5: "KVM's GICv5 takes no addresses and no SPIs, and vmcfg doesn't describe it yet"
+                    5: (
+                        "KVM's GICv5 takes no addresses and no SPIs, and vmcfg doesn't describe"
+                        " it yet"
+                    )
                 },
             ),
-            "The GIC architecture's version: 2 or 3.",
-            (3,),
-            ("type", "gic_version", "model"),
+            doc="The GIC architecture's version: 2 or 3.",
+            examples=(3,),
+            also=("type", "gic_version", "model"),
         ),
     ]
     set_up_by: Annotated[
         str,
         Field(
-            Choice("plan", "monitor"),
-            "Who sets the GIC up: the plan, or the monitor by itself; the plan then has no GIC command.",
-            ("monitor",),
-            ("managed_by", "owner"),
-            "plan",
+            kind=Choice("plan", "monitor"),
+            doc=(
+                "Who sets the GIC up: the plan, or the monitor by itself; the plan then has no GIC"
+                " command."
+            ),
+            examples=("monitor",),
+            also=("managed_by", "owner"),
+            default="plan",
         ),
     ] = "plan"
     nr_irqs: Annotated[
         int | None,
         Field(
-            NR_IRQS,
-            "How many INTIDs there are, the 32 private ones included: a multiple of 32.",
-            (256,),
-            ("irqs", "num_irqs", "nr_interrupts", "interrupts", "spis"),
-            "256 where the plan sets the GIC up, 992 where the monitor does",
+            kind=NR_IRQS,
+            doc="How many INTIDs there are, the 32 private ones included: a multiple of 32.",
+            examples=(256,),
+            also=("irqs", "num_irqs", "nr_interrupts", "interrupts", "spis"),
+            default="256 where the plan sets the GIC up, 992 where the monitor does",
         ),
     ] = None
     distributor: Annotated[
         int | None,
         Field(
-            ADDRESS,
-            "Guest-physical address of the distributor's frame: 64 KiB with GICv3, 4 KiB with GICv2.",
-            ("0x08000000",),
-            ("dist", "gicd", "distributor_base", "dist_base"),
+            kind=ADDRESS,
+            doc=(
+                "Guest-physical address of the distributor's frame: 64 KiB with GICv3, 4 KiB with"
+                " GICv2."
+            ),
+            examples=("0x08000000",),
+            also=("dist", "gicd", "distributor_base", "dist_base"),
         ),
     ] = None
     redistributors: Annotated[
         int | tuple[RedistributorRegion, ...] | None,
         Field(
-            Either(ADDRESS, ListOf(RedistributorRegion, "redistributor regions")),
-            "GICv3's redistributor regions in index order; or one address, from which KVM takes 128 KiB a vCPU.",
-            ([{"base": "0x080a0000", "count": 123}], "0x080a0000"),
-            ("redist", "gicr", "redistributor", "redist_regions", "redistributor_regions"),
+            kind=Either(ADDRESS, ListOf(RedistributorRegion, "redistributor regions")),
+            doc=(
+                "GICv3's redistributor regions in index order; or one address, from which KVM takes"
+                " 128 KiB a vCPU."
+            ),
+            examples=([{"base": "0x080a0000", "count": 123}], "0x080a0000"),
+            also=("redist", "gicr", "redistributor", "redist_regions", "redistributor_regions"),
         ),
     ] = None
     cpu_interface: Annotated[
         int | None,
         Field(
-            ADDRESS,
-            "Guest-physical address of GICv2's CPU interface, 8 KiB.",
-            ("0x08010000",),
-            ("cpu", "gicc", "cpuif", "cpu_interface_base"),
+            kind=ADDRESS,
+            doc="Guest-physical address of GICv2's CPU interface, 8 KiB.",
+            examples=("0x08010000",),
+            also=("cpu", "gicc", "cpuif", "cpu_interface_base"),
         ),
     ] = None
     its: Annotated[
         tuple[int, ...],
         Field(
-            ListOf(ADDRESS, "ITS addresses"),
-            "Guest-physical address of each GICv3 ITS, 128 KiB; a multiple of 64 KiB.",
-            (["0x08080000"],),
-            ("gits", "its_base", "its_address"),
-            "none",
+            kind=ListOf(ADDRESS, "ITS addresses"),
+            doc="Guest-physical address of each GICv3 ITS, 128 KiB; a multiple of 64 KiB.",
+            examples=(["0x08080000"],),
+            also=("gits", "its_base", "its_address"),
+            default="none",
         ),
     ] = ()
     maintenance_irq: Annotated[
         int | IrqRange | None,
         Field(
-            ONE_INTERRUPT,
-            "The PPI by which GICv3 tells a guest hypervisor of its own guest's interrupts; used with the feature el2.",
-            (25, "ppi:9"),
-            ("maint_irq", "maintenance", "maintenance_interrupt"),
-            "25",
+            kind=ONE_INTERRUPT,
+            doc=(
+                "The PPI by which GICv3 tells a guest hypervisor of its own guest's interrupts;"
+                " used with the feature el2."
+            ),
+            examples=(25, "ppi:9"),
+            also=("maint_irq", "maintenance", "maintenance_interrupt"),
+            default="25",
         ),
     ] = None
 
@@ -214,20 +234,26 @@ class VcpuEntry(NamedTuple):
     mpidr: Annotated[
         int | MpidrRange,
         Field(
-            Mpidr(),
-            "The vCPU's affinity, Aff3.Aff2.Aff1.Aff0; ranges stand for one vCPU each, the rightmost running fastest.",
-            ("0.0.1.0", "0.0.0-31.0-15"),
-            ("affinity", "id", "reg", "cpu"),
+            kind=Mpidr(),
+            doc=(
+                "The vCPU's affinity, Aff3.Aff2.Aff1.Aff0; ranges stand for one vCPU each, the"
+                " rightmost running fastest."
+            ),
+            examples=("0.0.1.0", "0.0.0-31.0-15"),
+            also=("affinity", "id", "reg", "cpu"),
         ),
     ]
     pmu_irq: Annotated[
         int | IrqRange | None,
         Field(
-            INTERRUPTS,
-            "The PMU's overflow interrupt: an INTID, ppi:N or spi:N; a range runs in step with mpidr's.",
-            (23, "ppi:7", "spi:0-511"),
-            ("irq", "pmu", "pmu_interrupt", "interrupt", "pmu_intid"),
-            "pmu.irq",
+            kind=INTERRUPTS,
+            doc=(
+                "The PMU's overflow interrupt: an INTID, ppi:N or spi:N; a range runs in step with"
+                " mpidr's."
+            ),
+            examples=(23, "ppi:7", "spi:0-511"),
+            also=("irq", "pmu", "pmu_interrupt", "interrupt", "pmu_intid"),
+            default="pmu.irq",
         ),
     ] = None
 
@@ -238,19 +264,22 @@ class FilterEntry(NamedTuple):
     action: Annotated[
         str,
         Field(
-            Choice("allow", "deny"),
-            "Whether the guest may count these events. The opposite of the first entry holds where no entry does.",
-            ("deny",),
-            ("type", "rule"),
+            kind=Choice("allow", "deny"),
+            doc=(
+                "Whether the guest may count these events. The opposite of the first entry holds"
+                " where no entry does."
+            ),
+            examples=("deny",),
+            also=("type", "rule"),
         ),
     ]
     events: Annotated[
         EventRange,
         Field(
-            EVENTS,
-            "An event's number, or a range first-last; up to 0xffff.",
-            ("0x11", "0x08-0x1b"),
-            ("event", "range"),
+            kind=EVENTS,
+            doc="An event's number, or a range first-last; up to 0xffff.",
+            examples=("0x11", "0x08-0x1b"),
+            also=("event", "range"),
         ),
     ]
 
@@ -261,40 +290,46 @@ class Pmu(NamedTuple):
     irq: Annotated[
         int | IrqRange | None,
         Field(
-            INTERRUPTS,
-            "The PMU interrupt of every vCPU that has none of its own; a range deals out one each, in order.",
-            (23, "spi:8-11"),
-            ("interrupt", "pmu_irq", "intid"),
+            kind=INTERRUPTS,
+            doc=(
+                "The PMU interrupt of every vCPU that has none of its own; a range deals out one"
+                " each, in order."
+            ),
+            examples=(23, "spi:8-11"),
+            also=("interrupt", "pmu_irq", "intid"),
         ),
     ] = None
     device: Annotated[
         str | None,
         Field(
-            Name("a PMU's name"),
-            "The host's PMU that counts, by its name in /sys/bus/event_source/devices.",
-            ("armv8_pmuv3_0",),
-            ("host_pmu", "pmu_device", "set_pmu"),
-            "that of the CPU on which the first vCPU is initialised",
+            kind=Name("a PMU's name"),
+            doc="The host's PMU that counts, by its name in /sys/bus/event_source/devices.",
+            examples=("armv8_pmuv3_0",),
+            also=("host_pmu", "pmu_device", "set_pmu"),
+            default="that of the CPU on which the first vCPU is initialised",
         ),
     ] = None
     counters: Annotated[
         int | None,
         Field(
-            COUNTERS,
-            "How many event counters the guest has, the cycle counter not counted.",
-            (6,),
-            ("nr_counters", "num_counters", "event_counters"),
-            "as many as the host's PMU has",
+            kind=COUNTERS,
+            doc="How many event counters the guest has, the cycle counter not counted.",
+            examples=(6,),
+            also=("nr_counters", "num_counters", "event_counters"),
+            default="as many as the host's PMU has",
         ),
     ] = None
     filter: Annotated[
         tuple[FilterEntry, ...],
         Field(
-            ListOf(FilterEntry, "filter entries"),
-            "Which events the guest may count, in order; the last entry that names an event decides.",
-            ([{"action": "deny", "events": "0x11"}],),
-            ("filters", "event_filter", "events"),
-            "all events are counted",
+            kind=ListOf(FilterEntry, "filter entries"),
+            doc=(
+                "Which events the guest may count, in order; the last entry that names an event"
+                " decides."
+            ),
+            examples=([{"action": "deny", "events": "0x11"}],),
+            also=("filters", "event_filter", "events"),
+            default="all events are counted",
         ),
     ] = ()
 
@@ -305,46 +340,48 @@ class Timers(NamedTuple):
     virtual: Annotated[
         int | IrqRange | None,
         Field(
-            ONE_INTERRUPT,
-            "The EL1 virtual timer's PPI.",
-            (27, "ppi:11"),
-            ("virt", "vtimer", "el1_virtual"),
-            str(DEFAULT_TIMERS["virtual"]),
+            kind=ONE_INTERRUPT,
+            doc="The EL1 virtual timer's PPI.",
+            examples=(27, "ppi:11"),
+            also=("virt", "vtimer", "el1_virtual"),
+            default=str(DEFAULT_TIMERS["virtual"]),
         ),
     ] = None
     physical: Annotated[
         int | IrqRange | None,
         Field(
-            ONE_INTERRUPT,
-            "The EL1 physical timer's PPI.",
-            (30, "ppi:14"),
-            ("phys", "ptimer", "el1_physical"),
-            str(DEFAULT_TIMERS["physical"]),
+            kind=ONE_INTERRUPT,
+            doc="The EL1 physical timer's PPI.",
+            examples=(30, "ppi:14"),
+            also=("phys", "ptimer", "el1_physical"),
+            default=str(DEFAULT_TIMERS["physical"]),
         ),
     ] = None
     hyp_virtual: Annotated[
         int | IrqRange | None,
         Field(
-            ONE_INTERRUPT,
-            "The EL2 virtual timer's PPI.",
-            (28, "ppi:12"),
-            ("hvtimer", "hyp_virt", "el2_virtual"),
-            str(DEFAULT_TIMERS["hyp_virtual"]),
+            kind=ONE_INTERRUPT,
+            doc="The EL2 virtual timer's PPI.",
+            examples=(28, "ppi:12"),
+            also=("hvtimer", "hyp_virt", "el2_virtual"),
+            default=str(DEFAULT_TIMERS["hyp_virtual"]),
         ),
     ] = None
     hyp_physical: Annotated[
         int | IrqRange | None,
         Field(
-            ONE_INTERRUPT,
-            "The EL2 physical timer's PPI.",
-            (26, "ppi:10"),
-            ("hptimer", "hyp_phys", "el2_physical"),
-            str(DEFAULT_TIMERS["hyp_physical"]),
+            kind=ONE_INTERRUPT,
+            doc="The EL2 physical timer's PPI.",
+            examples=(26, "ppi:10"),
+            also=("hptimer", "hyp_phys", "el2_physical"),
+            default=str(DEFAULT_TIMERS["hyp_physical"]),
         ),
     ] = None
 
     def intid(self, timer: str) -> int:
-        """The INTID of a timer, named by its key: as written, or as KVM sets it (arch_timer.c:default_ppi)."""
+        """The INTID of a timer, named by its key: as written, or as KVM sets it
+        (arch_timer.c:default_ppi).
+        """
         written = getattr(self, timer)
         if written is None:
             return DEFAULT_TIMERS[timer]
@@ -357,10 +394,13 @@ class StealTime(NamedTuple):
     base: Annotated[
         int,
         Field(
-            ADDRESS,
-            "Guest-physical address of the first vCPU's 64 bytes, the others following by index; a multiple of 64.",
-            ("0x090a0000",),
-            ("address", "ipa", "start"),
+            kind=ADDRESS,
+            doc=(
+                "Guest-physical address of the first vCPU's 64 bytes, the others following by"
+                " index; a multiple of 64."
+            ),
+            examples=("0x090a0000",),
+            also=("address", "ipa", "start"),
         ),
     ]
 
@@ -371,28 +411,28 @@ class SmcccEntry(NamedTuple):
     action: Annotated[
         str,
         Field(
-            Choice("handle", "deny", "forward"),
-            "handle: by KVM; deny: answered with NOT_SUPPORTED; forward: to the monitor.",
-            ("deny",),
-            ("type", "rule"),
+            kind=Choice("handle", "deny", "forward"),
+            doc="handle: by KVM; deny: answered with NOT_SUPPORTED; forward: to the monitor.",
+            examples=("deny",),
+            also=("type", "rule"),
         ),
     ]
     base: Annotated[
         int,
         Field(
-            Number(0, 0xFFFFFFFF, hex=True),
-            "The first function id.",
-            ("0x84000005",),
-            ("function", "start", "first"),
+            kind=Number(0, 0xFFFFFFFF, hex=True),
+            doc="The first function id.",
+            examples=("0x84000005",),
+            also=("function", "start", "first"),
         ),
     ]
     count: Annotated[
         int,
         Field(
-            Number(1, 0xFFFFFFFF),
-            "How many function ids, from the first.",
-            (1,),
-            ("nr_functions", "functions"),
+            kind=Number(1, 0xFFFFFFFF),
+            doc="How many function ids, from the first.",
+            examples=(1,),
+            also=("nr_functions", "functions"),
         ),
     ]  # type: ignore[assignment]  # it hides tuple.count, which nobody calls here
 
@@ -401,20 +441,23 @@ class Device(NamedTuple):
     """One of the monitor's own devices, as far as the checks need to know it."""
 
     name: Annotated[
-        str, Field(Name("a device's name"), "The device's name.", ("uart",), ("device", "id"))
+        str,
+        Field(
+            kind=Name("a device's name"),
+            doc="The device's name.",
+            examples=("uart",),
+            also=("device", "id"),
+        ),
     ]
     irq: Annotated[
         int | IrqRange,
         Field(
-            ONE_INTERRUPT,
-            "The SPI by which the device interrupts.",
-            ("spi:1", 33),
-            ("interrupt", "spi", "intid", "gsi"),
+            kind=ONE_INTERRUPT,
+            doc="The SPI by which the device interrupts.",
+            examples=("spi:1", 33),
+            also=("interrupt", "spi", "intid", "gsi"),
         ),
     ]
-
-
-FEATURES = ("sve", "ptrauth", "el2")
 
 
 class Description(NamedTuple):
@@ -423,28 +466,34 @@ class Description(NamedTuple):
     vmcfg: Annotated[
         int,
         Field(
-            Choice(1, others={2: "this vmcfg reads version 1 of the format"}),
-            "The version of this format: 1.",
-            (1,),
-            ("version", "api_version", "apiVersion", "format"),
+            kind=Choice(1, others={2: "this vmcfg reads version 1 of the format"}),
+            doc="The version of this format: 1.",
+            examples=(1,),
+            also=("version", "api_version", "apiVersion", "format"),
         ),
     ]
     name: Annotated[
         str,
         Field(
-            Name("a VM's name"),
-            "The VM's name: 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit.",
-            ("edge-gateway",),
-            ("vm", "vm_name", "hostname"),
+            kind=Name("a VM's name"),
+            doc=(
+                "The VM's name: 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter"
+                " or digit."
+            ),
+            examples=("edge-gateway",),
+            also=("vm", "vm_name", "hostname"),
         ),
     ]
     vcpus: Annotated[
         int | tuple[VcpuEntry, ...],
         Field(
-            Either(Number(1, (1 << 31) - 1), ListOf(VcpuEntry, "vCPUs")),
-            "The vCPUs by MPIDR; or how many there are, each with the MPIDR that KVM gives it. 512 at most.",
-            (4, [{"mpidr": "0.0.0.0", "pmu_irq": 23}]),
-            (
+            kind=Either(Number(1, (1 << 31) - 1), ListOf(VcpuEntry, "vCPUs")),
+            doc=(
+                "The vCPUs by MPIDR; or how many there are, each with the MPIDR that KVM gives it."
+                " 512 at most."
+            ),
+            examples=(4, [{"mpidr": "0.0.0.0", "pmu_irq": 23}]),
+            also=(
                 "cpus",
                 "smp",
                 "vcpu_count",
@@ -460,114 +509,142 @@ class Description(NamedTuple):
     host_kernel: Annotated[
         Version,
         Field(
-            KernelVersion(),
-            "The oldest host kernel that the plan must work on, in quotes; 6.1 or later.",
-            ("6.12",),
-            ("kernel", "min_kernel", "linux"),
-            '"6.1"',
+            kind=KernelVersion(),
+            doc="The oldest host kernel that the plan must work on, in quotes; 6.1 or later.",
+            examples=("6.12",),
+            also=("kernel", "min_kernel", "linux"),
+            default='"6.1"',
         ),
     ] = LINUX_6_1
     ipa_bits: Annotated[
         int,
         Field(
-            IPA_BITS,
-            "Width of guest-physical addresses in bits, the argument of KVM_CREATE_VM.",
-            (40,),
-            ("ipa_size", "phys_bits", "address_bits", "pa_bits"),
-            "40",
+            kind=IPA_BITS,
+            doc="Width of guest-physical addresses in bits, the argument of KVM_CREATE_VM.",
+            examples=(40,),
+            also=("ipa_size", "phys_bits", "address_bits", "pa_bits"),
+            default="40",
         ),
     ] = 40
     memory: Annotated[
         tuple[MemorySlot, ...],
         Field(
-            ListOf(MemorySlot, "memory slots"),
-            "The VM's memory slots.",
-            ([{"base": "0x40000000", "size": "1GiB"}],),
-            ("mem", "ram", "memory_slots", "memslots"),
-            "none",
+            kind=ListOf(MemorySlot, "memory slots"),
+            doc="The VM's memory slots.",
+            examples=([{"base": "0x40000000", "size": "1GiB"}],),
+            also=("mem", "ram", "memory_slots", "memslots"),
+            default="none",
         ),
     ] = ()
     vcpu_ids: Annotated[
         str,
         Field(
-            Choice("derived", "sequential"),
-            "How vCPUs get their ids for KVM_CREATE_VCPU: derived from the MPIDRs, or sequential in file order.",
-            ("sequential",),
-            ("ids", "id_policy", "numbering"),
-            "derived",
+            kind=Choice("derived", "sequential"),
+            doc=(
+                "How vCPUs get their ids for KVM_CREATE_VCPU: derived from the MPIDRs, or"
+                " sequential in file order."
+            ),
+            examples=("sequential",),
+            also=("ids", "id_policy", "numbering"),
+            default="derived",
         ),
     ] = "derived"
     gic: Annotated[
         Gic | None,
         Field(
-            Gic,
-            "The interrupt controller.",
-            (),
-            ("irqchip", "interrupt_controller", "vgic"),
-            "the monitor sets up one of its own, in the kernel",
+            kind=Gic,
+            doc="The interrupt controller.",
+            also=("irqchip", "interrupt_controller", "vgic"),
+            default="the monitor sets up one of its own, in the kernel",
         ),
     ] = None
     pmu: Annotated[
         Pmu,
-        Field(Pmu, "The PMU, as far as it is the same for the whole VM.", (), ("perf", "pmuv3")),
+        Field(
+            kind=Pmu,
+            doc="The PMU, as far as it is the same for the whole VM.",
+            also=("perf", "pmuv3"),
+        ),
     ] = Pmu()
     timers: Annotated[
-        Timers, Field(Timers, "The timers' PPIs.", (), ("timer", "arch_timer", "arch_timers"))
+        Timers,
+        Field(
+            kind=Timers,
+            doc="The timers' PPIs.",
+            also=("timer", "arch_timer", "arch_timers"),
+        ),
     ] = Timers()
     steal_time: Annotated[
         StealTime | None,
         Field(
-            StealTime,
-            "Steal time: 64 bytes for each vCPU.",
-            (),
-            ("pvtime", "pv_time", "stolen_time"),
-            "none",
+            kind=StealTime,
+            doc="Steal time: 64 bytes for each vCPU.",
+            also=("pvtime", "pv_time", "stolen_time"),
+            default="none",
         ),
     ] = None
     smccc_filter: Annotated[
         tuple[SmcccEntry, ...],
         Field(
-            ListOf(SmcccEntry, "SMCCC filter entries"),
-            "What becomes of the guest's SMCCC calls, by ranges of function ids.",
-            ([{"action": "deny", "base": "0x84000005", "count": 1}],),
-            ("smccc", "hypercalls", "smccc_filters"),
-            "all are KVM's to handle",
+            kind=ListOf(SmcccEntry, "SMCCC filter entries"),
+            doc="What becomes of the guest's SMCCC calls, by ranges of function ids.",
+            examples=([{"action": "deny", "base": "0x84000005", "count": 1}],),
+            also=("smccc", "hypercalls", "smccc_filters"),
+            default="all are KVM's to handle",
         ),
     ] = ()
     features: Annotated[
         tuple[str, ...],
         Field(
-            ListOf(Choice(*FEATURES), "features"),
-            "What every vCPU has beyond PSCI and PMU: sve, ptrauth (pointer authentication), el2 (for hypervisors).",
-            (["sve", "ptrauth"],),
-            ("cpu_features", "vcpu_features", "extensions"),
-            "none",
+            kind=ListOf(Choice(*FEATURES), "features"),
+            doc=(
+                "What every vCPU has beyond PSCI and PMU: sve, ptrauth (pointer authentication),"
+                " el2 (for hypervisors)."
+            ),
+            examples=(["sve", "ptrauth"],),
+            also=("cpu_features", "vcpu_features", "extensions"),
+            default="none",
         ),
     ] = ()
     devices: Annotated[
         tuple[Device, ...],
         Field(
-            ListOf(Device, "devices"),
-            "The monitor's own devices that interrupt by SPIs: for the checks, no command is emitted for them.",
-            ([{"name": "uart", "irq": "spi:1"}],),
-            ("device_irqs",),
-            "none",
+            kind=ListOf(Device, "devices"),
+            doc=(
+                "The monitor's own devices that interrupt by SPIs: for the checks, no command is"
+                " emitted for them."
+            ),
+            examples=([{"name": "uart", "irq": "spi:1"}],),
+            also=("device_irqs",),
+            default="none",
         ),
     ] = ()
 
 
+def kind_words(kind: Kind) -> str:
+    """What may be written for a key of some kind, in words."""
+    if isinstance(kind, type):
+        return f"a mapping of {', '.join(fields(kind))}"
+    return kind.words()
+
+
+@cache
 def fields(mapping: Any) -> dict[str, Field]:
     """The keys of one of this module's mappings, in the order in which they are documented."""
     return {name: hint.__metadata__[0] for name, hint in mapping.__annotations__.items()}
 
 
+@cache
 def required(mapping: Any) -> tuple[str, ...]:
     """The keys that a mapping can't do without, whatever else it says."""
     return tuple(name for name in mapping._fields if name not in mapping._field_defaults)
 
 
+@cache
 def every_field(mapping: Any = Description, prefix: str = "") -> dict[str, Field]:
-    """Every key of the format by its dotted path, list indices left out: ``gic.redistributors.base``."""
+    """Every key of the format by its dotted path, list indices left out:
+    ``gic.redistributors.base``.
+    """
     found = {}
     for name, field in fields(mapping).items():
         found[prefix + name] = field

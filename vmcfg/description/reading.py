@@ -1,58 +1,43 @@
 """Nodes to a `Description`: one walk over the model, collecting everything that doesn't fit it.
 
-What comes before: `tree`, whose nodes are bounded and have unique keys. What this stage guarantees: with no finding,
-every value has its field's type; what two values say together is left to the rules. Next: `machine`.
+What comes before: `tree`, whose nodes are bounded and have unique keys. With no finding every value has the type of
+its key; what two values say together is left to the rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 from yaml.events import ScalarEvent
 
-from vmcfg.description.kinds import Misfit
-from vmcfg.description.model import (
-    Description,
-    Either,
-    Field,
-    ListOf,
-    fields,
-    required,
-)
+from vmcfg.description.half_read import UNREAD, HalfRead, Unread
+from vmcfg.description.kinds import Misfit, ScalarKind
+from vmcfg.description.model import Description, Either, Field, Kind, ListOf, fields, required
 from vmcfg.description.rules import KIND, MISSING_KEY, TEXT, UNKNOWN_KEY
 from vmcfg.description.unknown_keys import certain_key, likely_key
 from vmcfg.escape import excerpt
-from vmcfg.findings.finding import Finding
+from vmcfg.findings.finding import Finding, On
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Rule
 from vmcfg.text.nodes import Alias, Mapping, Node, Sequence
 
-Misfits = list[tuple[Rule, Finding]]
-
-MISSING = object()
-"""What stands in the place of a value that could not be read. A description that holds one is never planned."""
+Found = tuple[Rule, Finding]
+"""A finding with its rule."""
 
 
-def decode(root: Mapping) -> tuple[dict[str, Any], Misfits]:
-    """The values of the description by key, and every VMC1xx finding that reading them gave."""
+def read_description(root: Mapping) -> tuple[Description | HalfRead, list[Found]]:
+    """The description that a document says, and every VMC1xx finding that reading it gave."""
     walk = _Walk(root)
-    return walk.entries(root, Description, ()), walk.misfits
-
-
-COMPOSED = (Either, ListOf, type)
-"""The kinds that a single value may not be enough for."""
-
-_fields = cache(fields)
-
-_required = cache(required)
+    description = walk.mapping(root, Description, ())
+    assert not isinstance(description, Unread)
+    return description, walk.found
 
 
 class _Walk:
     def __init__(self, root: Mapping) -> None:
         self.root = root
-        self.misfits: Misfits = []
+        self.found: list[Found] = []
 
     def named(self, path: Path) -> str:
         """The value at `path`, as a message speaks of it: one of a vCPU's by its MPIDR."""
@@ -73,38 +58,43 @@ class _Walk:
         path: Path,
         message: str,
         hint: str | None = None,
-        on: str = "value",
+        on: On = "value",
         fix: str | None = None,
-    ) -> Any:
-        self.misfits.append((rule, Finding(path, message, hint, on, fix=fix)))
-        return MISSING
+    ) -> Unread:
+        """Note a finding; what stands in the place of the value that it is about."""
+        self.found.append((rule, Finding(path, message, hint, on, fix=fix)))
+        return UNREAD
 
-    def value(self, node: Node, kind: Any, path: Path) -> Any:
+    def value(self, node: Node, kind: Kind, path: Path) -> Any:
         """What `node` says, read as `kind`."""
         if isinstance(node, Alias):
             node = node.target
-        if isinstance(node, ScalarEvent) and not isinstance(kind, COMPOSED):
-            return self.scalar(node, kind, path)
+        if isinstance(kind, ScalarKind):
+            if isinstance(node, ScalarEvent):
+                return self.scalar(node, kind, path)
+            return self.no_scalar(node, path)
         if isinstance(kind, Either):
-            kind = kind.scalar if isinstance(node, ScalarEvent) else kind.many
+            if isinstance(node, ScalarEvent):
+                return self.scalar(node, kind.scalar, path)
+            kind = kind.many
         if isinstance(kind, ListOf):
             return self.items(node, kind, path)
-        if isinstance(kind, type):
-            return self.mapping(node, kind, path)
-        if isinstance(node, ScalarEvent):
-            return self.scalar(node, kind, path)
-        hint = _one_of(node) if isinstance(node, Sequence) else None
-        return self.misfit(
-            KIND, path, f"{self.named(path)} is {_kind(node)}, but a single value is wanted", hint
-        )
+        return self.mapping(node, kind, path)
 
-    def empty(self, path: Path) -> Any:
+    def no_scalar(self, node: Mapping | Sequence, path: Path) -> Unread:
+        """Note that a list or a mapping stands where a single value is wanted."""
+        hint = _one_of(node) if isinstance(node, Sequence) else None
+        message = f"{self.named(path)} is {_kind(node)}, but a single value is wanted"
+        return self.misfit(KIND, path, message, hint)
+
+    def empty(self, path: Path) -> Unread:
         """Note that a key has no value."""
         return self.misfit(
             KIND, path, f"{self.named(path)} has no value", "write one, or remove the key"
         )
 
-    def scalar(self, node: ScalarEvent, kind: Any, path: Path) -> Any:
+    def scalar(self, node: ScalarEvent, kind: ScalarKind, path: Path) -> Any:
+        """What a single value says."""
         if not node.value and not node.style:
             return self.empty(path)
         try:
@@ -115,7 +105,8 @@ class _Walk:
                 misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint, fix=fix
             )
 
-    def items(self, node: Node, kind: ListOf, path: Path) -> Any:
+    def items(self, node: Node, kind: ListOf, path: Path) -> tuple[Any, ...] | Unread:
+        """What a list says; an item that can't be read is `UNREAD` in it, or half read."""
         if _is_empty(node):
             return self.empty(path)
         if not isinstance(node, Sequence):
@@ -132,48 +123,42 @@ class _Walk:
             [self.value(item, kind.item, (*path, index)) for index, item in enumerate(node.items)]
         )
 
-    def mapping(self, node: Node, kind: Any, path: Path) -> Any:
+    def mapping(self, node: Node, kind: type[Any], path: Path) -> Any:
+        """What a mapping says: an object of its class; half read where anything in it gave a finding."""
         if _is_empty(node):
             return self.empty(path)
         if not isinstance(node, Mapping):
-            keys = ", ".join(_fields(kind))
-            return self.misfit(
-                KIND,
-                path,
-                f"{self.named(path)} is {_kind(node)}, but a mapping is wanted",
-                f"its keys: {keys}",
-            )
-        return kind(**self.entries(node, kind, path))
+            keys = ", ".join(fields(kind))
+            message = f"{self.named(path)} is {_kind(node)}, but a mapping is wanted"
+            return self.misfit(KIND, path, message, f"its keys: {keys}")
+        before = len(self.found)
+        values = self.entries(node, kind, path)
+        return kind(**values) if len(self.found) == before else HalfRead(values)
 
-    def entries(self, node: Mapping, kind: Any, path: Path) -> dict[str, Any]:
-        known = _fields(kind)
-        found = {}
+    def entries(self, node: Mapping, kind: type[Any], path: Path) -> dict[str, Any]:
+        """The values of a mapping by key: of the keys that are there, and of those that must be."""
+        known = fields(kind)
+        values = {}
         meant = set()
         for key, value in node.values.items():
             field = known.get(key)
-            if field is None:
-                if not (kind is Description and (key.startswith("x-") or key == "$schema")):
-                    meant.add(self.unknown(key, node, known, path))
-            else:
-                found[key] = self.value(value, field.kind, (*path, key))
-        for key in _required(kind):
-            if key not in found:
-                found[key] = MISSING if key in meant else self.missing(key, known[key], path)
-        return found
+            if field is not None:
+                values[key] = self.value(value, field.kind, (*path, key))
+            elif not (kind is Description and _is_users_own(key)):
+                meant.add(self.unknown(key, node, known, path))
+        for key in required(kind):
+            if key in values:
+                continue
+            # Where an unknown key probably is the one that is missing, one finding is enough.
+            values[key] = UNREAD if key in meant else self.missing(key, known[key], path)
+        return values
 
-    def missing(self, key: str, field: Field, path: Path) -> Any:
-        example = (
-            f"write '{key}: {field.examples[0]}'"
-            if isinstance(field.examples[0], (int, str))
-            else None
-        )
-        return self.misfit(
-            MISSING_KEY,
-            path,
-            f"{self.named(path)} has no '{key}': {field.doc}",
-            example,
-            "first key",
-        )
+    def missing(self, key: str, field: Field, path: Path) -> Unread:
+        """Note that a key is missing."""
+        example = field.examples[0]
+        hint = f"write '{key}: {example}'" if isinstance(example, (int, str)) else None
+        message = f"{self.named(path)} has no '{key}': {field.doc}"
+        return self.misfit(MISSING_KEY, path, message, hint, "first key")
 
     def unknown(self, key: str, node: Mapping, known: Iterable[str], path: Path) -> str | None:
         """Note an unknown key; the dotted path that its writer probably meant."""
@@ -187,15 +172,14 @@ class _Walk:
         likely = likely_key(key, path)
         where = "" if likely is None or likely in known else ", which has its own place"
         hint = expected if likely is None else f"did you mean '{likely}'{where}? {expected}"
-        self.misfit(
-            UNKNOWN_KEY,
-            (*path, key),
-            message,
-            hint,
-            "key",
-            certain_key(key, likely, node, known, path),
-        )
+        fix = certain_key(key, likely, node, known, path)
+        self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key", fix)
         return likely
+
+
+def _is_users_own(key: str) -> bool:
+    """Whether a top-level key is not vmcfg's to read."""
+    return key.startswith("x-") or key == "$schema"
 
 
 def _mpidr_of(root: Mapping, path: Path) -> str | None:
@@ -234,7 +218,7 @@ def _kind(node: Node) -> str:
     return "a list" if isinstance(node, Sequence) else "a single value"
 
 
-def _quoted(text: str, kind: Any) -> str | None:
+def _quoted(text: str, kind: ScalarKind) -> str | None:
     """The plain word `text` in quotes, where that is what its field takes."""
     try:
         kind.read(text, plain=False)

@@ -9,24 +9,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from functools import singledispatch
 from typing import Any
 
-from vmcfg.description.kinds import (
-    HEX_DIGITS,
-    NUMBER_PATTERN,
-    Choice,
-    Events,
-    Interrupt,
-    KernelVersion,
-    Misfit,
-    Mpidr,
-    Name,
-    Number,
-    Size,
-)
-from vmcfg.description.model import Description, Either, Field, ListOf, Scalar, fields, required
-from vmcfg.kernel.limits import INTID_GREATEST
+from vmcfg.description.kinds import Misfit, ScalarKind
+from vmcfg.description.model import Description, Either, Field, Kind, ListOf, fields, required
 from vmcfg.text.tree import DEEPEST, MOST_NODES
 
 Schema = dict[str, Any]
@@ -65,11 +51,11 @@ def schema() -> Schema:
     }
 
 
-def of_kind(kind: Any, path: str) -> Schema:
+def of_kind(kind: Kind, path: str) -> Schema:
     """The schema of a value of one of the model's kinds. `path` is its dotted path, without list indices."""
     if isinstance(kind, Either):
         # Each keyword holds for its own type, so one or the other needs no anyOf, whose errors nobody understands.
-        one, many = of_scalar(kind.scalar), of_kind(kind.many, path)
+        one, many = kind.scalar.schema(), of_kind(kind.many, path)
         return {"type": [*one.pop("type"), many.pop("type")], **one, **many}
     if isinstance(kind, ListOf):
         return {"type": "array", "items": of_kind(kind.item, path)}
@@ -84,7 +70,7 @@ def of_kind(kind: Any, path: str) -> Schema:
             "required": list(required(kind)),
             "additionalProperties": False,
         }
-    return of_scalar(kind)
+    return kind.schema()
 
 
 def of_field(field: Field, path: str) -> Schema:
@@ -95,9 +81,10 @@ def of_field(field: Field, path: str) -> Schema:
         described |= _default(field)
     if field.examples:
         described["examples"] = list(field.examples)
-    return described | {
-        key: value for key, value in of_kind(field.kind, path).items() if key != "description"
-    }
+    value = of_kind(field.kind, path)
+    # A mapping's own description gives way to that of its key.
+    value.pop("description", None)
+    return described | value
 
 
 def _default(field: Field) -> Schema:
@@ -107,76 +94,13 @@ def _default(field: Field) -> Schema:
         value = json.loads(words)
     except ValueError:
         value = words
+    if not isinstance(field.kind, ScalarKind):
+        return {}
     try:
         field.kind.read(str(value), plain=isinstance(value, int))
-    except (AttributeError, Misfit):
+    except Misfit:
         return {}
     return {"default": value}
-
-
-def anchored(pattern: str) -> str:
-    """`pattern` for a whole text, in every dialect: Python's `$` alone would let a line feed follow."""
-    return rf"^(?:{pattern})$(?!\n)"
-
-
-@singledispatch
-def of_scalar(kind: Scalar) -> Schema:
-    """The schema of one value."""
-    raise TypeError(f"no schema for {type(kind).__name__}")
-
-
-@of_scalar.register
-def _(kind: Number) -> Schema:
-    return _integer_or_text(kind.least, kind.greatest, NUMBER_PATTERN)
-
-
-@of_scalar.register
-def _(kind: Size) -> Schema:
-    return _integer_or_text(kind.least, kind.greatest, kind.pattern)
-
-
-@of_scalar.register
-def _(kind: Interrupt) -> Schema:
-    return _integer_or_text(0, INTID_GREATEST, kind.pattern)
-
-
-@of_scalar.register
-def _(kind: Events) -> Schema:
-    return _integer_or_text(0, kind.greatest, kind.pattern)
-
-
-def _integer_or_text(least: int, greatest: int, pattern: str) -> Schema:
-    return {
-        "type": ["integer", "string"],
-        "minimum": least,
-        "maximum": greatest,
-        "pattern": anchored(pattern),
-    }
-
-
-@of_scalar.register(Name)
-@of_scalar.register(KernelVersion)
-@of_scalar.register(Mpidr)
-def _(kind: Name | KernelVersion | Mpidr) -> Schema:
-    return {"type": "string", "pattern": anchored(kind.pattern)}
-
-
-@of_scalar.register
-def _(kind: Choice) -> Schema:
-    if isinstance(kind.choices[0], str):
-        return {"enum": list(kind.choices)}
-    spellings = "|".join(_spellings(int(number)) for number in kind.choices)
-    return {
-        "anyOf": [{"enum": list(kind.choices)}, {"type": "string", "pattern": anchored(spellings)}]
-    }
-
-
-def _spellings(number: int) -> str:
-    """A pattern of all texts that are `number`: decimal, or hexadecimal with zeros before it."""
-    digits = "".join(
-        digit if digit.isdecimal() else f"[{digit}{digit.upper()}]" for digit in f"{number:x}"
-    )
-    return f"{number}|0x0{{0,{HEX_DIGITS - len(f'{number:x}')}}}{digits}"
 
 
 def text() -> str:

@@ -2,78 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator
 
-from vmcfg.description.model import every_field
+from vmcfg.description.model import Field, every_field
 from vmcfg.findings.position import Path
+from vmcfg.nearest import nearest
 from vmcfg.text.nodes import Mapping
 
-_every_field = cache(every_field)
+VERY_ALIKE = 0.85
+"""How alike two keys are, of 1, that one is named where the other is written, although it belongs elsewhere."""
+ALIKE = 0.75
+"""How alike they are that one is named before others which are somebody's word for it."""
+REMOTELY_ALIKE = 0.6
+"""How alike they are that one is named where nothing else comes to mind."""
 
-CLOSE = 0.6
-"""How alike two keys are, of 1, that one is named where the other is written."""
+SHORT = 3
+"""In so few letters a slip can make any key of another."""
+
+
+def likely_key(key: str, path: Path) -> str | None:
+    """What an unknown key of the mapping at `path` was probably meant to be.
+
+    That is a key of this mapping, by spelling or by other tools' words, or the dotted path of one elsewhere.
+    """
+    return next(_guesses(key, path), None)
+
+
+def _guesses(key: str, path: Path) -> Iterator[str]:
+    """What a key may have been meant to be, the likeliest first."""
+    everything = every_field()
+    here = ".".join([step for step in path if isinstance(step, str)])
+    siblings = _keys_of(here, everything)
+    word = _normal(key)
+    for name, field in siblings.items():
+        if word == name.lower() or word in field.also or key in field.also:
+            yield name
+    alike = nearest(word, siblings, ALIKE)
+    if alike is not None:
+        yield alike
+    last_words = {name: name.rpartition(".")[2] for name in everything}
+    yield from (name for name, last in last_words.items() if last == word)
+    yield from (name for name, field in everything.items() if word in field.also)
+    alike_elsewhere = nearest(word, last_words.values(), VERY_ALIKE)
+    yield from (name for name, last in last_words.items() if last == alike_elsewhere)
+    remotely_alike = nearest(word, siblings, REMOTELY_ALIKE)
+    if remotely_alike is not None:
+        yield remotely_alike
+
+
+def _keys_of(mapping: str, everything: dict[str, Field]) -> dict[str, Field]:
+    """The keys of the mapping with that dotted path."""
+    prefix = f"{mapping}." if mapping else ""
+    keys = {}
+    for name, field in everything.items():
+        key = name.removeprefix(prefix)
+        if name.startswith(prefix) and "." not in key:
+            keys[key] = field
+    return keys
 
 
 def certain_key(
     key: str, likely: str | None, node: Mapping, known: Iterable[str], path: Path
 ) -> str | None:
     """`likely` where an unknown key of `node` certainly is it: a slip away from that alone, which stands nowhere."""
-    if (
-        likely is None
-        or likely in node.values
-        or [name for name in known if _a_slip(_normal(key), name)] != [likely]
-    ):
+    if likely is None or likely in node.values:
         return None
-    others = (other for other in node.values if other != key and other not in known)
-    return None if any(likely_key(other, path) == likely for other in others) else likely
+    word = _normal(key)
+    if [name for name in known if _is_a_slip(word, name)] != [likely]:
+        return None
+    for other in node.values:
+        if other != key and other not in known and likely_key(other, path) == likely:
+            return None
+    return likely
 
 
-def _a_slip(word: str, key: str) -> bool:
+def _is_a_slip(word: str, key: str) -> bool:
     """Whether one slip at most makes `word` of `key`: two letters swapped; in four or more letters, one wrong."""
-    if len(word) == len(key):
-        wrong = [place for place, letter in enumerate(key) if word[place] != letter]
-        swapped = (
-            len(wrong) == 2
-            and wrong[1] - wrong[0] == 1
-            and word[wrong[0]] + word[wrong[1]] == (key[wrong[1]] + key[wrong[0]])
-        )
-        return not wrong or swapped or (len(wrong) == 1 and len(key) > 3)
-    shorter, longer = sorted((word, key), key=len)
-    one = any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
-    return len(key) > 3 and one
+    if len(word) != len(key):
+        return len(key) > SHORT and _is_one_letter_more(*sorted((word, key), key=len))
+    wrong = [place for place, letter in enumerate(key) if word[place] != letter]
+    if len(wrong) == 2:
+        first, second = wrong
+        are_neighbours = second - first == 1
+        return are_neighbours and word[first] == key[second] and word[second] == key[first]
+    return not wrong or (len(wrong) == 1 and len(key) > SHORT)
+
+
+def _is_one_letter_more(shorter: str, longer: str) -> bool:
+    """Whether `longer` is `shorter` with one letter put in."""
+    return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
 
 
 def _normal(key: str) -> str:
     return key.lower().replace("-", "_")
-
-
-def likely_key(key: str, path: Path) -> str | None:
-    """What an unknown key was probably meant to be: a key here by spelling or other tools' words, or one elsewhere."""
-    from difflib import get_close_matches
-
-    here = ".".join(step for step in path if isinstance(step, str))
-    everything = _every_field()
-    prefix = f"{here}." if here else ""
-    siblings = {
-        name.removeprefix(prefix): field
-        for name, field in everything.items()
-        if name.startswith(prefix)
-    }
-    siblings = {name: field for name, field in siblings.items() if "." not in name}
-    word = _normal(key)
-    here_by_word = [
-        name
-        for name, field in siblings.items()
-        if word == name.lower() or {word, key} & {*field.also}
-    ]
-    elsewhere = [name for name in everything if word == name.rpartition(".")[2]]
-    elsewhere_by_word = [name for name, field in everything.items() if word in field.also]
-    alike = get_close_matches(word, siblings, 1, 0.75)
-    alike_elsewhere = get_close_matches(
-        word, [name.rpartition(".")[2] for name in everything], 1, 0.85
-    )
-    near = [name for name in everything if name.rpartition(".")[2] in alike_elsewhere]
-    remotely = get_close_matches(word, siblings, 1, CLOSE)
-    candidates = [*here_by_word, *alike, *elsewhere, *elsewhere_by_word, *near, *remotely]
-    return str(candidates[0]) if candidates else None

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Values as they are written, before ranges are expanded: MPIDRs, interrupts and PMU events."""
 
 from __future__ import annotations
 
@@ -58,6 +58,11 @@ class IrqRange(NamedTuple):
     def intid(self) -> int:
         """The INTID of the first."""
         return self.base + self.first
+
+    def text(self, first: int, last: int) -> str:
+        """Interrupts from `first` to `last` as they are written with this prefix."""
+        prefix = f"{self.prefix}:" if self.prefix else ""
+        return f"{prefix}{first}" if first == last else f"{prefix}{first}-{last}"
 
     def total(self) -> int:
         """How many interrupts the range stands for; 0 where it runs backwards."""

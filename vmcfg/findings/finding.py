@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer
+
+On = Literal["value", "key", "first key"]
+"""What of a path is underlined: its value, its key, or the first key of its mapping."""
 
 
 class Finding(NamedTuple):
@@ -19,7 +22,7 @@ class Finding(NamedTuple):
     path: Path
     message: str
     hint: str | None = None
-    on: str = "value"
+    on: On = "value"
     related: tuple[tuple[Path, str], ...] = ()
     kernel: Answer | None = None
     fix: str | None = None

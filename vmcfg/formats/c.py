@@ -16,7 +16,7 @@ from pathlib import Path
 from string import ascii_letters, digits
 
 from vmcfg import files
-from vmcfg.escape import printable
+from vmcfg.escape import ascii_line
 from vmcfg.formats.headings import cautions, performed
 from vmcfg.kernel import abi
 from vmcfg.plans.command import Command
@@ -24,7 +24,7 @@ from vmcfg.plans.operations import INIT_VCPU
 from vmcfg.plans.phases import PHASE_DOCS, PHASES, PlanPhase
 from vmcfg.plans.plan import WHOLE_VM, Plan
 from vmcfg.plans.sequence import SEQUENCE
-from vmcfg.plans.values import FEATURES, Struct
+from vmcfg.plans.values import FEATURE_WORD, Struct
 from vmcfg.text.tree import Tree
 from vmcfg.trial.rules import RUN_ERRORS
 from vmcfg.trial.stand_in_gic import stand_in_gic
@@ -130,8 +130,7 @@ def _heading(plan: Plan, tree: Tree, main: bool) -> str:
 
 def _in_comment(text: str) -> str:
     """A name in ASCII that neither ends a comment nor begins one in it."""
-    ascii_only = printable(text).encode("ascii", "backslashreplace").decode()
-    return ascii_only.replace("*/", "*\\/").replace("/*", "/\\*")
+    return ascii_line(text).replace("*/", "*\\/").replace("/*", "/\\*")
 
 
 def _string(text: str) -> str:
@@ -258,6 +257,6 @@ def _gic(version: int) -> str:
 def _has_pmu(plan: Plan) -> bool:
     """Whether the plan makes a vCPU with a PMU."""
     return any(
-        command.operation is INIT_VCPU and "PMU_V3" in FEATURES.names((command.number,))
+        command.operation is INIT_VCPU and "PMU_V3" in FEATURE_WORD.names((command.number,))
         for command in plan.commands
     )

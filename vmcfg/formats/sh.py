@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from vmcfg.escape import printable
+from vmcfg.escape import ascii_line
 from vmcfg.formats.headings import cautions, performed
 from vmcfg.plans.plan import Plan
 from vmcfg.text.tree import Tree
@@ -52,8 +52,8 @@ def sh(plan: Plan, tree: Tree) -> str:
     """
     header = plan.header()
     head = HEAD.format(
-        vm=_in_comment(header["vm"]),
-        file=_in_comment(tree.file),
+        vm=ascii_line(header["vm"]),
+        file=ascii_line(tree.file),
         host_kernel=header["host_kernel"],
         count=len(plan.commands),
         perform=performed(plan),
@@ -65,8 +65,3 @@ def sh(plan: Plan, tree: Tree) -> str:
         for command in plan.commands
     ]
     return "".join([head, *calls, TAIL])
-
-
-def _in_comment(text: str) -> str:
-    """A name in ASCII that stays on its line."""
-    return printable(text).encode("ascii", "backslashreplace").decode()

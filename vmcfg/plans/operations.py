@@ -9,7 +9,7 @@ from vmcfg.kernel import abi
 from vmcfg.kernel.abi import Attr, Register
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.plans.command import Command, Operation, Row
-from vmcfg.plans.values import FEATURES, MEMORY_SLOT, NO_VALUE, Payload, feature_word
+from vmcfg.plans.values import FEATURE_WORD, MEMORY_SLOT, NO_VALUE, Payload, feature_word
 
 if TYPE_CHECKING:
     from vmcfg.kernel.ioctls import Vm
@@ -182,7 +182,7 @@ class InitVcpu(Operation):
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         names = arguments["value"].split(",")
-        known = FEATURES.names((-1,))
+        known = FEATURE_WORD.names((-1,))
         if not set(names) <= set(known):
             raise Unsupported(f"vmcfg knows the features {', '.join(known)}")
         return (feature_word(names),)
@@ -194,7 +194,7 @@ class InitVcpu(Operation):
         yield f".data = &(const struct kvm_vcpu_init){{ .features = {{ {command.number:#x} }} }}"
 
     def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
-        for name in FEATURES.names(_payload(command)):
+        for name in FEATURE_WORD.names(_payload(command)):
             yield f"KVM_ARM_VCPU_{name}", str(VCPU_FEATURES[name])
 
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:

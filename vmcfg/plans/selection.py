@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from vmcfg.arm.affinity import mpidr_register
 from vmcfg.description.written import intid_of
 from vmcfg.kernel import abi
-from vmcfg.kernel.features import VCPU_FEATURES
+from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.plans.command import Selected
 from vmcfg.plans.values import feature_word
 from vmcfg.vm.frames import STEAL_TIME_SIZE
@@ -57,32 +57,27 @@ def pmu_device_type(machine: Machine) -> Iterator[Selected]:
         yield Selected(None)
 
 
-_FEATURE_BITS = {
-    "sve": ("SVE",),
-    "ptrauth": ("PTRAUTH_ADDRESS", "PTRAUTH_GENERIC"),
-    "el2": ("HAS_EL2",),
-}
-
-
 def vcpu_features(machine: Machine) -> Iterator[Selected]:
     """The feature word of each vCPU: all but the boot vCPU wait for the guest to start them."""
-    written = [
-        bit for word, bits in _FEATURE_BITS.items() if word in machine.features for bit in bits
-    ]
+    written: list[str] = []
+    for word in machine.features:
+        written += FEATURES[word].bits
     for vcpu in machine.vcpus:
-        names = ["PSCI_0_2", *written]
+        names = {"PSCI_0_2", *written}
         if not vcpu.boot:
-            names.append("POWER_OFF")
+            names.add("POWER_OFF")
         if vcpu.pmu_irq is not None:
-            names.append("PMU_V3")
+            names.add("PMU_V3")
         yield Selected((feature_word(names),), None, vcpu)
 
 
 def finalized_features(machine: Machine) -> Iterator[Selected]:
-    """The feature that each vCPU has to finalize."""
-    if "sve" in machine.features:
-        for vcpu in machine.vcpus:
-            yield Selected((VCPU_FEATURES["SVE"],), None, vcpu)
+    """The features that each vCPU has to finalize."""
+    for feature in FEATURES.values():
+        if feature.finalized is not None and feature.word in machine.features:
+            bit = VCPU_FEATURES[feature.finalized]
+            for vcpu in machine.vcpus:
+                yield Selected((bit,), None, vcpu)
 
 
 def set_mpidrs(machine: Machine) -> Iterator[Selected]:

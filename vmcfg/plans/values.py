@@ -8,7 +8,7 @@ the same kind of thing: none for a type without a value, one for a number, one a
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from vmcfg.kernel.features import VCPU_FEATURES
@@ -202,8 +202,8 @@ class Features(ValueType):
         return ",".join(self.names(payload))
 
 
-def feature_word(names: Sequence[str]) -> int:
-    """The first word of kvm_vcpu_init.features with these features, named as in VCPU_FEATURES."""
+def feature_word(names: Iterable[str]) -> int:
+    """The first word of kvm_vcpu_init.features with these features, each named once as in VCPU_FEATURES."""
     return sum(1 << VCPU_FEATURES[name] for name in names)
 
 
@@ -249,4 +249,4 @@ SMCCC_RANGE = Struct(
     hexadecimal=("base",),
 )
 MEMORY_SLOT = MemorySlot()
-FEATURES = Features()
+FEATURE_WORD = Features()

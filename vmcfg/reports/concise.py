@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
-from vmcfg.reports.styled import Piece, safe
+from vmcfg.reports.styled import Piece
 
 
 def first_line(found: Diagnostic) -> list[Piece]:
@@ -13,7 +13,7 @@ def first_line(found: Diagnostic) -> list[Piece]:
     return [
         (place, "title"),
         (f"{found.severity}[{found.rule}]", found.severity),
-        (f" {safe(found.message)}", "title"),
+        (f" {printable(found.message)}", "title"),
     ]
 
 
@@ -22,5 +22,5 @@ def concise(found: Diagnostic) -> str:
     line = "".join(text for text, _ in first_line(found))
     if found.related:
         first = found.related[0]
-        line += f" ({safe(first.message)}: {printable(first.file)}:{first.span.line}:{first.span.column})"
+        line += f" ({printable(first.message)}: {printable(first.file)}:{first.span.line}:{first.span.column})"
     return line

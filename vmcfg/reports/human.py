@@ -15,7 +15,7 @@ from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.position import Span
 from vmcfg.findings.rule import ERROR
 from vmcfg.reports.concise import first_line
-from vmcfg.reports.styled import Piece, coloured, plain, safe
+from vmcfg.reports.styled import Piece, coloured, plain
 from vmcfg.reports.terminal import PIPE_WIDTH, columns, wants_color
 from vmcfg.text.nodes import lines_of
 
@@ -40,14 +40,14 @@ def human(
     here = [each for each in found.related if each.file == found.file]
     margin = len(str(max(found.span.line, *(each.span.line for each in here), 1)))
     marks = [_Mark(found.span, "^", "primary", "")]
-    marks += [_Mark(each.span, "-", "related", safe(each.message)) for each in here]
+    marks += [_Mark(each.span, "-", "related", printable(each.message)) for each in here]
     edge = " " * margin + " |"
     drawn = [first_line(found), [(edge, "gutter")]]
     drawn += _snippet(marks, lines_of(text), margin, max(width - margin - 3, NARROWEST), encoding)
     for each in found.related:
         if each.file != found.file:
             place = f"{' ' * margin}::: {printable(each.file)}:{each.span.line}:{each.span.column} "
-            drawn.append([(place, "gutter"), (safe(each.message), "related")])
+            drawn.append([(place, "gutter"), (printable(each.message), "related")])
     drawn.append([(edge, "gutter")])
     notes = []
     if found.hint is not None:
@@ -58,7 +58,11 @@ def human(
         notes.append(("hosts", ", ".join(map(printable, found.hosts))))
     notes.append(("help", f"vmcfg explain {found.rule}"))
     drawn += [
-        [(" " * (margin + 1) + "= ", "gutter"), (f"{label}: ", "label"), (safe(words), "plain")]
+        [
+            (" " * (margin + 1) + "= ", "gutter"),
+            (f"{label}: ", "label"),
+            (printable(words), "plain"),
+        ]
         for label, words in notes
     ]
     return drawn

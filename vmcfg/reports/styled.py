@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from vmcfg.escape import printable
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,11 +22,6 @@ STYLES = {
     "label": "bold",
     "plain": "",
 }
-
-
-def safe(text: str) -> str:
-    """`text` as it is where every character of it can be printed; whoever wrote it, it can't drive a terminal."""
-    return text if text.isprintable() else printable(text)
 
 
 def plain(lines: Iterable[list[Piece]]) -> str:

@@ -10,6 +10,7 @@ from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer
 from vmcfg.kernel.abi import setting
+from vmcfg.kernel.features import FEATURES
 from vmcfg.kernel.limits import MOST_VCPUS
 from vmcfg.kernel.version import LINUX_6_1, Version, version_text
 from vmcfg.plans.apis import VCPU
@@ -97,21 +98,13 @@ def host_kernel_is_planned_for(machine: Machine) -> Iterator[Finding]:
         )
 
 
-FEATURES_SINCE = {"el2": (6, 16)}
-"""The first release that has a feature, where 6.1 does not.
-
-el2: merge kvmarm-6.16, "KVM: arm64: Allow userspace to request KVM_ARM_VCPU_EL2*"; KVM_CAP_ARM_EL2 is 0 on 6.12 and
-1 on 7.2 (measured).
-"""
-
-
 @machine_rule("VMC704", Answer("KVM_ARM_VCPU_INIT", "ENOENT", "set"))
 def features_are_known(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel knows every feature of the vCPUs.
 
     (KVM_CAP_ARM_EL2; ENOENT measured on 6.1 and 6.12)"""
     for index, feature in enumerate(machine.features):
-        since = FEATURES_SINCE.get(feature, LINUX_6_1)
+        since = FEATURES[feature].since
         if since > machine.host_kernel:
             needed, oldest = (version_text(version) for version in (since, machine.host_kernel))
             message = f"the feature {feature} needs a host kernel {needed} or later; the oldest is {oldest}"

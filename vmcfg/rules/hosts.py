@@ -7,18 +7,12 @@ from collections.abc import Iterator
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import WARNING, Answer, Rule
 from vmcfg.kernel import abi
+from vmcfg.kernel.features import FEATURES
 from vmcfg.kernel.host import Host
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.kinds import host_rule
 from vmcfg.vm.machine import Machine
-
-FEATURES = {
-    "sve": ("KVM_CAP_ARM_SVE",),
-    "ptrauth": ("KVM_CAP_ARM_PTRAUTH_ADDRESS", "KVM_CAP_ARM_PTRAUTH_GENERIC"),
-    "el2": ("KVM_CAP_ARM_EL2",),
-}
-"""The capabilities that say that a host has a feature."""
 
 
 @host_rule("VMC711")
@@ -92,7 +86,8 @@ def hosts_have_the_features(machine: Machine, host: Host) -> Iterator[Finding]:
 
     (KVM_CAP_ARM_SVE, KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC, KVM_CAP_ARM_EL2)"""
     for index, feature in enumerate(machine.features):
-        lacking = [name for name in FEATURES[feature] if not host.capabilities.get(name)]
+        capabilities = FEATURES[feature].capabilities
+        lacking = [name for name in capabilities if not host.capabilities.get(name)]
         if lacking:
             message = f"the host has no {feature} for guests ({', '.join(lacking)} is 0)"
             yield Finding(

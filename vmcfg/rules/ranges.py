@@ -1,12 +1,16 @@
-"""TODO."""
+"""VMC302 to VMC306: ranges, and how many vCPUs there are. Where one of these is broken, there is no machine to plan.
+
+They look at what is written, before a range is expanded, and also at what could be read of a description in part.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
-from vmcfg.description.model import VcpuEntry
-from vmcfg.description.reading import MISSING, Misfits
+from vmcfg.description.half_read import HalfRead, Unread
+from vmcfg.description.model import Description, Pmu, VcpuEntry
 from vmcfg.description.written import EventRange, IrqRange, MpidrRange
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
@@ -45,148 +49,156 @@ AFFINITIES = Rule(
 RULES = (COUNTS, FORWARD, AT_MOST_512, AT_LEAST_ONE, AFFINITIES)
 """The rules that leave no machine to plan where they are broken."""
 
+Found = tuple[Rule, Finding]
 
-def range_misfits(values: dict[str, Any]) -> Misfits:
-    """The findings that leave no machine: of ranges, of too many or too few vCPUs. Unread values are passed over."""
-    written = values.get("vcpus")
-    shared = getattr(values.get("pmu"), "irq", None)
-    found = _filter_misfits(values.get("pmu"))
-    if shared is not MISSING and shared is not None:
-        found += _backwards(shared, ("pmu", "irq"), "pmu.irq")
-    if isinstance(written, tuple):
-        for index, entry in enumerate(written):
-            if isinstance(entry, VcpuEntry):
-                found += _entry_misfits(entry, ("vcpus", index))
-        count = sum(_count(entry) for entry in written)
-        without = sum(
-            _count(entry) for entry in written if getattr(entry, "pmu_irq", MISSING) is None
-        )
-        readable = not found and all(
-            isinstance(entry, VcpuEntry) and MISSING not in entry for entry in written
-        )
-    elif isinstance(written, int):
-        count = without = written
-        readable = True
-    else:
+WrittenMpidr = int | MpidrRange | Unread
+WrittenIrq = int | IrqRange | Unread | None
+
+
+def range_findings(description: Description | HalfRead) -> list[Found]:
+    """The findings that leave no machine. What could not be read is passed over."""
+    shared: WrittenIrq = _value(_value(description, "pmu"), "irq")
+    found = list(_reversed_events(_value(description, "pmu")))
+    found += _reversed_irq(shared, ("pmu", "irq"), "pmu.irq")
+    written = _value(description, "vcpus")
+    if isinstance(written, int):
+        return found + list(_wrong_counts(written, written, shared))
+    if not isinstance(written, tuple):
         return found
-    if count == 0 and readable:
-        found.append(
-            (
-                AT_LEAST_ONE,
-                Finding(
-                    ("vcpus",),
-                    "the VM has no vCPU",
-                    "write a number of them, or list them by MPIDR",
-                ),
-            )
-        )
-    elif count > MOST_VCPUS:
-        message = f"the VM has {count} vCPUs, but KVM takes {MOST_VCPUS} at most"
-        found.append(
-            (AT_MOST_512, Finding(("vcpus",), message, f"leave {count - MOST_VCPUS} of them out"))
-        )
-    elif (
-        readable
-        and isinstance(shared, IrqRange)
-        and shared.total() > 1
-        and shared.total() != without
-    ):
+    for index, entry in enumerate(written):
+        if not isinstance(entry, Unread):
+            found += _entry_findings(entry, ("vcpus", index))
+    count = sum(map(_vcpus_of, written))
+    if count > MOST_VCPUS:
+        found.append(_too_many(count))
+    elif not found and all(map(_is_readable, written)):
+        # Otherwise a vCPU more or less may be all that is wrong, and it is said already.
+        without = sum(_vcpus_of(entry) for entry in written if _value(entry, "pmu_irq") is None)
+        found += _wrong_counts(count, without, shared)
+    return found
+
+
+def _value(mapping: Any, key: str) -> Any:
+    """What is written for a key: `UNREAD` where that could not be read, None where nothing is written."""
+    if mapping is None or isinstance(mapping, Unread):
+        return mapping
+    return mapping[key] if isinstance(mapping, HalfRead) else getattr(mapping, key)
+
+
+def _is_readable(entry: VcpuEntry | HalfRead | Unread) -> bool:
+    if isinstance(entry, HalfRead):
+        return entry.is_whole
+    return isinstance(entry, VcpuEntry)
+
+
+def _vcpus_of(entry: VcpuEntry | HalfRead | Unread) -> int:
+    """How many vCPUs an entry of `vcpus` stands for; one whose MPIDR could not be read for one."""
+    mpidr: WrittenMpidr = _value(entry, "mpidr")
+    return mpidr.total() if isinstance(mpidr, MpidrRange) else 1
+
+
+def _wrong_counts(count: int, without: int, shared: WrittenIrq) -> Iterator[Found]:
+    """What is wrong with the number of vCPUs, or with that of the interrupts for those that have none of their own."""
+    if count > MOST_VCPUS:
+        yield _too_many(count)
+    elif count == 0:
+        hint = "write a number of them, or list them by MPIDR"
+        yield AT_LEAST_ONE, Finding(("vcpus",), "the VM has no vCPU", hint)
+    elif isinstance(shared, IrqRange) and shared.total() > 1 and shared.total() != without:
         message = (
             f"pmu.irq holds {shared.total()} interrupts, but {without} vCPUs have none of their own"
         )
-        hint = (
-            f"end the range at {shared.first + without - 1}"
-            if without
-            else "remove it: every vCPU has one of its own"
-        )
-        found.append(
-            (COUNTS, Finding(("pmu", "irq"), message, hint, related=((("vcpus",), "the vCPUs"),)))
-        )
-    return found
+        hint = "remove it: every vCPU has one of its own"
+        if without:
+            hint = f"end the range at {shared.first + without - 1}"
+        related = ((("vcpus",), "the vCPUs"),)
+        yield COUNTS, Finding(("pmu", "irq"), message, hint, related=related)
 
 
-def _filter_misfits(pmu: Any) -> Misfits:
+def _too_many(count: int) -> Found:
+    message = f"the VM has {count} vCPUs, but KVM takes {MOST_VCPUS} at most"
+    return AT_MOST_512, Finding(("vcpus",), message, f"leave {count - MOST_VCPUS} of them out")
+
+
+def _reversed_events(pmu: Pmu | HalfRead | Unread | None) -> Iterator[Found]:
     """The ranges of events that run backwards."""
-    found = []
-    entries = getattr(pmu, "filter", ())
-    for index, entry in enumerate(entries if isinstance(entries, tuple) else ()):
-        events = getattr(entry, "events", None)
+    entries = _value(pmu, "filter")
+    if not isinstance(entries, tuple):
+        return
+    for index, entry in enumerate(entries):
+        events: EventRange | Unread | None = _value(entry, "events")
         if isinstance(events, EventRange) and events.first > events.last:
-            message = f"the range of events {events} runs backwards"
             at = ("pmu", "filter", index, "events")
-            found.append(
-                (FORWARD, Finding(at, message, f"write {events.last:#x}-{events.first:#x}"))
-            )
-    return found
+            message = f"the range of events {events} runs backwards"
+            hint = f"write {events.last:#x}-{events.first:#x}"
+            yield FORWARD, Finding(at, message, hint)
 
 
-def _entry_misfits(entry: VcpuEntry, path: Path) -> Misfits:
-    """The range findings of one entry of `vcpus`."""
-    mpidr, irq = entry
-    if type(mpidr) is int and (irq is None or type(irq) is int):
-        return []
-    found = []
-    if isinstance(mpidr, MpidrRange):
-        at = (*path, "mpidr")
-        for level, first, last in zip((3, 2, 1, 0), mpidr.first, mpidr.last, strict=True):
-            if max(first, last) > 255:
-                message = f"vCPU {mpidr}: Aff{level} is {max(first, last)}, but an affinity field has 8 bits: 0 to 255"
-                hint = None
-                if (
-                    level == 0
-                    and first < last < MOST_VCPUS
-                    and mpidr.first[:3] == mpidr.last[:3] == (0, 0, 0)
-                ):
-                    hint = f"in KVM's numbering Aff0 goes to 15, and then Aff1: 0.0.0-{last // 16}.0-15"
-                elif level == 0 and first == last < MOST_VCPUS:
-                    hint = f"vCPU {first} of KVM is {mpidr_text(mpidr_of_id(first))}"
-                found.append((AFFINITIES, Finding(at, message, hint)))
-            elif first > last:
-                message = f"vCPU {mpidr}: the range of Aff{level} runs backwards"
-                found.append((FORWARD, Finding(at, message, f"write {mpidr.forward()}")))
-    if irq is not None and irq is not MISSING:
-        found += _backwards(irq, (*path, "pmu_irq"), f"the range of interrupts of {_whose(mpidr)}")
-    if (
-        not found
-        and isinstance(irq, IrqRange)
-        and irq.total() > 1
-        and mpidr is not MISSING
-        and irq.total() != _count(entry)
-    ):
-        count = _count(entry)
-        name = mpidr if isinstance(mpidr, MpidrRange) else mpidr_text(mpidr)
-        vcpus = f"{count} vCPUs, {name}" if count > 1 else f"one vCPU, {name}"
-        message = f"{irq.total()} interrupts are dealt out to {vcpus}"
-        prefix = f"{irq.prefix}:" if irq.prefix else ""
-        end = f"-{irq.first + count - 1}" if count > 1 else ""
-        related = (((*path, "mpidr"), f"{vcpus} here"),)
-        found.append(
-            (
-                COUNTS,
-                Finding(
-                    (*path, "pmu_irq"), message, f"write {prefix}{irq.first}{end}", related=related
-                ),
-            )
-        )
-    return found
-
-
-def _whose(mpidr: Any) -> str:
-    """Whose an entry of `vcpus` is, by its MPIDR as written."""
-    if mpidr is MISSING:
-        return "this vCPU"
-    return f"vCPU {mpidr if isinstance(mpidr, MpidrRange) else mpidr_text(mpidr)}"
-
-
-def _backwards(irq: int | IrqRange, path: Path, name: str) -> Misfits:
+def _reversed_irq(irq: WrittenIrq, path: Path, name: str) -> Iterator[Found]:
+    """The finding about a range of interrupts that runs backwards."""
     if isinstance(irq, IrqRange) and irq.total() == 0:
-        prefix = f"{irq.prefix}:" if irq.prefix else ""
-        message = f"{name} runs backwards: {prefix}{irq.first}-{irq.last}"
-        return [(FORWARD, Finding(path, message, f"write {prefix}{irq.last}-{irq.first}"))]
-    return []
+        message = f"{name} runs backwards: {irq.text(irq.first, irq.last)}"
+        yield FORWARD, Finding(path, message, f"write {irq.text(irq.last, irq.first)}")
 
 
-def _count(entry: Any) -> int:
-    """How many vCPUs an entry of `vcpus` stands for; an unreadable one for one."""
-    mpidr = getattr(entry, "mpidr", None)
-    return mpidr.total() if isinstance(mpidr, MpidrRange) else 1
+def _entry_findings(entry: VcpuEntry | HalfRead, path: Path) -> list[Found]:
+    """The findings about one entry of `vcpus`."""
+    mpidr: WrittenMpidr = _value(entry, "mpidr")
+    irq: WrittenIrq = _value(entry, "pmu_irq")
+    found: list[Found] = []
+    if isinstance(mpidr, MpidrRange):
+        found += _affinity_findings(mpidr, (*path, "mpidr"))
+    if isinstance(irq, IrqRange):
+        name = f"the range of interrupts of {_vcpu(mpidr)}"
+        found += _reversed_irq(irq, (*path, "pmu_irq"), name)
+        if not found and not isinstance(mpidr, Unread):
+            found += _wrong_range_length(irq, mpidr, path)
+    return found
+
+
+def _vcpu(mpidr: WrittenMpidr) -> str:
+    """Which vCPU an entry of `vcpus` is of, by its MPIDR as written."""
+    return "this vCPU" if isinstance(mpidr, Unread) else f"vCPU {_mpidr_text(mpidr)}"
+
+
+def _mpidr_text(mpidr: int | MpidrRange) -> str:
+    return mpidr_text(mpidr) if isinstance(mpidr, int) else str(mpidr)
+
+
+def _affinity_findings(mpidr: MpidrRange, at: Path) -> Iterator[Found]:
+    """What is wrong with the affinities of an MPIDR that is written with ranges, or with numbers above 255."""
+    for level, first, last in zip((3, 2, 1, 0), mpidr.first, mpidr.last, strict=True):
+        greatest = max(first, last)
+        if greatest > 255:
+            message = f"vCPU {mpidr}: Aff{level} is {greatest}, but an affinity field has 8 bits: 0 to 255"
+            hint = _aff0_hint(mpidr) if level == 0 else None
+            yield AFFINITIES, Finding(at, message, hint)
+        elif first > last:
+            message = f"vCPU {mpidr}: the range of Aff{level} runs backwards"
+            yield FORWARD, Finding(at, message, f"write {mpidr.forward()}")
+
+
+def _aff0_hint(mpidr: MpidrRange) -> str | None:
+    """What was probably meant by an Aff0 above 255: KVM's number of a vCPU."""
+    *above, first = mpidr.first
+    *above_last, last = mpidr.last
+    if last >= MOST_VCPUS:
+        return None
+    if first == last:
+        return f"vCPU {first} of KVM is {mpidr_text(mpidr_of_id(first))}"
+    if first < last and above == above_last == [0, 0, 0]:
+        return f"in KVM's numbering Aff0 goes to 15, and then Aff1: 0.0.0-{last // 16}.0-15"
+    return None
+
+
+def _wrong_range_length(irq: IrqRange, mpidr: int | MpidrRange, path: Path) -> Iterator[Found]:
+    """The finding about a range of interrupts that is shorter or longer than that of the vCPUs."""
+    count = mpidr.total() if isinstance(mpidr, MpidrRange) else 1
+    if irq.total() in (1, count):
+        return
+    name = _mpidr_text(mpidr)
+    vcpus = f"{count} vCPUs, {name}" if count > 1 else f"one vCPU, {name}"
+    message = f"{irq.total()} interrupts are dealt out to {vcpus}"
+    hint = f"write {irq.text(irq.first, irq.first + count - 1)}"
+    related = (((*path, "mpidr"), f"{vcpus} here"),)
+    yield COUNTS, Finding((*path, "pmu_irq"), message, hint, related=related)

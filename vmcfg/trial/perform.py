@@ -22,7 +22,7 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, INIT_VCPU
 from vmcfg.plans.phases import CREATE
 from vmcfg.plans.reading_back import reads
-from vmcfg.plans.values import FEATURES
+from vmcfg.plans.values import FEATURE_WORD
 from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step, Task
 from vmcfg.trial.stand_in_gic import stand_in_gic
 
@@ -53,7 +53,7 @@ def _raise_descriptor_limit() -> None:
 def _wants_pmu(task: Task) -> bool:
     """Whether a vCPU with a PMU is to be made."""
     return any(
-        command.operation is INIT_VCPU and "PMU_V3" in FEATURES.names((command.number,))
+        command.operation is INIT_VCPU and "PMU_V3" in FEATURE_WORD.names((command.number,))
         for command in task.commands
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice, product, repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from vmcfg.arm.affinity import derived_id, mpidr_of_id
 from vmcfg.description.model import Description
@@ -14,9 +14,8 @@ from vmcfg.kernel.limits import MOST_VCPUS
 from vmcfg.vm.machine import Machine, Vcpu
 
 
-def machine(values: dict[str, Any]) -> Machine:
-    """The VM of a description without VMC1xx or range findings."""
-    description = Description(**values)
+def machine(description: Description) -> Machine:
+    """The VM of a description without range findings."""
     return Machine(
         description.name,
         description.host_kernel,
