@@ -13,7 +13,7 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.reference.every_rule import every_rule
-from vmcfg.reports import human as console
+from vmcfg.reports import human
 from vmcfg.rules import apis as api
 from vmcfg.rules import hosts
 from vmcfg.trial import rules as kernel
@@ -40,7 +40,7 @@ def checked(case: Path) -> Checked:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_output_is_what_stands_beside_it(case: Path, bless: bool) -> None:
     found = checked(case)
-    drawn = console.drawn(found.diagnostics, found.tree.text, color=False)
+    drawn = human.drawn(found.diagnostics, found.tree.text, color=False)
     expected = case.with_suffix(".out")
     if bless:
         expected.write_text(drawn, encoding="utf-8")

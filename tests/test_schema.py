@@ -15,9 +15,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
-from strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 
 import vmcfg
+from tests.strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 from vmcfg.checking.check import check
 from vmcfg.description.model import MAINTENANCE, Description, every_field
 from vmcfg.description.schema import of_kind, text

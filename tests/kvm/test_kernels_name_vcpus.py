@@ -12,12 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import independent
-import machine
-import oracle
 import pytest
 import yaml
 
+from tests.kvm import independent, machine, oracle
 from vmcfg.checking.check import check
 from vmcfg.formats.json_lines import jsonl
 from vmcfg.plans.lowering import lower

@@ -6,9 +6,9 @@ import json
 from functools import cache
 
 import jsonschema
-import machine
-import oracle
 import pytest
+
+from tests.kvm import machine, oracle
 
 RUNS = {
     "probe": "python3 -m vmcfg probe --format json",
