@@ -67,7 +67,7 @@ def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-# validate ------------------------------------------------------------------------------------------------------------
+# validate -----------------------------------------------------------------------------------------
 
 
 def test_nothing_is_printed_of_a_right_description(run: Run) -> None:
@@ -188,7 +188,7 @@ def test_python_callers_get_the_same(run: Run) -> None:
     assert [found.rule for found in caught.value.diagnostics] == ["VMC504"]
 
 
-# emit ----------------------------------------------------------------------------------------------------------------
+# emit ---------------------------------------------------------------------------------------------
 
 
 def test_the_plan_is_the_product_of_emit(run: Run) -> None:
@@ -334,7 +334,7 @@ def test_a_description_that_is_a_folder_can_not_be_planned(run: Run) -> None:
     assert done.stderr == "vmcfg: cannot read .: Is a directory\n"
 
 
-# -o ------------------------------------------------------------------------------------------------------------------
+# -o -----------------------------------------------------------------------------------------------
 
 
 def test_output_is_the_plan_and_keeps_its_mode(run: Run, tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_output_where_there_is_no_folder_is_a_failure(run: Run) -> None:
     assert done.stderr == "vmcfg: cannot write absent/plan: No such file or directory\n"
 
 
-# Streams -------------------------------------------------------------------------------------------------------------
+# Streams ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -541,7 +541,7 @@ def wait_until_it_reads(pid: int) -> None:
         time.sleep(0.05)
 
 
-# explain, example, schema --------------------------------------------------------------------------------------------
+# explain, example, schema -------------------------------------------------------------------------
 
 
 def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:

@@ -91,7 +91,7 @@ def assert_same(data: bytes) -> None:
         assert (fastest.diagnostics, fastest.machine) == (pure.diagnostics, pure.machine)
 
 
-# Both parsers --------------------------------------------------------------------------------------------------------
+# Both parsers -------------------------------------------------------------------------------------
 
 
 def test_the_fastest_parser_is_libyamls() -> None:
@@ -239,7 +239,7 @@ def test_parsers_agree_on_words_of_yaml(text: str) -> None:
     assert_same(text.encode())
 
 
-# Whatever comes ------------------------------------------------------------------------------------------------------
+# Whatever comes -----------------------------------------------------------------------------------
 
 
 @generated(300)

@@ -64,7 +64,7 @@ def vcpu_count(sample: str) -> int:
     return len(machine.vcpus)
 
 
-# What a sample is ----------------------------------------------------------------------------------------------------
+# What a sample is ---------------------------------------------------------------------------------
 
 
 def test_no_sample_has_a_finding(vmcfg: Vmcfg) -> None:
@@ -95,7 +95,7 @@ def test_full_has_every_key_but_the_gicv2s_and_el2s() -> None:
     assert written == set(every_field()) - {"gic.cpu_interface", "gic.maintenance_irq"}
 
 
-# What it is lowered to -----------------------------------------------------------------------------------------------
+# What it is lowered to ----------------------------------------------------------------------------
 
 
 UNKNOWN_HERE = {("full", "numbers.txt")}
@@ -168,7 +168,7 @@ def test_phases_and_scopes_are_parts_of_the_whole_plan(sample: str, vmcfg: Vmcfg
     )
 
 
-# The format's own example --------------------------------------------------------------------------------------------
+# The format's own example -------------------------------------------------------------------------
 
 EXAMPLE = HERE / "plan-example.yaml"
 
@@ -214,7 +214,7 @@ def test_a_memory_slot_as_the_text_format_shows_it(vmcfg: Vmcfg) -> None:
     assert line in vmcfg("emit", "qemu-virt.yaml", "--scope", "vm")[1].splitlines()
 
 
-# What monitors tell KVM ----------------------------------------------------------------------------------------------
+# What monitors tell KVM ---------------------------------------------------------------------------
 
 
 class Set(NamedTuple):
@@ -403,7 +403,7 @@ def test_plan_makes_what_the_monitor_makes(monitor: Monitor, vmcfg: Vmcfg) -> No
     assert words == list(monitor.features)
 
 
-# vmcfg example -------------------------------------------------------------------------------------------------------
+# vmcfg example ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

@@ -70,7 +70,7 @@ def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
         assert (tmp_path / path.relative_to(ROOT)).read_text() == text
 
 
-# Shells --------------------------------------------------------------------------------------------------------------
+# Shells -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -374,7 +374,7 @@ def test_no_help_text_breaks_completion(
     assert ask(path, folder, "vmcfg emit --flag w", script) == {"word"}
 
 
-# Manual pages --------------------------------------------------------------------------------------------------------
+# Manual pages -------------------------------------------------------------------------------------
 
 
 def test_every_command_has_a_page() -> None:

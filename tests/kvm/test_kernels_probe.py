@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 
 import jsonschema
 import pytest
@@ -53,8 +54,10 @@ def results(suite: str) -> dict[str, tuple[int, str, str]]:
     }
 
 
-def schema(name: str) -> object:
-    return json.loads((oracle.ROOT / "schemas" / f"{name}-v1.schema.json").read_text())
+def schema(name: str) -> dict[str, Any]:
+    path = oracle.ROOT / "schemas" / f"{name}-v1.schema.json"
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
