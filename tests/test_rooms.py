@@ -346,8 +346,9 @@ def uses(module: Module, privilege: Privilege) -> dict[int, str]:
 @pytest.mark.parametrize("privilege", PRIVILEGES.values(), ids=PRIVILEGES)
 def test_only_these_files_do_it(privilege: Privilege) -> None:
     using = {module.name: (module, uses(module, privilege)) for module in MODULES}
+    allowed = in_words([path_of(name) for name in privilege.files])
     wrong = [
-        f"{module}:{line} {what}: {privilege.reason}; do it in {in_words(list(map(path_of, privilege.files)))}"
+        f"{module}:{line} {what}: {privilege.reason}; do it in {allowed}"
         for name, (module, lines) in using.items()
         for line, what in lines.items()
         if name not in privilege.files
