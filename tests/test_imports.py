@@ -1,4 +1,4 @@
-"""What `validate` and `emit` load beyond click and PyYAML: each module costs time at every start."""
+"""What `validate` and `emit` load beyond click and PyYAML: each module is time at each start."""
 
 from __future__ import annotations
 
