@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import stat
 import subprocess
@@ -566,6 +567,17 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
         assert list(_explained(name))
     assert run("explain", "vmc503").stdout.startswith("VMC503 pmu-spis-distinct (error)")
     assert "Did you mean 'gic.nr_irqs'?" in run("explain", "gic.nr_irq").stderr
+
+
+def test_every_value_type_has_words(run: Run) -> None:
+    """A number has its C type and size; only what the uapi calls a struct is printed as one."""
+    words = r"none|[su]32, four bytes|[su]64, eight bytes|bits of [a-z_.]+|struct kvm_[a-z_]+"
+    for line in run("explain", "attributes").stdout.splitlines():
+        label, _, value = line.strip().partition(" ")
+        assert label != "value" or re.fullmatch(words, value.strip()), (
+            f"'vmcfg explain attributes' prints {value.strip()!r} for a type of value: write in"
+            " vmcfg what a person should read of it, or allow the new words in tests/test_cli.py"
+        )
 
 
 def test_a_plan_is_the_same_bytes_in_a_file_and_on_standard_output(
