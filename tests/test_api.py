@@ -28,7 +28,7 @@ from vmcfg.trial import perform
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
-EXAMPLE = Path(__file__).parent / "plan-example.yaml"
+EXAMPLE = Path(__file__).parent / "plans" / "documented-example.yaml"
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas" / "plan-v1.schema.json").read_text()))
 
