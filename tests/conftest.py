@@ -1,4 +1,4 @@
-"""What several tests need: goldens that `pytest --bless` rewrites, and programs that must not be missing in CI."""
+"""What several tests need: files that `pytest --bless` rewrites, and programs that tests call."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parent.parent
+TO_BLESS = "run 'python -m pytest --bless' with this test's file, and read 'git diff'"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,26 +27,29 @@ def bless(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
-    """A function that asserts that a file holds exactly the given bytes; with --bless it writes them there."""
+    """A function that asserts that a file has exactly these bytes; with --bless it writes them."""
 
     def assert_same(path: Path, actual: bytes) -> None:
+        name = os.path.relpath(path, ROOT)
         if bless:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(actual)
-        assert path.exists(), f"{path.name} is missing; pytest --bless writes it"
-        assert actual.decode() == path.read_bytes().decode()
+        assert path.exists(), f"{name} is missing: {TO_BLESS}"
+        assert actual.decode() == path.read_bytes().decode(), (
+            f"{name} differs from what vmcfg prints now. If the new text is right: {TO_BLESS}"
+        )
 
     return assert_same
 
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
-    """A function that finds a program by its name. A missing one skips the test, and fails it where CI is set."""
+    """A function that finds a program. Without it the test is skipped, or fails if CI is set."""
 
     def found(name: str) -> str:
         path = shutil.which(name)
         if path is None:
-            missing = f"{name} is not installed; tests/run installs it"
+            missing = f"{name} is not installed: run tests/run, which installs it"
             if os.environ.get("CI"):
                 pytest.fail(missing)
             pytest.skip(missing)

@@ -45,7 +45,7 @@ def json_text(document: Json, compact: bool = False) -> str:
     )
 
 
-# Right descriptions --------------------------------------------------------------------------------------------------
+# Right descriptions -------------------------------------------------------------------------------
 
 
 @st.composite
@@ -130,7 +130,7 @@ def _interrupts(
         }
 
 
-# What the model alone allows -----------------------------------------------------------------------------------------
+# What the model alone allows ----------------------------------------------------------------------
 
 
 def _number_texts() -> SearchStrategy[str]:
@@ -307,7 +307,7 @@ def near_misses(draw: st.DrawFn) -> dict[str, Json]:
     return document  # type: ignore[no-any-return]  # it was a dict before it became JSON
 
 
-# Changes -------------------------------------------------------------------------------------------------------------
+# Changes ------------------------------------------------------------------------------------------
 
 _KEYS = st.sampled_from(
     [

@@ -28,7 +28,7 @@ from vmcfg.trial import perform
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
-EXAMPLE = Path(__file__).parent / "plan-example.yaml"
+EXAMPLE = Path(__file__).parent / "plans" / "documented-example.yaml"
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas" / "plan-v1.schema.json").read_text()))
 
@@ -53,7 +53,7 @@ def commands(lines: str) -> list[Json]:
     return [json.loads(line) for line in lines.splitlines()[1:-1]]
 
 
-# One relation --------------------------------------------------------------------------------------------------------
+# One relation -------------------------------------------------------------------------------------
 
 affinities = st.tuples(
     st.integers(0, 3),
@@ -147,7 +147,7 @@ def test_samples_say_the_same_under_every_api(sample: Path) -> None:
     assert rest[VCPU] == rest[PMU_DEVICE] == rest[PMU_DEVICE_MPIDR]
 
 
-# In its own words ----------------------------------------------------------------------------------------------------
+# In its own words ---------------------------------------------------------------------------------
 
 
 def test_the_device_is_made_and_told_by_index_or_by_mpidr(emit: Emit) -> None:
@@ -322,7 +322,7 @@ def test_odd_options_are_refused(options: tuple[str, ...], message: str, emit: E
     assert message in " ".join(done.stderr.split())
 
 
-# The way back --------------------------------------------------------------------------------------------------------
+# The way back -------------------------------------------------------------------------------------
 
 
 def test_get_reads_what_the_example_sets(emit: Emit) -> None:

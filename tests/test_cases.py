@@ -1,8 +1,14 @@
-"""Every mistake has a file, and its exact output beside it: the listing of tests/cases is the specification."""
+"""Every mistake has a file in tests/cases; with it, its exact output, and where its findings are.
+
+NAME.out is what vmcfg prints; `pytest --bless` writes it. NAME.at is written by hand, so that line
+and column have a second source: a line for each finding, in the order in which they are printed.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +19,7 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.reference.every_rule import every_rule
-from vmcfg.reports import human as console
+from vmcfg.reports import human
 from vmcfg.rules import apis as api
 from vmcfg.rules import hosts
 from vmcfg.trial import rules as kernel
@@ -21,7 +27,7 @@ from vmcfg.trial import rules as kernel
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 
 IMPLIED = {"VMC605-in-distributor": {"VMC408"}}
-"""What a case can't help breaking besides: steal time lies in memory, so a frame that it lies in does too."""
+"""What a case cannot avoid: steal time is inside memory, so a frame around it is, too."""
 
 
 SAMPLES = sorted((Path(__file__).parent.parent / "sample-configs").glob("*.yaml"))
@@ -38,45 +44,94 @@ def checked(case: Path) -> Checked:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_output_is_what_stands_beside_it(case: Path, bless: bool) -> None:
+def test_output_is_what_stands_beside_it(
+    case: Path, same_as_file: Callable[[Path, bytes], None]
+) -> None:
     found = checked(case)
-    drawn = console.drawn(found.diagnostics, found.tree.text, color=False)
-    expected = case.with_suffix(".out")
-    if bless:
-        expected.write_text(drawn, encoding="utf-8")
-    assert drawn == expected.read_text(encoding="utf-8")
+    drawn = human.drawn(found.diagnostics, found.tree.text, color=False)
+    same_as_file(case.with_suffix(".out"), drawn.encode())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_findings_are_where_they_are_expected(case: Path) -> None:
+    at = case.with_suffix(".at")
+    assert at.exists(), (
+        f"tests/cases/{at.name} is missing: write it by hand, a line for each finding, such as"
+        " 'VMC502 7:14-7:16'. The numbers are the line and the column of the first character, and"
+        " those of the character after the last"
+    )
+    found = [
+        f"{each.rule} {each.span.line}:{each.span.column}"
+        f"-{each.span.end_line}:{each.span.end_column}"
+        for each in checked(case).diagnostics
+    ]
+    assert found == at.read_text().splitlines(), (
+        f"vmcfg finds this elsewhere than tests/cases/{at.name} says. Count in"
+        f" tests/cases/{case.name}: if the new place is right, change {at.name} by hand"
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_case_breaks_its_rule_and_no_other(case: Path) -> None:
     found = {found.rule for found in checked(case).diagnostics}
-    assert found - IMPLIED.get(case.stem, set()) == {case.name[:6]}
+    rule = case.name[:6]
+    assert rule in found, (
+        f"tests/cases/{case.name} breaks {sorted(found) or 'no rule'}, not {rule}: change it so"
+        " that it does, or name it after the rule that it breaks"
+    )
+    others = found - IMPLIED.get(case.stem, set()) - {rule}
+    assert not others, (
+        f"tests/cases/{case.name} also breaks {sorted(others)}: change it so that it breaks {rule}"
+        " alone; if it cannot, add it to IMPLIED in tests/test_cases.py"
+    )
 
 
-def test_no_output_without_a_case() -> None:
-    outs = {path.stem for path in CASES[0].parent.glob("*.out")}
-    assert outs == {case.stem for case in CASES}
+@pytest.mark.parametrize("suffix", [".out", ".at"])
+def test_nothing_is_left_of_a_case(suffix: str) -> None:
+    left = sorted(
+        path.name
+        for path in (Path(__file__).parent / "cases").glob(f"*{suffix}")
+        if not path.with_suffix(".yaml").exists()
+    )
+    assert not left, f"remove from tests/cases, or write the .yaml for: {', '.join(left)}"
 
 
 def test_every_rule_has_a_case_in_its_hundred() -> None:
     broken_by_no_description = {
         rule.id for rule in (*kernel.RULES, *api.RULES, *hosts.RULES, VALUES_ARE_KNOWN)
     }
-    assert {case.name[:6] for case in CASES} == {
-        rule.id for rule in every_rule()
-    } - broken_by_no_description
+    needed = {rule.id for rule in every_rule()} - broken_by_no_description
+    have = {case.name[:6] for case in CASES}
+    for rule in sorted(needed - have):
+        pytest.fail(
+            f"{rule} has no case: write tests/cases/{rule}-WHAT.yaml, which breaks it, and"
+            f" {rule}-WHAT.at, which says where; 'python -m pytest tests/test_cases.py --bless'"
+            " writes the output"
+        )
+    for rule in sorted(have - needed):
+        pytest.fail(f"tests/cases has {rule}-*, but no description breaks {rule}: remove them")
 
 
 def test_every_rule_says_what_holds() -> None:
     for rule in every_rule():
-        assert re.fullmatch(r"[a-z0-9-]+", rule.name), rule
-        assert rule.doc.strip().split("\n\n")[0].strip().endswith((".", ")")), rule
-        assert rule.severity in ("error", "warning"), rule
+        assert re.fullmatch(r"[a-z0-9-]+", rule.name), (
+            f"{rule.id}: write its name in lower case with hyphens, not {rule.name!r}"
+        )
+        assert rule.doc.strip().split("\n\n")[0].strip().endswith((".", ")")), (
+            f"{rule.id}: begin its docstring with a sentence that says what must hold"
+        )
+        assert rule.severity in ("error", "warning"), (
+            f"{rule.id}: its severity must be 'error' or 'warning', not {rule.severity!r}"
+        )
 
 
 def test_ids_and_names_are_given_once() -> None:
-    rules = every_rule()
-    assert len({rule.id for rule in rules}) == len({rule.name for rule in rules}) == len(rules)
+    for words in (
+        [rule.id for rule in every_rule()],
+        [rule.name for rule in every_rule()],
+    ):
+        twice = [word for word, count in Counter(words).items() if count > 1]
+        assert not twice, f"two rules are called {', '.join(twice)}: choose another for the new one"
 
 
 def test_memory_slots_are_counted() -> None:
@@ -89,7 +144,8 @@ def test_memory_slots_are_counted() -> None:
 
 def test_an_impossible_number_of_bits_is_no_shift() -> None:
     found = check(
-        b'vmcfg: 1\nname: vm\nipa_bits: "0xffffffffffffffff"\nvcpus: 1\nsteal_time: {base: 0x10000}\n',
+        b'vmcfg: 1\nname: vm\nipa_bits: "0xffffffffffffffff"\nvcpus: 1\n'
+        b"steal_time: {base: 0x10000}\n",
         "vm.yaml",
     )
     assert [each.rule for each in found.diagnostics] == ["VMC201", "VMC604"]
@@ -105,4 +161,7 @@ def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
         for found in checked(case).diagnostics
         if found.kernel is not None
     }
-    assert named <= made
+    assert named <= made, (
+        f"rules say what {sorted(named - made)} answers, but no sample's plan calls it: write the"
+        " call as plans do, or add a sample whose plan makes it"
+    )

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import stat
 import subprocess
@@ -67,7 +68,7 @@ def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-# validate ------------------------------------------------------------------------------------------------------------
+# validate -----------------------------------------------------------------------------------------
 
 
 def test_nothing_is_printed_of_a_right_description(run: Run) -> None:
@@ -188,7 +189,7 @@ def test_python_callers_get_the_same(run: Run) -> None:
     assert [found.rule for found in caught.value.diagnostics] == ["VMC504"]
 
 
-# emit ----------------------------------------------------------------------------------------------------------------
+# emit ---------------------------------------------------------------------------------------------
 
 
 def test_the_plan_is_the_product_of_emit(run: Run) -> None:
@@ -334,7 +335,7 @@ def test_a_description_that_is_a_folder_can_not_be_planned(run: Run) -> None:
     assert done.stderr == "vmcfg: cannot read .: Is a directory\n"
 
 
-# -o ------------------------------------------------------------------------------------------------------------------
+# -o -----------------------------------------------------------------------------------------------
 
 
 def test_output_is_the_plan_and_keeps_its_mode(run: Run, tmp_path: Path) -> None:
@@ -388,7 +389,7 @@ def test_output_where_there_is_no_folder_is_a_failure(run: Run) -> None:
     assert done.stderr == "vmcfg: cannot write absent/plan: No such file or directory\n"
 
 
-# Streams -------------------------------------------------------------------------------------------------------------
+# Streams ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -541,7 +542,7 @@ def wait_until_it_reads(pid: int) -> None:
         time.sleep(0.05)
 
 
-# explain, example, schema --------------------------------------------------------------------------------------------
+# explain, example, schema -------------------------------------------------------------------------
 
 
 def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
@@ -566,6 +567,17 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
         assert list(_explained(name))
     assert run("explain", "vmc503").stdout.startswith("VMC503 pmu-spis-distinct (error)")
     assert "Did you mean 'gic.nr_irqs'?" in run("explain", "gic.nr_irq").stderr
+
+
+def test_every_value_type_has_words(run: Run) -> None:
+    """A number has its C type and size; only what the uapi calls a struct is printed as one."""
+    words = r"none|[su]32, four bytes|[su]64, eight bytes|bits of [a-z_.]+|struct kvm_[a-z_]+"
+    for line in run("explain", "attributes").stdout.splitlines():
+        label, _, value = line.strip().partition(" ")
+        assert label != "value" or re.fullmatch(words, value.strip()), (
+            f"'vmcfg explain attributes' prints {value.strip()!r} for a type of value: write in"
+            " vmcfg what a person should read of it, or allow the new words in tests/test_cli.py"
+        )
 
 
 def test_a_plan_is_the_same_bytes_in_a_file_and_on_standard_output(

@@ -100,7 +100,7 @@ def test_colours_change_no_word() -> None:
         )
 
 
-# Any text ------------------------------------------------------------------------------------------------------------
+# Any text -----------------------------------------------------------------------------------------
 
 CHARACTERS = "ab1:-{}[]# \tüé\u0301日🙂\u202e\x1b\xa0"
 
@@ -213,7 +213,7 @@ def test_what_an_encoding_lacks_is_escaped_and_underlined() -> None:
     assert under == "^" * len('"f\\xfcr"')
 
 
-# Terminals and pipes -------------------------------------------------------------------------------------------------
+# Terminals and pipes ------------------------------------------------------------------------------
 
 
 def printed_on_a_terminal(columns: int, args: list[str], cwd: Path) -> str:

@@ -156,7 +156,7 @@ def test_registers_and_words_are_possible_by_their_bits_alone(value: int) -> Non
     assert (BY_MPIDR in can_be) == (value % (1 << 32) == 0)
 
 
-# The command ---------------------------------------------------------------------------------------------------------
+# The command --------------------------------------------------------------------------------------
 
 
 def test_what_it_can_be_comes_first(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 import yaml
 
-from vmcfg.cli import COMMANDS
+from vmcfg.cli import COMMANDS, vmcfg
 
 README = Path(__file__).parent.parent / "README.md"
 ROOT = README.parent
@@ -119,8 +120,34 @@ def test_the_set_up_is_the_documented_one() -> None:
 
 
 def test_every_command_stands_in_the_table() -> None:
-    rows = re.findall(r"(?m)^\| `vmcfg ([a-z]+)", README.read_text(encoding="utf-8"))
-    assert rows == list(COMMANDS)
+    assert list(rows()) == list(COMMANDS), (
+        "README.md: the table of commands must have a row for each command, in the order of"
+        " COMMANDS in vmcfg/cli.py"
+    )
+
+
+def rows() -> dict[str, str]:
+    """The rows of the README's table of commands."""
+    text = README.read_text(encoding="utf-8")
+    return {match[1]: match[0] for match in re.finditer(r"(?m)^\| `vmcfg ([a-z]+).*$", text)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_format_stands_in_the_table(name: str) -> None:
+    command = vmcfg.get_command(click.Context(vmcfg), name)
+    assert command is not None
+    for option in command.params:
+        if "--format" not in option.opts:
+            continue
+        assert isinstance(option.type, click.Choice)
+        formats = [word for word in option.type.choices if word != option.default]
+        if len(formats) == 1 and "--format" not in rows()[name]:
+            continue  # text for people, and json: the help says so
+        missing = [word for word in formats if not re.search(f"[` ]{word}`", rows()[name])]
+        assert not missing, (
+            f"README.md does not name the format {', '.join(missing)} of 'vmcfg {name}': add it to"
+            " the row of the command in the table"
+        )
 
 
 RIGHT = "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n"

@@ -127,30 +127,13 @@ def test_a_wrong_number_does_not_compile(compiled: Compile) -> None:
         assert "static assertion failed" in done.stderr
 
 
-CALLER = """\
-#define VMCFG_DECLARATIONS
-#include "plan.c"
-#include <stdio.h>
-
-int main(void)
-{
-	struct vmcfg_fds fds = { .vm = -1, .gic = -1, .vcpu = { -1, -1 } };
-	struct vmcfg_failure failure;
-
-	if (vmcfg_perform(&fds, VMCFG_CONFIGURE | VMCFG_PMU_INIT, &failure) < 0) {
-		printf("%u %s %s %d\\n", failure.seq, failure.words, failure.origin, failure.error);
-		return 1;
-	}
-	return 0;
-}
-"""
-
-
 def test_a_caller_links_against_it(
     compiled: Compile, tmp_path: Path, program: Callable[[str], str]
 ) -> None:
     assert compiled(c(*planned(MINIMAL, ATTRIBUTES)), "-c", "-o", "plan.o").stderr == ""
-    (tmp_path / "caller.c").write_text(CALLER)
+    (tmp_path / "caller.c").write_bytes(
+        (ROOT / "tests" / "programs" / "calls-the-plan.c").read_bytes()
+    )
     done = subprocess.run(
         [program("aarch64-linux-gnu-gcc"), *WARNINGS, "-o", "caller", "caller.c", "plan.o"],
         cwd=tmp_path,

@@ -212,7 +212,7 @@ def test_a_fix_that_leaves_no_description_is_not_made() -> None:
     assert fixed(data, checked(data), lambda text: checked(b"["))[0] == data
 
 
-# The command ---------------------------------------------------------------------------------------------------------
+# The command --------------------------------------------------------------------------------------
 
 
 def validate(*args: str, cwd: Path, input: bytes | None = None) -> tuple[int, str, str]:

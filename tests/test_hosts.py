@@ -32,27 +32,10 @@ ATTRIBUTES = [
     if row.attr is not None and VCPU in row.apis
 ]
 HOST: dict[str, Any] = {
-    "format": "vmcfg.host",
-    "format_version": "1.0",
-    "kernel": "6.16.3",
-    "machine": "aarch64",
-    "capabilities": {
-        "KVM_CAP_ARM_VM_IPA_SIZE": 48,
-        "KVM_CAP_MAX_VCPUS": 512,
-        "KVM_CAP_ARM_PMU_V3": 1,
-        "KVM_CAP_ARM_SVE": 1,
-        "KVM_CAP_ARM_PTRAUTH_ADDRESS": 1,
-        "KVM_CAP_ARM_PTRAUTH_GENERIC": 1,
-        "KVM_CAP_ARM_EL2": 1,
-    },
-    "devices": [
-        "KVM_DEV_TYPE_ARM_VGIC_V2",
-        "KVM_DEV_TYPE_ARM_VGIC_V3",
-        "KVM_DEV_TYPE_ARM_VGIC_ITS",
-    ],
+    **json.loads((ROOT / "tests" / "hosts" / "has-everything.json").read_text()),
     "attributes": ATTRIBUTES,
-    "pmus": [{"name": "armv8_pmuv3", "type": 10, "cpus": "0-7"}],
 }
+"""A host whose kernel has every attribute of the plans' table."""
 BIG_LITTLE = [
     {"name": "armv8_cortex_a72", "type": 10, "cpus": "4-5"},
     {"name": "armv8_cortex_a53", "type": 9, "cpus": "0-3"},

@@ -89,7 +89,7 @@ def wait_until(true: Callable[[], bool]) -> None:
     raise AssertionError("it never came")
 
 
-# Which files ---------------------------------------------------------------------------------------------------------
+# Which files --------------------------------------------------------------------------------------
 
 TREE = [
     "a.yaml",
@@ -221,7 +221,7 @@ def test_a_folder_that_can_not_be_read_is_a_line_and_the_rest_is_listed(tmp_path
         (tmp_path / "closed").chmod(stat.S_IRWXU)
 
 
-# Many processes ------------------------------------------------------------------------------------------------------
+# Many processes -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", ["human", "concise", "json", "sarif", "github"])
@@ -358,7 +358,7 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     assert all(after - before < 2048 for before, after in zip(few, lot, strict=True)), measured
 
 
-# How it ends ---------------------------------------------------------------------------------------------------------
+# How it ends --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""Every sample's plan against the constraints of `vmcfg.order`, and they against the table that they check."""
+"""Every plan of a sample against `plans.order`, whose constraints are held to `plans.sequence`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vmcfg.plans.lowering import lower
 from vmcfg.plans.order import CONSTRAINTS, Constraint
 from vmcfg.plans.phases import PHASES
 from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.plans.rows import Row
 from vmcfg.plans.sequence import SEQUENCE
 
 FOLDER = Path(__file__).parent.parent / "sample-configs"
@@ -21,7 +23,8 @@ FOLDER = Path(__file__).parent.parent / "sample-configs"
 
 def plan_of(path: Path, api: str = VCPU) -> list[Command]:
     machine = check(path.read_bytes(), path.name).machine
-    assert machine is not None
+    if machine is None:
+        pytest.fail(f"{path.name} is no VM: run 'vmcfg validate sample-configs/{path.name}'")
     return list(lower(machine, WHOLE_VM, api=api).commands)
 
 
@@ -37,10 +40,10 @@ def stands_for(name: str, row: str) -> bool:
 
 
 def broken(commands: list[Command], constraint: Constraint) -> list[tuple[str, str]]:
-    """The pairs of commands, as text, that stand the wrong way round by `constraint`."""
+    """The pairs of commands, as text, whose order `constraint` forbids."""
     found = []
     of_after: dict[str, Command] = {}
-    """Of those that should come later, the first that was met: by target where vCPUs count one by one."""
+    """The first command that should come later: by target if the constraint is one per vCPU."""
     for command in commands:
         key = command.target if constraint.per_vcpu else ""
         if constraint.by is not None and command.row.name == constraint.before:
@@ -64,21 +67,37 @@ def said(constraint: Constraint) -> str:
 
 @pytest.mark.parametrize("sample", PLANS)
 def test_plan_keeps_every_constraint(sample: str) -> None:
-    assert {
-        said(each): wrong for each in CONSTRAINTS if (wrong := broken(PLANS[sample], each))
-    } == {}
+    for each in CONSTRAINTS:
+        for first, second in broken(PLANS[sample], each):
+            pytest.fail(
+                f"the plan of {sample} has '{first}' before '{second}', but plans/order.py requires"
+                f" {each.before} before {each.after}: {each.why}. Move the row in plans/sequence.py"
+            )
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS, ids=said)
 def test_constraint_names_rows_that_exist(constraint: Constraint) -> None:
     for name in (constraint.before, constraint.after):
-        assert [row.name for row in SEQUENCE if stands_for(name, row.name)], name
-    assert constraint.by is None or constraint.before == constraint.after
+        assert any(stands_for(name, row.name) for row in SEQUENCE), (
+            f"plans/order.py names {name!r}, but plans/sequence.py has no such row"
+        )
+    assert constraint.by is None or constraint.before == constraint.after, (
+        f"plans/order.py orders {said(constraint)} by a value: both names must be the same row"
+    )
+
+
+@pytest.mark.parametrize("row", SEQUENCE[1:], ids=lambda row: row.name)
+def test_row_has_a_constraint(row: Row) -> None:
+    """Each row needs at least the object that it is set on: only the VM needs nothing."""
+    assert any(stands_for(each.after, row.name) for each in CONSTRAINTS), (
+        f"{row.name} has no constraint: write one in vmcfg/plans/order.py that says what must come"
+        f" before {row.name}, why, and by which source"
+    )
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS, ids=said)
 def test_constraint_bites(constraint: Constraint) -> None:
-    """Some sample has commands of both rows; with those that should come later moved to the front, it is broken."""
+    """A sample has commands of both rows; with the later ones moved to the front, it is broken."""
 
     def later_first(commands: list[Command]) -> list[Command]:
         if constraint.by is not None:
@@ -87,12 +106,15 @@ def test_constraint_bites(constraint: Constraint) -> None:
             commands, key=lambda command: not stands_for(constraint.after, command.row.name)
         )
 
-    assert any(broken(later_first(commands), constraint) for commands in PLANS.values())
+    assert any(broken(later_first(commands), constraint) for commands in PLANS.values()), (
+        f"no sample has commands of both {constraint.before} and {constraint.after}, so nothing"
+        " checks this constraint: add what is missing to a file in sample-configs"
+    )
 
 
 @pytest.mark.parametrize("constraint", [each for each in CONSTRAINTS if each.by is None], ids=said)
 def test_one_command_out_of_place_is_enough(constraint: Constraint) -> None:
-    """The last command that should come earlier, moved behind the first that should come later, is found."""
+    """The last command of `before` is found if it stands behind the first of `after`."""
     tried = 0
     for commands in PLANS.values():
         for early in reversed(commands):
@@ -102,45 +124,64 @@ def test_one_command_out_of_place_is_enough(constraint: Constraint) -> None:
             for place, late in enumerate(rest):
                 same = not constraint.per_vcpu or late.target == early.target
                 if same and stands_for(constraint.after, late.row.name):
-                    assert broken([*rest[: place + 1], early, *rest[place + 1 :]], constraint)
+                    assert broken([*rest[: place + 1], early, *rest[place + 1 :]], constraint), (
+                        f"{said(constraint)} is not broken by one command out of place: correct its"
+                        " `per_vcpu` in plans/order.py"
+                    )
                     tried += 1
                     break
             break
-    assert tried
+    assert tried, (
+        f"no sample has commands of both {constraint.before} and {constraint.after}: add what is"
+        " missing to a file in sample-configs"
+    )
 
 
 def test_constraints_are_given_once_with_their_authority() -> None:
-    assert len({each[:2] for each in CONSTRAINTS}) == len(CONSTRAINTS)
+    for name, count in Counter(map(said, CONSTRAINTS)).items():
+        assert count == 1, f"plans/order.py has {name} {count} times: leave one"
     for each in CONSTRAINTS:
-        assert each.why, each
-        assert each.source, each
+        assert each.why, (
+            f"{said(each)} in plans/order.py has no `why`: write what KVM does otherwise"
+        )
+        assert each.source, f"{said(each)} in plans/order.py has no `source`: write file:function"
 
 
 def test_constraints_have_no_circle() -> None:
-    """Some order keeps them all: the table's own, in which each `before` stands above each `after`."""
+    """The order of the table keeps them all: each `before` stands above each `after`."""
     places = {row.name: place for place, row in enumerate(SEQUENCE)}
     for each in CONSTRAINTS:
         before = [place for name, place in places.items() if stands_for(each.before, name)]
         after = [place for name, place in places.items() if stands_for(each.after, name)]
-        assert max(before) < min(after) or each.by is not None, said(each)
+        assert max(before, default=-1) < min(after, default=len(SEQUENCE)) or each.by is not None, (
+            f"plans/order.py requires {each.before} before {each.after}: {each.why}. Move the rows"
+            " in plans/sequence.py, or correct the constraint"
+        )
 
 
 @pytest.mark.parametrize("row", SEQUENCE, ids=lambda row: row.name)
-def test_row_is_used_by_a_sample(row: object) -> None:
-    assert any(command.row is row for commands in PLANS.values() for command in commands)
+def test_row_is_used_by_a_sample(row: Row) -> None:
+    assert any(command.row is row for commands in PLANS.values() for command in commands), (
+        f"no sample's plan has the command {row.name}: add {row.field!r} to a file in"
+        " sample-configs, such as full.yaml"
+    )
 
 
 def test_rows_stand_in_the_order_of_the_phases() -> None:
-    places = [PHASES.index(row.phase) for row in SEQUENCE]
-    assert places == sorted(places)
-    assert len({row.name for row in SEQUENCE}) == len(SEQUENCE)
+    for above, below in pairwise(SEQUENCE):
+        assert PHASES.index(above.phase) <= PHASES.index(below.phase), (
+            f"plans/sequence.py has {below.name} (phase {below.phase}) below {above.name} (phase"
+            f" {above.phase}): move one of them to the rows of its phase"
+        )
+    for name, count in Counter(row.name for row in SEQUENCE).items():
+        assert count == 1, f"plans/sequence.py has {count} rows called {name}: rename one"
 
 
 @pytest.mark.parametrize("sample", PLANS)
 def test_vcpus_are_gone_over_by_ascending_id(sample: str) -> None:
-    lowest = PLANS[sample][
-        [command.row.name for command in PLANS[sample]].index("vcpu.create")
-    ].target
+    created = [command.target for command in PLANS[sample] if command.row.name == "vcpu.create"]
+    assert created, f"the plan of {sample} creates no vCPU"
+    lowest = created[0]
     for row in SEQUENCE:
         targets = [
             command.target
@@ -149,6 +190,11 @@ def test_vcpus_are_gone_over_by_ascending_id(sample: str) -> None:
         ]
         ids = [int(target.removeprefix("vcpu:")) for target in targets]
         if row.vm_wide:
-            assert set(targets) <= {lowest}, row.name
+            assert set(targets) <= {lowest}, (
+                f"the plan of {sample} sets {row.name}, which is one per VM, on {targets}:"
+                f" select the first vCPU only"
+            )
         else:
-            assert all(one < next_one for one, next_one in pairwise(ids)), row.name
+            assert all(one < next_one for one, next_one in pairwise(ids)), (
+                f"the plan of {sample} has {row.name} for vCPUs {ids}: select them by ascending id"
+            )

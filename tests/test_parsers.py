@@ -16,13 +16,13 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from strategies import descriptions, json_text, mutants
 
+from tests.strategies import descriptions, json_text, mutants
 from vmcfg.checking import check as checking
 from vmcfg.checking.check import Checked, check
 from vmcfg.description.model import Either, ListOf, every_field
 from vmcfg.findings.diagnostic import Diagnostic
-from vmcfg.reports import human as console
+from vmcfg.reports import concise, human, styled
 from vmcfg.text.nodes import lines_of
 from vmcfg.text.pure_parser import PurePythonParser
 from vmcfg.text.tree import DEEPEST, FASTEST_PARSER, MOST_NODES, Tree
@@ -68,7 +68,7 @@ def assert_sound(checked: Checked) -> None:
 
 
 def assert_drawn(found: Diagnostic, text: str) -> None:
-    for drawn in (console.plain(console.human(found, text)), console.concise(found) + "\n"):
+    for drawn in (styled.plain(human.human(found, text)), concise.concise(found) + "\n"):
         assert drawn.endswith("\n")
         assert all(char.isprintable() or char == "\n" for char in drawn)
     json.dumps(found.as_json())
@@ -91,7 +91,7 @@ def assert_same(data: bytes) -> None:
         assert (fastest.diagnostics, fastest.machine) == (pure.diagnostics, pure.machine)
 
 
-# Both parsers --------------------------------------------------------------------------------------------------------
+# Both parsers -------------------------------------------------------------------------------------
 
 
 def test_the_fastest_parser_is_libyamls() -> None:
@@ -239,7 +239,7 @@ def test_parsers_agree_on_words_of_yaml(text: str) -> None:
     assert_same(text.encode())
 
 
-# Whatever comes ------------------------------------------------------------------------------------------------------
+# Whatever comes -----------------------------------------------------------------------------------
 
 
 @generated(300)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_docs import RIGHT, ROOT, WRONG, settings
+
+from tests.test_docs import RIGHT, ROOT, WRONG, settings
 
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
 SHIPPED = ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")

@@ -49,7 +49,7 @@ def found(path: Path) -> list[Diagnostic]:
     return check(path.read_bytes(), path.name).diagnostics
 
 
-# SARIF ---------------------------------------------------------------------------------------------------------------
+# SARIF --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_sarif_carries_fixes(sarif_schema: Json) -> None:
     ]
 
 
-# GitHub --------------------------------------------------------------------------------------------------------------
+# GitHub -------------------------------------------------------------------------------------------
 
 COMMAND = re.compile(r"::(?P<kind>[a-z]+) (?P<properties>[^:]*)::(?P<data>.*)")
 
@@ -302,7 +302,7 @@ def test_no_format_prints_what_drives_a_terminal(format_: str, tmp_path: Path) -
     assert all(char.isprintable() for char in output.replace("\n", ""))
 
 
-# JSON ----------------------------------------------------------------------------------------------------------------
+# JSON ---------------------------------------------------------------------------------------------
 
 
 def test_json_of_parts_is_json_of_the_whole() -> None:

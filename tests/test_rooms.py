@@ -1,12 +1,21 @@
-"""The rooms of vmcfg, from the ground up, and in each its files: what stands below is all that a file may import."""
+"""The rooms of vmcfg, from the ground up, and the files of each room.
+
+A file imports only from the rooms before its own, and in its own room from the files before it.
+Imports for types count too.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-PACKAGE = Path(__file__).parent.parent / "vmcfg"
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "vmcfg"
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "": ("escape", "nearest", "files", "parallel"),
@@ -92,54 +101,271 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "commands": (
         "exit_codes",
         "options",
-        *"validate emit show decode explain example try_ probe diff schema".split(),
+        "validate",
+        "emit",
+        "show",
+        "decode",
+        "explain",
+        "example",
+        "try_",
+        "probe",
+        "diff",
+        "schema",
     ),
     "cli": (),
-    "shell": ("command_line", "completion", "manual", "generated"),
+    "shell": ("command_line", "completion", "manual", "generated", "__main__"),
     "__main__": (),
 }
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        yield name.removesuffix(".__init__").replace("__init__", ""), path
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    known = {name for name, _ in modules()}
-    for node in ast.walk(ast.parse(path.read_text())):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and node.module
-            and node.module.split(".")[0] == "vmcfg"
-        ):
-            base = node.module.removeprefix("vmcfg").removeprefix(".")
+class Module(NamedTuple):
+    """A file of vmcfg: its name without "vmcfg." (empty for vmcfg/__init__.py), and its path."""
+
+    name: str
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
+    def nodes(self) -> list[ast.AST]:
+        return nodes_of(self.path)
+
+
+class Import(NamedTuple):
+    """An import: the module's full name, its line, and whether it waits for a call or for types."""
+
+    name: str
+    line: int
+    late: bool
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = [Module(name_of(path), path) for path in sorted(PACKAGE.rglob("*.py"))]
+LIBRARY, *_ = MODULES
+PACKAGES = [module for module in MODULES[1:] if module.path.name == "__init__.py"]
+FILES = [module for module in MODULES if module.path.name != "__init__.py"]
+
+PLACES = {
+    ".".join(filter(None, (room, file))): (level, place)
+    for level, (room, files) in enumerate(ROOMS.items())
+    for place, file in enumerate(files or ("",))
+}
+"""Where each module stands: the number of its room, and its number in the room."""
+
+
+def room_of(name: str) -> str:
+    """The room of a module. A file at the top is a room of its own, or stands at the ground."""
+    return name if name in ROOMS else name.rpartition(".")[0]
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
+def imports(module: Module) -> Iterator[Import]:
+    """Every import in a file. Of ``from a import b``, the name is a.b."""
+    nodes = module.nodes()
+    late = {
+        inner
+        for node in nodes
+        if isinstance(node, ast.FunctionDef) or is_for_types(node)
+        for inner in ast.walk(node)
+    }
+    for node in nodes:
+        if isinstance(node, ast.Import):
             for alias in node.names:
-                inner = f"{base}.{alias.name}" if base else alias.name
-                yield (inner if inner in known else base), node.lineno
-        elif isinstance(node, ast.Import):
+                yield Import(alias.name, node.lineno, node in late)
+        elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                if alias.name.split(".")[0] == "vmcfg":
-                    yield alias.name.removeprefix("vmcfg").removeprefix("."), node.lineno
+                origin = "." * node.level + (node.module or "")
+                yield Import(f"{origin}.{alias.name}", node.lineno, node in late)
 
 
-def place(name):
-    room, _, file = name.rpartition(".")
-    if room == "" and name in ROOMS:
-        return (list(ROOMS).index(name), -1)
-    if room == "" and file not in ROOMS[""]:
-        return (99, 0)
-    files = ROOMS[room]
-    return (list(ROOMS).index(room), files.index(file) if file in files else 50)
+def imported_rooms(module: Module) -> Iterator[Import]:
+    """Every import of a listed module of vmcfg, by its name without "vmcfg."."""
+    for each in imports(module):
+        top, _, name = each.name.partition(".")
+        if top == "vmcfg":
+            # The last part is a file, or what a file defines.
+            listed = name if name in PLACES else name.rpartition(".")[0]
+            if listed in PLACES:
+                yield each._replace(name=listed)
 
 
-if __name__ == "__main__":
-    for name, path in modules():
-        if name == "":
+def in_words(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+# The list --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", FILES, ids=str)
+def test_every_file_is_listed(module: Module) -> None:
+    room = room_of(module.name)
+    file = module.name.rpartition(".")[2]
+    assert room in ROOMS, (
+        f"{module} is in no room: add {room!r} to ROOMS in tests/test_rooms.py, after every room"
+        " that it imports and before every room that imports it"
+    )
+    assert module.name in PLACES, (
+        f"{module} is not listed: add {file!r} to ROOMS[{room!r}] in tests/test_rooms.py, after"
+        " the files of this room that it imports and before those that import it"
+    )
+
+
+def test_everything_listed_exists() -> None:
+    gone = sorted(set(PLACES) - {module.name for module in FILES})
+    assert not gone, (
+        f"ROOMS in tests/test_rooms.py lists what is not in vmcfg/: remove {in_words(gone)}"
+    )
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=str)
+def test_a_room_opens_with_what_it_is_and_nothing_else(package: Module) -> None:
+    tree = ast.parse(package.path.read_text())
+    docstring = ast.get_docstring(tree) or ""
+    assert len(docstring.splitlines()) > 1, (
+        f"{package}: write a docstring that says what comes into this room, what goes out, and what"
+        " it must not know"
+    )
+    rest = [node.lineno for node in tree.body[1:] if isinstance(node, ast.stmt)]
+    assert not rest, (
+        f"{package}:{rest[0]}: move this into a file of the room: an __init__ holds a docstring and"
+        " nothing else, so that the import of one file loads no others"
+    )
+
+
+# The direction ---------------------------------------------------------------------------------
+
+
+def misplaced(module: Module) -> Iterator[str]:
+    """A sentence for every import of something that stands after the file, with the ways out."""
+    room = room_of(module.name)
+    level, _ = PLACES[module.name]
+    order = list(ROOMS)
+    for each in imported_rooms(module):
+        if PLACES[each.name] < PLACES[module.name]:
             continue
-        for imp, line in imports(path):
-            if imp == "":
-                continue
-            if place(imp) >= place(name):
-                print(f"{path.relative_to(PACKAGE)}:{line}: {name} imports {imp}")
+        other = room_of(each.name)
+        what = f"{module}:{each.line} imports vmcfg.{each.name}"
+        if room == other:
+            yield (
+                f"{what}, which stands after it in ROOMS[{room!r}]: change the order of the list if"
+                " no circle results, or move what both need into a file before both"
+            )
+        else:
+            below = [name or "the top level" for name in order[:level]]
+            above = order[order.index(other) :]
+            yield (
+                f"{what}, but the room {other!r} stands above {room or 'the top level'!r}. What"
+                f" {module.name} needs may stand in {in_words([*below, room])}. Code that needs"
+                f" vmcfg.{each.name} may stand in {in_words(above)}"
+            )
+
+
+@pytest.mark.parametrize("module", FILES, ids=str)
+def test_a_file_imports_only_what_stands_before_it(module: Module) -> None:
+    if module.name in PLACES:  # another test names those that are not listed
+        assert not (wrong := list(misplaced(module))), "\n".join(wrong)
+
+
+def test_the_library_imports_when_it_is_called() -> None:
+    """`import vmcfg` costs nothing: its functions import what they need, and types are for mypy."""
+    early = [
+        f"{LIBRARY}:{each.line}: move the import of vmcfg.{each.name} into the function that needs"
+        " it, or under TYPE_CHECKING"
+        for each in imported_rooms(LIBRARY)
+        if not each.late
+    ]
+    assert not early, "\n".join(early)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_are_written_in_full(module: Module) -> None:
+    wrong = [each for each in imports(module) if each.name.startswith(".")]
+    for each in wrong:
+        pytest.fail(f"{module}:{each.line}: write the import in full, from vmcfg on")
+
+
+# What only some files may do -------------------------------------------------------------------
+
+
+class Privilege(NamedTuple):
+    """What only some files do: importing one of `packages`, or calling one of `functions`."""
+
+    reason: str
+    files: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+
+
+PRIVILEGES = {
+    "yaml": Privilege(
+        "PyYAML is known only where text becomes nodes and where a node becomes a value",
+        files=("text.pure_parser", "text.nodes", "text.tree", "description.reading"),
+        packages=("yaml", "_yaml"),
+    ),
+    "rich": Privilege(
+        "rich only draws, and is slow to import",
+        files=("reports.styled", "reports.progress"),
+        packages=("rich",),
+    ),
+    "kernel": Privilege(
+        "only one file talks to the kernel",
+        files=("kernel.ioctls",),
+        packages=("ctypes", "fcntl", "mmap"),
+    ),
+    "files": Privilege(
+        "only one file opens and prints, so that every failure is reported in one way",
+        files=("files",),
+        functions=("open", "print"),
+    ),
+}
+
+
+def path_of(name: str) -> str:
+    return f"vmcfg/{name.replace('.', '/')}.py"
+
+
+def uses(module: Module, privilege: Privilege) -> dict[int, str]:
+    """The lines in which a file does what a privilege is for, and what it does there."""
+    found = {
+        each.line: f"imports {each.name.partition('.')[0]}"
+        for each in imports(module)
+        if each.name.partition(".")[0] in privilege.packages
+    }
+    calls = [node for node in module.nodes() if isinstance(node, ast.Call)]
+    for call in calls:
+        if isinstance(call.func, ast.Name) and call.func.id in privilege.functions:
+            found[call.lineno] = f"calls {call.func.id}()"
+    return found
+
+
+@pytest.mark.parametrize("privilege", PRIVILEGES.values(), ids=PRIVILEGES)
+def test_only_these_files_do_it(privilege: Privilege) -> None:
+    using = {module.name: (module, uses(module, privilege)) for module in MODULES}
+    allowed = in_words([path_of(name) for name in privilege.files])
+    wrong = [
+        f"{module}:{line} {what}: {privilege.reason}; do it in {allowed}"
+        for name, (module, lines) in using.items()
+        for line, what in lines.items()
+        if name not in privilege.files
+    ]
+    assert not wrong, "\n".join(wrong)
+    idle = [name for name in privilege.files if name not in using or not using[name][1]]
+    assert not idle, (
+        f"{in_words(idle)} does so no longer: remove it from PRIVILEGES in tests/test_rooms.py"
+    )

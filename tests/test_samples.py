@@ -1,8 +1,9 @@
-"""The samples: that they are right, what they are lowered to, and that it is what the monitors really tell KVM."""
+"""The samples: that they are right, what they become, and that monitors tell KVM the same."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from difflib import unified_diff
@@ -32,14 +33,14 @@ FORMATS = {
     "vm.jsonl": ("--scope", "vm", "--format", "jsonl"),
 }
 MANY = 64
-"""Samples with more vCPUs are kept as text alone: the other formats would show a reviewer nothing but more lines."""
+"""Samples with more vCPUs are kept as text alone: other formats would only be more lines."""
 
 Vmcfg = Callable[..., "tuple[int, str]"]
 
 
 @pytest.fixture
 def vmcfg(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Vmcfg:
-    """A function that runs a vmcfg command in the samples' folder: its exit code and standard output."""
+    """A function that runs vmcfg in the samples' folder: its exit code and standard output."""
     monkeypatch.chdir(FOLDER)
 
     def run(*arguments: str) -> tuple[int, str]:
@@ -64,7 +65,7 @@ def vcpu_count(sample: str) -> int:
     return len(machine.vcpus)
 
 
-# What a sample is ----------------------------------------------------------------------------------------------------
+# What a sample is ---------------------------------------------------------------------------------
 
 
 def test_no_sample_has_a_finding(vmcfg: Vmcfg) -> None:
@@ -95,11 +96,11 @@ def test_full_has_every_key_but_the_gicv2s_and_el2s() -> None:
     assert written == set(every_field()) - {"gic.cpu_interface", "gic.maintenance_irq"}
 
 
-# What it is lowered to -----------------------------------------------------------------------------------------------
+# What it is lowered to ----------------------------------------------------------------------------
 
 
 UNKNOWN_HERE = {("full", "numbers.txt")}
-"""A host PMU by its name: its number is another on every host, and so no plan in numbers can be had (VMC705)."""
+"""A host PMU by its name: each host has another number for it, so there is no such plan (VMC705)."""
 
 
 @pytest.mark.parametrize("what", FORMATS)
@@ -168,15 +169,15 @@ def test_phases_and_scopes_are_parts_of_the_whole_plan(sample: str, vmcfg: Vmcfg
     )
 
 
-# The format's own example --------------------------------------------------------------------------------------------
+# The format's own example -------------------------------------------------------------------------
 
-EXAMPLE = HERE / "plan-example.yaml"
+EXAMPLE = HERE / "plans" / "documented-example.yaml"
 
 
 def test_the_example_of_the_plan_format_is_reproduced_byte_for_byte(vmcfg: Vmcfg) -> None:
     code, output = vmcfg("emit", str(EXAMPLE), "--scope", "vm", "--format", "jsonl")
     emitted = output.splitlines()
-    shown = (HERE / "plan-example.jsonl").read_text().splitlines()
+    shown = (HERE / "plans" / "documented-example.jsonl").read_text().splitlines()
     assert code == 0
     assert len(shown) == 8
     for line in shown:
@@ -214,14 +215,20 @@ def test_a_memory_slot_as_the_text_format_shows_it(vmcfg: Vmcfg) -> None:
     assert line in vmcfg("emit", "qemu-virt.yaml", "--scope", "vm")[1].splitlines()
 
 
-# What monitors tell KVM ----------------------------------------------------------------------------------------------
+# What monitors tell KVM ---------------------------------------------------------------------------
+
+
+TRACES = sorted((HERE / "traces").glob("*.trace"))
+"""What each monitor told KVM for the command line in the first line, by the name of the sample.
+
+A line is an ioctl and its arguments; a GROUP.ATTR of KVM_SET_DEVICE_ATTR has its value, or "-" if
+its addr is not used. Calls of one kind are in the order of the monitor, one kind after another.
+A comment at the end of a call says why a description has no words for it: no plan of vmcfg has it.
+"""
 
 
 class Set(NamedTuple):
-    """One KVM_SET_DEVICE_ATTR of a monitor: its target, group.attr, and the value; None where addr is not used.
-
-    `beyond` says why a description has no words for it yet: such a call is not in vmcfg's plan.
-    """
+    """One KVM_SET_DEVICE_ATTR: its target, group.attr, and the value; None if addr is not used."""
 
     target: str
     attr: str
@@ -230,127 +237,65 @@ class Set(NamedTuple):
 
 
 class Monitor(NamedTuple):
-    """What one monitor did, in its own order, for one command line.
-
-    `vm_type` is KVM_CREATE_VM's argument, None where it depends on the host; `features` the first word of each vCPU's
-    KVM_ARM_VCPU_INIT; `ram` where its RAM begins; `starts_off` whether secondary vCPUs are kept off by POWER_OFF.
-    """
+    """What one monitor did. Its `vm_type` is None if it depends on the host."""
 
     sample: str
     vm_type: int | None
-    features: tuple[int, ...]
-    ram: int
-    sets: tuple[Set, ...]
-    starts_off: bool = True
+    features: list[int]
+    """The first word of KVM_ARM_VCPU_INIT of each vCPU."""
+    memory: list[int]
+    stopped: list[str]
+    """The vCPUs that KVM_SET_MP_STATE keeps off, where the feature POWER_OFF does not."""
+    sets: list[Set]
 
     @property
     def steal_time(self) -> list[int]:
         """Where the memory slot for steal time begins, if it has one."""
-        return [each.value for each in self.sets if each.attr == "2.0" and each.value is not None][
-            :1
-        ]
+        bases = [each.value for each in self.sets if each.attr == "2.0" and each.value is not None]
+        return bases[:1]
+
+
+def monitor_of(path: Path) -> Monitor:
+    """What a trace says that its monitor did."""
+    found = Monitor(path.stem, None, [], [], [], [])
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        call, _, comment = line.partition("#")
+        match call.split():
+            case []:
+                pass
+            case ["KVM_CREATE_VM", "?"]:
+                pass
+            case ["KVM_CREATE_VM", vm_type]:
+                found = found._replace(vm_type=int(vm_type, 0))
+            case ["KVM_SET_USER_MEMORY_REGION", base]:
+                found.memory.append(int(base, 0))
+            case ["KVM_ARM_VCPU_INIT", _, word]:
+                found.features.append(int(word, 0))
+            case ["KVM_SET_MP_STATE", target, "KVM_MP_STATE_STOPPED"]:
+                found.stopped.append(target)
+            case ["KVM_SET_DEVICE_ATTR", target, attr, value]:
+                number_or_none = None if value == "-" else int(value, 0)
+                found.sets.append(Set(target, attr, number_or_none, comment.strip()))
+            case _:
+                pytest.fail(f"{path.name}:{number}: write an ioctl and its arguments, not {line!r}")
+    return found
 
 
 POWER_OFF = 1
 SVE = 1 << 4
 
-SET_PMU = "SET_PMU: its number is the host's, and kvmtool sends it through every vCPU; pmu.device names one, sent once"
-IIDR = "GICD_IIDR by DIST_REGS: the implementation that migration checks, not part of a VM's set-up"
+MONITORS = [monitor_of(path) for path in TRACES]
 
 
-def per_vcpu(count: int, calls: Callable[[int], tuple[Set, ...]]) -> tuple[Set, ...]:
-    return tuple(each for vcpu in range(count) for each in calls(vcpu))
-
-
-def qemu(sample: str, vcpus: int, regions: tuple[int, ...]) -> Monitor:
-    """QEMU 11.1.3 and 10.0.13, -accel kvm -M virt,gic-version=3 -cpu host,pmu=on, traced on 6.1, 6.12 and 7.2."""
-    return Monitor(
-        sample,
-        vm_type=40,
-        features=(0x7C,) * vcpus,
-        ram=0x40000000,
-        sets=(
-            Set("gic", "3.0", 288),
-            Set("gic", "4.0", None),
-            Set("its:0", "4.0", None),
-            *per_vcpu(
-                vcpus,
-                lambda vcpu: (
-                    Set(f"vcpu:{vcpu}", "0.0", 23),
-                    Set(f"vcpu:{vcpu}", "0.1", None),
-                    Set(f"vcpu:{vcpu}", "2.0", 0x090A0000 + 64 * vcpu),
-                ),
-            ),
-            Set("its:0", "0.4", 0x08080000),
-            *(Set("gic", "0.5", region) for region in regions),
-            Set("gic", "0.2", 0x08000000),
-        ),
-        # KVM_SET_MP_STATE keeps the secondary vCPUs off. MPIDR_EL1 is written back as it was read.
-        starts_off=False,
+@pytest.mark.parametrize("trace", TRACES, ids=lambda path: path.stem)
+def test_a_trace_says_first_whose_it_is(trace: Path) -> None:
+    first = trace.read_text().partition("\n")[0]
+    assert re.fullmatch(r"# \S.*; (traced|read in its source)( on Linux .*)?\.", first), (
+        f"tests/traces/{trace.name}: begin with '# PROGRAM VERSION, OPTIONS; traced on Linux 6.1.'"
     )
-
-
-MONITORS = (
-    qemu("qemu-virt", 2, (0x00200000080A0000,)),
-    qemu("qemu-virt-130", 130, (0x07B00000080A0000, 0x0070004000000001)),
-    # kvmtool b48735e5d5 with --pmu -c 2 --irqchip gicv3, traced on 6.1, 6.12 and 7.2.
-    Monitor(
-        "kvmtool",
-        vm_type=32,
-        features=(0x7C, 0x7D),
-        ram=0x80000000,
-        sets=(
-            Set("gic", "0.3", 0x3FFB0000),
-            Set("gic", "0.2", 0x3FFF0000),
-            *per_vcpu(2, lambda vcpu: (Set(f"vcpu:{vcpu}", "2.0", 0x01020000 + 64 * vcpu),)),
-            Set("gic", "3.0", 64),
-            Set("gic", "4.0", None),
-            *per_vcpu(
-                2,
-                lambda vcpu: (
-                    Set(f"vcpu:{vcpu}", "0.0", 23),
-                    Set(f"vcpu:{vcpu}", "0.3", 10, SET_PMU),
-                    Set(f"vcpu:{vcpu}", "0.1", None),
-                ),
-            ),
-        ),
-    ),
-    # libkrun in microsandbox 0.7.11 with -c 2, traced.
-    Monitor(
-        "libkrun",
-        vm_type=52,
-        features=(0x64, 0x65),
-        ram=0x80000000,
-        sets=(
-            Set("gic", "0.2", 0x09FF0000),
-            Set("gic", "0.3", 0x09FB0000),
-            Set("gic", "3.0", 224),
-            Set("gic", "1.8", None, IIDR),
-            Set("gic", "4.0", None),
-        ),
-    ),
-    # crosvm f1e797a68d with two vCPUs, read in its source. The VM's type is the host's own limit there.
-    Monitor(
-        "crosvm",
-        vm_type=None,
-        features=(0x6C, 0x6D),
-        ram=0x80000000,
-        sets=(
-            Set("gic", "0.3", 0x3FFB0000),
-            Set("gic", "0.2", 0x3FFF0000),
-            Set("gic", "3.0", 64),
-            Set("gic", "4.0", None),
-            *per_vcpu(
-                2,
-                lambda vcpu: (
-                    Set(f"vcpu:{vcpu}", "0.0", 23),
-                    Set(f"vcpu:{vcpu}", "0.1", None),
-                    Set(f"vcpu:{vcpu}", "2.0", 0x01FF0000 + 64 * vcpu),
-                ),
-            ),
-        ),
-    ),
-)
+    assert trace.stem in SAMPLES, (
+        f"tests/traces/{trace.name} is compared with sample-configs/{trace.stem}.yaml: write that"
+    )
 
 
 @pytest.mark.parametrize("monitor", MONITORS, ids=lambda monitor: monitor.sample)
@@ -359,11 +304,12 @@ def test_plan_sets_what_the_monitor_sets(monitor: Monitor, vmcfg: Vmcfg) -> None
     _, output = vmcfg("emit", f"{monitor.sample}.yaml", "--scope", "vm", "--format", "jsonl")
     ours = Counter(_set_of(command) for command in commands(output) if command["op"] == "set-attr")
     theirs = Counter(call for call in monitor.sets if not call.beyond)
-    assert (
-        list(
-            unified_diff(_listed(theirs), _listed(ours), monitor.sample, "vmcfg", n=0, lineterm="")
-        )
-        == []
+    difference = "\n".join(
+        unified_diff(_listed(theirs), _listed(ours), monitor.sample, "vmcfg", n=0, lineterm="")
+    )
+    assert not difference, (
+        f"sample-configs/{monitor.sample}.yaml and tests/traces/{monitor.sample}.trace differ;"
+        f" correct the one that is wrong:\n{difference}"
     )
 
 
@@ -388,7 +334,7 @@ def test_plan_makes_what_the_monitor_makes(monitor: Monitor, vmcfg: Vmcfg) -> No
     if monitor.vm_type is not None:
         assert [int(each["arg"], 16) for each in made["create-vm"]] == [monitor.vm_type]
     assert [int(each["base"], 16) for each in made["add-memory"]] == [
-        monitor.ram,
+        *monitor.memory,
         *monitor.steal_time,
     ]
     assert [int(each["arg"], 16) for each in made["create-vcpu"]] == list(
@@ -397,13 +343,14 @@ def test_plan_makes_what_the_monitor_makes(monitor: Monitor, vmcfg: Vmcfg) -> No
     itses = {each.target for each in monitor.sets if each.target.startswith("its:")}
     assert [each["device_id"] for each in made["create-device"]] == [7, *[8] * len(itses)]
     words = [int(each["feature_words"][0], 16) for each in made["init-vcpu"]]
-    if not monitor.starts_off:
+    if monitor.stopped:
+        assert monitor.stopped == [f"vcpu:{vcpu}" for vcpu in range(1, len(words))]
         assert [word & POWER_OFF for word in words] == [0] + [1] * (len(words) - 1)
         words = [word & ~POWER_OFF for word in words]
-    assert words == list(monitor.features)
+    assert words == monitor.features
 
 
-# vmcfg example -------------------------------------------------------------------------------------------------------
+# vmcfg example ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

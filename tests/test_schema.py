@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given, settings
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
-from strategies import Json, descriptions, json_text, mutants, near_misses, shapes
+from jsonschema import Draft202012Validator
 
 import vmcfg
+from tests.strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 from vmcfg.checking.check import check
 from vmcfg.description.model import MAINTENANCE, Description, every_field
 from vmcfg.description.schema import of_kind, text
@@ -42,23 +42,26 @@ def generated(examples: int) -> settings:
     return settings(derandomize=True, deadline=None, database=None, max_examples=examples)
 
 
-def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(
-        json.loads((ROOT / "schemas" / f"{name}-v1.schema.json").read_text())
-    )
+def schema(name: str) -> dict[str, Json]:
+    """A schema as it lies in the repository."""
+    found: dict[str, Json] = json.loads((ROOT / "schemas" / f"{name}-v1.schema.json").read_text())
+    return found
 
 
-VM, PLAN, DIAGNOSTICS = map(validator, ("vm", "plan", "diagnostics"))
+SCHEMAS = {name: schema(name) for name in ("vm", "plan", "diagnostics", "diff")}
+VM, PLAN, DIAGNOSTICS = (
+    Draft202012Validator(SCHEMAS[name]) for name in ("vm", "plan", "diagnostics")
+)
 
 
-# The schema of descriptions ------------------------------------------------------------------------------------------
+# The schema of descriptions -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["vm", "plan", "diagnostics", "diff"])
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_schemas_are_schemas_with_names_of_their_own(name: str) -> None:
-    Draft202012Validator.check_schema(validator(name).schema)
-    assert validator(name).schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
-    assert validator(name).schema["$id"] == f"urn:vmcfg:schema:{name}:1"
+    Draft202012Validator.check_schema(SCHEMAS[name])
+    assert SCHEMAS[name]["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    assert SCHEMAS[name]["$id"] == f"urn:vmcfg:schema:{name}:1"
 
 
 def test_vm_schema_is_current(same_as_file: Callable[[Path, bytes], None]) -> None:
@@ -88,11 +91,11 @@ def properties(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
 
 
 def test_schema_and_decoder_know_the_same_keys() -> None:
-    assert dict(properties(VM.schema)).keys() == every_field().keys()
+    assert dict(properties(SCHEMAS["vm"])).keys() == every_field().keys()
 
 
 def test_every_key_has_hover_help() -> None:
-    for path, inner in properties(VM.schema):
+    for path, inner in properties(SCHEMAS["vm"]):
         assert inner["title"] == path
         assert inner["description"].endswith("."), path
         assert inner["description"].startswith(every_field()[path].doc), path
@@ -101,7 +104,7 @@ def test_every_key_has_hover_help() -> None:
 
 
 def test_examples_and_defaults_fit_their_own_keys() -> None:
-    for _, inner in properties(VM.schema):
+    for _, inner in properties(SCHEMAS["vm"]):
         for value in [
             *inner.get("examples", ()),
             *([inner["default"]] if "default" in inner else ()),
@@ -111,7 +114,7 @@ def test_examples_and_defaults_fit_their_own_keys() -> None:
 
 def test_defaults_are_those_of_the_decoder() -> None:
     defaults = {
-        path: inner["default"] for path, inner in properties(VM.schema) if "default" in inner
+        path: inner["default"] for path, inner in properties(SCHEMAS["vm"]) if "default" in inner
     }
     assert defaults == {
         "host_kernel": "6.1",
@@ -138,7 +141,7 @@ def test_defaults_are_those_of_the_decoder() -> None:
 
 
 def test_the_schemas_own_example_is_right() -> None:
-    for example in VM.schema["examples"]:
+    for example in SCHEMAS["vm"]["examples"]:
         VM.validate(example)
         assert vmcfg.check(json_text(example)) == []
 
@@ -148,7 +151,7 @@ def test_a_kind_without_a_schema_is_refused() -> None:
         of_kind(object(), "")
 
 
-# Schema and decoder agree --------------------------------------------------------------------------------------------
+# Schema and decoder agree -------------------------------------------------------------------------
 
 
 def has_shape(text: str) -> bool:
@@ -451,10 +454,10 @@ def test_bounds_of_the_document_as_a_whole_are_the_decoders_alone() -> None:
     document = {"vmcfg": 1, "name": "vm", "vcpus": 1, "x-nested": nested}
     assert VM.is_valid(document)
     assert [found.rule for found in vmcfg.check(json_text(document))] == ["VMC107"]
-    assert "VMC107" in VM.schema["$comment"]
+    assert "VMC107" in SCHEMAS["vm"]["$comment"]
 
 
-# What vmcfg writes ---------------------------------------------------------------------------------------------------
+# What vmcfg writes --------------------------------------------------------------------------------
 
 
 def refusals(schema: Draft202012Validator, value: Json) -> list[str]:
@@ -537,7 +540,7 @@ def test_findings_keep_to_their_schema(folders: list[str]) -> None:
 
 
 def test_schemas_list_what_the_tables_have() -> None:
-    definitions = PLAN.schema["$defs"]
+    definitions = SCHEMAS["plan"]["$defs"]
     keys = definitions["command"]["properties"]
     assert set(keys["op"]["enum"]) == {operation.word for operation in OPERATIONS}
     assert tuple(definitions["header"]["properties"]["api"]["enum"]) == APIS
@@ -547,13 +550,13 @@ def test_schemas_list_what_the_tables_have() -> None:
     assert set(keys["type"]["enum"]) == {row.value.word for row in SEQUENCE}
     assert tuple(keys["phase"]["enum"]) == PHASES
     assert tuple(definitions["header"]["properties"]["scope"]["enum"]) == SCOPES
-    finding = DIAGNOSTICS.schema["$defs"]
+    finding = SCHEMAS["diagnostics"]["$defs"]
     assert set(finding["answer"]["properties"]["phase"]["enum"]) == set(PHASE_WORDS)
     assert finding["diagnostic"]["properties"]["related"]["maxItems"] == RELATED_SHOWN
 
 
 def test_schemas_name_rows_as_the_table_does() -> None:
-    keys = PLAN.schema["$defs"]["command"]["properties"]
+    keys = SCHEMAS["plan"]["$defs"]["command"]["properties"]
     for row in SEQUENCE:
         if row.attr is not None:
             assert re.search(keys["group"]["pattern"], row.attr.group)

@@ -70,7 +70,7 @@ def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
         assert (tmp_path / path.relative_to(ROOT)).read_text() == text
 
 
-# Shells --------------------------------------------------------------------------------------------------------------
+# Shells -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -125,26 +125,6 @@ def in_fish(fish: str, folder: Path, line: str, script: Path = FISH) -> set[str]
     return {each.split("\t")[0] for each in done.stdout.splitlines()}
 
 
-ZSH_DRIVER = r"""
-autoload -Uz compinit
-compinit -u -D
-zstyle ':completion:*' list-colors ''
-zstyle ':completion:*' verbose no
-# What is offered, instead of a list on the screen.
-compadd() {
-    if [[ ${@[(I)-O|-A|-D]} -ne 0 ]]; then
-        builtin compadd "$@"
-        return
-    fi
-    local -a offered
-    builtin compadd -O offered "$@"
-    print -rl -- "offered: "${^offered} >>$OFFERED
-    builtin compadd "$@"
-}
-PROMPT='ready> '
-"""
-
-
 def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
     """What an interactive zsh offers at the end of `line`, on a terminal of its own."""
     home = folder.parent / "zsh"
@@ -152,7 +132,8 @@ def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
     offered = home / "offered"
     offered.write_text("")
     fpath = f"fpath=({shlex.quote(str(script.parent))} $fpath)\n"
-    (home / ".zshrc").write_text(fpath + ZSH_DRIVER)
+    offers = (ROOT / "tests" / "programs" / "completion-offers.zsh").read_text()
+    (home / ".zshrc").write_text(f"{fpath}\n{offers}")
     env = {
         **os.environ,
         "ZDOTDIR": str(home),
@@ -374,7 +355,7 @@ def test_no_help_text_breaks_completion(
     assert ask(path, folder, "vmcfg emit --flag w", script) == {"word"}
 
 
-# Manual pages --------------------------------------------------------------------------------------------------------
+# Manual pages -------------------------------------------------------------------------------------
 
 
 def test_every_command_has_a_page() -> None:

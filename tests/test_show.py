@@ -52,7 +52,7 @@ def shown(description: str) -> list[Json]:
     return [each.as_json() for each in names(machine)]
 
 
-# What it says --------------------------------------------------------------------------------------------------------
+# What it says -------------------------------------------------------------------------------------
 
 TWO = """\
 vmcfg: 1
@@ -254,7 +254,7 @@ def test_notes_say_what_a_word_needs() -> None:
     assert told(sparse + 'host_kernel: "6.7"') == ""
 
 
-# Its formats ---------------------------------------------------------------------------------------------------------
+# Its formats --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)

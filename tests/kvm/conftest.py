@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import oracle
 import pytest
+
+from tests.kvm import oracle
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

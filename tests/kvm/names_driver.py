@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ def said(call: Callable[[], Any]) -> Any:
         return call()
     except OSError as error:
         return errno.errorcode[error.errno or 0]
+
+
+def errno_of(call: Callable[[], object]) -> str | None:
+    """The name of the errno that a call fails with; None if it succeeds."""
+    try:
+        call()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return None
 
 
 def mpidr(vm: Vm, vcpu: int) -> int:
@@ -120,7 +130,7 @@ def named(host: Kvm, job: dict[str, Any]) -> dict[str, Any]:
         found["typer"] = {
             vcpu: got
             for vcpu, register in wanted.items()
-            if (got := said(lambda register=register: typer(vm, compressed_of(register)))) is None  # type: ignore[misc]
+            if (got := said(partial(typer, vm, compressed_of(register)))) is None
             or isinstance(got, str)
             or (got >> 32, got >> 8 & 0xFFFF) != (register & 0xFFFFFF, vcpu)
         }
@@ -153,12 +163,10 @@ def vm_of(host: Kvm, ids: list[int], gic: int = VGIC_V3, left_out: tuple[int, ..
     return vm
 
 
-def irq_line(vm: Vm, word: int, level: int = 1) -> Any:
-    return said(
-        lambda: (
-            fcntl.ioctl(vm.descriptors["vm"], IRQ_LINE, struct.pack("=II", word, level)) and None
-        )
-    )
+def irq_line(vm: Vm, word: int, level: int = 1) -> str | None:
+    """The errno that KVM_IRQ_LINE with such a word fails with; None if it succeeds."""
+    request = struct.pack("=II", word, level)
+    return errno_of(partial(fcntl.ioctl, vm.descriptors["vm"], IRQ_LINE, request))
 
 
 def reached(vm: Vm, vcpu: int) -> Any:
@@ -242,9 +250,7 @@ def limits(host: Kvm) -> dict[str, Any]:
     with closing(Vm(host, 0)) as vm:
         found["device type 8"] = vm.has_device(ITS)
         for name, vcpu in (("511", 511), ("512", 512), ("2**31", 1 << 31), ("511 again", 511)):
-            found[f"id {name}"] = said(
-                lambda vcpu=vcpu, name=name: vm.create_vcpu(f"vcpu:{name}", vcpu)
-            )  # type: ignore[misc]
+            found[f"id {name}"] = errno_of(partial(vm.create_vcpu, f"vcpu:{name}", vcpu))
     with closing(vm_of(host, [0, 300])) as vm:
         found["of 0 and 300"] = {str(word): reached(vm, word) for word in (0, 1, 300)}
         found["word of an SPI, vCPU 99"] = irq_line(vm, 1 << 24 | 99 << 16 | 40)
@@ -283,15 +289,13 @@ def limits_of_gicv2(host: Kvm) -> dict[str, Any]:
     """What the 8 bits of GICv2's register groups name, of the vCPUs 1 and 3."""
     with closing(vm_of(host, [1, 3], VGIC_V2)) as vm:
         names = {
-            str(name): said(
-                lambda name=name: vm.get_attr("gic", DIST_REGS, name << 32, bytes(4)) and None
-            )  # type: ignore[misc]
+            str(name): errno_of(partial(vm.get_attr, "gic", DIST_REGS, name << 32, bytes(4)))
             for name in range(5)
         }
     ids = {}
     with closing(Vm(host, 0)) as vm:
         for vcpu in (7, 8):
-            ids[str(vcpu)] = said(lambda vcpu=vcpu: vm.create_vcpu(f"vcpu:{vcpu}", vcpu))  # type: ignore[misc]
+            ids[str(vcpu)] = errno_of(partial(vm.create_vcpu, f"vcpu:{vcpu}", vcpu))
     return {"names": names, "ids": ids}
 
 

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import machine
 import pytest
 
+from tests.kvm import machine
 from vmcfg.checking.check import check
 
 ROOT = Path(__file__).parent.parent.parent

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import oracle
 import pytest
 
+from tests.kvm import oracle
 from vmcfg.checking.check import check
 
 CASES = sorted((oracle.ROOT / "tests" / "cases").glob("VMC[2-7]*.yaml"))

@@ -12,12 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import independent
-import machine
-import oracle
 import pytest
 import yaml
 
+from tests.kvm import independent, machine, oracle
 from vmcfg.checking.check import check
 from vmcfg.formats.json_lines import jsonl
 from vmcfg.plans.lowering import lower
@@ -35,7 +33,7 @@ RANDOM = 40
 """How many random descriptions; VMCFG_SEED makes others."""
 
 
-# Descriptions --------------------------------------------------------------------------------------------------------
+# Descriptions -------------------------------------------------------------------------------------
 
 
 def described(mpidrs: list[str], policy: str, pmu: str = "irq: 23", rest: str = GIC) -> bytes:
@@ -184,7 +182,7 @@ def monitored_job(folder: Path, since: str, text: str) -> dict[str, Any]:
     return {"vcpus": len(vm.vcpus), "block": block}
 
 
-# What the kernels say ------------------------------------------------------------------------------------------------
+# What the kernels say -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -304,7 +302,7 @@ def test_a_monitor_performs_the_numbers_as_one_block(
         oracle.TALLY[suite]["monitor's lines"] += lines
 
 
-# Limits --------------------------------------------------------------------------------------------------------------
+# Limits -------------------------------------------------------------------------------------------
 
 
 def ids_are_below_512(said: dict[str, Any], version: tuple[int, int]) -> None:

@@ -7,9 +7,9 @@ from base64 import b64decode
 from functools import cache
 from typing import Any
 
-import machine
-import oracle
 import pytest
+
+from tests.kvm import machine, oracle
 
 BEGINNING = "vmcfg: 1\nname: vm\nvcpus: 2\npmu:\n  irq: 23\n  filter: "
 LAST_OF_10_BITS = BEGINNING + "[{action: deny, events: 0x3ff}]\n"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 
 import jsonschema
-import machine
-import oracle
 import pytest
+
+from tests.kvm import machine, oracle
 
 RUNS = {
     "probe": "python3 -m vmcfg probe --format json",
@@ -53,8 +54,10 @@ def results(suite: str) -> dict[str, tuple[int, str, str]]:
     }
 
 
-def schema(name: str) -> object:
-    return json.loads((oracle.ROOT / "schemas" / f"{name}-v1.schema.json").read_text())
+def schema(name: str) -> dict[str, Any]:
+    path = oracle.ROOT / "schemas" / f"{name}-v1.schema.json"
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)

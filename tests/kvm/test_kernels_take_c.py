@@ -10,10 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import machine
-import oracle
 import pytest
 
+from tests.kvm import machine, oracle
 from vmcfg.checking.check import check
 from vmcfg.formats.c import c
 from vmcfg.formats.unresolved import unresolved_commands

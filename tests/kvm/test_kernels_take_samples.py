@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import oracle
 import pytest
 
+from tests.kvm import oracle
 from vmcfg.checking.check import check
 
 SAMPLES = sorted((oracle.ROOT / "sample-configs").glob("*.yaml"))

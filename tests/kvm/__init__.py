@@ -1,0 +1,1 @@
+"""The tests that boot arm64 kernels."""

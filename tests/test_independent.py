@@ -1,0 +1,66 @@
+"""The independent compiler of the kernel tests against vmcfg's plans, without a kernel.
+
+tests/kvm/independent.py reads descriptions a second time, without any table of vmcfg. If only one
+of the two knows an attribute, or if they read a description differently, this fails.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.kvm import edges, independent
+from tests.strategies import descriptions, json_text
+from vmcfg.checking.check import check
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
+
+SAMPLES = sorted((Path(__file__).parent.parent / "sample-configs").glob("*.yaml"))
+
+
+def few(examples: int) -> settings:
+    """The same descriptions in every run, and few: the kernel tests ask about more."""
+    return settings(
+        derandomize=True,
+        deadline=None,
+        database=None,
+        max_examples=examples,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def assert_same_plan(text: bytes, name: str) -> None:
+    """Both make the same plan of a description that has a machine."""
+    machine = check(text, name).machine
+    if machine is None:
+        return
+    plan = [" ".join(command.fields()) for command in lower(machine, WHOLE_VM).commands]
+    pairs = zip_longest(plan, independent.plan(text), fillvalue="nothing")
+    for number, (ours, theirs) in enumerate(pairs, 1):
+        assert ours == theirs, (
+            f"{name}: command {number} is {ours!r} in vmcfg's plan and {theirs!r} in that of"
+            " tests/kvm/independent.py. Read the description and the kernel's documentation, and"
+            " correct the one that is wrong; write a new attribute into independent.py by hand,"
+            f" without vmcfg's tables. The description:\n{text.decode()}"
+        )
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_samples_have_the_same_plan(sample: Path) -> None:
+    assert_same_plan(sample.read_bytes(), sample.name)
+
+
+@few(15)
+@given(descriptions())
+def test_right_descriptions_have_the_same_plan(description: dict[str, Any]) -> None:
+    assert_same_plan(json_text(description).encode(), "random")
+
+
+@few(100)
+@given(edges.descriptions((2, 3), 52))
+def test_descriptions_near_the_edges_have_the_same_plan(description: dict[str, Any]) -> None:
+    assert_same_plan(edges.text(description), "random")
