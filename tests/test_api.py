@@ -18,7 +18,7 @@ from vmcfg.checking.check import check
 from vmcfg.formats.json_lines import json_object, jsonl
 from vmcfg.formats.text import text
 from vmcfg.kernel.abi import GET_DEVICE_ATTR, GET_ONE_REG, SET_DEVICE_ATTR, SET_ONE_REG
-from vmcfg.plans.apis import APIS, PMU_DEVICE, PMU_DEVICE_MPIDR, VCPU
+from vmcfg.plans.apis import APIS, PMU_DEVICE, PMU_DEVICE_MPIDR, VCPU, Api
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.plans.reading_back import read_back, reads
@@ -357,7 +357,7 @@ def test_what_has_no_get_is_named_once(emit: Emit) -> None:
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_get_and_set_are_of_the_same_attributes(sample: Path, api: str) -> None:
+def test_get_and_set_are_of_the_same_attributes(sample: Path, api: Api) -> None:
     """Each GET has the bytes of its SET; what has none is named; a register is read of every vCPU."""
     checked = check(sample.read_bytes(), sample.name)
     machine = checked.machine

@@ -21,8 +21,8 @@ from vmcfg.formats.c import c
 from vmcfg.kernel.abi import Attr
 from vmcfg.kernel.version import LINUX_6_1
 from vmcfg.plans.lowering import lower
-from vmcfg.plans.phases import PHASES
-from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
+from vmcfg.plans.phases import PHASES, PlanPhase
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan, Scope
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.text.tree import Tree
 
@@ -54,7 +54,7 @@ def compiled(program: Callable[[str], str], tmp_path: Path) -> Compile:
     return run
 
 
-def planned(data: bytes, scope: str, phases: tuple[str, ...] = PHASES) -> tuple[Plan, Tree]:
+def planned(data: bytes, scope: Scope, phases: tuple[PlanPhase, ...] = PHASES) -> tuple[Plan, Tree]:
     """The plan of `data`, checked or not, without the commands that can't be written in C."""
     checked = check(data, "vm.yaml")
     assert checked.machine is not None
@@ -79,7 +79,7 @@ def test_every_sample_compiles(compiled: Compile, sample: Path, form: str) -> No
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_plan_of_one_phase_compiles(compiled: Compile, phase: str) -> None:
+def test_a_plan_of_one_phase_compiles(compiled: Compile, phase: PlanPhase) -> None:
     for scope in (ATTRIBUTES, WHOLE_VM):
         done = compiled(c(*planned(MINIMAL, scope, (phase,))))
         assert (done.returncode, done.stderr) == (0, "")

@@ -19,7 +19,7 @@ from vmcfg.kernel.abi import Attr
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.operations import SetAttr
-from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan, Scope
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -48,7 +48,7 @@ def shell(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_pat
     return run
 
 
-def performable(data: bytes, scope: str) -> tuple[Checked, Plan]:
+def performable(data: bytes, scope: Scope) -> tuple[Checked, Plan]:
     """What `data` describes and its plan, host PMUs by number, as a plan for this format must have them."""
     checked = check(data, "vm.yaml")
     assert checked.machine is not None
@@ -64,7 +64,9 @@ def minimal() -> str:
 
 @pytest.mark.parametrize("scope", [ATTRIBUTES, WHOLE_VM])
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_every_sample_is_performed(shell: Shell, tmp_path: Path, sample: Path, scope: str) -> None:
+def test_every_sample_is_performed(
+    shell: Shell, tmp_path: Path, sample: Path, scope: Scope
+) -> None:
     checked, plan = performable(sample.read_bytes(), scope)
     (tmp_path / "plan.sh").write_text(sh(plan, checked.tree))
     done = shell(f"set -eu\n{PRINTS}. ./plan.sh")

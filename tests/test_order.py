@@ -9,19 +9,18 @@ from pathlib import Path
 import pytest
 
 from vmcfg.checking.check import check
-from vmcfg.plans.apis import APIS, VCPU
-from vmcfg.plans.command import Command
+from vmcfg.plans.apis import APIS, VCPU, Api
+from vmcfg.plans.command import Command, Row
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.order import CONSTRAINTS, Constraint
 from vmcfg.plans.phases import PHASES
 from vmcfg.plans.plan import WHOLE_VM
-from vmcfg.plans.rows import Row
 from vmcfg.plans.sequence import SEQUENCE
 
 FOLDER = Path(__file__).parent.parent / "sample-configs"
 
 
-def plan_of(path: Path, api: str = VCPU) -> list[Command]:
+def plan_of(path: Path, api: Api = VCPU) -> list[Command]:
     machine = check(path.read_bytes(), path.name).machine
     if machine is None:
         pytest.fail(f"{path.name} is no VM: run 'vmcfg validate sample-configs/{path.name}'")

@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 import vmcfg
 from tests.strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 from vmcfg.checking.check import check
-from vmcfg.description.model import MAINTENANCE, Description, every_field
+from vmcfg.description.model import MAINTENANCE, Description, Field, every_field, kind_words
 from vmcfg.description.schema import of_kind, text
 from vmcfg.findings.diagnostic import RELATED_SHOWN
 from vmcfg.findings.rule import PHASE_WORDS
@@ -146,9 +146,10 @@ def test_the_schemas_own_example_is_right() -> None:
         assert vmcfg.check(json_text(example)) == []
 
 
-def test_a_kind_without_a_schema_is_refused() -> None:
-    with pytest.raises(TypeError, match="no schema for object"):
-        of_kind(object(), "")
+@pytest.mark.parametrize("name, field", every_field().items(), ids=str)
+def test_every_kind_has_a_schema_and_words(name: str, field: Field) -> None:
+    for what, made in (("schema", of_kind(field.kind, name)), ("words", kind_words(field.kind))):
+        assert made, f"the kind of '{name}' gives no {what}(): write it in description/kinds.py"
 
 
 # Schema and decoder agree -------------------------------------------------------------------------

@@ -17,13 +17,13 @@ from vmcfg.checking.check import check
 from vmcfg.formats.c import c
 from vmcfg.formats.unresolved import unresolved_commands
 from vmcfg.plans.lowering import lower
-from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Scope
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-static", "-s")
 
 
-def written(path: Path, scope: str, main: bool) -> str | None:
+def written(path: Path, scope: Scope, main: bool) -> str | None:
     """A sample in C; None where a value of it is known to the host alone."""
     checked = check(path.read_bytes(), path.name)
     assert checked.machine is not None

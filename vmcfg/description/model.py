@@ -628,28 +628,43 @@ def kind_words(kind: Kind) -> str:
     return kind.words()
 
 
-@cache
-def fields(mapping: Any) -> dict[str, Field]:
+_FIELDS: dict[Any, dict[str, Field]] = {}
+_REQUIRED: dict[Any, tuple[str, ...]] = {}
+
+
+def fields(mapping: type[Any]) -> dict[str, Field]:
     """The keys of one of this module's mappings, in the order in which they are documented."""
-    return {name: hint.__metadata__[0] for name, hint in mapping.__annotations__.items()}
+    known = _FIELDS.get(mapping)
+    if known is None:
+        hints = mapping.__annotations__
+        known = {name: hint.__metadata__[0] for name, hint in hints.items()}
+        _FIELDS[mapping] = known
+    return known
 
 
-@cache
-def required(mapping: Any) -> tuple[str, ...]:
+def required(mapping: type[Any]) -> tuple[str, ...]:
     """The keys that a mapping can't do without, whatever else it says."""
-    return tuple(name for name in mapping._fields if name not in mapping._field_defaults)
+    known = _REQUIRED.get(mapping)
+    if known is None:
+        # The two that every class of this module has, being a named tuple.
+        names, defaults = mapping._fields, mapping._field_defaults
+        known = tuple(name for name in names if name not in defaults)
+        _REQUIRED[mapping] = known
+    return known
 
 
 @cache
-def every_field(mapping: Any = Description, prefix: str = "") -> dict[str, Field]:
-    """Every key of the format by its dotted path, list indices left out:
-    ``gic.redistributors.base``.
-    """
+def every_field() -> dict[str, Field]:
+    """Every key of the format by its dotted path, list indices left out: ``gic.redistributors.base``."""
+    return _fields_below(Description, "")
+
+
+def _fields_below(mapping: type[Any], prefix: str) -> dict[str, Field]:
     found = {}
     for name, field in fields(mapping).items():
         found[prefix + name] = field
         kind = field.kind.many if isinstance(field.kind, Either) else field.kind
         inner = kind.item if isinstance(kind, ListOf) else kind
         if isinstance(inner, type):
-            found |= every_field(inner, f"{prefix}{name}.")
+            found |= _fields_below(inner, f"{prefix}{name}.")
     return found
