@@ -13,7 +13,6 @@ import click
 from vmcfg import __version__
 from vmcfg.commands.exit_codes import FAILED, USAGE
 from vmcfg.files import NoFile, print_error
-from vmcfg.nearest import nearest
 
 COMMANDS = {
     "validate": "Check descriptions and print every mistake with its place.",
@@ -63,6 +62,8 @@ class LazyGroup(click.Group):
         """As click does it, with the likely command named where there is none of that name."""
         name = click.utils.make_str(args[0])
         if name not in COMMANDS and not name.startswith("-"):
+            from vmcfg.nearest import nearest
+
             likely = nearest(name, COMMANDS)
             question = "" if likely is None else f" Did you mean {likely!r}?"
             ctx.fail(f"No such command {name!r}.{question}")

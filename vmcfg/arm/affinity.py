@@ -1,4 +1,4 @@
-"""TODO."""
+"""MPIDRs in all their forms, and the vCPU ids to which KVM gives them."""
 
 from __future__ import annotations
 

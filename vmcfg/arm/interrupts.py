@@ -1,4 +1,4 @@
-"""TODO."""
+"""Interrupts by INTID: SGIs, PPIs, SPIs and LPIs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ SPI_BASE = 32
 
 SPI_END = 1020
 """One more than the last SPI: 1020..1023 are reserved."""
+GREATEST_PPI = SPI_BASE - PPI_BASE - 1
+GREATEST_SPI = SPI_END - SPI_BASE - 1
+LPI_BASE = 8192
+"""The first LPI; between it and the SPIs no interrupt is that KVM has."""
 
 
 def is_ppi(intid: int) -> bool:
@@ -29,5 +33,5 @@ def interrupt_text(intid: int) -> str:
     elif intid < SPI_END:
         kind = f"SPI {intid - SPI_BASE}"
     else:
-        kind = "reserved" if intid < 8192 else "LPI"
+        kind = "reserved" if intid < LPI_BASE else "LPI"
     return f"INTID {intid} ({kind})"

@@ -21,6 +21,7 @@ from vmcfg.description.kinds import (
 )
 from vmcfg.description.written import EventRange, IrqRange, MpidrRange, intid_of
 from vmcfg.kernel.features import FEATURES
+from vmcfg.kernel.limits import NR_IRQS_GREATEST, NR_IRQS_LEAST
 from vmcfg.kernel.version import LINUX_6_1, Version
 
 
@@ -63,8 +64,7 @@ class Field(NamedTuple):
 
 
 IPA_BITS = Number(32, 52)
-NR_IRQS = Number(64, 992)
-"""What KVM takes, whatever its documents say of 1024 (measured on 6.1, 6.12, 7.2)."""
+NR_IRQS = Number(NR_IRQS_LEAST, NR_IRQS_GREATEST)
 REGION_COUNT = Number(1, 4095)
 COUNTERS = Number(0, 31)
 EVENTS = Events()

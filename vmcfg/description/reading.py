@@ -15,7 +15,6 @@ from vmcfg.description.half_read import UNREAD, HalfRead, Unread
 from vmcfg.description.kinds import Misfit, ScalarKind
 from vmcfg.description.model import Description, Either, Field, Kind, ListOf, fields, required
 from vmcfg.description.rules import KIND, MISSING_KEY, TEXT, UNKNOWN_KEY
-from vmcfg.description.unknown_keys import certain_key, likely_key
 from vmcfg.escape import excerpt
 from vmcfg.findings.finding import Finding, On
 from vmcfg.findings.position import Path
@@ -169,6 +168,9 @@ class _Walk:
             hint = f"a space belongs after the colon: '{name}: {excerpt(value)}'"
             self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key")
             return name
+        # Few descriptions have an unknown key.
+        from vmcfg.description.unknown_keys import certain_key, likely_key
+
         likely = likely_key(key, path)
         where = "" if likely is None or likely in known else ", which has its own place"
         hint = expected if likely is None else f"did you mean '{likely}'{where}? {expected}"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What YAML 1.1 and YAML 1.2 make of a plain word, where they differ from what was probably meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A finding as the user sees it: placed in a file, with everything that a report may print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A bar that says how far a long run is."""
 
 from __future__ import annotations
 

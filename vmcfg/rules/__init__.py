@@ -4,5 +4,3 @@ Comes in: a `Machine`; before it, what a description's text says (`ranges`); and
 `Finding`, with the rule that it breaks. A topic is a file, and the hundreds of the ids name the topics. Unknown here: how
 the text was read, where a path stands in it, and how findings are printed.
 """
-
-from __future__ import annotations

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, SPI_END, interrupt_text, is_ppi, is_spi
+from vmcfg.arm.interrupts import (
+    GREATEST_PPI,
+    GREATEST_SPI,
+    PPI_BASE,
+    SPI_BASE,
+    SPI_END,
+    interrupt_text,
+    is_ppi,
+    is_spi,
+)
 from vmcfg.description.model import COUNTERS, DEFAULT_TIMERS, EVENTS, MAINTENANCE, Pmu
 from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
-from vmcfg.kernel.limits import INTID_GREATEST, U32_GREATEST
+from vmcfg.kernel.limits import INTID_GREATEST, NR_IRQS_GREATEST, U32_GREATEST
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
@@ -38,40 +47,60 @@ EL2_ONLY = {
 """PPIs that a guest's firmware and kernel know for what EL2 uses."""
 
 
+Users = list[tuple[int, Vcpu]]
+"""PMU interrupts by INTID, each with the vCPU that has it."""
+
+
 def _bad_number(written: int | IrqRange | None) -> int | None:
     """The first number as written that is neither a PPI nor an SPI, or None where all of them are."""
     if written is None:
         return None
     if isinstance(written, int):
         return None if PPI_BASE <= written < SPI_END else written
-    least, most = {"ppi": (0, 15), "spi": (0, SPI_END - SPI_BASE - 1), "": (PPI_BASE, SPI_END - 1)}[
-        written.prefix
-    ]
+    least, greatest = {
+        "ppi": (0, GREATEST_PPI),
+        "spi": (0, GREATEST_SPI),
+        "": (PPI_BASE, SPI_END - 1),
+    }[written.prefix]
     if written.first < least:
         return written.first
-    return max(most + 1, written.first) if written.last > most else None
+    if written.last > greatest:
+        return max(greatest + 1, written.first)
+    return None
 
 
-def _passed(machine: Machine) -> list[Vcpu]:
-    """The vCPUs with a PMU interrupt that is a PPI or an SPI, as VMC504 asserts; in the order of creation."""
+def _users(machine: Machine) -> Users:
+    """The PMU interrupts that are PPIs or SPIs, as VMC504 asserts; in the order of creation."""
     return [
-        vcpu
+        (intid, vcpu)
         for vcpu in machine.vcpus
-        if vcpu.pmu_irq is not None and _bad_number(vcpu.irq_written) is None
+        if (intid := vcpu.pmu_irq) is not None and _bad_number(vcpu.irq_written) is None
     ]
 
 
-def _first_by_place(vcpus: list[Vcpu]) -> dict[Path, Vcpu]:
-    """The first vCPU of each interrupt as written."""
-    first: dict[Path, Vcpu] = {}
-    for vcpu in vcpus:
-        first.setdefault(vcpu.irq_at, vcpu)
+def _has_irq(user: tuple[int, Vcpu]) -> str:
+    """Which vCPU has which interrupt, in words."""
+    intid, vcpu = user
+    return f"vCPU {vcpu.name} has {interrupt_text(intid)}"
+
+
+def _by_origin(users: Users) -> dict[Path, tuple[int, Vcpu]]:
+    """The first user of each interrupt as written, by where that is."""
+    first: dict[Path, tuple[int, Vcpu]] = {}
+    for user in users:
+        first.setdefault(user[1].irq_at, user)
     return first
 
 
-def _said(vcpu: Vcpu) -> str:
-    assert vcpu.pmu_irq is not None
-    return f"vCPU {vcpu.name} has {interrupt_text(vcpu.pmu_irq)}"
+def _related(users: Users, except_at: Path) -> tuple[tuple[Path, str], ...]:
+    """Where else interrupts of these users are written, with who has which."""
+    origins = _by_origin(users)
+    return tuple((at, _has_irq(user)) for at, user in origins.items() if at != except_at)
+
+
+def _at(user: tuple[int, Vcpu]) -> Path:
+    """Where a user's interrupt is written."""
+    return user[1].irq_at
 
 
 @machine_rule("VMC501", Answer(IRQ))
@@ -80,29 +109,33 @@ def pmu_irqs_of_one_kind(machine: Machine) -> Iterator[Finding]:
 
     KVM's document demands it (Documentation/virt/kvm/devices/vcpu.rst, 1.1), but its code takes an SPI after a PPI,
     and only refuses a PPI after an SPI with EINVAL. (pmu-emul.c:pmu_irq_is_valid; measured on 6.1, 6.12, 7.2)"""
-    vcpus = _passed(machine)
-    ppis = [vcpu for vcpu in vcpus if is_ppi(vcpu.pmu_irq or 0)]
-    if not ppis or len(ppis) == len(vcpus):
+    users = _users(machine)
+    ppis = [user for user in users if is_ppi(user[0])]
+    if not ppis or len(ppis) == len(users):
         return
-    spis = [vcpu for vcpu in vcpus if is_spi(vcpu.pmu_irq or 0)]
-    odd, rest = (spis, ppis) if ppis[0].irq_at <= spis[0].irq_at else (ppis, spis)
-    refused = vcpus[0] in spis or any(_refused(vcpus, place) for place in range(1, len(vcpus)))
-    message = (
-        f"{_said(odd[0])}, but {_said(rest[0])}: a VM's PMU interrupts are all PPIs or all SPIs"
-    )
-    irq = rest[0].pmu_irq or 0
-    hint = f"write {irq} for all" if is_ppi(irq) else "give each vCPU an SPI of its own"
-    others = list(_first_by_place(rest[:1] + odd[1:]).values())
-    related = tuple((vcpu.irq_at, _said(vcpu)) for vcpu in others if vcpu.irq_at != odd[0].irq_at)
-    kernel = Answer(IRQ, "EINVAL", "set") if refused else None
-    yield Finding(odd[0].irq_at, message, hint, related=related, kernel=kernel)
+    spis = [user for user in users if is_spi(user[0])]
+    # What is written later is the odd one.
+    rest, odd = (ppis, spis) if _at(ppis[0]) <= _at(spis[0]) else (spis, ppis)
+    message = f"{_has_irq(odd[0])}, but {_has_irq(rest[0])}: a VM's PMU interrupts are all PPIs or all SPIs"
+    intid = rest[0][0]
+    hint = f"write {intid} for all" if is_ppi(intid) else "give each vCPU an SPI of its own"
+    related = _related([rest[0], *odd[1:]], _at(odd[0]))
+    kernel = Answer(IRQ, "EINVAL", "set") if _kvm_refuses_mix(users) else None
+    yield Finding(_at(odd[0]), message, hint, related=related, kernel=kernel)
 
 
-def _refused(vcpus: list[Vcpu], place: int) -> bool:
-    """Whether KVM refuses the interrupt of `vcpus[place]` after those before it (pmu-emul.c:pmu_irq_is_valid)."""
-    irq = vcpus[place].pmu_irq or 0
-    earlier = {vcpu.pmu_irq for vcpu in vcpus[:place]}
-    return bool(earlier - {irq}) if is_ppi(irq) else irq in earlier
+def _kvm_refuses_mix(users: Users) -> bool:
+    """Whether KVM refuses one of these PPIs and SPIs, told in this order (pmu-emul.c:pmu_irq_is_valid)."""
+    if is_spi(users[0][0]):
+        return True
+    earlier: set[int] = set()
+    for intid, _ in users:
+        if is_ppi(intid) and earlier - {intid}:
+            return True
+        if is_spi(intid) and intid in earlier:
+            return True
+        earlier.add(intid)
+    return False
 
 
 @machine_rule("VMC502", Answer(IRQ, "EINVAL", "set"))
@@ -110,27 +143,33 @@ def pmu_ppis_agree(machine: Machine) -> Iterator[Finding]:
     """A PPI is the same number on every vCPU: it is one interrupt to the guest, private to each.
 
     (Documentation/virt/kvm/devices/vcpu.rst, 1.1; pmu-emul.c:pmu_irq_is_valid; measured on 6.1, 6.12, 7.2)"""
-    vcpus = _passed(machine)
-    numbers = {vcpu.pmu_irq for vcpu in vcpus}
-    if len(numbers) < 2 or not all(is_ppi(number or 0) for number in numbers):
+    users = _users(machine)
+    counts: dict[int, int] = {}
+    for intid, _ in users:
+        counts[intid] = counts.get(intid, 0) + 1
+    if len(counts) < 2 or not all(map(is_ppi, counts)):
         return
-    first = min(vcpus, key=lambda vcpu: vcpu.irq_at)
-    counts = [vcpu.pmu_irq for vcpu in vcpus]
-    usual = max(numbers, key=lambda number: (counts.count(number), number == first.pmu_irq))
-    model = next(vcpu for vcpu in vcpus if vcpu.pmu_irq == usual)
-    odd = [vcpu for vcpu in vcpus if vcpu.pmu_irq != usual]
-    message = f"{_said(odd[0])}, but {_said(model)}: a PPI is the same on every vCPU"
-    places = _first_by_place([model, *odd[1:]])
-    related = tuple((at, _said(vcpu)) for at, vcpu in places.items() if at != odd[0].irq_at)
+    first_intid, _ = min(users, key=_at)
+    # Most vCPUs are right; where no number has most, the one that is written first is.
+    usual = max(counts, key=lambda intid: (counts[intid], intid == first_intid))
+    right = next(user for user in users if user[0] == usual)
+    wrong = [user for user in users if user[0] != usual]
+    message = f"{_has_irq(wrong[0])}, but {_has_irq(right)}: a PPI is the same on every vCPU"
     hint = f"write {usual} for all, or once as 'pmu: {{irq: {usual}}}'"
-    written = odd[0].irq_written
-    fix = None
-    if len(odd) == 1 and len(vcpus) > 2 and len(numbers) == 2:
-        if isinstance(written, int):
-            fix = str(usual)
-        elif written is not None and written.first == written.last:
-            fix = f"ppi:{(usual or 0) - PPI_BASE}" if written.prefix else str(usual)
-    yield Finding(odd[0].irq_at, message, hint, related=related, fix=fix)
+    at = _at(wrong[0])
+    related = _related([right, *wrong[1:]], at)
+    is_alone = len(wrong) == 1 and len(users) > 2
+    fix = _rewritten(wrong[0][1].irq_written, usual) if is_alone else None
+    yield Finding(at, message, hint, related=related, fix=fix)
+
+
+def _rewritten(written: int | IrqRange | None, ppi: int) -> str | None:
+    """A PPI, written as another interrupt is; None where that is a range."""
+    if isinstance(written, int):
+        return str(ppi)
+    if written is None or written.first != written.last:
+        return None
+    return f"ppi:{ppi - PPI_BASE}" if written.prefix else str(ppi)
 
 
 @machine_rule("VMC503", Answer(IRQ, "EINVAL", "set"))
@@ -138,34 +177,36 @@ def pmu_spis_distinct(machine: Machine) -> Iterator[Finding]:
     """An SPI is one vCPU's only: there is one of each number in a VM.
 
     (Documentation/virt/kvm/devices/vcpu.rst, 1.1; pmu-emul.c:pmu_irq_is_valid; measured on 6.1, 6.12, 7.2)"""
-    vcpus = _passed(machine)
-    if len({vcpu.pmu_irq for vcpu in vcpus}) == len(vcpus) or any(
-        is_ppi(vcpu.pmu_irq or 0) for vcpu in vcpus
-    ):
+    users = _users(machine)
+    intids = {intid for intid, _ in users}
+    if len(intids) == len(users) or any(map(is_ppi, intids)):
         return
-    users: dict[int, list[Vcpu]] = {}
-    for vcpu in sorted(vcpus, key=lambda vcpu: vcpu.irq_at):
-        users.setdefault(vcpu.pmu_irq or 0, []).append(vcpu)
-    for irq, sharing in users.items():
-        if len(sharing) == 1:
-            continue
-        first, second = sharing[:2]
-        message = f"{interrupt_text(irq)} of vCPU {second.name} is vCPU {first.name}'s already: an SPI is one vCPU's only"
-        if first.irq_at == second.irq_at:
-            who = f"{len(sharing)} vCPUs, {first.name} and {second.name} first"
-            message = f"{interrupt_text(irq)} is given to {who}: an SPI is one vCPU's only"
-        taken = set(users)
-        free = next(
-            (number for number in range(SPI_BASE, machine.nr_irqs()) if number not in taken), None
-        )
-        hint = (
-            f"give each vCPU an SPI of its own; no PMU has {interrupt_text(free)} yet"
-            if free
-            else "give each vCPU an SPI of its own"
-        )
-        places = _first_by_place([first, *sharing[2:]])
-        related = tuple((at, _said(vcpu)) for at, vcpu in places.items() if at != second.irq_at)
-        yield Finding(second.irq_at, message, hint, related=related)
+    by_intid: dict[int, list[Vcpu]] = {}
+    for intid, vcpu in sorted(users, key=_at):
+        by_intid.setdefault(intid, []).append(vcpu)
+    free = next(
+        (intid for intid in range(SPI_BASE, machine.nr_irqs()) if intid not in intids), None
+    )
+    hint = "give each vCPU an SPI of its own"
+    if free is not None:
+        hint += f"; no PMU has {interrupt_text(free)} yet"
+    for intid, vcpus in by_intid.items():
+        if len(vcpus) > 1:
+            yield _shared_spi(intid, vcpus, hint)
+
+
+def _shared_spi(intid: int, vcpus: list[Vcpu], hint: str) -> Finding:
+    """The finding that several vCPUs have one SPI."""
+    first, second, *more = vcpus
+    message = (
+        f"{interrupt_text(intid)} of vCPU {second.name} is vCPU {first.name}'s already:"
+        " an SPI is one vCPU's only"
+    )
+    if first.irq_at == second.irq_at:
+        who = f"{len(vcpus)} vCPUs, {first.name} and {second.name} first"
+        message = f"{interrupt_text(intid)} is given to {who}: an SPI is one vCPU's only"
+    related = _related([(intid, vcpu) for vcpu in (first, *more)], second.irq_at)
+    return Finding(second.irq_at, message, hint, related=related)
 
 
 @machine_rule("VMC504", Answer(IRQ, "EINVAL", "set"))
@@ -173,60 +214,67 @@ def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
     """A PMU interrupt is a PPI (INTID 16 to 31) or an SPI (INTID 32 to 1019).
 
     (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured on 6.1, 6.12, 7.2)"""
-    for at, vcpu in _first_by_place(
-        [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is not None]
-    ).items():
-        written = vcpu.irq_written
-        bad = _bad_number(written)
-        if bad is None or written is None:
-            continue
-        intid = bad if isinstance(written, int) else written.base + bad
-        vcpus = [each for each in machine.vcpus if each.irq_at == at and each.pmu_irq == intid]
-        who = (
-            f"vCPU {vcpus[0].name} has"
-            if len(vcpus) == 1
-            else f"{len(vcpus)} vCPUs, {vcpus[0].name} first, have"
-        )
-        kernel = fix = None
-        if isinstance(written, IrqRange) and written.prefix:
-            kind, most = (
-                written.prefix.upper(),
-                15 if written.prefix == "ppi" else SPI_END - SPI_BASE - 1,
-            )
-            article = "a" if kind == "PPI" else "an"
-            message = f"{who} {written.prefix}:{bad}, but {article} {kind}'s number is 0 to {most}"
-            hint = _prefix_hint(written.prefix, bad)
-            kernel = Answer(IRQ) if PPI_BASE <= intid < SPI_END else None
-            fix = (
-                str(bad)
-                if written.prefix == "ppi" and is_ppi(bad) and written.first == written.last
-                else None
-            )
-        else:
-            message = (
-                f"{who} {interrupt_text(bad)} as PMU interrupt, which is neither a PPI nor an SPI"
-            )
-            hint = "write a PPI, INTID 16 to 31, or an SPI, INTID 32 to 1019"
-            if bad < PPI_BASE:
-                hint = f"PPI {bad} is INTID {bad + PPI_BASE} (ppi:{bad}); SPI {bad} is INTID {bad + SPI_BASE} (spi:{bad})"
-        if intid > INTID_GREATEST:
-            kernel = NEVER_ASKED  # what an int has no bits for is cut, and then is another number
-        yield Finding(at, message, hint, kernel=kernel, fix=fix)
-    unused = all(vcpu.irq_at != ("pmu", "irq") for vcpu in machine.vcpus)
-    if unused and _bad_number(machine.pmu.irq) is not None:
+    written = {vcpu.irq_at: vcpu.irq_written for vcpu in machine.vcpus if vcpu.pmu_irq is not None}
+    for at, irq in written.items():
+        number = _bad_number(irq)
+        if isinstance(irq, IrqRange) and irq.prefix and number is not None:
+            yield _bad_prefixed(machine, at, irq, number)
+        elif number is not None:
+            yield _bad_intid(machine, at, number)
+    is_used = ("pmu", "irq") in {vcpu.irq_at for vcpu in machine.vcpus}
+    if not is_used and _bad_number(machine.pmu.irq) is not None:
         message = "pmu.irq is neither a PPI nor an SPI; every vCPU has an interrupt of its own"
         yield Finding(("pmu", "irq"), message, "remove it", kernel=NEVER_ASKED)
 
 
+def _bad_prefixed(machine: Machine, at: Path, irq: IrqRange, number: int) -> Finding:
+    """The finding about the number of a PPI or an SPI that there is not."""
+    intid = irq.base + number
+    one, greatest = ("a PPI", GREATEST_PPI) if irq.prefix == "ppi" else ("an SPI", GREATEST_SPI)
+    message = (
+        f"{_whose(machine, at, intid)} {irq.prefix}:{number}, but {one}'s number is 0 to {greatest}"
+    )
+    hint = _prefix_hint(irq.prefix, number)
+    # As an INTID it may be another interrupt that KVM takes.
+    is_taken = PPI_BASE <= intid < SPI_END
+    kernel = Answer(IRQ) if is_taken else _answer_to(intid)
+    is_certain = irq.prefix == "ppi" and is_ppi(number) and irq.first == irq.last
+    return Finding(at, message, hint, kernel=kernel, fix=str(number) if is_certain else None)
+
+
+def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
+    """The finding about an INTID that is neither a PPI nor an SPI."""
+    whose = _whose(machine, at, intid)
+    message = f"{whose} {interrupt_text(intid)} as PMU interrupt, which is neither a PPI nor an SPI"
+    hint = "write a PPI, INTID 16 to 31, or an SPI, INTID 32 to 1019"
+    if intid < PPI_BASE:
+        as_ppi, as_spi = intid + PPI_BASE, intid + SPI_BASE
+        hint = f"PPI {intid} is INTID {as_ppi} (ppi:{intid}); SPI {intid} is INTID {as_spi} (spi:{intid})"
+    return Finding(at, message, hint, kernel=_answer_to(intid))
+
+
+def _whose(machine: Machine, at: Path, intid: int) -> str:
+    """Which vCPUs have an interrupt that is written at a place, in words."""
+    vcpus = [vcpu for vcpu in machine.vcpus if vcpu.irq_at == at and vcpu.pmu_irq == intid]
+    if len(vcpus) == 1:
+        return f"vCPU {vcpus[0].name} has"
+    return f"{len(vcpus)} vCPUs, {vcpus[0].name} first, have"
+
+
+def _answer_to(intid: int) -> Answer | None:
+    """What KVM answers to such a PMU interrupt, where that is not what the rule says."""
+    # What an int has no bits for is cut, and then is another number.
+    return NEVER_ASKED if intid > INTID_GREATEST else None
+
+
 def _prefix_hint(prefix: str, number: int) -> str:
+    """What was probably meant by a number that there is not: an INTID."""
     if prefix == "ppi" and is_ppi(number):
-        return (
-            f"PPI {number - PPI_BASE} is INTID {number}: write {number}, or ppi:{number - PPI_BASE}"
-        )
+        ppi = number - PPI_BASE
+        return f"PPI {ppi} is INTID {number}: write {number}, or ppi:{ppi}"
     if prefix == "spi" and is_spi(number):
-        return (
-            f"SPI {number - SPI_BASE} is INTID {number}: write {number}, or spi:{number - SPI_BASE}"
-        )
+        spi = number - SPI_BASE
+        return f"SPI {spi} is INTID {number}: write {number}, or spi:{spi}"
     return "ppi:0 is INTID 16, ppi:15 is INTID 31; spi:0 is INTID 32, spi:987 is INTID 1019"
 
 
@@ -237,21 +285,21 @@ def all_vcpus_have_pmu_irqs(machine: Machine) -> Iterator[Finding]:
     vCPU features are VM-wide since 6.5: a vCPU with PMU_V3 beside one without is refused on 6.12 and 7.2, and
     taken on 6.1. (arm.c:kvm_vcpu_init_changed; measured)"""
     without = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is None]
-    having = _passed(machine)
-    if not without or not having:
+    users = _users(machine)
+    if not without or not users:
         return
     vcpu = min(without, key=lambda vcpu: vcpu.at)
-    example = min(having, key=lambda vcpu: vcpu.irq_at)
-    message = f"vCPU {vcpu.name} has no PMU interrupt, but {_said(example)}: all have one, or none"
-    irq = example.pmu_irq or 0
-    shared = f"add 'irq: {irq}' to pmu" if machine.pmu != Pmu() else f"add 'pmu: {{irq: {irq}}}'"
-    hint = (
-        f"{shared}, for all that have none"
-        if is_ppi(irq)
-        else "give it an SPI of its own: 'pmu_irq'"
+    example = min(users, key=_at)
+    message = (
+        f"vCPU {vcpu.name} has no PMU interrupt, but {_has_irq(example)}: all have one, or none"
     )
+    hint = "give it an SPI of its own: 'pmu_irq'"
+    intid, _ = example
+    if is_ppi(intid):
+        shared = f"'pmu: {{irq: {intid}}}'" if machine.pmu == Pmu() else f"'irq: {intid}' to pmu"
+        hint = f"add {shared}, for all that have none"
     others = dict.fromkeys(each.at for each in without if each.at != vcpu.at)
-    related = ((example.irq_at, _said(example)), *((at, "none here either") for at in others))
+    related = ((_at(example), _has_irq(example)), *((at, "none here either") for at in others))
     yield Finding(vcpu.at, message, hint, related=related)
 
 
@@ -263,27 +311,21 @@ def pmu_spis_below_nr_irqs(machine: Machine) -> Iterator[Finding]:
     if the monitor does. KVM takes any SPI at first and refuses at PMU INIT, when it can no longer be changed.
     (vgic.c:kvm_vgic_set_owner; measured on 6.1, 6.12, 7.2)"""
     limit = machine.nr_irqs()
-    over = [
-        vcpu
-        for vcpu in _passed(machine)
-        if is_spi(vcpu.pmu_irq or 0) and (vcpu.pmu_irq or 0) >= limit
-    ]
-    for at, vcpu in _first_by_place(over).items():
-        most = max(each.pmu_irq or 0 for each in over if each.irq_at == at)
-        written = machine.gic is not None and machine.gic.nr_irqs is not None
-        bound = (
-            f"nr_irqs is {limit}"
-            if written or machine.sets_up_gic()
-            else f"KVM takes {limit} INTIDs at most"
-        )
-        message = f"{_said(vcpu)}, but {bound}: the last SPI is {interrupt_text(limit - 1)}"
-        needed = -(-(most + 1) // 32) * 32
-        hint = (
-            f"write 'nr_irqs: {needed}' under gic, or a lower SPI"
-            if needed <= 992 and machine.gic
-            else "write a lower SPI"
-        )
-        related = ((("gic", "nr_irqs"), f"{limit} INTIDs"),) if written else ()
+    over = [user for user in _users(machine) if is_spi(user[0]) and user[0] >= limit]
+    if not over:
+        return
+    is_written = machine.gic is not None and machine.gic.nr_irqs is not None
+    bound = f"KVM takes {limit} INTIDs at most"
+    if is_written or machine.sets_up_gic():
+        bound = f"nr_irqs is {limit}"
+    related = ((("gic", "nr_irqs"), f"{limit} INTIDs"),) if is_written else ()
+    for at, user in _by_origin(over).items():
+        message = f"{_has_irq(user)}, but {bound}: the last SPI is {interrupt_text(limit - 1)}"
+        greatest = max(intid for intid, vcpu in over if vcpu.irq_at == at)
+        needed = -(-(greatest + 1) // 32) * 32
+        hint = "write a lower SPI"
+        if needed <= NR_IRQS_GREATEST and machine.gic is not None:
+            hint = f"write 'nr_irqs: {needed}' under gic, or a lower SPI"
         yield Finding(at, message, hint, related=related)
 
 
@@ -296,18 +338,17 @@ def pmu_ppi_is_no_timers(machine: Machine) -> Iterator[Finding]:
     takes the number and initialises the PMU; the timer then finds its PPI taken. (arch_timer.c:timer_irqs_are_valid;
     measured on 6.1, 6.12, 7.2, with EL2 on 7.2)"""
     claimed = {claimed.intid: claimed for claimed in reversed(machine.claimed_ppis())}
-    clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in claimed]
+    clashing = [user for user in _users(machine) if user[0] in claimed]
     if not clashing:
         return
-    places = _first_by_place(clashing)
-    vcpu = next(iter(places.values()))
-    owner = claimed[vcpu.pmu_irq or 0]
-    message = f"{_said(vcpu)}, but that is taken by {owner.name}"
-    related = [(at, _said(each)) for at, each in places.items() if at != vcpu.irq_at]
+    first = clashing[0]
+    owner = claimed[first[0]]
+    message = f"{_has_irq(first)}, but that is taken by {owner.name}"
+    related = _related(clashing, _at(first))
     if owner.written:
-        related.insert(0, (owner.at, owner.name))
+        related = ((owner.at, owner.name), *related)
     kernel = Answer("KVM_RUN", "EEXIST", "run") if owner.at[0] == "gic" else None
-    yield Finding(vcpu.irq_at, message, _usual_hint(machine), related=tuple(related), kernel=kernel)
+    yield Finding(_at(first), message, _usual_hint(machine), related=related, kernel=kernel)
 
 
 def _usual_hint(machine: Machine) -> str:
@@ -325,15 +366,17 @@ def pmu_ppi_is_not_el2s(machine: Machine) -> Iterator[Finding]:
 
     KVM takes them, but guests expect the GIC's maintenance interrupt and the EL2 timers there. (BSA; measured on 6.1,
     6.12, 7.2)"""
-    claimed = {claimed.intid for claimed in machine.claimed_ppis()}
-    clashing = [vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in EL2_ONLY.keys() - claimed]
-    if not clashing or machine.has_el2():
+    if machine.has_el2():
         return
-    places = _first_by_place(clashing)
-    vcpu = next(iter(places.values()))
-    message = f"{_said(vcpu)}, which guests take for {EL2_ONLY[vcpu.pmu_irq or 0]}"
-    related = tuple((at, _said(each)) for at, each in places.items() if at != vcpu.irq_at)
-    yield Finding(vcpu.irq_at, message, _usual_hint(machine), related=related)
+    claimed = {claimed.intid for claimed in machine.claimed_ppis()}
+    expected = EL2_ONLY.keys() - claimed
+    clashing = [user for user in _users(machine) if user[0] in expected]
+    if not clashing:
+        return
+    first = clashing[0]
+    message = f"{_has_irq(first)}, which guests take for {EL2_ONLY[first[0]]}"
+    related = _related(clashing, _at(first))
+    yield Finding(_at(first), message, _usual_hint(machine), related=related)
 
 
 @machine_rule("VMC509", Answer(IRQ))
@@ -342,24 +385,17 @@ def pmu_spis_are_no_devices(machine: Machine) -> Iterator[Finding]:
 
     KVM takes it, and then drops the device's interrupt without an error: the SPI has an owner in the kernel.
     (vgic.c:vgic_validate_injection, linux 7.2)"""
-    devices = {
-        intid_of(device.irq): index for index, device in reversed(list(enumerate(machine.devices)))
-    }
-    clashing = [
-        vcpu for vcpu in _passed(machine) if vcpu.pmu_irq in devices and is_spi(vcpu.pmu_irq)
-    ]
-    for at, vcpu in _first_by_place(clashing).items():
-        index = devices[vcpu.pmu_irq or 0]
+    # Of devices that share an SPI, the first is named.
+    devices: dict[int, int] = {}
+    for index, device in enumerate(machine.devices):
+        devices.setdefault(intid_of(device.irq), index)
+    clashing = [user for user in _users(machine) if user[0] in devices and is_spi(user[0])]
+    for at, user in _by_origin(clashing).items():
+        index = devices[user[0]]
         name = machine.devices[index].name
-        message = (
-            f"{_said(vcpu)}, which is the device {name}'s: KVM would drop the device's interrupts"
-        )
-        yield Finding(
-            at,
-            message,
-            "give one of the two another SPI",
-            related=((("devices", index, "irq"), f"the device {name}"),),
-        )
+        message = f"{_has_irq(user)}, which is the device {name}'s: KVM would drop the device's interrupts"
+        related = ((("devices", index, "irq"), f"the device {name}"),)
+        yield Finding(at, message, "give one of the two another SPI", related=related)
 
 
 @machine_rule("VMC510", Answer(SET_PMU, "ENODEV", "set"))

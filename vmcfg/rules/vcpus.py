@@ -9,12 +9,11 @@ from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING, Answer
+from vmcfg.kernel.limits import GICV2_MOST_VCPUS
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
 SET_MPIDR = "KVM_SET_ONE_REG(MPIDR_EL1)"
-
-GICV2_VCPUS = 8
 
 
 @machine_rule("VMC301", Answer(SET_MPIDR))
@@ -126,8 +125,10 @@ def vcpus_fit_gicv2(machine: Machine) -> Iterator[Finding]:
 
     A host with a GICv2 refuses the ninth vCPU. One with a GICv3 that can emulate GICv2 takes it, and then refuses the
     GIC with E2BIG. (vgic-init.c:kvm_vgic_create; measured on 6.1, 6.12, 7.2 with a GICv2)"""
-    if machine.gic_version() == 2 and len(machine.vcpus) > GICV2_VCPUS:
-        message = f"the VM has {len(machine.vcpus)} vCPUs, but GICv2 serves {GICV2_VCPUS} at most"
+    if machine.gic_version() == 2 and len(machine.vcpus) > GICV2_MOST_VCPUS:
+        message = (
+            f"the VM has {len(machine.vcpus)} vCPUs, but GICv2 serves {GICV2_MOST_VCPUS} at most"
+        )
         related = ((("gic", "version"), "GICv2"),)
         yield Finding(("vcpus",), message, "take GICv3, or leave some out", related=related)
 

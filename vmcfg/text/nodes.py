@@ -1,4 +1,4 @@
-"""TODO."""
+"""The nodes of a document, each with its place and its own text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""VMC100 to VMC108: what a file must be before its keys and values are looked at."""
 
 from __future__ import annotations
 

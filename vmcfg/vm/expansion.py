@@ -1,4 +1,4 @@
-"""TODO."""
+"""A description expanded to one VM: ranges dealt out, each vCPU with its id, its MPIDR and its interrupt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The frames of the GIC and of steal time: which guest-physical addresses they take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What limits each identifier of a vCPU, how that shows, and who says so."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from vmcfg.description.model import (
 )
 from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.findings.position import Path
+from vmcfg.kernel.limits import NR_IRQS_DEFAULT, NR_IRQS_GREATEST
 from vmcfg.kernel.version import Version
 
 
@@ -133,7 +134,7 @@ class Machine(NamedTuple):
         """How many INTIDs there are: as written, or as KVM (256) or the most generous monitor (992) sets it."""
         if self.gic is not None and self.gic.nr_irqs is not None:
             return self.gic.nr_irqs
-        return 256 if self.sets_up_gic() else 992
+        return NR_IRQS_DEFAULT if self.sets_up_gic() else NR_IRQS_GREATEST
 
     def redistributor_counts(self) -> tuple[int, ...]:
         """How many redistributors each region holds; a region without a count, what those before it leave."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a number may be as an identifier of a vCPU or its interrupt, and why it can't be the others."""
 
 from __future__ import annotations
 
