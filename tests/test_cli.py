@@ -1,4 +1,4 @@
-"""The command line as shells and CI meet it: real processes, their streams, files and exit codes."""
+"""The command line as shells and CI meet it: real processes, their streams and exit codes."""
 
 from __future__ import annotations
 
@@ -558,7 +558,8 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
     for rule in every_rule():
         text = "\n".join(_explained(rule.id))
         assert rule.name in text
-        # These are found by `emit` and `try`, in what they are asked for, and not in a file by itself.
+        # These are found by `emit` and `try`, in what they are asked for, and not in a file by
+        # itself.
         assert ("For example:" in text) == (
             rule not in (VALUES_ARE_KNOWN, *api.RULES, *hosts.RULES, *kernel.RULES)
         )

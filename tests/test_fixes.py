@@ -296,7 +296,8 @@ def test_diff_reports_what_would_be_left_on_standard_error(tmp_path: Path) -> No
     code, out, err = validate("--fix", "--diff", "vm.yaml", cwd=tmp_path)
     assert code == 1
     assert out == (
-        '--- a/vm.yaml\n+++ b/vm.yaml\n@@ -1,4 +1,4 @@\n vmcfg: 1\n-name: no\n+name: "no"\n vcpus: 1\n pmu: {irq: 7}\n'
+        '--- a/vm.yaml\n+++ b/vm.yaml\n@@ -1,4 +1,4 @@\n vmcfg: 1\n-name: no\n+name: "no"\n'
+        " vcpus: 1\n pmu: {irq: 7}\n"
     )
     assert err.startswith("vm.yaml:4:12: error[VMC504]")
 
@@ -311,7 +312,8 @@ def test_for_a_terminal_a_diff_is_escaped() -> None:
     assert b"\\u202e" not in difference("vm.yaml", before, after, terminal=False)
     shown = difference("\x1bvm.yaml", before, after, terminal=True).decode()
     assert shown == (
-        '--- "a/\\033vm.yaml"\n+++ "b/\\033vm.yaml"\n@@ -1 +1 @@\n-a: 1 # \\u202e\n+a: 2 # \\u202e\n'
+        '--- "a/\\033vm.yaml"\n+++ "b/\\033vm.yaml"\n@@ -1 +1 @@\n-a: 1 # \\u202e\n+a: 2 # '
+        "\\u202e\n"
     )
 
 

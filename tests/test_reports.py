@@ -1,4 +1,6 @@
-"""The forms of report that programs read: valid, complete, and not to be forged by what they report of."""
+"""The forms of report that programs read: valid, complete, and not to be forged by what they report
+of.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ from vmcfg.reports.form import Totals
 
 ROOT = Path(__file__).parent.parent
 CASES = ROOT / "tests" / "cases"
-TWICE = "vmcfg: 1\nname: vm\nvcpus:\n  - {mpidr: 0.0.0.0, pmu_irq: 40}\n  - {mpidr: 0.0.0.1, pmu_irq: 40}\n"
+TWICE = (
+    "vmcfg: 1\nname: vm\nvcpus:\n"
+    "  - {mpidr: 0.0.0.0, pmu_irq: 40}\n  - {mpidr: 0.0.0.1, pmu_irq: 40}\n"
+)
 Json = Any
 
 TWO_PLACES = Diagnostic(
@@ -215,7 +220,9 @@ COMMAND = re.compile(r"::(?P<kind>[a-z]+) (?P<properties>[^:]*)::(?P<data>.*)")
 
 
 def commands(output: str) -> Iterator[tuple[str, dict[str, str], str]]:
-    """What a runner makes of the output: each command's kind, properties and data, decoded by its rules."""
+    """What a runner makes of the output: each command's kind, properties and data, decoded by its
+    rules.
+    """
 
     def decoded(text: str) -> str:
         for code, char in (("%3A", ":"), ("%2C", ","), ("%0D", "\r"), ("%0A", "\n"), ("%25", "%")):
