@@ -1,9 +1,10 @@
 """Hypothesis strategies of VM descriptions, as JSON data.
 
-`descriptions` are right: no rule finds an error in one. `shapes` follow the model alone: every value fits its field,
-or only just doesn't, and what two of them say together need not make sense; of `near_misses` that is true of one value,
-so that it alone decides. `mutants` are documents with a few changes
-of the kind that people make. `json_text` writes any of them so that a YAML reader sees the same data.
+`descriptions` are right: no rule finds an error in one. `shapes` follow the model alone: every
+value fits its field, or only just doesn't, and what two of them say together need not make sense;
+of `near_misses` that is true of one value, so that it alone decides. `mutants` are documents with a
+few changes of the kind that people make. `json_text` writes any of them so that a YAML reader sees
+the same data.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ WHALE = "\U0001f40b"
 
 
 def json_text(document: Json, compact: bool = False) -> str:
-    """`document` as one line of JSON, in ASCII but for what JSON could only write as two surrogates."""
+    """`document` as one line of JSON, in ASCII but for what JSON could only write as two
+    surrogates.
+    """
     text = json.dumps(document, separators=(",", ":") if compact else None, ensure_ascii=False)
     return "".join(
         char if " " <= char <= "~" or char > "\uffff" else f"\\u{ord(char):04x}" for char in text
@@ -111,7 +114,9 @@ def _gic(draw: st.DrawFn, gic: Json, count: int, nr_irqs: int) -> Json:
 def _interrupts(
     draw: st.DrawFn, written: dict[str, Json], count: int, nr_irqs: int, ppis: list[int]
 ) -> None:
-    """Writes PMU interrupts into a description: none, one PPI, or an SPI for each vCPU, shared or with each vCPU."""
+    """Writes PMU interrupts into a description: none, one PPI, or an SPI for each vCPU, shared or
+    with each vCPU.
+    """
     form = draw(st.sampled_from(["none", "ppi", "spi"]))
     if form == "none":
         return
@@ -134,7 +139,9 @@ def _interrupts(
 
 
 def _number_texts() -> SearchStrategy[str]:
-    """Texts that are numbers, or only just not: leading zeros, a digit too many, an upper-case X, signs, blanks."""
+    """Texts that are numbers, or only just not: leading zeros, a digit too many, an upper-case X,
+    signs, blanks.
+    """
     digits = st.one_of(
         st.integers(0, 5000),
         st.sampled_from([0, 9, 10, INT64 - 1, INT64, 10**19 - 1, 10**19, 10**60]),
@@ -295,7 +302,9 @@ def everything(kind: Any = Description) -> dict[str, Json]:
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> dict[str, Json]:
-    """Documents with every key, one value of which is near what its field reads, and all others well within."""
+    """Documents with every key, one value of which is near what its field reads, and all others
+    well within.
+    """
     document: Json = json.loads(json.dumps(everything()))
     path, field = draw(st.sampled_from(sorted(every_field().items(), key=lambda each: each[0])))
     *outer, key = path.split(".")
@@ -331,7 +340,9 @@ _KEYS = st.sampled_from(
 
 
 def anything() -> SearchStrategy[Json]:
-    """Small JSON values of every kind, those that YAML readers take for something else among the texts."""
+    """Small JSON values of every kind, those that YAML readers take for something else among the
+    texts.
+    """
     words = [
         "yes",
         "no",

@@ -1,4 +1,6 @@
-"""emit --api and --get: the same relation under every interface of the debate, each said in its own words."""
+"""emit --api and --get: the same relation under every interface of the debate, each said in its own
+words.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ affinities = st.tuples(
 
 @st.composite
 def machines(draw: st.DrawFn) -> str:
-    """Descriptions with any MPIDRs, most of which no GICv3 guest could reach: names are held to more than is right."""
+    """Descriptions with any MPIDRs, most of which no GICv3 guest could reach: names are held to
+    more than is right.
+    """
     mpidrs = draw(st.lists(affinities, min_size=1, max_size=12, unique=True))
     spis = draw(st.booleans())
     policy = draw(st.sampled_from(["derived", "sequential"]))
@@ -77,9 +81,11 @@ def machines(draw: st.DrawFn) -> str:
 
 
 def interrupts(lines: list[Json], api: str) -> dict[str, int]:
-    """The PMU interrupt of each vCPU by its MPIDR: from the bytes that KVM would be given, and nothing else.
+    """The PMU interrupt of each vCPU by its MPIDR: from the bytes that KVM would be given, and
+    nothing else.
 
-    A vCPU's index is its place among the create-vcpu commands; its MPIDR comes from its id, or from its register.
+    A vCPU's index is its place among the create-vcpu commands; its MPIDR comes from its id, or from
+    its register.
     """
     created = [int(line["arg"], 16) for line in lines if line["op"] == "create-vcpu"]
     mpidrs = {vcpu: (vcpu & 15) | (vcpu >> 4) << 8 for vcpu in created}
@@ -333,7 +339,8 @@ def test_get_reads_what_the_example_sets(emit: Emit) -> None:
         "get-reg vcpu:1 - MPIDR_EL1 u64 0x8000c801",
         "get-attr gic KVM_DEV_ARM_VGIC_GRP_NR_IRQS 0x0 u32 256",
         "get-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_DIST u64 0x8000000",
-        "get-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION u64 0x200000080a0000",
+        "get-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION u64 "
+        "0x200000080a0000",
         "get-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23",
         "get-attr vcpu:1 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23",
     ]
@@ -343,7 +350,9 @@ def test_get_reads_what_the_example_sets(emit: Emit) -> None:
 
 
 def test_what_has_no_get_is_named_once(emit: Emit) -> None:
-    """In a comment where comments are asked for, and in JSON's header: text that programs read has commands alone."""
+    """In a comment where comments are asked for, and in JSON's header: text that programs read has
+    commands alone.
+    """
     comments = emit(WANTS_MORE, "--get", "--comments").stdout
     names = ["SET_PMU", "SET_NR_COUNTERS", "FILTER", "INIT"]
     for name in names:
@@ -358,7 +367,7 @@ def test_what_has_no_get_is_named_once(emit: Emit) -> None:
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_get_and_set_are_of_the_same_attributes(sample: Path, api: Api) -> None:
-    """Each GET has the bytes of its SET; what has none is named; a register is read of every vCPU."""
+    """Each GET has the bytes of its SET; what has none is named; a register is read per vCPU."""
     checked = check(sample.read_bytes(), sample.name)
     machine = checked.machine
     assert machine is not None

@@ -1,4 +1,4 @@
-"""The command line as shells and CI meet it: real processes, their streams, files and exit codes."""
+"""The command line as shells and CI meet it: real processes, their streams and exit codes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_nothing_is_printed_of_a_right_description(run: Run) -> None:
 def test_findings_are_the_product_of_validate(run: Run) -> None:
     done = run("validate", "wrong.yaml")
     assert done.returncode == 1
-    assert done.stdout.startswith("wrong.yaml:5:14: error[VMC504] vCPU 0.0.0.0 has INTID 7 (SGI 7)")
+    assert done.stdout.startswith("wrong.yaml:5:14: error[VMC504] ")
     assert done.stderr == ""
 
 
@@ -558,7 +558,8 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
     for rule in every_rule():
         text = "\n".join(_explained(rule.id))
         assert rule.name in text
-        # These are found by `emit` and `try`, in what they are asked for, and not in a file by itself.
+        # These are found by `emit` and `try`, in what they are asked for, and not in a file by
+        # itself.
         assert ("For example:" in text) == (
             rule not in (VALUES_ARE_KNOWN, *api.RULES, *hosts.RULES, *kernel.RULES)
         )

@@ -1,4 +1,6 @@
-"""vmcfg decode: every reading of a number, possible or not, with the reason; held to the layouts of the bits."""
+"""vmcfg decode: every reading of a number, possible or not, with the reason; held to the layouts of
+the bits.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,8 @@ REG = "device tree's reg of a CPU"
         (
             0x122C0017,
             IRQ_LINE,
-            "INTID 23 (PPI 7) of vCPU id 300 (before 6.7 its index), which needs KVM_CAP_ARM_IRQ_LINE_",
+            "INTID 23 (PPI 7) of vCPU id 300 (before 6.7 its index), which needs "
+            "KVM_CAP_ARM_IRQ_LINE_",
         ),
         (0x1000028, IRQ_LINE, "INTID 40 (SPI 8)"),
         (0x1050028, IRQ_LINE, "INTID 40 (SPI 8), with a vCPU that KVM does not look at"),

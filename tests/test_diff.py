@@ -1,4 +1,6 @@
-"""vmcfg diff: what it calls a difference, what it prints, how it ends; and git itself, with it as a diff driver."""
+"""vmcfg diff: what it calls a difference, what it prints, how it ends; and git itself, with it as a
+diff driver.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,8 @@ def test_slots_and_regions_are_known_by_their_index(compare: Compare) -> None:
     assert [line.partition(" (")[0] for line in compare(GIC, split)] == [
         "changed: set-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION u64"
         " 0x200000080a0000 -> 0x100000080a0000",
-        "added: set-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION u64 0x10000009000001",
+        "added: set-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION u64 "
+        "0x10000009000001",
     ]
 
 
@@ -165,8 +168,10 @@ def test_filters_that_change_places_are_reordered(compare: Compare) -> None:
     lines = FILTERED.splitlines(keepends=True)
     moved = "".join([*lines[:6], lines[7], lines[8], lines[6]])
     assert compare(FILTERED, moved) == [
-        "reordered: set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_FILTER kvm_pmu_event_filter"
-        " base_event=0x11,nevents=1,action=1 (vCPU 0.0.0.0, command 4 -> 6, a.yaml:7:7, b.yaml:9:7)",
+        "reordered: set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_FILTER "
+        "kvm_pmu_event_filter"
+        " base_event=0x11,nevents=1,action=1 (vCPU 0.0.0.0, command 4 -> 6, a.yaml:7:7, "
+        "b.yaml:9:7)",
     ]
     dropped = "".join([*lines[:7], lines[8]])
     assert [line.split()[0] for line in compare(FILTERED, dropped)] == ["removed:"]
@@ -302,7 +307,8 @@ def test_git_shows_commands(git: Git) -> None:
     (git.folder / "edge.vmcfg.yaml").write_text(GIC.replace("0x080a0000", "0x080b0000"))
     assert git("diff") == (
         "vmcfg diff a/edge.vmcfg.yaml b/edge.vmcfg.yaml\n"
-        "changed: set-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION u64 0x200000080a0000"
+        "changed: set-attr gic KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION "
+        "u64 0x200000080a0000"
         " -> 0x200000080b0000 (a/edge.vmcfg.yaml:7:7, b/edge.vmcfg.yaml:7:7)\n"
     )
     (git.folder / "edge.vmcfg.yaml").write_text("# only a comment\n" + GIC)

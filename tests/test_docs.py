@@ -1,4 +1,6 @@
-"""The README is run: its files are written, its commands executed, their output compared to the letter."""
+"""The README is run: its files are written, its commands executed, their output compared to the
+letter.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_readme_says_what_happens(work: Path, env: dict[str, str]) -> None:
-    """A yaml block is the last file named before it; in a console block `$ ` begins a command, `> ` carries it on."""
+    """A yaml block is the last file named before it; in a console block `$ ` begins a command, `> `
+    carries it on.
+    """
     (work / "sample-configs").symlink_to(ROOT / "sample-configs")
     ran = 0
     for block in blocks():
@@ -114,7 +118,10 @@ def test_readme_says_what_happens(work: Path, env: dict[str, str]) -> None:
 
 def test_the_set_up_is_the_documented_one() -> None:
     set_up = [block.text for block in blocks() if block.language == "sh"]
-    install = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/vmcfg emit sample-configs/minimal.yaml\n"
+    install = (
+        "python3 -m venv .venv && .venv/bin/pip install ."
+        " && .venv/bin/vmcfg emit sample-configs/minimal.yaml\n"
+    )
     assert install in set_up
     assert "tests/run\n" in set_up
 

@@ -1,4 +1,5 @@
-"""emit --format c: compiled without a warning for arm64, its numbers held to the kernel's own header.
+"""emit --format c: compiled without a warning for arm64, its numbers held to the kernel's own
+header.
 
 What the program does on real kernels is in tests/kvm/test_kernels_take_c.py.
 """

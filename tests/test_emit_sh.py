@@ -1,4 +1,6 @@
-"""emit --format sh: performed by three shells, whole or not at all, and by no name more than a name."""
+"""emit --format sh: performed by three shells, whole or not at all, and by no name more than a
+name.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def shell(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_pat
 
 
 def performable(data: bytes, scope: Scope) -> tuple[Checked, Plan]:
-    """What `data` describes and its plan, host PMUs by number, as a plan for this format must have them."""
+    """What `data` describes and its plan, host PMUs by number, as a plan for this format must have
+    them.
+    """
     checked = check(data, "vm.yaml")
     assert checked.machine is not None
     plan = lower(checked.machine, scope)
@@ -88,7 +92,8 @@ def test_without_performer_nothing_is_done_and_one_sentence_said(
     done = shell("status=0; . ./plan.sh || status=$?; echo $status")
     assert (done.returncode, done.stdout) == (0, "3\n")
     assert done.stderr == (
-        "vmcfg: vmcfg_set_attr is not defined, so nothing is done: define it before you source this plan\n"
+        "vmcfg: vmcfg_set_attr is not defined, so nothing is done: define it before you source "
+        "this plan\n"
     )
     assert shell("set -eu; . ./plan.sh; echo goes on").returncode == 3
     assert shell("exec ./plan.sh").returncode != 0
@@ -125,7 +130,8 @@ def test_a_cut_file_does_nothing(shell: Shell, tmp_path: Path) -> None:
     script = """
         vmcfg_set_attr() { echo "${cut##*/}"; }
         # The worst that can be on the path: whatever the last word is cut to.
-        v() { echo "$cut"; }; vm() { echo "$cut"; }; vmcfg() { echo "$cut"; }; vmcfg_() { echo "$cut"; }
+        v() { echo "$cut"; }; vm() { echo "$cut"; }
+        vmcfg() { echo "$cut"; }; vmcfg_() { echo "$cut"; }
         for cut in cuts/*; do (. "./$cut") 2>/dev/null || :; done
     """
     done = shell(script)

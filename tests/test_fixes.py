@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmcfg import files
 from vmcfg.checking.check import Checked, check
 from vmcfg.checking.fixes import difference, fixed
-from vmcfg.commands.validate import _fixed
+from vmcfg.commands.checked_file import FileCheck, FileResult
 from vmcfg.description.model import every_field
 from vmcfg.reference.every_rule import every_rule
+from vmcfg.reports.form import report_form
 
 ROOT = Path(__file__).parent.parent
 HEAD = "vmcfg: 1\nname: vm\n"
@@ -296,7 +296,8 @@ def test_diff_reports_what_would_be_left_on_standard_error(tmp_path: Path) -> No
     code, out, err = validate("--fix", "--diff", "vm.yaml", cwd=tmp_path)
     assert code == 1
     assert out == (
-        '--- a/vm.yaml\n+++ b/vm.yaml\n@@ -1,4 +1,4 @@\n vmcfg: 1\n-name: no\n+name: "no"\n vcpus: 1\n pmu: {irq: 7}\n'
+        '--- a/vm.yaml\n+++ b/vm.yaml\n@@ -1,4 +1,4 @@\n vmcfg: 1\n-name: no\n+name: "no"\n'
+        " vcpus: 1\n pmu: {irq: 7}\n"
     )
     assert err.startswith("vm.yaml:4:12: error[VMC504]")
 
@@ -311,7 +312,8 @@ def test_for_a_terminal_a_diff_is_escaped() -> None:
     assert b"\\u202e" not in difference("vm.yaml", before, after, terminal=False)
     shown = difference("\x1bvm.yaml", before, after, terminal=True).decode()
     assert shown == (
-        '--- "a/\\033vm.yaml"\n+++ "b/\\033vm.yaml"\n@@ -1 +1 @@\n-a: 1 # \\u202e\n+a: 2 # \\u202e\n'
+        '--- "a/\\033vm.yaml"\n+++ "b/\\033vm.yaml"\n@@ -1 +1 @@\n-a: 1 # \\u202e\n+a: 2 # '
+        "\\u202e\n"
     )
 
 
@@ -347,12 +349,21 @@ def test_a_file_that_changes_meanwhile_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "vm.yaml"
     path.write_bytes(WRONG.encode())
 
-    def again(text: bytes) -> Checked:
-        path.write_text("edited")
-        return checked(text)
+    class EditedMeanwhile(FileCheck):
+        def fixed(self, path: str, data: bytes, checked: Checked) -> FileResult:
+            Path(path).write_text("edited")
+            return super().fixed(path, data, checked)
 
-    with pytest.raises(files.NoFile, match=r"cannot fix vm\.yaml: it has changed meanwhile"):
-        _fixed(str(path), WRONG.encode(), checked(WRONG.encode()), False, again)
+    result = EditedMeanwhile(
+        name_of=lambda path: "vm.yaml",
+        host_kernel=None,
+        hosts=(),
+        report=report_form("concise"),
+        fix=True,
+        diff=False,
+        for_terminal=False,
+    ).result(str(path))
+    assert result.failure == "cannot fix vm.yaml: it has changed meanwhile"
     assert path.read_text() == "edited"
 
 

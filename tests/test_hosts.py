@@ -1,4 +1,6 @@
-"""`--host`: descriptions held to hosts that are not here, by what `vmcfg probe` has written of them."""
+"""`--host`: descriptions held to hosts that are not here, by what `vmcfg probe` has written of
+them.
+"""
 
 from __future__ import annotations
 

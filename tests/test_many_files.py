@@ -1,4 +1,6 @@
-"""Many files in one command: which they are, in which order, by how many processes, and how that ends."""
+"""Many files in one command: which they are, in which order, by how many processes, and how that
+ends.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +185,9 @@ def test_a_link_that_leads_nowhere_is_a_line(tmp_path: Path) -> None:
 
 
 def listed_by_a_mere_user(folder: Path) -> list[list[str]]:
-    """The descriptions in `folder` and the errors of listing them, for a user who may not read everything."""
+    """The descriptions in `folder` and the errors of listing them, for a user who may not read
+    everything.
+    """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -368,7 +372,8 @@ def blocked(many: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = started("--jobs", "2", "many", "many/4/pipe", cwd=many)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(lambda: len(children.read_text().split()) == 2)
-    # The other worker comes to its end or to a full pipe, the first one to the file that never opens.
+    # The other worker comes to its end or to a full pipe, the first one to the file that never
+    # opens.
     time.sleep(0.5)
     yield process
     with contextlib.suppress(ProcessLookupError):
@@ -437,7 +442,9 @@ def test_a_full_disk_ends_all_processes(many: Path) -> None:
 
 
 def test_a_file_that_vanishes_is_a_line(blocked: subprocess.Popen[bytes], many: Path) -> None:
-    """It was listed, and is gone when its turn comes: the worker that waits has those after the pipe yet to read."""
+    """It was listed, and is gone when its turn comes: the worker that waits has those after the
+    pipe yet to read.
+    """
     names = sorted([str(path.relative_to(many)) for path in many.glob("many/*/*")])
     place = names.index("many/4/pipe")
     assert place % parallel.CHUNK < parallel.CHUNK - 2

@@ -1,4 +1,6 @@
-"""A plan read back is performed whole and as it stands, or not at all: every alteration of a line is refused."""
+"""A plan read back is performed whole and as it stands, or not at all: every alteration of a line
+is refused.
+"""
 
 from __future__ import annotations
 

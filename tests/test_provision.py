@@ -1,4 +1,4 @@
-"""sample-configs/provision.sh, run for real in three shells, with the real vmcfg where it can be."""
+"""sample-configs/provision.sh, run in three shells, with the real vmcfg where that is possible."""
 
 from __future__ import annotations
 
@@ -149,7 +149,9 @@ def test_an_unknown_command_stops(run: Run, folder: Path, vmcfg_on_path: Path) -
 
 @pytest.mark.parametrize("place", [".", "rack 2"])
 def test_emit_that_fails_stops(run: Run, folder: Path, vmcfg_on_path: Path, place: str) -> None:
-    """A description may change between validate and emit; half a plan on standard output must not be performed."""
+    """A description may change between validate and emit; half a plan on standard output must not
+    be performed.
+    """
     (folder / place).mkdir(exist_ok=True)
     (folder / place / "vm.yaml").write_bytes(RIGHT)
     (folder / place / "vm2.yaml").write_bytes(RIGHT)

@@ -101,6 +101,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "commands": (
         "exit_codes",
         "options",
+        "checked_file",
+        "run_output",
         "validate",
         "emit",
         "show",

@@ -1,4 +1,6 @@
-"""The schemas: that the one of descriptions says what the decoder says, and that all output keeps to the other two."""
+"""The schemas: that the one of descriptions says what the decoder says, and that all output keeps
+to the other two.
+"""
 
 from __future__ import annotations
 
@@ -175,7 +177,9 @@ class NotJson(Exception):
 
 
 class _AsJson(yaml.SafeLoader):
-    """YAML as JSON data. What JSON can't say, or what YAML 1.1 and 1.2 read differently, is `NotJson`."""
+    """YAML as JSON data. What JSON can't say, or what YAML 1.1 and 1.2 read differently, is
+    `NotJson`.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -463,7 +467,8 @@ def test_bounds_of_the_document_as_a_whole_are_the_decoders_alone() -> None:
 
 def refusals(schema: Draft202012Validator, value: Json) -> list[str]:
     return [
-        f"{error.json_path}: {error.message[:200]} {[each.message[:100] for each in error.context or ()]}"
+        f"{error.json_path}: {error.message[:200]} "
+        f"{[each.message[:100] for each in error.context or ()]}"
         for error in schema.iter_errors(value)
     ]
 
@@ -574,7 +579,9 @@ def objects(value: Json) -> Iterator[dict[str, Json]]:
 
 
 def assert_strict(schema: Draft202012Validator, value: Json) -> None:
-    """Asserts that `value` is accepted, and refused with any one key less or one key more, at any depth."""
+    """Asserts that `value` is accepted, and refused with any one key less or one key more, at any
+    depth.
+    """
     assert refusals(schema, value) == []
     for each in list(objects(value)):
         each["else"] = 1

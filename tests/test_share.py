@@ -1,4 +1,6 @@
-"""Completion in real shells, manual pages under real linters; and that share/ is what the commands of today make."""
+"""Completion in real shells, manual pages under real linters; and that share/ is what the commands
+of today make.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def in_bash(bash: str, folder: Path, line: str, script: Path = BASH) -> set[str]:
-    """What bash's own registered function proposes at the end of `line`, cut into words as readline does it."""
+    """What bash's own registered function proposes at the end of `line`, cut into words as readline
+    does it.
+    """
     words = shlex.split(line.replace("=", " = "))
     if line.endswith(" "):
         words.append("")
@@ -157,7 +161,9 @@ def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
 
 
 class terminal:  # noqa: N801  # used as a function
-    """A program on a terminal of its own: functions that send keys, and that read until a text comes."""
+    """A program on a terminal of its own: functions that send keys, and that read until a text
+    comes.
+    """
 
     def __init__(self, command: list[str], folder: Path, env: dict[str, str]) -> None:
         self.command = command
@@ -195,7 +201,9 @@ class terminal:  # noqa: N801  # used as a function
 def completed(
     request: pytest.FixtureRequest, program: Callable[[str], str], folder: Path
 ) -> Completed:
-    """A function that gives what each of the shells proposes at the end of a line, typed in `folder`."""
+    """A function that gives what each of the shells proposes at the end of a line, typed in
+    `folder`.
+    """
     ask = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}[request.param]
     path = program(request.param)
     return lambda line: {word.rstrip("/") for word in ask(path, folder, line)}

@@ -1,4 +1,6 @@
-"""vmcfg show: every name of every vCPU, held to the register layouts bit by bit; its three formats; how it ends."""
+"""vmcfg show: every name of every vCPU, held to the register layouts bit by bit; its three formats;
+how it ends.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,8 @@ def test_every_name_is_the_vcpus_by_the_layout_of_its_bits(vcpu: Names) -> None:
     told = vcpu.as_json()
     aff3, aff2, aff1, aff0 = map(int, told["mpidr"].split("."))
     register = int(told["mpidr_el1"], 16)
-    # MPIDR_EL1: Aff3 39..32, RES1 31, U 30, MT 24, Aff2 23..16, Aff1 15..8, Aff0 7..0 (Arm ARM, D24.2).
+    # MPIDR_EL1: Aff3 39..32, RES1 31, U 30, MT 24, Aff2 23..16, Aff1 15..8, Aff0 7..0 (Arm ARM,
+    # D24.2).
     fields = [register >> shift & 255 for shift in (32, 16, 8, 0)]
     assert fields == [aff3, aff2, aff1, aff0]
     assert register & ~0xFF_00FF_FFFF == 1 << 31
@@ -151,7 +154,8 @@ def test_the_interrupts_words_are_by_the_layout_of_their_bits(vcpu: Names) -> No
     )
     assert told["interrupts"] == [1 if ppi else 0, vcpu.intid - (16 if ppi else 32), 4]
     assert told["gsiv"] == told["intid"] == vcpu.intid
-    # KVM_IRQ_LINE: vcpu2 31..28, type 27..24, vcpu 23..16, number 15..0 (Documentation/virt/kvm/api.rst 4.25).
+    # KVM_IRQ_LINE: vcpu2 31..28, type 27..24, vcpu 23..16, number 15..0
+    # (Documentation/virt/kvm/api.rst 4.25).
     word = int(told["irq_line"], 16)
     assert word < 1 << 32
     assert (word >> 24 & 15, word & 0xFFFF) == (2 if ppi else 1, vcpu.intid)
@@ -203,7 +207,8 @@ def test_decode_goes_back_from_every_name(vcpu: Names) -> None:
 def test_ids_indexes_and_registers_are_those_of_the_plan(mpidrs: list[int], policy: str) -> None:
     lines = "\n".join(f"  - mpidr: 0.0.{vcpu >> 4}.{vcpu & 15}" for vcpu in mpidrs)
     every = shown(
-        f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\npmu: {{irq: 23}}\nvcpus:\n{lines}\n'
+        f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\npmu: {{irq: 23}}\n'
+        f"vcpus:\n{lines}\n"
     )
     assert [each["index"] for each in every] == list(range(len(mpidrs)))
     expected = sorted(mpidrs) if policy == "derived" else list(range(len(mpidrs)))

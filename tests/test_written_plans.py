@@ -1,4 +1,6 @@
-"""Every form in which emit and diff write, through real processes: full disks, closed pipes, odd names, encodings."""
+"""Every form in which emit and diff write, through real processes: full disks, closed pipes, odd
+names, encodings.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ Shell = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """A function that runs a script with `vmcfg` a function that is this one, in a folder with descriptions."""
+    """A function that runs a script with `vmcfg` a function that is this one, in a folder with
+    descriptions.
+    """
     (tmp_path / "right.yaml").write_bytes(RIGHT)
     (tmp_path / "other.yaml").write_bytes(RIGHT.replace(b"23", b"22"))
     (tmp_path / "large.yaml").write_bytes(LARGE)
@@ -63,7 +67,8 @@ def shell(tmp_path: Path) -> Shell:
 
 
 WRITING = (*(f"{command} right.yaml" for command in EMITTED), *(f"diff {each}" for each in (
-    "right.yaml other.yaml", "--format json right.yaml other.yaml", "--format json right.yaml right.yaml"
+    "right.yaml other.yaml", "--format json right.yaml other.yaml", "--format json right.yaml "
+                                                                    "right.yaml"
 )))  # fmt: skip
 FROM_GIT = "diff --git edge.yaml right.yaml 0 100644 other.yaml 1 100644"
 
@@ -155,7 +160,8 @@ def test_a_plan_with_an_odd_name_is_performed(shell: Shell, tmp_path: Path) -> N
     for name in ODD_NAMES:
         make(tmp_path / name)
         done = shell(
-            'vmcfg emit --format sh -o plan.sh -- "$1"; vmcfg_set_attr() { echo "$2"; }; . ./plan.sh',
+            'vmcfg emit --format sh -o plan.sh -- "$1"; vmcfg_set_attr() { echo "$2"; }; . '
+            "./plan.sh",
             name,
         )
         assert (done.returncode, done.stdout, done.stderr) == (

@@ -1,4 +1,6 @@
-"""Runs in the guest: each sample by its C program and by `vmcfg try`, and a caller; prints what each said as JSON."""
+"""Runs in the guest: each sample by its C program and by `vmcfg try`, and a caller; prints what
+each said as JSON.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from vmcfg.trial.trying import try_description
 
 
 def main() -> None:
-    """Print {"samples": {name: [C's exit code, output, try's exit code, output]}, "caller": [exit code, output]}."""
+    """Print {"samples": {name: [C's exit code, output, try's exit code, output]}, "caller": [exit
+    code, output]}.
+    """
     samples = {}
     for path in sorted(Path("samples").glob("*.yaml")):
         program = subprocess.run([f"programs/{path.stem}"], capture_output=True, text=True)

@@ -1,4 +1,6 @@
-"""Runs in the guest: tries every description of jobs.json on this kernel and prints all answers as one JSON object."""
+"""Runs in the guest: tries every description of jobs.json on this kernel and prints all answers as
+one JSON object.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Hypothesis strategies of descriptions to ask a kernel about: right ones, wrong ones, and both near the edges.
+"""Hypothesis strategies of descriptions to ask a kernel about: right ones, wrong ones, and both
+near the edges.
 
-Each value is right by itself (no VMC1xx, no misfit of ranges), so that there is always a machine; most are drawn from
-what a whole VM may have, and some from just outside.
+Each value is right by itself (no VMC1xx, no misfit of ranges), so that there is always a machine;
+most are drawn from what a whole VM may have, and some from just outside.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ SPIS = st.one_of(st.integers(32, 95), st.sampled_from([255, 256, 511, 512, 991, 
 def descriptions(
     draw: st.DrawFn, gic_versions: tuple[int, ...], most_ipa_bits: int
 ) -> dict[str, Any]:
-    """Descriptions for a host that can make GICs of these versions and has so many bits of guest-physical address."""
+    """Descriptions for a host that can make GICs of these versions and has so many bits of
+    guest-physical address.
+    """
     version = draw(st.sampled_from(gic_versions))
     few = 8 if version == 2 else 9
     count = draw(
@@ -86,7 +89,9 @@ def descriptions(
 
 @st.composite
 def the_rest(draw: st.DrawFn, written: dict[str, Any]) -> None:
-    """Writes the PMU's device, counters and filters, steal time, SMCCC filters, features and devices, each or not."""
+    """Writes the PMU's device, counters and filters, steal time, SMCCC filters, features and
+    devices, each or not.
+    """
     if draw(st.booleans()):
         pmu = written.setdefault("pmu", {})
         if draw(st.booleans()):
@@ -138,7 +143,9 @@ def event_filters(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def smccc_filters(draw: st.DrawFn) -> dict[str, Any]:
-    """An entry of smccc_filter: apart from others or not, reserved or not, empty, or beyond 32 bits."""
+    """An entry of smccc_filter: apart from others or not, reserved or not, empty, or beyond 32
+    bits.
+    """
     base = draw(
         mostly(st.sampled_from([0x8400_0000, 0x8400_0005, 0xC400_0053, 0x8600_0000]), ODD_FUNCTIONS)
     )
@@ -194,7 +201,9 @@ def vcpus(draw: st.DrawFn, count: int) -> Any:
 
 @st.composite
 def memory(draw: st.DrawFn, bits: int) -> list[dict[str, Any]]:
-    """One to three slots: apart, touching, overlapping, at the end of the address space or beyond it."""
+    """One to three slots: apart, touching, overlapping, at the end of the address space or beyond
+    it.
+    """
     bases = st.sampled_from([0, 0x4000_0000, 0x8000_0000, 0xC000_0000, (1 << bits) - 0x4000_0000])
     odd_bases = st.sampled_from(
         [0x4000_1000, 0x4000_0001, 0x0800_0000, 0x4000_0000 + KIB64, 1 << bits, (1 << 64) - KIB64]
@@ -213,7 +222,9 @@ def memory(draw: st.DrawFn, bits: int) -> list[dict[str, Any]]:
 
 @st.composite
 def gics(draw: st.DrawFn, version: int, set_up_by: str, count: int, bits: int) -> dict[str, Any]:
-    """A GIC, its frames apart or not, with room enough or not, and now and then without one of its parts."""
+    """A GIC, its frames apart or not, with room enough or not, and now and then without one of its
+    parts.
+    """
     written: dict[str, Any] = {"version": version}
     if set_up_by == "monitor":
         written["set_up_by"] = "monitor"
@@ -292,7 +303,9 @@ def gics(draw: st.DrawFn, version: int, set_up_by: str, count: int, bits: int) -
 
 @st.composite
 def interrupts(draw: st.DrawFn, written: dict[str, Any], count: int) -> None:
-    """Writes PMU interrupts into a description: none, one for all, one each; of one kind, mixed, or of neither."""
+    """Writes PMU interrupts into a description: none, one for all, one each; of one kind, mixed, or
+    of neither.
+    """
     form = draw(st.sampled_from(["none", "ppi", "ppi", "spis", "spis", "one spi", "each"]))
     gic = written.get("gic", {"set_up_by": "monitor"})
     end = gic.get("nr_irqs", 992 if "set_up_by" in gic else 256)

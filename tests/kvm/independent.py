@@ -1,4 +1,5 @@
-"""A second reading of descriptions, by yaml.safe_load and design alone: what the plan must say, without vmcfg's tables.
+"""A second reading of descriptions, by yaml.safe_load and design alone: what the plan must say,
+without vmcfg's tables.
 
 It shares no code with vmcfg, so that the lowering does not judge itself.
 """
@@ -98,7 +99,8 @@ def plan(text: bytes) -> list[str]:
     lines = [f"create-vm vm - - u64 {number(document.get('ipa_bits', 40)):#x}"]
     for slot, each in enumerate(document.get("memory", [])):
         lines.append(
-            f"add-memory vm - - memory slot={slot},base={number(each['base']):#x},size={number(each['size']):#x}"
+            f"add-memory vm - - memory "
+            f"slot={slot},base={number(each['base']):#x},size={number(each['size']):#x}"
         )
     lines += [f"create-vcpu vcpu:{id} - - u64 {id:#x}" for id, _, _, _ in all_vcpus]
     if gic:
@@ -120,7 +122,8 @@ def plan(text: bytes) -> list[str]:
         if mpidr != of_id(id)
     ]
     for each in document.get("smccc_filter", []):
-        what = f"base={number(each['base']):#x},nr_functions={number(each['count'])},action={SMCCC[each['action']]}"
+        base, count = number(each["base"]), number(each["count"])
+        what = f"base={base:#x},nr_functions={count},action={SMCCC[each['action']]}"
         lines.append(
             f"set-attr vm KVM_ARM_VM_SMCCC_CTRL KVM_ARM_VM_SMCCC_FILTER kvm_smccc_filter {what}"
         )
@@ -137,7 +140,8 @@ def plan(text: bytes) -> list[str]:
         if key in document.get("timers", {}):
             (irq,) = intids(document["timers"][key])
             lines.append(
-                f"set-attr vcpu:{first} KVM_ARM_VCPU_TIMER_CTRL KVM_ARM_VCPU_TIMER_IRQ_{name}TIMER s32 {irq}"
+                f"set-attr vcpu:{first} KVM_ARM_VCPU_TIMER_CTRL "
+                f"KVM_ARM_VCPU_TIMER_IRQ_{name}TIMER s32 {irq}"
             )
     pmu = "KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3"
     lines += [
@@ -155,7 +159,8 @@ def plan(text: bytes) -> list[str]:
         base = number(document["steal_time"]["base"])
         for index, (id, _, _, _) in enumerate(all_vcpus):
             lines.append(
-                f"set-attr vcpu:{id} KVM_ARM_VCPU_PVTIME_CTRL KVM_ARM_VCPU_PVTIME_IPA u64 {base + 64 * index:#x}"
+                f"set-attr vcpu:{id} KVM_ARM_VCPU_PVTIME_CTRL KVM_ARM_VCPU_PVTIME_IPA u64 "
+                f"{base + 64 * index:#x}"
             )
     return lines
 

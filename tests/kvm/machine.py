@@ -1,7 +1,7 @@
 """Real arm64 kernels with a working KVM, booted under QEMU on any Debian machine.
 
-`kernels()` names what can be booted, `run()` boots one, runs one command in it and gives back what it wrote.
-Everything comes from Debian's packages, once: a second run needs no network.
+`kernels()` names what can be booted, `run()` boots one, runs one command in it and gives back what
+it wrote. Everything comes from Debian's packages, once: a second run needs no network.
 
 Environment: VMCFG_KVM_REFRESH=1 asks the mirror for newer packages; XDG_CACHE_HOME moves the cache.
 """
@@ -63,14 +63,20 @@ RESULT_DISK_BYTES = 1 << 30  # sparse
 
 INIT = Path(__file__).with_name("init.sh").read_bytes()
 
-# Run once in the guest: compiles what its Python programs import, so that no later boot compiles it again.
+# Run once in the guest: compiles what its Python programs import, so that no later boot compiles it
+# again.
 WARM_UP = b"""\
 import importlib, io, pkgutil, py_compile, sys, tarfile
-for name in ("argparse", "click.testing", "click.shell_completion", "concurrent.futures", "csv", "ctypes.util",
-             "difflib", "fcntl", "gettext", "hashlib", "importlib.metadata", "json", "logging", "mmap", "pathlib",
-             "platform", "resource", "rich.console", "rich.markdown", "rich.markup", "rich.padding", "rich.panel",
-             "rich.progress", "rich.syntax", "rich.table", "rich.text", "rich.traceback", "rich.tree", "shlex",
-             "subprocess", "tempfile", "tomllib", "unicodedata", "unittest.mock", "uuid", "yaml", "zipfile"):
+for name in ("argparse", "click.testing", "click.shell_completion", "concurrent.futures",\
+ "csv", "ctypes.util",
+             "difflib", "fcntl", "gettext", "hashlib", "importlib.metadata", "json",\
+ "logging", "mmap", "pathlib",
+             "platform", "resource", "rich.console", "rich.markdown", "rich.markup",\
+ "rich.padding", "rich.panel",
+             "rich.progress", "rich.syntax", "rich.table", "rich.text", "rich.traceback",\
+ "rich.tree", "shlex",
+             "subprocess", "tempfile", "tomllib", "unicodedata", "unittest.mock", "uuid",\
+ "yaml", "zipfile"):
     importlib.import_module(name)
 import click, rich
 for package in (click, rich):
@@ -124,7 +130,8 @@ def kernels() -> tuple[Kernel, ...]:
 
 
 def headers(kernel: Kernel) -> tuple[Path, Path]:
-    """The folders of the kernel's headers for programs on arm64, to be searched before a compiler's own.
+    """The folders of the kernel's headers for programs on arm64, to be searched before a compiler's
+    own.
 
     Raises `NoMachineError` where they can't be fetched.
     """
@@ -148,9 +155,11 @@ def run(
     nested: bool = False,
     timeout: float = 300,
 ) -> Result:
-    """The command's result on that kernel, as root in /work, with the files at their absolute paths.
+    """The command's result on that kernel, as root in /work, with the files at their absolute
+    paths.
 
-    nested asks for EL2 inside KVM's guests (KVM_CAP_ARM_EL2), which needs a newer QEMU than Debian 12's.
+    nested asks for EL2 inside KVM's guests (KVM_CAP_ARM_EL2), which needs a newer QEMU than Debian
+    12's.
     """
     if nested:
         append = f"kvm-arm.mode=nested {append}"
@@ -254,7 +263,9 @@ FOLDER = (stat.S_IFDIR | 0o755, b"")
 
 
 def _cpio(tree: Tree) -> bytes:
-    """The tree as an uncompressed newc archive, folders included: nothing to unpack under emulation."""
+    """The tree as an uncompressed newc archive, folders included: nothing to unpack under
+    emulation.
+    """
     folders = {str(parent) for path in tree for parent in Path(path).parents} - {"."}
     whole = dict.fromkeys(folders, FOLDER) | tree
     archive = io.BytesIO()
@@ -431,7 +442,8 @@ def _qemu() -> tuple[str, ...]:
     if not shutil.which(EMULATOR):
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             raise NoMachineError(
-                f"{EMULATOR} is missing, and only root can install it: apt-get install {EMULATOR_PACKAGE}"
+                f"{EMULATOR} is missing, and only root can install it: apt-get install "
+                f"{EMULATOR_PACKAGE}"
             )
         started = time.monotonic()
         install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", EMULATOR_PACKAGE)
@@ -447,7 +459,9 @@ def _qemu() -> tuple[str, ...]:
 
 @cache
 def _nested_qemu() -> tuple[str, ...]:
-    """A QEMU that emulates nested virtualization: the system's, or a private one with its own libraries."""
+    """A QEMU that emulates nested virtualization: the system's, or a private one with its own
+    libraries.
+    """
     if shutil.which(EMULATOR):
         major = re.search(r"version (\d+)", _output(EMULATOR, "--version"))
         if major and int(major[1]) >= FIRST_QEMU_WITH_NESTED:
@@ -466,7 +480,8 @@ def _nested_qemu() -> tuple[str, ...]:
                 started = time.monotonic()
                 apt.unpack_with_dependencies(EMULATOR_PACKAGE, root)
                 _say(
-                    f"private {EMULATOR_PACKAGE} {root.name} fetched in {time.monotonic() - started:.1f} s"
+                    f"private {EMULATOR_PACKAGE} {root.name} fetched in "
+                    f"{time.monotonic() - started:.1f} s"
                 )
             _store(note, root.name.encode())
     loader = next(Path(root, "usr/lib").glob("*/ld-linux-*.so.*"))
@@ -515,7 +530,9 @@ class _Apt:
             return [_deb(path) for path in sorted(Path(folder).glob("*.deb"))]
 
     def unpack_with_dependencies(self, package: str, root: Path) -> None:
-        """The package and all it depends on are unpacked in the folder, which appears whole or not at all."""
+        """The package and all it depends on are unpacked in the folder, which appears whole or not
+        at all.
+        """
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".partial-") as folder:
             archives, unpacked = Path(folder, "archives"), Path(folder, "root")

@@ -1,6 +1,8 @@
-"""Runs in the guest: makes the VMs of jobs.json, asks KVM for every vCPU by its names, and prints what it says as JSON.
+"""Runs in the guest: makes the VMs of jobs.json, asks KVM for every vCPU by its names, and prints
+what it says as JSON.
 
-Of vmcfg it uses the ioctls alone: plans come as the lines of `vmcfg emit --format jsonl`, MPIDRs from elsewhere.
+Of vmcfg it uses the ioctls alone: plans come as the lines of `vmcfg emit --format jsonl`, MPIDRs
+from elsewhere.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ RUN, EXIT_MMIO = 0xAE80, 6
 X0, PC = 0x6030000000100000, 0x6030000000100040
 """The ids of the first general register and of the program counter; that of Xn is 2n after X0's."""
 CODE, DEVICE = 0x40000000, 0x50000000
-"""Where the guest's instructions lie, and where there is no memory, so that a store there ends the run."""
+"""Where the guest's instructions lie, and where there is no memory, so that a store there ends the
+run.
+"""
 CPU_ON = 0xC4000003
 HVC, STORE_X0_AT_X4, STORE_X1_AT_X0, READ_MPIDR_TO_X1, SEND_SGI_OF_X0 = (
     0xD4000002,  # hvc #0
@@ -110,7 +114,9 @@ def perform(vm: Vm, line: dict[str, Any]) -> None:
 
 
 def named(host: Kvm, job: dict[str, Any]) -> dict[str, Any]:
-    """Of one plan's VM, the vCPUs whose MPIDR is another than wanted: when it is set, found, run, and reset."""
+    """Of one plan's VM, the vCPUs whose MPIDR is another than wanted: when it is set, found, run,
+    and reset.
+    """
     header, first, *lines, end = job["plan"]
     assert (header["op"], end["op"]) == ("plan", "end")
     wanted = {int(vcpu): register for vcpu, register in job["mpidrs"].items()}
@@ -145,7 +151,9 @@ def named(host: Kvm, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def vm_of(host: Kvm, ids: list[int], gic: int = VGIC_V3, left_out: tuple[int, ...] = ()) -> Vm:
-    """A VM with these vCPUs, made in that order, and an initialised GIC; those left out are not initialised."""
+    """A VM with these vCPUs, made in that order, and an initialised GIC; those left out are not
+    initialised.
+    """
     vm = Vm(host, 0)
     for vcpu in ids:
         vm.create_vcpu(f"vcpu:{vcpu}", vcpu)
@@ -197,7 +205,7 @@ def load(vm: Vm, at: int, *instructions: int) -> None:
 
 
 def stored(vm: Vm, vcpu: int) -> int:
-    """Run a vCPU, as it is, until it stores what it has to say where there is no memory: the value."""
+    """Run a vCPU, as it is, until it stores a value where there is no memory: the value."""
     descriptor = vm.descriptors[f"vcpu:{vcpu}"]
     with mmap.mmap(descriptor, vm.host.run_size, mmap.MAP_SHARED) as shared:
         _ioctl(descriptor, RUN)
@@ -218,7 +226,9 @@ def start_at(vm: Vm, vcpu: int, *registers: int) -> None:
 
 
 def started_by_psci(host: Kvm) -> dict[str, Any]:
-    """What the guest's CPU_ON of a set MPIDR returns, and the MPIDR that the vCPU it starts then reads itself."""
+    """What the guest's CPU_ON of a set MPIDR returns, and the MPIDR that the vCPU it starts then
+    reads itself.
+    """
     with closing(vm_of(host, [0, 1])) as vm:
         set_mpidr(vm, 1, 0x8007_0003)
         load(vm, CODE, HVC, STORE_X0_AT_X4)
@@ -228,7 +238,9 @@ def started_by_psci(host: Kvm) -> dict[str, Any]:
 
 
 def sgi_reached(host: Kvm, aff0: int) -> list[int]:
-    """The ids of the vCPUs that have SGI 1 pending once vCPU 0 has sent it to 0.0.0.`aff0`; vCPU 1 is 0.0.0.200."""
+    """The ids of the vCPUs that have SGI 1 pending once vCPU 0 has sent it to 0.0.0.`aff0`; vCPU 1
+    is 0.0.0.200.
+    """
     with closing(vm_of(host, [0, 1, 2, 8])) as vm:
         set_mpidr(vm, 1, 0x8000_00C8)
         load(vm, CODE, SEND_SGI_OF_X0, STORE_X0_AT_X4)

@@ -1,4 +1,6 @@
-"""What real kernels say: every description that a test asks about, tried in one boot per kernel and GIC."""
+"""What real kernels say: every description that a test asks about, tried in one boot per kernel and
+GIC.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Answer = dict[str, Any]
 
 
 class Job(NamedTuple):
-    """One thing to try. `kind` is "as described", "for this kernel" (whatever host_kernel it names), or "plan"."""
+    """One thing to try. `kind` is "as described", "for this kernel" (whatever host_kernel it
+    names), or "plan".
+    """
 
     name: str
     kind: str
@@ -32,7 +36,9 @@ class Job(NamedTuple):
 
 
 HOSTS = GICV2, GICV3, NESTED = ("gicv2", "gicv3", "nested")
-"""The machines that are booted: QEMU's with a GICv2, with a GICv3, and with that and EL2 inside KVM's guests."""
+"""The machines that are booted: QEMU's with a GICv2, with a GICv3, and with that and EL2 inside
+KVM's guests.
+"""
 
 EL2_SINCE = (6, 16)
 
@@ -47,7 +53,7 @@ NOTES: dict[str, list[str]] = defaultdict(list)
 
 
 def kernel(suite: str) -> machine.Kernel:
-    """The kernel of a suite. Skips the test where QEMU can't be had, and fails it where CI is set."""
+    """The kernel of a suite. Without QEMU, the test is skipped, or fails if CI is set."""
     try:
         return machine.kernels()[SUITES.index(suite)]
     except machine.NoMachineError as error:
@@ -63,7 +69,9 @@ def version(suite: str) -> tuple[int, int]:
 
 
 def host_for(suite: str, data: bytes) -> str:
-    """The machine on which a description is tried: with the GIC that it needs, and where it has el2, with that."""
+    """The machine on which a description is tried: with the GIC that it needs, and where it has
+    el2, with that.
+    """
     vm = check(data, "").machine
     if vm is not None and "el2" in vm.features and version(suite) >= EL2_SINCE:
         return NESTED
@@ -81,7 +89,7 @@ def too_new(suite: str, data: bytes) -> str | None:
 
 
 def most_ipa_bits(suite: str) -> int:
-    """How wide a guest-physical address may be on the emulated machine: 6.1 has no LPA2 for guests."""
+    """How wide a guest-physical address may be on the machine: 6.1 has no LPA2 for guests."""
     return 52 if version(suite) >= (6, 12) else 48
 
 

@@ -1,7 +1,8 @@
 """vmcfg's verdict on random descriptions against the kernel's, through the first KVM_RUN.
 
-What vmcfg accepts the kernel accepts; what the kernel accepts of what vmcfg refuses is on the list below, with reasons.
-VMCFG_KVM_DESCRIPTIONS=100000 asks about so many on each kernel; VMCFG_KVM_SEED changes which.
+What vmcfg accepts the kernel accepts; what the kernel accepts of what vmcfg refuses is on the list
+below, with reasons. VMCFG_KVM_DESCRIPTIONS=100000 asks about so many on each kernel; VMCFG_KVM_SEED
+changes which.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ TAKEN_ALL_THE_SAME = {
     "VMC413": "KVM does not know the monitor's devices",
     "VMC414": "KVM does not know the monitor's devices",
     "VMC501": "KVM's document forbids PPIs beside SPIs, but its code takes an SPI after a PPI",
-    "VMC505": "before 6.5 each vCPU may have features of its own; the guest then finds a PMU on some of them",
+    "VMC505": "before 6.5 each vCPU may have features of its own; the guest then finds a PMU "
+    "on some of them",
     "VMC509": "KVM does not know the monitor's devices",
     "VMC605": "KVM checks steal time and the GIC's frames each by themselves",
     "VMC701": "before 6.10 KVM takes a set MPIDR, and loses it at the next reset",
@@ -104,7 +106,8 @@ def disagreements(text: bytes, version: tuple[int, int], answer: oracle.Answer) 
         found.append(f"vmcfg accepts it, but the kernel refuses: {refused[0]}")
     if not refused and errors - set(TAKEN_ALL_THE_SAME):
         found.append(
-            f"vmcfg refuses it by {sorted(errors - set(TAKEN_ALL_THE_SAME))}, but the kernel accepts it"
+            f"vmcfg refuses it by {sorted(errors - set(TAKEN_ALL_THE_SAME))}, but the kernel "
+            f"accepts it"
         )
     found += [told for told in answer["messages"] if told.startswith(("VMC901", "VMC902"))]
     found += [f"it gives back another value: {difference}" for difference in answer["differences"]]
@@ -123,7 +126,9 @@ def disagreements(text: bytes, version: tuple[int, int], answer: oracle.Answer) 
 
 
 def misreadings(text: bytes, answer: oracle.Answer) -> list[str]:
-    """Where the kernel gives back other MPIDRs, PMU interrupts or timers than a second reading of the text finds."""
+    """Where the kernel gives back other MPIDRs, PMU interrupts or timers than a second reading of
+    the text finds.
+    """
     read: dict[tuple[str, str], list[str]] = {}
     for op, target, _, attr, _, _, _, values in answer["commands"]:
         if values:

@@ -1,4 +1,6 @@
-"""Every rule's word on what the kernel does, against the kernel: each example file by `try --unchecked`."""
+"""Every rule's word on what the kernel does, against the kernel: each example file by `try
+--unchecked`.
+"""
 
 from __future__ import annotations
 

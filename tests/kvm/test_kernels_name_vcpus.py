@@ -1,4 +1,6 @@
-"""On real kernels: every vCPU has the MPIDR that was asked for; what each name can't say; and a monitor in C."""
+"""On real kernels: every vCPU has the MPIDR that was asked for; what each name can't say; and a
+monitor in C.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ RANDOM = 40
 
 def described(mpidrs: list[str], policy: str, pmu: str = "irq: 23", rest: str = GIC) -> bytes:
     vcpus = "\n".join(f"  - mpidr: {each}" for each in mpidrs)
-    text = f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\npmu: {{{pmu}}}\n{rest}\nvcpus:\n{vcpus}\n'
+    text = (
+        f'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\nvcpu_ids: {policy}\n'
+        f"pmu: {{{pmu}}}\n{rest}\nvcpus:\n{vcpus}\n"
+    )
     return text.encode()
 
 
@@ -56,7 +61,8 @@ TOPOLOGIES = {
     "zephyr, cores in Aff1": ["0.0.0.0", "0.0.1.0", "0.1.0.0", "0.1.1.0"],
     # Two clusters of two, the core in Aff0: zephyr issue 32187.
     "zephyr, not contiguous": ["0.0.0.0", "0.0.0.1", "0.0.1.0", "0.0.1.1"],
-    # Sockets of unequal size, SMT on one of them: what openvmm's pull request 4387 says that it can't represent.
+    # Sockets of unequal size, SMT on one of them: what openvmm's pull request 4387 says that it
+    # can't represent.
     "openvmm, irregular": ["0.0.0.0-1", "0.0.1.0-1", "0.0.2.0", "0.1.0.0", "0.1.3.0", "0.3.0.0-2"],
     # More than 16 vCPUs: what openvmm's pull request 4373 got wrong.
     "openvmm, 112": ["0.0.0-6.0-15"],
@@ -141,12 +147,15 @@ MONITORED = {
     ),
     "steal time and a filter": (
         "6.1",
-        "vcpus: 3\npmu: {irq: 23, filter: [{action: deny, events: 0x11}, {action: allow, events: 0x08-0x1b}]}\n"
-        f"memory: [{{base: 0x090a0000, size: 64KiB}}]\nsteal_time: {{base: 0x090a0000}}\n{MONITORS_GIC}",
+        "vcpus: 3\npmu: {irq: 23, filter: [{action: deny, events: 0x11}, {action: allow, "
+        "events: 0x08-0x1b}]}\n"
+        f"memory: [{{base: 0x090a0000, size: 64KiB}}]\nsteal_time: "
+        f"{{base: 0x090a0000}}\n{MONITORS_GIC}",
     ),
     "an SMCCC filter": (
         "6.4",
-        f"vcpus: 2\npmu: {{irq: 23}}\nsmccc_filter: [{{action: deny, base: 0x84000005, count: 1}}]\n{MONITORS_GIC}",
+        f"vcpus: 2\npmu: {{irq: 23}}\nsmccc_filter: "
+        f"[{{action: deny, base: 0x84000005, count: 1}}]\n{MONITORS_GIC}",
     ),
     "a board with holes": (
         "6.10",
@@ -315,7 +324,8 @@ def ids_are_below_512(said: dict[str, Any], version: tuple[int, int]) -> None:
 
 
 def indexes_are_places(said: dict[str, Any], version: tuple[int, int]) -> None:
-    # Before 6.7 the word of index 1 finds vCPU 2; what follows takes that id for an index again, and finds vCPU 3.
+    # Before 6.7 the word of index 1 finds vCPU 2; what follows takes that id for an index again,
+    # and finds vCPU 3.
     assert said["of 0, 2 and 3"]["1"] == ([3] if version < (6, 7) else "EINVAL")
     # The vGIC's processor numbers are ids.
     assert said["processor numbers"] == {"0": 0, "300": 300}
@@ -352,7 +362,8 @@ def overrides_are_not_looked_at(said: dict[str, Any], version: tuple[int, int]) 
     assert (said["bit 31 not looked at"], said["all ones"]) == (0, 0xFFFF_FFFF_FFFF_FFFF)
     after = said["after a second KVM_ARM_VCPU_INIT"]
     assert after == (0x8000_0001 if version < MPIDRS_KEPT else 0x8000_0000)
-    # A guest's CPU_ON finds the vCPU by the set MPIDR; what that then reads is KVM's own again, or not.
+    # A guest's CPU_ON finds the vCPU by the set MPIDR; what that then reads is KVM's own again, or
+    # not.
     assert said["PSCI"] == {
         "returned": 0,
         "read": 0x8000_0001 if version < MPIDRS_KEPT else 0x8007_0003,
@@ -367,8 +378,9 @@ def aff3_is_kept_and_not_in_typer(said: dict[str, Any], version: tuple[int, int]
 def aff0_over_15_is_taken(said: dict[str, Any], version: tuple[int, int]) -> None:
     assert said["Aff0 kept"] == 0x8000_00C8
     assert said["Aff0 found"] == 0xC8
-    # For Aff0 200 the range selector is 12 and the target 8: KVM looks at the target alone. 6.1 then takes 200 for 8,
-    # by a shift that wraps, and 8 gets none. vCPU 1 has Aff0 200, vCPU 8 has 8.
+    # For Aff0 200 the range selector is 12 and the target 8: KVM looks at the target alone. 6.1
+    # then takes 200 for 8, by a shift that wraps, and 8 gets none. vCPU 1 has Aff0 200, vCPU 8 has
+    # 8.
     for_either = [1] if version < (6, 7) else [8]
     assert said["SGI"] == {"2": [2], "8": for_either, "200": for_either}
 
@@ -377,9 +389,8 @@ SHOWN: dict[str, Callable[[dict[str, Any], tuple[int, int]], None]] = {
     "vCPU id": ids_are_below_512,
     "vCPU index": indexes_are_places,
     "KVM_IRQ_LINE word": words_name_ids_since_6_7,
-    "compressed MPIDR: --api pmu-device-mpidr, and GICv3's REDIST_REGS, CPU_SYSREGS and LEVEL_INFO": (
-        mpidrs_in_attributes_are_those_of_now
-    ),
+    "compressed MPIDR: --api pmu-device-mpidr, and GICv3's REDIST_REGS, CPU_SYSREGS and "
+    "LEVEL_INFO": (mpidrs_in_attributes_are_those_of_now),
     "MPIDR by its id": ids_give_mpidrs,
     "MPIDR by override": overrides_are_not_looked_at,
     "Aff3": aff3_is_kept_and_not_in_typer,

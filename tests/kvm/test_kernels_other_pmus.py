@@ -1,4 +1,6 @@
-"""Hosts whose PMU is another than the emulated machine's usual one: PMUv3.0 with its 10-bit events, and none at all."""
+"""Hosts whose PMU is another than the emulated machine's usual one: PMUv3.0 with its 10-bit events,
+and none at all.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ BEYOND_10_BITS = BEGINNING + "[{action: deny, events: 0x400}]\n"
 
 @cache
 def tried(suite: str, cpu: str) -> dict[str, tuple[int, str, str]]:
-    """What `vmcfg try` says of each description on a kernel that runs on `cpu`: exit code, output, errors."""
+    """What `vmcfg try` says of each description on a kernel that runs on `cpu`: exit code, output,
+    errors.
+    """
     files = oracle.package() | {
         "/work/filter.yaml": (oracle.ROOT / "sample-configs" / "pmu-filter.yaml").read_bytes(),
         "/work/last.yaml": LAST_OF_10_BITS.encode(),

@@ -1,4 +1,6 @@
-"""The commands themselves on a real kernel: probe in all its forms, try's report and its exit codes."""
+"""The commands themselves on a real kernel: probe in all its forms, try's report and its exit
+codes.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,25 @@ from tests.kvm import machine, oracle
 RUNS = {
     "probe": "python3 -m vmcfg probe --format json",
     "script": "python3 -m vmcfg probe --script > /tmp/script; cd /; python3 - < /tmp/script",
-    "same": "python3 -m vmcfg probe --format json > /tmp/host; python3 -m vmcfg probe --compare /tmp/host",
+    "same": "python3 -m vmcfg probe --format json > /tmp/host; python3 -m vmcfg probe "
+    "--compare /tmp/host",
     "changed": 'sed s/.KVM_CAP_NR_VCPUS.:.[0-9]*/\\"KVM_CAP_NR_VCPUS\\":99/ /tmp/host > /tmp/other;'
     " python3 -m vmcfg probe --compare /tmp/other",
     "try": "python3 -m vmcfg try --format json minimal.yaml",
-    "plan": "python3 -m vmcfg emit --scope vm --format jsonl spi.yaml | python3 -m vmcfg try -v --plan -",
-    "cut plan": "python3 -m vmcfg emit --scope vm --format jsonl spi.yaml | head -n 9 | python3 -m vmcfg try --plan -",
+    "plan": "python3 -m vmcfg emit --scope vm --format jsonl spi.yaml | python3 -m vmcfg try "
+    "-v --plan -",
+    "cut plan": "python3 -m vmcfg emit --scope vm --format jsonl spi.yaml | head -n 9 | "
+    "python3 -m vmcfg try --plan -",
     "refused": "python3 -m vmcfg try --format json --unchecked VMC502-ppis-differ.yaml",
     "not run": "python3 -m vmcfg try --format json --no-run minimal.yaml",
-    "not permitted": 'chmod 600 /dev/kvm; chmod -R a+rX /work; python3 -c "import os; os.setuid(65534);'
+    "not permitted": 'chmod 600 /dev/kvm; chmod -R a+rX /work; python3 -c "import os; '
+    "os.setuid(65534);"
     " os.execvp('python3', ['python3', '-m', 'vmcfg', 'try', 'minimal.yaml'])\"",
     "no /dev/kvm": "rm /dev/kvm; python3 -m vmcfg try minimal.yaml",
 }
 SCRIPT = "".join(
-    f'({command}) > /tmp/out 2> /tmp/err; printf "%s\\n" "$?"; base64 -w 0 /tmp/out; echo; base64 -w 0 /tmp/err; echo\n'
+    f'({command}) > /tmp/out 2> /tmp/err; printf "%s\\n" "$?"; base64 -w 0 /tmp/out; echo; '
+    f"base64 -w 0 /tmp/err; echo\n"
     for command in RUNS.values()
 )
 CARRIED = (
@@ -122,8 +129,8 @@ def test_a_plan_is_performed_whole_or_not_at_all(suite: str) -> None:
     code, out, err = results(suite)["cut plan"]
     assert (code, out) == (3, "")
     assert (
-        err
-        == 'vmcfg: <stdin>, line 9: a plan of 7 commands ends with {"op":"end","count":7}: this one is cut\n'
+        err == 'vmcfg: <stdin>, line 9: a plan of 7 commands ends with {"op":"end","count":7}: '
+        "this one is cut\n"
     )
 
 

@@ -1,4 +1,6 @@
-"""emit --format c --main, compiled statically for arm64, does on real kernels what `vmcfg try` does there."""
+"""emit --format c --main, compiled statically for arm64, does on real kernels what `vmcfg try` does
+there.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,8 @@ def test_the_program_does_what_try_does(suite: str, name: str, programs: dict[st
     assert code == try_code
     vm = check(SAMPLES[name].read_bytes(), name).machine
     assert vm is not None
-    # This host has a GICv3 alone and no EL2 for guests; 6.1 has no 52 bits; a kernel may be older than the sample's.
+    # This host has a GICv3 alone and no EL2 for guests; 6.1 has no 52 bits; a kernel may be older
+    # than the sample's.
     bits = 52 if oracle.version(suite) >= (6, 12) else 48
     able = vm.gic_version() != 2 and "el2" not in vm.features and vm.ipa_bits <= bits
     if able and oracle.version(suite) >= vm.host_kernel:
@@ -104,7 +107,9 @@ def test_the_program_does_what_try_does(suite: str, name: str, programs: dict[st
 def test_it_compiles_against_the_kernels_own_headers(
     suite: str, program: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Newer headers have names for what is newer than 6.1, and then its numbers and layouts are asserted, too."""
+    """Newer headers have names for what is newer than 6.1, and then its numbers and layouts are
+    asserted, too.
+    """
     kernel = oracle.kernel(suite)
     compiler = [
         program("aarch64-linux-gnu-gcc"),
@@ -169,7 +174,9 @@ def test_a_monitor_performs_it_on_its_own_descriptors(
     code, output = said(suite, tuple(programs.items()))["caller"]
     assert code == 0
     assert output.splitlines() == [
-        "3 set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_INIT none - 7:14: No such device",
+        "3 set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_INIT none - 7:14: No "
+        "such device",
         "done",
-        "1 set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23 7:14: Device or resource busy",
+        "1 set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23 7:14: "
+        "Device or resource busy",
     ]

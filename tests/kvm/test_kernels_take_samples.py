@@ -1,4 +1,6 @@
-"""Every sample, tried on every kernel not older than its host_kernel: taken whole, read back as set, and run."""
+"""Every sample, tried on every kernel not older than its host_kernel: taken whole, read back as
+set, and run.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.reports.form import Report
 from vmcfg.reports.styled import Piece
+
+
+def _part(diagnostics: list[Diagnostic], text: str) -> str:
+    return "".join([f"{concise(found)}\n" for found in diagnostics])
+
+
+REPORT = Report(_part)
 
 
 def first_line(found: Diagnostic) -> list[Piece]:

@@ -31,6 +31,18 @@ class Report(NamedTuple):
     whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None
 
 
+MODULES = {"concise": "concise", "json": "as_json", "sarif": "sarif", "github": "github"}
+"""The forms that need nothing to know of a terminal, by name, with the module of this room that has each as `REPORT`."""
+
+
+def report_form(name: str) -> Report:
+    """The form of that name; its module is loaded only now."""
+    from importlib import import_module
+
+    form: Report = import_module(f"vmcfg.reports.{MODULES[name]}").REPORT
+    return form
+
+
 def items(found: Iterable[object], depth: int) -> str:
     """`found` as JSON, as they stand in a list that is `depth` deep in a document, without its brackets."""
     import json

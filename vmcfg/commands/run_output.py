@@ -1,0 +1,89 @@
+"""What a run over many files prints while it goes on, and at its end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from vmcfg import files
+from vmcfg.commands.checked_file import FileResult
+from vmcfg.commands.exit_codes import FAILED, FOUND
+from vmcfg.reports.form import Report, Totals
+from vmcfg.reports.terminal import is_terminal
+
+if TYPE_CHECKING:
+    from vmcfg.reports.progress import Progress
+
+
+class RunOutput:
+    """What a run prints, and what it has counted so far.
+
+    Where the product of the run goes to standard output (`streams_product`), findings go to standard error.
+    """
+
+    def __init__(self, report: Report, streams_product: bool, color: bool) -> None:
+        self.report = report
+        self.print_findings = files.print_error if streams_product else files.print_out
+        self.findings_stream = sys.stderr if streams_product else sys.stdout
+        self.color = color
+        self.parts: list[str] = []
+        self.failures: list[str] = []
+        self.files = 0
+        self.errors = 0
+        self.warnings = 0
+        self.fixed = 0
+        self.progress: Progress | None = None
+
+    def print_failure(self, error: object) -> None:
+        """Say what can't be read or written; the rest goes on."""
+        self.failures.append(str(error))
+        self.make_room(sys.stderr)
+        files.print_error(f"vmcfg: {error}\n")
+
+    def begin(self, total: int) -> None:
+        """Expect `total` files."""
+        if is_terminal(sys.stderr):
+            from vmcfg.reports.progress import Progress
+
+            self.progress = Progress(total, self.color)
+
+    def add(self, result: FileResult) -> None:
+        """Print and count what one file came to."""
+        self.files += result.files
+        self.errors += result.errors
+        self.warnings += result.warnings
+        self.fixed += result.fixed
+        if result.failure is not None:
+            self.print_failure(result.failure)
+        if result.product:
+            self.make_room(sys.stdout)
+            files.put_out(result.product)
+        if result.report and self.report.whole is not None:
+            self.parts.append(result.report)
+        elif result.report:
+            self.make_room(self.findings_stream)
+            self.print_findings(result.report)
+        if self.progress is not None:
+            self.progress.advance()
+
+    def end(self, strict: bool) -> int:
+        """Print what the run came to; the exit code."""
+        if self.report.whole is not None:
+            totals = Totals(self.files, self.errors, self.warnings, tuple(self.failures))
+            for piece in self.report.whole(self.parts, totals):
+                files.print_out(piece)
+        if not self.files and not self.failures:
+            raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
+        if is_terminal(sys.stderr) and self.files:
+            from vmcfg.reports.human import summary
+
+            line = summary(self.files, self.errors, self.warnings, self.fixed)
+            files.print_error(f"{line}\n")
+        if self.failures:
+            return FAILED
+        return FOUND if self.errors or (strict and self.warnings) else 0
+
+    def make_room(self, stream: Any) -> None:
+        """Take the bar away where it would be in the way of what comes next."""
+        if self.progress is not None and (stream is sys.stderr or is_terminal(stream)):
+            self.progress.clear()
