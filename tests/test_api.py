@@ -367,7 +367,7 @@ def test_what_has_no_get_is_named_once(emit: Emit) -> None:
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_get_and_set_are_of_the_same_attributes(sample: Path, api: str) -> None:
-    """Each GET has the bytes of its SET; what has none is named; a register is read per vCPU."""
+    """Each GET has the bytes of its SET; what has none is named; a register is read of every vCPU."""
     checked = check(sample.read_bytes(), sample.name)
     machine = checked.machine
     assert machine is not None

@@ -49,9 +49,7 @@ def shell(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_pat
 
 
 def performable(data: bytes, scope: str) -> tuple[Checked, Plan]:
-    """What `data` describes and its plan, host PMUs by number, as a plan for this format must have
-    them.
-    """
+    """What `data` describes and its plan, host PMUs by number, as a plan for this format must have them."""
     checked = check(data, "vm.yaml")
     assert checked.machine is not None
     plan = lower(checked.machine, scope)
