@@ -546,26 +546,19 @@ def wait_until_it_reads(pid: int) -> None:
 
 
 def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
-    from vmcfg.commands.explain import TOPICS, _explained
+    from vmcfg.commands.explain import TOPICS, explanation
     from vmcfg.description.model import every_field
-    from vmcfg.formats.unresolved import VALUES_ARE_KNOWN
     from vmcfg.plans.sequence import SEQUENCE
     from vmcfg.reference.every_rule import every_rule
-    from vmcfg.rules import apis as api
-    from vmcfg.rules import hosts
-    from vmcfg.trial import rules as kernel
 
     for rule in every_rule():
-        text = "\n".join(_explained(rule.id))
+        text = "\n".join(explanation(rule.id))
         assert rule.name in text
-        # These are found by `emit` and `try`, in what they are asked for, and not in a file by
-        # itself.
-        assert ("For example:" in text) == (
-            rule not in (VALUES_ARE_KNOWN, *api.RULES, *hosts.RULES, *kernel.RULES)
-        )
-        assert text == "\n".join(_explained(rule.name))
+        # Others are found in what is asked for, and not in a file by itself.
+        assert ("For example:" in text) == (rule.found_by == "validate")
+        assert text == "\n".join(explanation(rule.name))
     for name in (*every_field(), *(row.name for row in SEQUENCE), *TOPICS, None):
-        assert list(_explained(name))
+        assert list(explanation(name))
     assert run("explain", "vmc503").stdout.startswith("VMC503 pmu-spis-distinct (error)")
     assert "Did you mean 'gic.nr_irqs'?" in run("explain", "gic.nr_irq").stderr
 

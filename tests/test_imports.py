@@ -18,26 +18,35 @@ def of_rooms(**files: str) -> set[str]:
     }
 
 
-CHECKING = {"vmcfg", "vmcfg.cli", "vmcfg.escape", "vmcfg.files", "gc", "signal"} | of_rooms(
+CHECKING = {
+    "vmcfg",
+    "vmcfg.__main__",
+    "vmcfg.cli",
+    "vmcfg.escape",
+    "vmcfg.files",
+    "gc",
+    "signal",
+} | of_rooms(
     arm="affinity interrupts",
     kernel="abi features limits version",
     findings="diagnostic finding position rule",
     text="nodes rules tree",
-    description="kinds model reading rules unknown_keys written yaml_readings",
+    description="half_read kinds model reading rules written yaml_readings",
     vm="expansion frames machine",
-    plans="apis phases rows selection sequence values",
+    plans="apis command operations phases selection sequence values",
     rules="gic host_kernel kinds machine_rules memory pmu ranges timers vcpus",
     checking="check",
-    reports="concise human styled terminal",
     commands="exit_codes options",
 )
 """What both need: all from text to findings."""
-VALIDATE = {"vmcfg.parallel"} | of_rooms(reports="form", commands="validate")
+VALIDATE = {"vmcfg.parallel"} | of_rooms(
+    reports="form terminal", commands="checked_file run_output validate"
+)
 EMIT = of_rooms(
-    plans="command lowering plan reading_back",
+    plans="lowering plan reading_back",
     rules="apis",
-    formats="unresolved",
-    commands="emit",
+    formats="registry unresolved",
+    commands="emit findings_output",
 )
 TEXT = of_rooms(formats="headings text")
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"} | of_rooms(formats="json_lines")
@@ -54,7 +63,7 @@ noted = sys.argv.pop(1)
 atexit.register(lambda: open(noted, "w").write(" ".join(sys.modules)))
 """
 BARE = NOTED + "import click, yaml; click.Command('bare').main([], standalone_mode=False)"
-VMCFG = NOTED + "import vmcfg.cli; vmcfg.cli.main()"
+VMCFG = NOTED + "import vmcfg.__main__; vmcfg.__main__.main()"
 
 
 def modules(script: str, noted: Path, arguments: list[str]) -> set[str]:

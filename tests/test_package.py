@@ -41,11 +41,12 @@ def test_the_wheel_holds_schemas_samples_and_examples(wheel: Path) -> None:
     for folder, inside in (
         ("schemas", "schemas"),
         ("sample-configs", "sample-configs"),
-        ("tests/cases", "tests/cases"),
+        ("vmcfg/reference/examples", "reference/examples"),
     ):
         for path in (ROOT / folder).iterdir():
             assert f"vmcfg/{inside}/{path.name}" in names
     assert "vmcfg/py.typed" in names
+    assert not [name for name in names if name.startswith(("tests/", "vmcfg/tests/"))]
     shared = [path for path in (ROOT / "vmcfg/shell/share").rglob("*") if path.is_file()]
     assert len(shared) >= 10
     for path in shared:

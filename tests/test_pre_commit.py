@@ -15,7 +15,7 @@ from tests.test_docs import RIGHT, ROOT, WRONG, settings
 
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
 SHIPPED = ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
-FOLDERS = ("vmcfg", "schemas", "sample-configs", "share", "tests/cases")
+FOLDERS = ("vmcfg", "schemas", "sample-configs", "tests/cases")
 
 
 class Repositories:

@@ -86,7 +86,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trying",
     ),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
-    "reference": ("every_rule",),
+    "reference": (
+        "every_rule",
+        "examples",
+        "rule_text",
+        "attribute_text",
+        "order_text",
+        "identifier_text",
+    ),
     "reports": (
         "form",
         "terminal",
@@ -101,6 +108,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "commands": (
         "exit_codes",
         "options",
+        "findings_output",
         "checked_file",
         "run_output",
         "validate",

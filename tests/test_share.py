@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from vmcfg.cli import COMMANDS
+from vmcfg.reference.examples import FOLDER
 from vmcfg.shell import completion, manual
 from vmcfg.shell.command_line import (
     DESCRIPTIONS,
@@ -33,10 +34,9 @@ from vmcfg.shell.command_line import (
     Values,
     commands,
 )
-from vmcfg.shell.generated import generated, shared
+from vmcfg.shell.generated import SHARE, generated, shared
 
 ROOT = Path(__file__).parent.parent
-SHARE = ROOT / "vmcfg/shell/share"
 PAGES = sorted(name for name in shared() if name.startswith("man/"))
 BASH, ZSH, FISH = (
     SHARE / name
@@ -51,25 +51,30 @@ SHELLS = ("bash", "zsh", "fish")
 Completed = Callable[[str], "set[str]"]
 
 
-def test_share_is_current(same_as_file: Callable[[Path, bytes], None]) -> None:
-    """`python -m vmcfg.shell` writes it."""
-    for name, text in shared().items():
-        same_as_file(SHARE / name, text.encode())
-    assert {str(path.relative_to(SHARE)) for path in SHARE.rglob("*") if path.is_file()} == set(
-        shared()
-    )
+def test_generated_files_are_current(same_as_file: Callable[[Path, bytes], None]) -> None:
+    """`python -m vmcfg.shell` writes them."""
+    for path, data in generated().items():
+        same_as_file(path, data)
+    for folder in (SHARE, FOLDER):
+        for path in folder.rglob("*"):
+            named = path.relative_to(ROOT)
+            assert path.is_dir() or path in generated(), f"{named} is generated no more: remove it"
 
 
 def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
-    for folder in ("vmcfg", "schemas", "sample-configs"):
-        shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    shutil.rmtree(tmp_path / "vmcfg/shell/share")
+    """From a checkout without them, all generated files come back; a stray one goes."""
+    for folder in ("vmcfg", "schemas", "sample-configs", "tests/cases"):
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=unwanted)
+    shutil.rmtree(tmp_path / SHARE.relative_to(ROOT))
+    examples = tmp_path / FOLDER.relative_to(ROOT)
+    next(examples.iterdir()).unlink()
+    (examples / "VMC999-stray.yaml").touch()
     (tmp_path / "schemas/vm-v1.schema.json").write_text("{}")
     subprocess.run([sys.executable, "-m", "vmcfg.shell"], cwd=tmp_path, check=True, timeout=60)
-    for path, text in generated().items():
-        assert (tmp_path / path.relative_to(ROOT)).read_text() == text
+    for path, data in generated().items():
+        assert (tmp_path / path.relative_to(ROOT)).read_bytes() == data
+    assert not (examples / "VMC999-stray.yaml").exists()
 
 
 # Shells -------------------------------------------------------------------------------------------

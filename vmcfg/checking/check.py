@@ -30,6 +30,10 @@ class Checked(NamedTuple):
     machine: Machine | None
     diagnostics: list[Diagnostic]
 
+    def plannable(self, strict: bool, unchecked: bool) -> Machine | None:
+        """The machine, where it may be planned: nothing is found at the threshold, or that is to be passed over."""
+        return self.machine if unchecked or self.stands(strict) else None
+
     def stands(self, strict: bool) -> bool:
         """Whether nothing was found that is at or above the threshold: an error, or with `strict` a warning."""
         return not any(found.severity == ERROR or strict for found in self.diagnostics)

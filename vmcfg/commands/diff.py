@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, NamedTuple
 
 import click
@@ -10,6 +9,7 @@ import click
 from vmcfg import files
 from vmcfg.checking.check import Checked, check
 from vmcfg.commands.exit_codes import FOUND
+from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import color_option, host_kernel_option, strict_option
 from vmcfg.escape import printable
 from vmcfg.kernel.version import Version
@@ -17,7 +17,6 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.difference import CHANGED, REORDERED, Difference, Placed, differences
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM, Plan
-from vmcfg.reports.human import drawn_for
 from vmcfg.text.tree import Tree
 
 FORMATS = ("text", "json")
@@ -135,13 +134,11 @@ def _side(
     if path is None:
         return Side(name, None, None, wrong=False)
     checked: Checked = check(files.read(path), name, host_kernel)
-    if checked.diagnostics:
-        files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
-    if checked.machine is None or not (unchecked or checked.stands(strict)):
+    print_findings(checked, color)
+    machine = checked.plannable(strict, unchecked)
+    if machine is None:
         return Side(name, checked.tree, None, wrong=True)
-    return Side(
-        name, checked.tree, lower(checked.machine, WHOLE_VM, unchecked=unchecked), wrong=False
-    )
+    return Side(name, checked.tree, lower(machine, WHOLE_VM, unchecked=unchecked), wrong=False)
 
 
 def _plan(side: Side, other: Side) -> Plan:

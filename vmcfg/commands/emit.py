@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +10,7 @@ import click
 from vmcfg import files
 from vmcfg.checking.check import Checked, check
 from vmcfg.commands.exit_codes import FOUND
+from vmcfg.commands.findings_output import print_diagnostics, print_findings
 from vmcfg.commands.options import (
     color_option,
     host_kernel_option,
@@ -31,7 +31,6 @@ from vmcfg.plans.lowering import lower
 from vmcfg.plans.phases import PHASES, PlanPhase
 from vmcfg.plans.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, Scope
 from vmcfg.plans.reading_back import read_back
-from vmcfg.reports.human import drawn_for
 from vmcfg.rules import apis as api_rules
 from vmcfg.text.tree import Tree
 from vmcfg.vm.machine import Machine
@@ -180,14 +179,14 @@ def emit(
     name = stdin_filename if path == "-" else files.name_of(path)
     checked = check(files.read(path), name, host_kernel, hosts)
     checked = _held_to_api(checked, api)
-    if checked.diagnostics:
-        files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
-    if checked.machine is None or not (unchecked or checked.stands(strict)):
+    print_findings(checked, color)
+    machine = checked.plannable(strict, unchecked)
+    if machine is None:
         return FOUND
-    plan = _plan(checked.machine, wanted, hosts)
+    plan = _plan(machine, wanted, hosts)
     unresolved = _unresolved(plan, checked.tree, wanted)
     if unresolved:
-        files.print_error(drawn_for(sys.stderr, color, unresolved, checked.tree.text))
+        print_diagnostics(unresolved, checked.tree.text, color)
         return FOUND
     written = wanted.format.written(plan, checked.tree, wanted.options)
     # ASCII, wherever it goes: only the description's own name can be anything else.

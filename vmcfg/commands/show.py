@@ -13,6 +13,7 @@ import click
 from vmcfg import files
 from vmcfg.checking.check import check
 from vmcfg.commands.exit_codes import FOUND
+from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
     color_option,
     host_kernel_option,
@@ -20,7 +21,6 @@ from vmcfg.commands.options import (
     strict_option,
 )
 from vmcfg.kernel.version import Version
-from vmcfg.reports.human import drawn_for
 from vmcfg.reports.styled import table
 from vmcfg.reports.terminal import wants_color
 from vmcfg.vm.identifiers import Names, names, notes
@@ -74,10 +74,9 @@ def show(
     checked = check(
         files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel
     )
-    if checked.diagnostics:
-        files.print_error(drawn_for(sys.stderr, color, checked.diagnostics, checked.tree.text))
-    machine = checked.machine
-    if machine is None or not checked.stands(strict):
+    print_findings(checked, color)
+    machine = checked.plannable(strict, unchecked=False)
+    if machine is None:
         return FOUND
     every = names(machine)
     if format_ == "json":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import click
 
@@ -19,10 +19,10 @@ from vmcfg.commands.options import (
     strict_option,
 )
 from vmcfg.commands.run_output import RunOutput
+from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.kernel.version import Version
 from vmcfg.parallel import cpus, results
 from vmcfg.reports.form import MODULES, Report, report_form
-from vmcfg.reports.human import drawn_for
 from vmcfg.reports.terminal import is_terminal, wants_color
 
 HUMAN = "human"
@@ -86,7 +86,7 @@ def validate(
     _refuse_contradictions(paths, format_, fix, diff)
     streams_product = fix and (diff or "-" in paths)
     findings_stream = sys.stderr if streams_product else sys.stdout
-    report = _report(format_, lambda *found: drawn_for(findings_stream, color, *found))
+    report = _report(format_, findings_stream, color)
     output = RunOutput(report, streams_product, wants_color(color, sys.stderr))
 
     def name_of(path: str) -> str:
@@ -130,6 +130,15 @@ def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff
         )
 
 
-def _report(format_: str, drawn: Callable[..., str]) -> Report:
-    """The form of report that --format names; `drawn` draws findings for a person."""
-    return Report(drawn) if format_ == HUMAN else report_form(format_)
+def _report(format_: str, stream: Any, color: str) -> Report:
+    """The form of report that --format names, for a stream."""
+    if format_ != HUMAN:
+        return report_form(format_)
+
+    def drawn(diagnostics: list[Diagnostic], text: str) -> str:
+        # Most runs find nothing, and drawing takes a tenth of a start to load.
+        from vmcfg.reports.human import drawn_for
+
+        return drawn_for(stream, color, diagnostics, text)
+
+    return Report(drawn)

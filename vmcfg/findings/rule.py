@@ -54,13 +54,18 @@ PHASE_WORDS = {
 }
 
 
+FoundBy = Literal["validate", "host", "emit", "try"]
+"""What finds that a rule is broken: every check of a description; a check for hosts; what a plan is to be written as; or a
+kernel that performs it."""
+
+
 class Rule:
     """A truth about descriptions: its id, its name, how grave a breach is, and what KVM makes of one.
 
     A kind of rule that is checked by itself, over a machine or over a host, is a class of its own (`vmcfg.rules.kinds`).
     """
 
-    __slots__ = ("doc", "id", "kernel", "name", "severity")
+    __slots__ = ("doc", "found_by", "id", "kernel", "name", "severity")
 
     def __init__(
         self,
@@ -69,12 +74,14 @@ class Rule:
         doc: str,
         severity: Severity = ERROR,
         kernel: Answer | None = None,
+        found_by: FoundBy = "validate",
     ) -> None:
         self.id = id
         self.name = name
         self.doc = doc
         self.severity = severity
         self.kernel = kernel
+        self.found_by = found_by
 
     def __repr__(self) -> str:
         return f"{self.id} {self.name}"

@@ -19,6 +19,7 @@ VALUES_ARE_KNOWN = Rule(
 
     A host PMU has a name, and another number on every host (/sys/bus/event_source/devices/NAME/type). A plan that names
     it can be had as text or JSON, for who resolves the name; in numbers, in shell and in C it can't be said.""",
+    found_by="emit",
 )
 """No rule of a description: `vmcfg emit` holds its plan to it, for the formats that are performed
 as they stand.

@@ -19,6 +19,7 @@ SAID = Rule(
     interrupt. Which host PMU counts, how many counters there are and which events are filtered came years later, with
     attributes of the merged API alone: there is nothing in the others to say `pmu.device`, `pmu.counters` and
     `pmu.filter` with. What limits each API has beyond this is in `vmcfg explain identifiers`.""",
+    found_by="emit",
 )
 
 RULES = (SAID,)

@@ -38,7 +38,7 @@ class HostRule(Rule):
     __slots__ = ("check",)
 
     def __init__(self, id: str, check: HostCheck, severity: Severity) -> None:
-        super().__init__(id, _name(check), check.__doc__ or "", severity)
+        super().__init__(id, _name(check), check.__doc__ or "", severity, found_by="host")
         self.check = check
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from vmcfg import files
 from vmcfg.description import schema as description_schema
 from vmcfg.plans import schema as plan_schema
+from vmcfg.reference.examples import FOLDER, chosen_cases
 from vmcfg.shell import completion, manual
 
 SHARE = Path(__file__).parent / "share"
@@ -24,10 +25,13 @@ def shared() -> dict[str, str]:
     } | {f"man/man1/{name}": page for name, page in manual.pages().items()}
 
 
-def generated() -> dict[Path, str]:
-    """Every generated file's text, by where it lies."""
-    texts = {SHARE / name: text for name, text in shared().items()}
+def generated() -> dict[Path, bytes]:
+    """Every generated file's content, by where it lies."""
     schemas = files.packed("schemas")
+    texts = {SHARE / name: text for name, text in shared().items()}
     texts[schemas / "vm-v1.schema.json"] = description_schema.text()
     texts[schemas / "plan-v1.schema.json"] = plan_schema.text()
-    return texts
+    content = {path: text.encode() for path, text in texts.items()}
+    for case in chosen_cases(files.packed("tests") / "cases"):
+        content[FOLDER / case.name] = case.read_bytes()
+    return content

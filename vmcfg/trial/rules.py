@@ -12,6 +12,7 @@ COMMANDS_TAKEN = Rule(
     """The kernel takes every command of the plan.
 
     The finding has the command, its errno, and what that means there; it stands at the value that the command has.""",
+    found_by="try",
 )
 
 VCPUS_RUN = Rule(
@@ -21,12 +22,14 @@ VCPUS_RUN = Rule(
 
     KVM maps the GIC's frames and deals out the PPIs of timers and PMU only then. No guest instruction is run: the vCPU
     is entered with `immediate_exit`.""",
+    found_by="try",
 )
 
 VALUES_READ_BACK = Rule(
     "VMC903",
     "values-read-back-as-set",
     """Every attribute and register that can be read has the value that the plan set, every MPIDR the one described.""",
+    found_by="try",
 )
 
 PREDICTIONS_HOLD = Rule(
@@ -36,6 +39,7 @@ PREDICTIONS_HOLD = Rule(
 
     Only `vmcfg try --unchecked` can see this. Where it does not hold, the kernel is right and vmcfg is wrong: please
     report it, with the description and the kernel's version.""",
+    found_by="try",
 )
 
 RULES = (COMMANDS_TAKEN, VCPUS_RUN, VALUES_READ_BACK, PREDICTIONS_HOLD)

@@ -46,8 +46,8 @@ def try_description(
     asked.
     """
     checked = check(data, file, host_kernel)
-    machine = checked.machine
-    if machine is None or not (unchecked or checked.stands(strict)):
+    machine = checked.plannable(strict, unchecked)
+    if machine is None:
         return Tried(file, checked.tree.text, None, checked.diagnostics, [], True)
     commands = lower(machine, WHOLE_VM).commands
     task = Task(commands, not machine.sets_up_gic(), machine.gic)
