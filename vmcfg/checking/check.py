@@ -1,6 +1,6 @@
 """The whole reading of a description, stage by stage: bytes in, a machine and every finding out."""
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ class Checked(NamedTuple):
 
 
 def check(
-    data: bytes, file: str, host_kernel: Version | None = None, hosts: Sequence[Host] = ()
+    data: bytes, file: str, host_kernel: Version | None = None, hosts: "Sequence[Host]" = ()
 ) -> Checked:
     """What there is to say of the description `data`, read from `file`.
 
@@ -65,7 +65,7 @@ def check(
     return Checked(tree, vm, in_order(_placed(tree, findings(vm))))
 
 
-def _checked_on(tree: Tree, vm: Machine, hosts: Sequence[Host]) -> Checked:
+def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
     """The findings on each host, those that are alike as one. The machine is for the oldest of their kernels."""
     from vmcfg.rules.hosts import findings_on
 

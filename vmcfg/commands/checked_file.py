@@ -1,6 +1,6 @@
 """What one file came to in a run of `vmcfg validate`: read, checked, fixed where that is asked for, and its report."""
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,7 +45,7 @@ class FileCheck:
         *,
         name_of: Callable[[str], str],
         host_kernel: Version | None,
-        hosts: Sequence[Host],
+        hosts: "Sequence[Host]",
         report: Report,
         fix: bool,
         diff: bool,

@@ -27,9 +27,10 @@ from vmcfg.description.written import EventRange, IrqRange, MpidrRange
 from vmcfg.description.yaml_readings import (
     _WORDS_1_1,
     _WORDS_BOTH,
+    is_no_text,
     number_hint,
-    old_number,
     readings,
+    readings_text,
 )
 from vmcfg.escape import excerpt
 from vmcfg.findings.rule import Rule
@@ -95,16 +96,11 @@ def refuse_unquoted(text: str) -> None:
     if text[:1].isalpha() and text.lower() not in _WORDS_1_1 | _WORDS_BOTH:
         # Numbers and dates begin otherwise: most names need none of the expressions that know them compiled.
         return
-    old, new = readings(text)
-    if old.words == new.words == "text":
+    if not is_no_text(text):
         return
-    said = (
-        f"YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words}"
-        if old.words != new.words
-        else f"YAML reads it as {old.words}"
-    )
     wanted = f'write "{excerpt(text)}"' if text else "write it in quotes"
-    raise Misfit(TEXT, f"{_named(text)} is text here and needs quotes", f"{wanted} ({said})")
+    message = f"{_named(text)} is text here and needs quotes"
+    raise Misfit(TEXT, message, f"{wanted} ({readings_text(text)})")
 
 
 class ScalarKind:
@@ -182,7 +178,7 @@ class Choice(ScalarKind):
             return value
         known = " or ".join(map(str, self.choices))
         hint = self.others.get(value or 0)
-        if hint is None and isinstance(self.choices[0], int) and plain and old_number(text):
+        if hint is None and isinstance(self.choices[0], int) and plain and is_no_text(text):
             hint = number_hint(text)
         raise Misfit(CHOICE, f"{_named(text)} is not {known}", hint)
 
@@ -295,7 +291,7 @@ class Size(ScalarKind):
             raise Misfit(
                 SIZE,
                 f"{_named(text)} is not a size",
-                number_hint(text) if old_number(text) else hint,
+                number_hint(text) if is_no_text(text) else hint,
             )
         return Number(self.least, self.greatest).read(text, plain)
 
@@ -320,7 +316,7 @@ class Events(ScalarKind):
         low, high = _integer(first), _integer(last)
         if low is None or high is None or max(low, high) >= 1 << 64:
             hint = (
-                number_hint(text) if old_number(text) else "write a number, or a range: 0x08-0x1b"
+                number_hint(text) if is_no_text(text) else "write a number, or a range: 0x08-0x1b"
             )
             raise Misfit(EVENTS, f"{_named(text)} is no event and no range of events", hint)
         return EventRange(low, high)
@@ -439,7 +435,7 @@ class Interrupt(ScalarKind):
         usual = "write an INTID (23), ppi:7 or spi:8" + (
             ", or a range: spi:8-11" if self.ranges else ""
         )
-        if old_number(text):
+        if is_no_text(text):
             old, new = readings(text)
             if old.number is None and new.number is None:
                 return f"{usual} (YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words})"

@@ -25,22 +25,28 @@ from vmcfg.kernel.limits import NR_IRQS_GREATEST, NR_IRQS_LEAST
 from vmcfg.kernel.version import LINUX_6_1, Version
 
 
-class ListOf(NamedTuple):
+class ListOf:
     """A list whose items are all of one kind: mappings of one class, or scalars."""
 
-    item: "Kind"
-    word: str
+    __slots__ = ("item", "word")
+
+    def __init__(self, item: "Kind", word: str) -> None:
+        self.item = item
+        self.word = word
 
     def words(self) -> str:
         """What may be written, in words."""
         return f"a list of {self.word}"
 
 
-class Either(NamedTuple):
+class Either:
     """One scalar, or a list."""
 
-    scalar: ScalarKind
-    many: ListOf
+    __slots__ = ("many", "scalar")
+
+    def __init__(self, scalar: ScalarKind, many: ListOf) -> None:
+        self.scalar = scalar
+        self.many = many
 
     def words(self) -> str:
         """What may be written, in words."""
@@ -51,16 +57,27 @@ Kind = ScalarKind | ListOf | Either | type[Any]
 """How a key's value is read; a class is one of this module's mappings."""
 
 
-class Field(NamedTuple):
-    """One key: how its value is read, a sentence with its unit, values that show it, and other
-    tools' words for it.
+class Field:
+    """One key: how its value is read, a sentence with its unit, values that show it, other tools' words
+    for it, and the default in words.
     """
 
-    kind: Kind
-    doc: str
-    examples: tuple[Any, ...] = ()
-    also: tuple[str, ...] = ()
-    default: str | None = None
+    __slots__ = ("also", "default", "doc", "examples", "kind")
+
+    def __init__(
+        self,
+        *,
+        kind: Kind,
+        doc: str,
+        examples: tuple[Any, ...] = (),
+        also: tuple[str, ...] = (),
+        default: str | None = None,
+    ) -> None:
+        self.kind = kind
+        self.doc = doc
+        self.examples = examples
+        self.also = also
+        self.default = default
 
 
 IPA_BITS = Number(32, 52)

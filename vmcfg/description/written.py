@@ -1,6 +1,6 @@
 """Values as they are written, before ranges are expanded: MPIDRs, interrupts and PMU events."""
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from typing import NamedTuple
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 
-class Reading(NamedTuple):
-    """What a YAML version makes of a plain word: a number, or the words for what else it is."""
+class Reading:
+    """What a YAML version makes of a plain word: in words, and the number where it is one."""
 
-    number: int | float | None
-    words: str
+    __slots__ = ("number", "words")
+
+    def __init__(self, number: int | float | None, words: str) -> None:
+        self.number = number
+        self.words = words
 
 
 _WORDS_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
@@ -80,27 +82,25 @@ def readings(text: str) -> tuple[Reading, Reading]:
     return found[0], found[1]
 
 
+def readings_text(text: str) -> str:
+    """What YAML makes of the plain word `text`, in a few words; of both versions where they differ."""
+    old, new = readings(text)
+    if old.words == new.words:
+        return f"YAML reads it as {old.words}"
+    return f"YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words}"
+
+
 def number_hint(text: str) -> str:
     """What to write instead of `text` where a number is wanted."""
-    old, new = readings(text)
-    wholes = sorted(
-        {
-            int(each.number)
-            for each in (old, new)
-            if each.number is not None and each.number == int(each.number)
-        }
-    )
-    said = (
-        f"YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words}"
-        if old != new
-        else f"YAML reads it as {old.words}"
-    )
+    numbers = {each.number for each in readings(text) if each.number is not None}
+    wholes = sorted({int(number) for number in numbers if number == int(number)})
+    said = readings_text(text)
     if not wholes or wholes[0] < 0:
         return f"write a decimal number, or 0x and hex digits ({said})"
     write = hex if text.startswith("0x") else str
     return f"write {' or '.join(map(write, wholes))} ({said})"
 
 
-def old_number(text: str) -> bool:
+def is_no_text(text: str) -> bool:
     """Whether some YAML version reads the plain word `text` as something other than text."""
     return any(each.words != "text" for each in readings(text))

@@ -1,6 +1,6 @@
 """A finding as the user sees it: placed in a file, with everything that a report may print."""
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple

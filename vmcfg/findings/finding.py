@@ -1,6 +1,6 @@
 """What a finding is: the rule it breaks, where, in which words, and what the kernel would have said."""
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from typing import Literal, NamedTuple
 

@@ -1,6 +1,6 @@
 """Where something stands: a path into the description, and the lines and columns it comes down to."""
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from typing import NamedTuple
 

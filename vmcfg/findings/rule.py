@@ -1,6 +1,6 @@
 """What a rule is, whoever finds that it is broken, and what KVM does with what breaks it."""
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from typing import Literal, NamedTuple
 
@@ -33,7 +33,7 @@ class Answer(NamedTuple):
         since = "" if self.since is None else f", since Linux {version_text(self.since)}"
         return f"{self.call} fails with {self.errno} ({PHASE_WORDS[self.phase]}{since})"
 
-    def on(self, kernel: Version) -> Answer:
+    def on(self, kernel: Version) -> "Answer":
         """What a kernel of that version does."""
         refuses = self.since is None or kernel >= self.since
         return Answer(self.call, self.errno, self.phase) if refuses else Answer(self.call)

@@ -2,7 +2,7 @@
 comes from.
 """
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -45,25 +45,25 @@ class Operation:
     makes_target: ClassVar[bool] = False
     """Whether it makes the object that it names, and so needs none to speak to."""
 
-    def group(self, command: Command) -> str:
+    def group(self, command: "Command") -> str:
         """The third field of a plan's line."""
         return "-"
 
-    def attr(self, command: Command) -> str:
+    def attr(self, command: "Command") -> str:
         """The fourth field of a plan's line."""
         return "-"
 
-    def title(self, command: Command) -> str:
+    def title(self, command: "Command") -> str:
         """The ioctl and what it sets, as findings name it:
         ``KVM_CREATE_DEVICE(KVM_DEV_TYPE_ARM_VGIC_V3)``.
         """
         return self.ioctl
 
-    def arguments(self, command: Command) -> dict[str, Any]:
+    def arguments(self, command: "Command") -> dict[str, Any]:
         """What the ioctl is given, by the keys of schemas/plan-v1.schema.json."""
         raise NotImplementedError
 
-    def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
+    def payload(self, arguments: Mapping[str, Any], row: "Row") -> Payload:
         """The value that a plan's line says by the keys of `arguments`.
 
         Raises `KeyError`, `TypeError`, `AttributeError`, `ValueError` or `struct.error` where it
@@ -71,25 +71,25 @@ class Operation:
         """
         raise NotImplementedError
 
-    def perform(self, vm: Vm, command: Command) -> None:
+    def perform(self, vm: "Vm", command: "Command") -> None:
         """Tell KVM. Raises `OSError`."""
         raise NotImplementedError
 
-    def read(self, vm: Vm, command: Command) -> bytes:
+    def read(self, vm: "Vm", command: "Command") -> bytes:
         """What KVM says, for an operation that reads. Raises `OSError`."""
         raise NotImplementedError
 
-    def c_members(self, command: Command) -> Iterator[str]:
+    def c_members(self, command: "Command") -> Iterator[str]:
         """The members of `struct vmcfg_command`, as C initializers, that carry what the ioctl is
         given.
         """
         raise NotImplementedError
 
-    def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
+    def c_names(self, command: "Command") -> Iterator[tuple[str, str]]:
         """The uapi's names that a command stands for, each with its number in C."""
         return iter(())
 
-    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def schema(self, rows: "Sequence[Row]") -> dict[str, Any]:
         """The JSON Schema of what `arguments` gives, and of the value; `rows` are those of the
         operation.
         """

@@ -6,29 +6,38 @@ A report is made file by file, so that many files can be checked at once, and fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from vmcfg.findings.diagnostic import Diagnostic
 
 
-class Totals(NamedTuple):
+class Totals:
     """What a run saw: how many files it read, what it found in them, and a line for each that failed."""
 
-    files: int
-    errors: int
-    warnings: int
-    failures: tuple[str, ...]
+    __slots__ = ("errors", "failures", "files", "warnings")
+
+    def __init__(self, files: int, errors: int, warnings: int, failures: tuple[str, ...]) -> None:
+        self.files = files
+        self.errors = errors
+        self.warnings = warnings
+        self.failures = failures
 
 
-class Report(NamedTuple):
+class Report:
     """A form of report: `part` is what one file's findings, of a text, come to; it is printed as soon as it is there.
 
     Where there is a `whole`, that is printed instead, at the end and piece by piece: it is made of all parts that are
     not empty, in order.
     """
 
-    part: Callable[[list[Diagnostic], str], str]
-    whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None
+    __slots__ = ("part", "whole")
+
+    def __init__(
+        self,
+        part: Callable[[list[Diagnostic], str], str],
+        whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None,
+    ) -> None:
+        self.part = part
+        self.whole = whole
 
 
 MODULES = {"concise": "concise", "json": "as_json", "sarif": "sarif", "github": "github"}

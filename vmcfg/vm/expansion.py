@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice, product, repeat
-from typing import NamedTuple
+from itertools import product, repeat
 
 from vmcfg.arm.affinity import derived_id, mpidr_of_id
 from vmcfg.description.model import Description
@@ -32,40 +31,34 @@ def machine(description: Description) -> Machine:
     )
 
 
-class _Written(NamedTuple):
-    """A vCPU in file order, still without an id."""
-
-    mpidr: int
-    boot: bool
-    pmu_irq: int | None
-    at: Path
-    irq_at: Path
-    irq_written: int | IrqRange | None
+_Written = tuple[int, bool, int | None, Path, Path, int | IrqRange | None]
+"""A vCPU in file order, still without an id: the other fields of a `Vcpu`."""
 
 
 def _written_vcpus(description: Description) -> list[_Written]:
     """The vCPUs in file order."""
     shared = description.pmu.irq
     shared_at: Path = ("pmu", "irq")
-    dealt = _dealt(shared)
+    shared_intids = _dealt(shared)
     vcpus: list[_Written] = []
     if isinstance(description.vcpus, int):
         at: Path = ("vcpus",)
         for number in range(description.vcpus):
-            irq = next(dealt, None)
-            vcpus.append(_Written(mpidr_of_id(number), not vcpus, irq, at, shared_at, shared))
+            intid = next(shared_intids, None)
+            vcpus.append((mpidr_of_id(number), not vcpus, intid, at, shared_at, shared))
         return vcpus
     for index, (mpidr, written) in enumerate(description.vcpus):
         at = ("vcpus", index, "mpidr")
         irq_at: Path = ("vcpus", index, "pmu_irq")
         if type(mpidr) is int and type(written) is int:
-            vcpus.append(_Written(mpidr, not vcpus, written, at, irq_at, written))
+            # What most entries are, without the cost of ranges.
+            vcpus.append((mpidr, not vcpus, written, at, irq_at, written))
             continue
-        irqs = _dealt(written)
+        intids = _dealt(written)
         if written is None:
-            written, irqs, irq_at = shared, dealt, shared_at
+            written, intids, irq_at = shared, shared_intids, shared_at
         for each in _mpidrs(mpidr):
-            vcpus.append(_Written(each, not vcpus, next(irqs, None), at, irq_at, written))
+            vcpus.append((each, not vcpus, next(intids, None), at, irq_at, written))
     return vcpus
 
 
@@ -94,16 +87,17 @@ def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ..
     """`vcpus`, given in file order, with their ids by the description's policy; in ascending order of id."""
     if description.vcpu_ids == "sequential":
         return tuple([Vcpu(number, *vcpu) for number, vcpu in enumerate(vcpus)])
-    gicv2 = description.gic is not None and description.gic.version == 2
-    limit = len(vcpus) if gicv2 else MOST_VCPUS
-    ids: dict[int, _Written] = {}
+    has_gicv2 = description.gic is not None and description.gic.version == 2
+    limit = len(vcpus) if has_gicv2 else MOST_VCPUS
+    by_id: dict[int, _Written] = {}
     remaining = []
     for vcpu in vcpus:
-        derived = derived_id(vcpu.mpidr)
-        if derived is not None and derived < limit and derived not in ids:
-            ids[derived] = vcpu
+        mpidr = vcpu[0]
+        derived = derived_id(mpidr)
+        if derived is not None and derived < limit and derived not in by_id:
+            by_id[derived] = vcpu
         else:
             remaining.append(vcpu)
-    free = (number for number in range(MOST_VCPUS) if number not in ids)
-    ids |= dict(zip(list(islice(free, len(remaining))), remaining, strict=True))
-    return tuple([Vcpu(number, *ids[number]) for number in sorted(ids)])
+    free = [number for number in range(MOST_VCPUS) if number not in by_id]
+    by_id |= zip(free, remaining, strict=False)
+    return tuple([Vcpu(number, *by_id[number]) for number in sorted(by_id)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from vmcfg.findings.position import Path
 from vmcfg.kernel import abi
 from vmcfg.vm.machine import Machine, redistributor_regions
@@ -26,20 +24,32 @@ REDISTRIBUTOR = 0x20000
 ITS_SIZE = 0x20000
 
 
-class Frame(NamedTuple):
+class Frame:
     """A stretch of guest-physical addresses that the GIC answers.
 
     `at` is where its base is written, `attr` the call that sets it, `region` its index where it is a redistributor
     region of several.
     """
 
-    at: Path
-    name: str
-    base: int
-    size: int
-    attr: str
-    alignment: int
-    region: int | None = None
+    __slots__ = ("alignment", "at", "attr", "base", "name", "region", "size")
+
+    def __init__(
+        self,
+        at: Path,
+        name: str,
+        base: int,
+        size: int,
+        attr: str,
+        alignment: int,
+        region: int | None = None,
+    ) -> None:
+        self.at = at
+        self.name = name
+        self.base = base
+        self.size = size
+        self.attr = attr
+        self.alignment = alignment
+        self.region = region
 
     @property
     def end(self) -> int:

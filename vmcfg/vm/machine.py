@@ -4,7 +4,7 @@ What comes before: `decode`, whose values have the right types. What this stage 
 vCPUs, in ascending order of their ids, which is the order of their creation. Next: the rules, and `lowering`.
 """
 
-from __future__ import annotations
+# No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from typing import NamedTuple
 
@@ -48,13 +48,16 @@ class Vcpu(NamedTuple):
         return mpidr_text(self.mpidr)
 
 
-class ClaimedPpi(NamedTuple):
+class ClaimedPpi:
     """A PPI that something other than the PMU takes: whose it is, and whether it is written at `at` or a default."""
 
-    at: Path
-    name: str
-    intid: int
-    written: bool
+    __slots__ = ("at", "intid", "name", "written")
+
+    def __init__(self, at: Path, name: str, intid: int, written: bool) -> None:
+        self.at = at
+        self.name = name
+        self.intid = intid
+        self.written = written
 
 
 TIMERS = {
