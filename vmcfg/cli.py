@@ -54,7 +54,8 @@ class LazyGroup(click.Group):
             return None
         name = _IN_PYTHON.get(cmd_name, cmd_name)
         command: click.Command = getattr(importlib.import_module(f"vmcfg.commands.{name}"), name)
-        # It was turned off while modules are loaded (vmcfg.__main__).
+        # It was turned off while modules are loaded (vmcfg.__main__), which are not to be searched later either.
+        gc.freeze()
         gc.enable()
         return command
 
