@@ -28,8 +28,3 @@ class HalfRead:
     def __getitem__(self, key: str) -> Any:
         """The value of a key: `UNREAD` where it could not be read, None where the key is not there."""
         return self.values.get(key)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every value that it needs could be read: what is wrong is then a key too many."""
-        return UNREAD not in self.values.values()
