@@ -1,4 +1,8 @@
-"""What YAML 1.1 and YAML 1.2 make of a plain word, where they differ from what was probably meant."""
+"""What YAML 1.1 and YAML 1.2 make of a word without quotes.
+
+vmcfg reads each word by the type of its field. A word that the YAML versions read differently would confuse whoever
+reads the same file with another tool, so vmcfg refuses it and a message says both readings.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 
 
 class Reading:
-    """What a YAML version makes of a plain word: in words, and the number where it is one."""
+    """What a YAML version makes of a plain word: in words, and the number if it is one."""
 
     __slots__ = ("number", "words")
 
@@ -15,38 +19,66 @@ class Reading:
         self.words = words
 
 
-_WORDS_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
-
 _WORDS_BOTH = {"true": "true", "false": "false", "null": "null", "~": "null", "": "null"}
+
+_WORDS_1_1 = {
+    "yes": "true",
+    "on": "true",
+    "y": "true",
+    "no": "false",
+    "off": "false",
+    "n": "false",
+    **_WORDS_BOTH,
+}
+
+TYPED_WORDS = frozenset(_WORDS_1_1)
+"""The words, in lower case, that some YAML version reads as a boolean or null."""
+
+_LONGEST_NUMBER = 60
+"""A word with more characters is text here, so that no message has to repeat its value."""
 
 
 def _number_1_1(text: str) -> int | float | None:
     """The number that YAML 1.1 makes of a plain word."""
-    sign = -1 if text[:1] == "-" else 1
-    body = text.lstrip("+-").replace("_", "") if len(text) - len(text.lstrip("+-")) <= 1 else ""
-    if len(body) > 60 or not body[:1].strip("_"):
+    unsigned = text.lstrip("+-")
+    if len(text) - len(unsigned) > 1:
         return None
-    if re.fullmatch(r"0b[01]+", body):
-        return sign * int(body[2:], 2)
-    if re.fullmatch(r"0x[0-9a-fA-F]+", body):
-        return sign * int(body, 16)
-    if re.fullmatch(r"0[0-7]+", body):
-        return sign * int(body, 8)
-    if re.fullmatch(r"0|[1-9][0-9]*", body):
-        return sign * int(body)
-    if re.fullmatch(r"[0-9]+(:[0-5]?[0-9])+", body):
-        value = 0
-        for part in body.split(":"):
-            value = value * 60 + int(part)
-        return sign * value
-    if re.fullmatch(r"[0-9]*\.[0-9]*([eE][-+][0-9]+)?", body) and re.search("[0-9]", body):
-        return sign * float(body)
+    digits = unsigned.replace("_", "")
+    if not digits or len(digits) > _LONGEST_NUMBER:
+        return None
+    value = _unsigned_1_1(digits)
+    if value is not None and text.startswith("-"):
+        return -value
+    return value
+
+
+def _unsigned_1_1(digits: str) -> int | float | None:
+    if re.fullmatch(r"0b[01]+", digits):
+        return int(digits[2:], 2)
+    if re.fullmatch(r"0x[0-9a-fA-F]+", digits):
+        return int(digits, 16)
+    if re.fullmatch(r"0[0-7]+", digits):
+        return int(digits, 8)
+    if re.fullmatch(r"0|[1-9][0-9]*", digits):
+        return int(digits)
+    if re.fullmatch(r"[0-9]+(:[0-5]?[0-9])+", digits):
+        return _sexagesimal(digits)
+    if re.fullmatch(r"[0-9]*\.[0-9]*([eE][-+][0-9]+)?", digits) and re.search("[0-9]", digits):
+        return float(digits)
     return None
+
+
+def _sexagesimal(digits: str) -> int:
+    """The value of digits to base 60: 1:30 is 90."""
+    value = 0
+    for part in digits.split(":"):
+        value = value * 60 + int(part)
+    return value
 
 
 def _number_1_2(text: str) -> int | float | None:
     """The number that YAML 1.2's core schema makes of a plain word."""
-    if len(text) > 60:
+    if len(text) > _LONGEST_NUMBER:
         return None
     if re.fullmatch(r"[-+]?[0-9]+", text):
         return int(text)
@@ -61,29 +93,37 @@ def _number_1_2(text: str) -> int | float | None:
 
 def readings(text: str) -> tuple[Reading, Reading]:
     """What YAML 1.1 and YAML 1.2 make of the plain word `text`."""
-    found = []
-    for number, words in (
-        (_number_1_1(text), _WORDS_1_1 | _WORDS_BOTH),
-        (_number_1_2(text), _WORDS_BOTH),
-    ):
-        word = words.get(text) or words.get(
-            text.lower() if text in (text.upper(), text.title()) else "?"
-        )
-        if number is not None:
-            found.append(Reading(number, f"the number {number}"))
-        elif word is not None:
-            found.append(Reading(None, word if word == "null" else f"the boolean {word}"))
-        elif re.fullmatch(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", text):
-            found.append(Reading(None, "a number"))
-        elif not found and re.fullmatch(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?", text):
-            found.append(Reading(None, "a date"))
-        else:
-            found.append(Reading(None, "text"))
-    return found[0], found[1]
+    old = _reading(text, _number_1_1(text), _WORDS_1_1)
+    new = _reading(text, _number_1_2(text), _WORDS_BOTH)
+    if old.words == "text" and re.fullmatch(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?", text):
+        # Only YAML 1.1 has dates.
+        old = Reading(None, "a date")
+    return old, new
+
+
+def _reading(text: str, number: int | float | None, words: dict[str, str]) -> Reading:
+    """What a YAML version makes of `text`, which is `number` in it; `words` are its booleans and nulls."""
+    if number is not None:
+        return Reading(number, f"the number {number}")
+    word = words.get(text)
+    if word is None and text in (text.upper(), text.title()):
+        word = words.get(text.lower())
+    if word == "null":
+        return Reading(None, "null")
+    if word is not None:
+        return Reading(None, f"the boolean {word}")
+    if re.fullmatch(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", text):
+        return Reading(None, "a number")
+    return Reading(None, "text")
+
+
+def is_typed(text: str) -> bool:
+    """Whether some YAML version reads the plain word `text` as something other than text."""
+    return any(reading.words != "text" for reading in readings(text))
 
 
 def readings_text(text: str) -> str:
-    """What YAML makes of the plain word `text`, in a few words; of both versions where they differ."""
+    """What YAML makes of the plain word `text`, in a few words; of both versions if they differ."""
     old, new = readings(text)
     if old.words == new.words:
         return f"YAML reads it as {old.words}"
@@ -91,16 +131,15 @@ def readings_text(text: str) -> str:
 
 
 def number_hint(text: str) -> str:
-    """What to write instead of `text` where a number is wanted."""
-    numbers = {each.number for each in readings(text) if each.number is not None}
-    wholes = sorted({int(number) for number in numbers if number == int(number)})
+    """What to write instead of `text` if a number is required."""
     said = readings_text(text)
-    if not wholes or wholes[0] < 0:
+    # What vmcfg could read instead: neither fractions nor 1e400, which is infinite.
+    meant = {
+        int(reading.number)
+        for reading in readings(text)
+        if reading.number is not None and float(reading.number).is_integer()
+    }
+    if not meant or min(meant) < 0:
         return f"write a decimal number, or 0x and hex digits ({said})"
-    write = hex if text.startswith("0x") else str
-    return f"write {' or '.join(map(write, wholes))} ({said})"
-
-
-def is_no_text(text: str) -> bool:
-    """Whether some YAML version reads the plain word `text` as something other than text."""
-    return any(each.words != "text" for each in readings(text))
+    spell = hex if text.startswith("0x") else str
+    return f"write {' or '.join(map(spell, sorted(meant)))} ({said})"
