@@ -30,7 +30,7 @@ CHECKING = {
     arm="affinity interrupts",
     kernel="abi features limits version",
     findings="diagnostic finding position rule",
-    text="nodes rules tree",
+    text="node_reader nodes rules tree",
     description="half_read kinds model reading rules written yaml_readings",
     vm="expansion frames machine",
     plans="apis command operations phases selection sequence values",
@@ -49,7 +49,9 @@ EMIT = of_rooms(
     commands="emit findings_output",
 )
 TEXT = of_rooms(formats="headings text")
-JSON = {"json", "json.decoder", "json.encoder", "json.scanner"} | of_rooms(formats="json_lines")
+JSON = {"json", "json.decoder", "json.encoder", "json.scanner"} | of_rooms(
+    formats="json_lines", text="positions"
+)
 
 CASES = {
     "validate": (["validate"], CHECKING | VALIDATE),

@@ -25,9 +25,10 @@ from vmcfg.checking.check import Checked, check
 from vmcfg.description.model import Either, ListOf, every_field
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.reports import concise, human, styled
+from vmcfg.text.node_reader import DEEPEST, MOST_NODES
 from vmcfg.text.nodes import lines_of
 from vmcfg.text.pure_parser import PurePythonParser
-from vmcfg.text.tree import DEEPEST, FASTEST_PARSER, MOST_NODES, Tree
+from vmcfg.text.tree import FASTEST_PARSER, Tree
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))

@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "host",
     ),
     "findings": ("position", "rule", "finding", "diagnostic"),
-    "text": ("rules", "pure_parser", "nodes", "tree"),
+    "text": ("rules", "pure_parser", "nodes", "node_reader", "positions", "tree"),
     "description": (
         "rules",
         "written",
@@ -325,7 +325,13 @@ class Privilege(NamedTuple):
 PRIVILEGES = {
     "yaml": Privilege(
         "PyYAML is known only where text becomes nodes and where a node becomes a value",
-        files=("text.pure_parser", "text.nodes", "text.tree", "description.reading"),
+        files=(
+            "text.pure_parser",
+            "text.nodes",
+            "text.node_reader",
+            "text.tree",
+            "description.reading",
+        ),
         packages=("yaml", "_yaml"),
     ),
     "rich": Privilege(

@@ -1,7 +1,7 @@
 """Text from the input, fit for one line of any output: what would drive a terminal is escaped.
 
-Every character that is not printable is written as Python writes it in a string, and so are those that change the
-direction of text.
+Every character that is not printable is written as Python writes it in a string, and so are those
+that change the direction of text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A description that could be read only in part, so that what could be read of it is still checked."""
+"""A description that could be read only in part, so that this part is still checked."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class HalfRead:
         self.values = values
 
     def __getitem__(self, key: str) -> Any:
-        """The value of a key: `UNREAD` where it could not be read, None where the key is not there."""
+        """The value of a key: `UNREAD` if it could not be read, None if the key is not there."""
         return self.values.get(key)

@@ -1,8 +1,9 @@
-"""The kinds of scalars: how one word of a description is read, explained, and drawn in the JSON Schema.
+"""The kinds of scalars: how one word is read, explained, and drawn in the JSON Schema.
 
-A kind is one subclass of `ScalarKind`, which has all that the commands need to know of it. A word is read by the type
-of its field, from its own text, never by YAML's guesses. `plain` is true of a word without quotes. Bounds hold here
-only for plain integers: those written as text are left to the rules, because a JSON Schema cannot state them.
+A kind is one subclass of `ScalarKind`, which has all that the commands need to know of it. A word
+is read by the type of its field, from its own text, never by YAML's guesses. `plain` is true of a
+word without quotes. Bounds hold here only for plain integers: those written as text are left to the
+rules, because a JSON Schema cannot state them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Schema = dict[str, Any]
 
 
 class Misfit(ValueError):
-    """A word that its field can't hold: the rule it breaks, what is wrong, and what to write instead."""
+    """A word that its field can't hold: the rule it breaks, what is wrong, and what to write."""
 
     def __init__(self, rule: Rule, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -51,10 +52,10 @@ class Misfit(ValueError):
 
 
 class ScalarKind:
-    """A kind of scalar. Each subclass has the three methods; mypy checks their types, tests/test_kinds.py the rest."""
+    """The base of all kinds. Each has the three methods, which tests/test_schema.py checks."""
 
     def read(self, text: str, plain: bool) -> object:
-        """The value of the word `text`. Raises `Misfit` with the VMC1xx rule that the word breaks."""
+        """The value of the word `text`. Raises `Misfit` with the rule that the word breaks."""
         raise NotImplementedError
 
     def words(self) -> str:
@@ -69,7 +70,7 @@ class ScalarKind:
 # Text that is a number ----------------------------------------------------------------------------
 
 TOO_GREAT = 1 << 64
-"""The least number that does not fit 64 bits; also the value of every number with too many digits."""
+"""The least number that does not fit 64 bits, and the value of all with too many digits."""
 
 DECIMAL_DIGITS = 19
 """As many decimal digits as always fit 64 bits; text with more is no number here."""
@@ -81,7 +82,7 @@ NUMBER_PATTERN = r"(?:0|[1-9][0-9]{0,18}|0x[0-9a-fA-F]{1,16})"
 
 
 def _integer(text: str) -> int | None:
-    """The value of a decimal or 0x number, 2^64 where it has too many digits; None where `text` is neither."""
+    """The value of a decimal or 0x number, or `TOO_GREAT`; None if `text` is neither."""
     if _is_decimal(text):
         if text[0] == "0" and len(text) > 1:
             return None
@@ -99,7 +100,10 @@ def _is_decimal(text: str) -> bool:
 
 
 def _ends(text: str) -> tuple[int, int] | None:
-    """The ends of a range first-last, twice the same for one number; None where they are not numbers of 64 bits."""
+    """The ends of a range first-last, twice the same for one number.
+
+    None if they are not numbers of 64 bits.
+    """
     first, dash, last = text.partition("-")
     low = _integer(first)
     high = _integer(last) if dash else low
@@ -109,7 +113,10 @@ def _ends(text: str) -> tuple[int, int] | None:
 
 
 def integer(text: str, plain: bool) -> int:
-    """The value of a decimal or 0x number of at most 64 bits; a plain one may have more digits, and is then 2^64."""
+    """The value of a decimal or 0x number of at most 64 bits.
+
+    A plain one may have more digits, and is then `TOO_GREAT`: the bounds of its field refuse it.
+    """
     value = _integer(text)
     if value is None:
         raise Misfit(NUMBER, f"{_named(text)} is not a number that vmcfg reads", number_hint(text))
@@ -130,7 +137,10 @@ def _named(text: str) -> str:
 
 
 def anchored(pattern: str) -> str:
-    """`pattern` for a whole text, in every dialect: Python's `$` alone would let a line feed follow."""
+    """`pattern` for a whole text, in every dialect.
+
+    Python's `$` alone would let a line feed follow.
+    """
     return rf"^(?:{pattern})$(?!\n)"
 
 
@@ -148,9 +158,9 @@ def _integer_or_text(least: int, greatest: int, pattern: str) -> Schema:
 
 
 def refuse_unquoted(text: str) -> None:
-    """Raise `Misfit` where a YAML reader takes the plain word `text` for something other than text."""
+    """Raise `Misfit` if a YAML reader takes the plain word `text` for something other than text."""
     if text[:1].isalpha() and text.lower() not in TYPED_WORDS:
-        # Numbers and dates begin otherwise: most names need none of the expressions that know them compiled.
+        # Numbers and dates begin otherwise: for most names, no expression has to be compiled.
         return
     if not is_typed(text):
         return
@@ -168,7 +178,7 @@ def _text_of(pattern: str) -> Schema:
 
 
 class Number(ScalarKind):
-    """A whole number between `least` and `greatest`. `hex` says how the field is usually written."""
+    """A whole number from `least` to `greatest`. `hex` says how the field is usually written."""
 
     def __init__(self, least: int, greatest: int, *, hex: bool = False) -> None:
         self.least = least
@@ -371,7 +381,10 @@ _AFFINITY = {str(number): number for number in range(256)}
 
 
 class Mpidr(ScalarKind):
-    """An MPIDR, or a range of them. One MPIDR reads as its 32-bit compressed form, Aff3 in the top byte."""
+    """An MPIDR, or a range of them.
+
+    One MPIDR reads as its 32-bit compressed form, Aff3 in the top byte.
+    """
 
     pattern = r"\.".join([r"(?:0|[1-9][0-9]{0,4})(?:-(?:0|[1-9][0-9]{0,4}))?"] * 4)
 
@@ -410,7 +423,8 @@ class Mpidr(ScalarKind):
             return "write it dotted: " + "; ".join(mpidr_readings(value))
         ends = re.fullmatch(r"([0-9.]+)\.([0-9]+)-([0-9.]+)\.([0-9]+)", text)
         if ends and ends[1] == ends[3] and ends[1].count(".") == 2:
-            return f"write {ends[1]}.{ends[2]}-{ends[4]}: the range stands in the field that it runs over"
+            ranged = f"{ends[1]}.{ends[2]}-{ends[4]}"
+            return f"write {ranged}: the range stands in the field that it runs over"
         if re.search(r"[\[\],:*]|\.\.", text):
             return "a range is first-last, in any of the four: 0.0.0.0-3"
         if re.fullmatch(r"[0-9]+(\.[0-9]+){1,2}", text):
@@ -436,7 +450,10 @@ _INTID = Number(0, INTID_GREATEST)
 
 
 class Interrupt(ScalarKind):
-    """An INTID, ppi:N or spi:N; with `ranges`, first-last of them. A bare number reads as an int, the INTID."""
+    """An INTID, ppi:N or spi:N; with `ranges`, first-last of them.
+
+    A bare number reads as an int, the INTID.
+    """
 
     def __init__(self, *, ranges: bool) -> None:
         self.ranges = ranges

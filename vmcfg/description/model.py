@@ -58,8 +58,10 @@ Kind = ScalarKind | ListOf | Either | type[Any]
 
 
 class Field:
-    """One key: how its value is read, a sentence with its unit, values that show it, other tools' words
-    for it, and the default in words.
+    """One key: how its value is read, and what people are told about it.
+
+    `doc` is a sentence with the unit, `examples` are values as JSON data, `also` are other tools'
+    words for the key, and `default` says in words what holds if the key is not written.
     """
 
     __slots__ = ("also", "default", "doc", "examples", "kind")
@@ -672,7 +674,7 @@ def required(mapping: type[Any]) -> tuple[str, ...]:
 
 @cache
 def every_field() -> dict[str, Field]:
-    """Every key of the format by its dotted path, list indices left out: ``gic.redistributors.base``."""
+    """Every key of the format by its dotted path: ``gic.redistributors.base``."""
     return _fields_below(Description, "")
 
 

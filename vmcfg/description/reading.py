@@ -1,7 +1,7 @@
 """Nodes to a `Description`: one walk over the model, collecting everything that doesn't fit it.
 
-What comes before: `tree`, whose nodes are bounded and have unique keys. With no finding every value has the type of
-its key; what two values say together is left to the rules.
+What comes before: `tree`, whose nodes are bounded and have unique keys. With no finding every value
+has the type of its key; what two values say together is left to the rules.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class _Walk:
         )
 
     def mapping(self, node: Node, kind: type[Any], path: Path) -> Any:
-        """What a mapping says: an object of its class; half read where anything in it gave a finding."""
+        """What a mapping says: an object of its class, or half read if anything in it is wrong."""
         if _is_empty(node):
             return self.empty(path)
         if not isinstance(node, Mapping):
@@ -185,7 +185,7 @@ def _is_users_own(key: str) -> bool:
 
 
 def _mpidr_of(root: Mapping, path: Path) -> str | None:
-    """The MPIDR as written of the entry of `vcpus` that `path` leads into, or None where there is none to read."""
+    """The MPIDR as written of the entry of `vcpus` that `path` leads into; None without one."""
     node: Node = root
     for step in (*path[:2], "mpidr"):
         content = node.target if isinstance(node, Alias) else node
@@ -211,7 +211,10 @@ def _one_of(node: Sequence) -> str | None:
         return None
     if len(words) == 1:
         return f"write {words[0]}, without brackets"
-    return "write one value; where a range is meant, its first and last with '-' between them: 40-43, 0.0.0.0-3"
+    return (
+        "write one value; where a range is meant, its first and last with '-' between them: 40-43,"
+        " 0.0.0.0-3"
+    )
 
 
 def _kind(node: Node) -> str:

@@ -1,8 +1,9 @@
-"""The model as a JSON Schema: ``python -m vmcfg.shell`` prints what schemas/vm-v1.schema.json holds.
+"""The model as a JSON Schema, which ``python -m vmcfg.shell`` writes.
 
-The schema says of data what `decode` says of text: it accepts a document of JSON values (numbers written as integers)
-exactly if no VMC1xx is found in the same document. What two values say together stands in it as words at most, and so
-do the bounds of VMC107, which hold for the document as a whole.
+The schema says of data what `reading` says of text: it accepts a document of JSON values (numbers
+written as integers) exactly if no VMC1xx is found in the same document. What two values say
+together stands in it as words at most, and so do the bounds of VMC107, which hold for the document
+as a whole.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from vmcfg.description.kinds import Misfit, ScalarKind
 from vmcfg.description.model import Description, Either, Field, Kind, ListOf, fields, required
-from vmcfg.text.tree import DEEPEST, MOST_NODES
+from vmcfg.text.node_reader import DEEPEST, MOST_NODES
 
 Schema = dict[str, Any]
 
@@ -28,8 +29,9 @@ def schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": ID,
-        "$comment": "Generated from vmcfg/description/model.py by `python -m vmcfg.shell`. Not said here: a document is nested at"
-        f" most {DEEPEST} deep and has at most {MOST_NODES:,} values (VMC107).",
+        "$comment": "Generated from vmcfg/description/model.py by `python -m vmcfg.shell`. Not said"
+        f" here: a document is nested at most {DEEPEST} deep and has at most {MOST_NODES:,} values"
+        " (VMC107).",
         "title": "vmcfg: description of a virtual machine, version 1",
         "description": model.pop("description"),
         "examples": [example],
@@ -52,9 +54,10 @@ def schema() -> Schema:
 
 
 def of_kind(kind: Kind, path: str) -> Schema:
-    """The schema of a value of one of the model's kinds. `path` is its dotted path, without list indices."""
+    """The schema of a value of one of the model's kinds, at a dotted path without list indices."""
     if isinstance(kind, Either):
-        # Each keyword holds for its own type, so one or the other needs no anyOf, whose errors nobody understands.
+        # Each keyword holds for its own type, so this needs no anyOf, whose errors nobody
+        # understands.
         one, many = kind.scalar.schema(), of_kind(kind.many, path)
         return {"type": [*one.pop("type"), many.pop("type")], **one, **many}
     if isinstance(kind, ListOf):

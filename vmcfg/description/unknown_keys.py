@@ -10,7 +10,7 @@ from vmcfg.nearest import nearest
 from vmcfg.text.nodes import Mapping
 
 VERY_ALIKE = 0.85
-"""How alike two keys are, of 1, that one is named where the other is written, although it belongs elsewhere."""
+"""How alike two keys are, of 1, that one is named for the other, although it belongs elsewhere."""
 ALIKE = 0.75
 """How alike they are that one is named before others which are somebody's word for it."""
 REMOTELY_ALIKE = 0.6
@@ -23,7 +23,8 @@ SHORT = 3
 def likely_key(key: str, path: Path) -> str | None:
     """What an unknown key of the mapping at `path` was probably meant to be.
 
-    That is a key of this mapping, by spelling or by other tools' words, or the dotted path of one elsewhere.
+    That is a key of this mapping, by spelling or by other tools' words, or the dotted path of one
+    elsewhere.
     """
     return next(_guesses(key, path), None)
 
@@ -64,7 +65,10 @@ def _keys_of(mapping: str, everything: dict[str, Field]) -> dict[str, Field]:
 def certain_key(
     key: str, likely: str | None, node: Mapping, known: Iterable[str], path: Path
 ) -> str | None:
-    """`likely` where an unknown key of `node` certainly is it: a slip away from that alone, which stands nowhere."""
+    """`likely`, if an unknown key of `node` certainly is it.
+
+    It then is a slip away from that key only, which is not written too.
+    """
     if likely is None or likely in node.values:
         return None
     word = _normal(key)
@@ -77,7 +81,10 @@ def certain_key(
 
 
 def _is_a_slip(word: str, key: str) -> bool:
-    """Whether one slip at most makes `word` of `key`: two letters swapped; in four or more letters, one wrong."""
+    """Whether at most one slip makes `word` of `key`.
+
+    A slip is two letters swapped; in four or more letters, also one wrong, missing or too many.
+    """
     if len(word) != len(key):
         return len(key) > SHORT and _is_one_letter_more(*sorted((word, key), key=len))
     wrong = [place for place, letter in enumerate(key) if word[place] != letter]

@@ -43,7 +43,10 @@ class MpidrRange(NamedTuple):
 
 
 class IrqRange(NamedTuple):
-    """An interrupt as written with a prefix or a range: ``ppi``, ``spi`` or no prefix; first and last number."""
+    """An interrupt as written with a prefix or a range.
+
+    The prefix is ``ppi``, ``spi`` or empty, and its numbers go from `first` to `last`.
+    """
 
     prefix: str
     first: int

@@ -1,7 +1,8 @@
 """What YAML 1.1 and YAML 1.2 make of a word without quotes.
 
-vmcfg reads each word by the type of its field. A word that the YAML versions read differently would confuse whoever
-reads the same file with another tool, so vmcfg refuses it and a message says both readings.
+vmcfg reads each word by the type of its field. A word that the YAML versions read differently would
+confuse whoever reads the same file with another tool, so vmcfg refuses it and a message says both
+readings.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def readings(text: str) -> tuple[Reading, Reading]:
 
 
 def _reading(text: str, number: int | float | None, words: dict[str, str]) -> Reading:
-    """What a YAML version makes of `text`, which is `number` in it; `words` are its booleans and nulls."""
+    """What a YAML version makes of `text`, from the number it may be and the version's words."""
     if number is not None:
         return Reading(number, f"the number {number}")
     word = words.get(text)

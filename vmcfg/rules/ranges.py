@@ -1,7 +1,7 @@
-"""VMC302 to VMC306: ranges, and how many vCPUs there are. If one of these is broken, there is no machine to plan.
+"""VMC302 to VMC306: ranges, and how many vCPUs there are.
 
-The rules look at what is written, before a range is expanded. They also look at what could be read of a description in
-part, so that one wrong word does not hide a wrong range elsewhere.
+If one of these rules is broken, there is no machine to plan. The rules look at what is written, before a range is expanded. They also look at what could be read
+of a description in part, so that one wrong word does not hide a wrong range elsewhere.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ _Entry = VcpuEntry | _HalfReadVcpu
 
 
 class _Written:
-    """What these rules look at: `vcpus`, the interrupt that they share, and the events of each filter entry."""
+    """What these rules look at: `vcpus`, `pmu.irq`, and the events of each filter entry."""
 
     __slots__ = ("events", "shared_irq", "vcpus")
 
@@ -140,7 +140,7 @@ def _entry(entry: VcpuEntry | HalfRead | Unread) -> _Entry:
 
 
 def _value(mapping: Any, key: str) -> Any:
-    """What is written for a key of `mapping`: `UNREAD` if that could not be read, None if nothing is written."""
+    """What is written for a key: `UNREAD` if that could not be read, None if nothing is written."""
     if mapping is None:
         return None
     if isinstance(mapping, Unread):
@@ -164,7 +164,7 @@ def _vcpus_of(entry: _Entry) -> int:
 
 
 def _wrong_counts(count: int, without_irq: int, shared_irq: WrittenIrq) -> Iterator[Found]:
-    """What is wrong with the number of vCPUs, or of the interrupts for those that have none of their own."""
+    """What is wrong with the number of vCPUs, or of the interrupts that some of them share."""
     if count > MOST_VCPUS:
         yield _too_many(count)
     elif count == 0:
@@ -227,7 +227,7 @@ def _wrong_affinities(mpidr: MpidrRange, path: Path) -> Iterator[Found]:
 
 
 def _numbering_of_kvm(mpidr: MpidrRange) -> str | None:
-    """How KVM numbers the vCPUs of an MPIDR whose Aff0 is too great, where it looks like their index."""
+    """How KVM numbers the vCPUs of an MPIDR whose Aff0 is too great, if that looks like an index."""
     first, last = mpidr.first[3], mpidr.last[3]
     if first == last < MOST_VCPUS:
         return f"vCPU {first} of KVM is {mpidr_text(mpidr_of_id(first))}"
@@ -240,7 +240,10 @@ def _numbering_of_kvm(mpidr: MpidrRange) -> str | None:
 
 
 def _out_of_step(irq: IrqRange, mpidr: int | MpidrRange, count: int, path: Path) -> Iterator[Found]:
-    """The finding if an entry for `count` vCPUs has a range of more or fewer interrupts. A single one is for all."""
+    """The finding if an entry for `count` vCPUs has a range of more or fewer interrupts.
+
+    A single interrupt is for all.
+    """
     if irq.total() <= 1 or irq.total() == count:
         return
     name = _text_of(mpidr)
@@ -252,7 +255,7 @@ def _out_of_step(irq: IrqRange, mpidr: int | MpidrRange, count: int, path: Path)
 
 
 def _shared_out_of_step(irq: IrqRange, without_irq: int) -> Iterator[Found]:
-    """The finding if pmu.irq is a range of more or fewer interrupts than there are vCPUs without their own."""
+    """The finding if pmu.irq is a range that is not as long as there are vCPUs without their own."""
     if irq.total() <= 1 or irq.total() == without_irq:
         return
     message = (

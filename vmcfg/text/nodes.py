@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from yaml.events import AliasEvent, ScalarEvent
 
-from vmcfg.findings.position import Path, Span
+from vmcfg.findings.position import Span
 
 
 class Mapping:
-    """A mapping's keys and values, each by the key's text. A duplicate key keeps its first place and last value."""
+    """A mapping's keys and values, each by the key's text.
+
+    A duplicate key keeps its first place and last value.
+    """
 
     __slots__ = ("end_mark", "keys", "start_mark", "values")
 
@@ -47,22 +49,12 @@ class Alias:
 
 
 Content = ScalarEvent | Mapping | Sequence
-"""A node as it is written. A scalar is its event: nothing has to be copied, and its marks wait until they are asked."""
+"""A node as it is written.
+
+A scalar is its event: nothing has to be copied, and its marks wait until they are asked.
+"""
 
 Node = Content | Alias
-
-
-def _contents(node: Node, path: Path) -> Iterator[tuple[Path, Content]]:
-    """Every node under `node` where it is written, each with its path."""
-    if isinstance(node, Alias):
-        return
-    yield path, node
-    if isinstance(node, Mapping):
-        for name, inner in node.values.items():
-            yield from _contents(inner, (*path, name))
-    elif isinstance(node, Sequence):
-        for index, inner in enumerate(node.items):
-            yield from _contents(inner, (*path, index))
 
 
 def span_of(marked: Any) -> Span:
@@ -73,5 +65,5 @@ def span_of(marked: Any) -> Span:
 
 @lru_cache(maxsize=2)
 def lines_of(text: str) -> list[str]:
-    """The lines of `text` as YAML counts them; the same list each time, for each of many findings."""
+    """The lines of `text` as YAML counts them; the same list for each of many findings."""
     return re.split("\r\n|[\r\n]", text)

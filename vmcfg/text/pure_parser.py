@@ -1,7 +1,7 @@
-"""PyYAML's parser in Python, for where there is no libyaml: made to read every text as libyaml does.
+"""PyYAML's parser in Python, made to read every text as libyaml does; for where that is missing.
 
-The two differ over tabs, over plain scalars between brackets, over directives, and over where an empty value stands;
-here the one in C is right, because it is the one that nearly everybody has.
+The two differ over tabs, over plain scalars between brackets, over directives, and over where an
+empty value stands; here the one in C is right, because it is the one that nearly everybody has.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class PurePythonParser(Reader, Scanner, Parser):
             self.forward()
 
     def scan_plain(self) -> ScalarToken:
-        """A plain scalar as libyaml reads it: tabs are blanks; between brackets '?' is a letter and ':,' an error."""
+        """A plain scalar as libyaml reads it.
+
+        Tabs are blanks; between brackets '?' is a letter and ':,' an error.
+        """
         start = end = self.get_mark()
         written = gap = ""
         broken = False
@@ -58,7 +61,7 @@ class PurePythonParser(Reader, Scanner, Parser):
         return ScalarToken(written, True, start, end)
 
     def _plain_length(self, start: Any) -> int:
-        """How many characters from here belong to a plain scalar that began at `start`, up to the next blank."""
+        """How many characters up to the next blank belong to the scalar that began at `start`."""
         length = 0
         while (char := self.peek(length)) not in "\0 \t\r\n":
             after = self.peek(length + 1)
@@ -73,7 +76,7 @@ class PurePythonParser(Reader, Scanner, Parser):
         return length
 
     def _plain_gap(self, start: Any) -> tuple[str, bool]:
-        """What the blanks and line breaks from here stand for within a plain scalar, and whether there is a break."""
+        """What the blanks and line breaks from here stand for, and whether there is a break."""
         blanks = ""
         breaks = 0
         while (char := self.peek()) in " \t\r\n":

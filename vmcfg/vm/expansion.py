@@ -1,4 +1,4 @@
-"""A description expanded to one VM: ranges dealt out, each vCPU with its id, its MPIDR and its interrupt."""
+"""A description expanded to one VM: each vCPU with its id, its MPIDR and its interrupt."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _written_vcpus(description: Description) -> list[_Written]:
 
 
 def _dealt(irq: int | IrqRange | None) -> Iterator[int]:
-    """The INTIDs that a written interrupt deals out: a range one by one, a single one for ever, None none at all."""
+    """The INTIDs that a written interrupt deals out: one by one, or a single one for ever."""
     if irq is None:
         return iter(())
     if isinstance(irq, int):
@@ -84,7 +84,7 @@ def _mpidrs(mpidr: int | MpidrRange) -> Iterator[int]:
 
 
 def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ...]:
-    """`vcpus`, given in file order, with their ids by the description's policy; in ascending order of id."""
+    """`vcpus`, given in file order, with their ids; in ascending order of id."""
     if description.vcpu_ids == "sequential":
         return tuple([Vcpu(number, *vcpu) for number, vcpu in enumerate(vcpus)])
     has_gicv2 = description.gic is not None and description.gic.version == 2

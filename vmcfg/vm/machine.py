@@ -1,7 +1,7 @@
-"""A description come down to one VM: ranges dealt out, each vCPU with its id, its MPIDR and its interrupt.
+"""The VM that a description comes to, as the rules and the plan see it.
 
-What comes before: `decode`, whose values have the right types. What this stage guarantees: at least one and at most 512
-vCPUs, in ascending order of their ids, which is the order of their creation. Next: the rules, and `lowering`.
+It has at least one and at most 512 vCPUs, in ascending order of their ids, which is the order of
+their creation.
 """
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
@@ -27,7 +27,10 @@ from vmcfg.kernel.version import Version
 
 
 class Vcpu(NamedTuple):
-    """One vCPU. `mpidr` is compressed, `pmu_irq` an INTID or None; `at` and `irq_at` are where they are written."""
+    """One vCPU. `mpidr` is compressed, `pmu_irq` an INTID or None.
+
+    `at` and `irq_at` are where the two are written, `irq_written` is how.
+    """
 
     id: int
     mpidr: int
@@ -39,7 +42,7 @@ class Vcpu(NamedTuple):
 
     @property
     def mpidr_by_register(self) -> bool:
-        """Whether KVM gives this vCPU another MPIDR than it is to have, so that MPIDR_EL1 has to be set."""
+        """Whether KVM gives this vCPU another MPIDR, so that MPIDR_EL1 has to be set."""
         return mpidr_of_id(self.id) != self.mpidr
 
     @property
@@ -49,7 +52,10 @@ class Vcpu(NamedTuple):
 
 
 class ClaimedPpi:
-    """A PPI that something other than the PMU takes: whose it is, and whether it is written at `at` or a default."""
+    """A PPI that something other than the PMU claims; `name` says what.
+
+    If it is `written`, it is at `at`; otherwise it is KVM's default.
+    """
 
     __slots__ = ("at", "intid", "name", "written")
 
@@ -69,7 +75,10 @@ TIMERS = {
 
 
 class Machine(NamedTuple):
-    """The VM that a description describes. `vcpus` are by ascending id; a vCPU's index is its place among them."""
+    """The VM that a description describes.
+
+    `vcpus` are by ascending id; a vCPU's index is its place among them.
+    """
 
     name: str
     host_kernel: Version
@@ -89,9 +98,10 @@ class Machine(NamedTuple):
         return any(vcpu.pmu_irq is not None for vcpu in self.vcpus)
 
     def unfiltered_events(self) -> str | None:
-        """Whether events that no filter entry names are "allowed" or "denied"; None without a filter.
+        """Whether events in no filter entry are "allowed" or "denied"; None without a filter.
 
-        The first entry decides: KVM takes its opposite for all others (pmu-emul.c:kvm_arm_pmu_v3_set_attr, linux 7.2).
+        The first entry decides: KVM takes its opposite for all others
+        (pmu-emul.c:kvm_arm_pmu_v3_set_attr, linux 7.2).
         """
         if not self.pmu.filter:
             return None
@@ -104,7 +114,8 @@ class Machine(NamedTuple):
     def claimed_ppis(self) -> list[ClaimedPpi]:
         """The PPIs that KVM claims at a vCPU's first KVM_RUN, but for the PMU's.
 
-        The EL1 timers'; with EL2 also the EL2 timers' and, but for GICv2, the GIC's maintenance interrupt.
+        The EL1 timers'; with EL2 also the EL2 timers' and, but for GICv2, the GIC's maintenance
+        interrupt.
         """
         keys = TIMERS if self.has_el2() else ("virtual", "physical")
         claimed = [
@@ -130,17 +141,20 @@ class Machine(NamedTuple):
         return self.gic is not None and self.gic.set_up_by == "plan"
 
     def gic_version(self) -> int | None:
-        """The GIC architecture's version, or None where the description leaves it to the monitor."""
+        """The GIC architecture's version; None if the description leaves it to the monitor."""
         return self.gic.version if self.gic is not None else None
 
     def nr_irqs(self) -> int:
-        """How many INTIDs there are: as written, or as KVM (256) or the most generous monitor (992) sets it."""
+        """How many INTIDs there are: as written, or KVM's default, or what a monitor sets at most."""
         if self.gic is not None and self.gic.nr_irqs is not None:
             return self.gic.nr_irqs
         return NR_IRQS_DEFAULT if self.sets_up_gic() else NR_IRQS_GREATEST
 
     def redistributor_counts(self) -> tuple[int, ...]:
-        """How many redistributors each region holds; a region without a count, what those before it leave."""
+        """How many redistributors each region holds.
+
+        A region without a count holds what those before it leave.
+        """
         counts: list[int] = []
         for region in redistributor_regions(self.gic):
             left = max(1, len(self.vcpus) - sum(counts))
@@ -150,4 +164,6 @@ class Machine(NamedTuple):
 
 def redistributor_regions(gic: Gic | None) -> tuple[RedistributorRegion, ...]:
     """The redistributor regions as written; none where there is no GIC, or one address alone."""
-    return gic.redistributors if gic is not None and isinstance(gic.redistributors, tuple) else ()
+    if gic is None or not isinstance(gic.redistributors, tuple):
+        return ()
+    return gic.redistributors
