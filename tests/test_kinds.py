@@ -1,0 +1,104 @@
+"""The kinds of scalars: each has all its methods, and a rule checks what a kind lets pass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import vmcfg
+from tests.strategies import Json, everything, json_text
+from vmcfg.description import kinds
+from vmcfg.description.kinds import ScalarKind
+from vmcfg.description.model import Either, every_field
+from vmcfg.findings.rule import ERROR
+
+KINDS = ScalarKind.__subclasses__()
+
+
+@pytest.mark.parametrize("method", ["read", "words", "schema"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_kind_has_every_method(kind: type[ScalarKind], method: str) -> None:
+    assert method in vars(kind), (
+        f"the kind {kind.__name__} has no method {method}: write it in vmcfg/description/kinds.py,"
+        f" as the docstring of ScalarKind.{method} says"
+    )
+
+
+def test_a_number_that_yaml_takes_for_infinite_has_a_hint() -> None:
+    """YAML 1.2 reads 1e400 as a number that no integer is."""
+    for key in ("ipa_bits", "vcpus", "vmcfg"):
+        document = {"vmcfg": 1, "name": "vm", "vcpus": 1, key: 1}
+        text = json_text(document).replace(f'"{key}": 1', f'"{key}": 1e400')
+        assert [found.rule for found in vmcfg.check(text)] == [
+            "VMC123" if key == "vmcfg" else "VMC120"
+        ]
+
+
+# Numbers in quotes --------------------------------------------------------------------------------
+
+# Of a number in quotes, a schema cannot state bounds, and so no kind checks them: a rule must.
+
+
+def out_of_bounds(schema: dict[str, Any]) -> list[int]:
+    """Numbers outside a schema's bounds: the next ones, and some that are multiples of much."""
+    least, greatest = schema["minimum"], schema["maximum"]
+    outside = {least - 1, 0, greatest + 1, 1 << greatest.bit_length()}
+    return sorted(
+        number for number in outside if 0 <= number < 1 << 64 and not least <= number <= greatest
+    )
+
+
+def bounded_fields() -> dict[str, dict[str, Any]]:
+    """The keys that take a number, by dotted path, each with the schema of its number."""
+    found = {}
+    for path, field in every_field().items():
+        kind = field.kind.scalar if isinstance(field.kind, Either) else field.kind
+        if isinstance(kind, ScalarKind) and "maximum" in kind.schema():
+            found[path] = kind.schema()
+    return found
+
+
+def with_value(path: str, value: Json) -> Json:
+    """A document with every key, of which the one at a dotted path has this value."""
+    document = json.loads(json.dumps(everything()))
+    *outer, key = path.split(".")
+    mapping = document
+    for step in outer:
+        inside = mapping[step]
+        mapping = inside[0] if isinstance(inside, list) else inside
+    if value is not None:
+        mapping[key] = value
+    return document
+
+
+def errors(document: Json) -> set[tuple[str, str]]:
+    found = vmcfg.check(json_text(document))
+    return {(each.rule, each.message) for each in found if each.severity == ERROR}
+
+
+OUTSIDE = [
+    pytest.param(path, number, id=f"{path}-{number:#x}")
+    for path, schema in bounded_fields().items()
+    for number in out_of_bounds(schema)
+]
+
+
+@pytest.mark.parametrize(("path", "number"), OUTSIDE)
+def test_a_rule_checks_the_bounds_of_a_number_in_quotes(path: str, number: int) -> None:
+    as_it_was = errors(with_value(path, None))
+    assert {rule for rule, _ in as_it_was} & {"VMC109", "VMC120", "VMC121"} == set()
+    new = errors(with_value(path, str(number))) - as_it_was
+    assert new, (
+        f"{path}: '{number}' in quotes is out of bounds, and no rule finds it: write one in"
+        " vmcfg/rules that checks the bounds of the field"
+    )
+    assert not any(rule == "VMC121" for rule, _ in new)
+
+
+def test_numbers_in_quotes_are_read_without_bounds() -> None:
+    """What the test before this one is for: the kinds leave these bounds to the rules."""
+    assert kinds.Number(1, 2).read("3", plain=False) == 3
+    with pytest.raises(kinds.Misfit, match="at most 2"):
+        kinds.Number(1, 2).read("3", plain=True)
