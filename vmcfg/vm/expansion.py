@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product, repeat
 
 from vmcfg.arm.affinity import derived_id, mpidr_of_id
-from vmcfg.description.model import Description
+from vmcfg.description.model import Description, VcpuEntry
 from vmcfg.description.written import IrqRange, MpidrRange
 from vmcfg.findings.position import Path
 from vmcfg.kernel.limits import MOST_VCPUS
@@ -16,39 +16,50 @@ from vmcfg.vm.machine import Machine, Vcpu
 def machine(description: Description) -> Machine:
     """The VM of a description without range findings."""
     return Machine(
-        description.name,
-        description.host_kernel,
-        description.ipa_bits,
-        description.memory,
-        description.gic,
-        description.pmu,
-        description.timers,
-        _with_ids(_written_vcpus(description), description),
-        description.steal_time,
-        description.smccc_filter,
-        description.features,
-        description.devices,
+        name=description.name,
+        host_kernel=description.host_kernel,
+        ipa_bits=description.ipa_bits,
+        memory=description.memory,
+        gic=description.gic,
+        pmu=description.pmu,
+        timers=description.timers,
+        vcpus=_with_ids(_in_file_order(description), description),
+        steal_time=description.steal_time,
+        smccc_filter=description.smccc_filter,
+        features=description.features,
+        devices=description.devices,
     )
 
 
 _Written = tuple[int, bool, int | None, Path, Path, int | IrqRange | None]
 """A vCPU in file order, still without an id: the other fields of a `Vcpu`."""
 
+_SHARED_AT: Path = ("pmu", "irq")
 
-def _written_vcpus(description: Description) -> list[_Written]:
-    """The vCPUs in file order."""
-    shared = description.pmu.irq
-    shared_at: Path = ("pmu", "irq")
+
+def _in_file_order(description: Description) -> list[_Written]:
+    """The vCPUs in file order, of which the first is the boot vCPU."""
+    if isinstance(description.vcpus, int):
+        return _counted(description.vcpus, description.pmu.irq)
+    return _listed(description.vcpus, description.pmu.irq)
+
+
+def _counted(count: int, shared: int | IrqRange | None) -> list[_Written]:
+    """As many vCPUs as written, with the MPIDRs that KVM gives by itself; `shared` is pmu.irq."""
+    intids = _dealt(shared)
+    at: Path = ("vcpus",)
+    return [
+        (mpidr_of_id(number), number == 0, next(intids, None), at, _SHARED_AT, shared)
+        for number in range(count)
+    ]
+
+
+def _listed(entries: tuple[VcpuEntry, ...], shared: int | IrqRange | None) -> list[_Written]:
+    """The vCPUs of the entries; `shared` is pmu.irq, for those without their own interrupt."""
     shared_intids = _dealt(shared)
     vcpus: list[_Written] = []
-    if isinstance(description.vcpus, int):
-        at: Path = ("vcpus",)
-        for number in range(description.vcpus):
-            intid = next(shared_intids, None)
-            vcpus.append((mpidr_of_id(number), not vcpus, intid, at, shared_at, shared))
-        return vcpus
-    for index, (mpidr, written) in enumerate(description.vcpus):
-        at = ("vcpus", index, "mpidr")
+    for index, (mpidr, written) in enumerate(entries):
+        at: Path = ("vcpus", index, "mpidr")
         irq_at: Path = ("vcpus", index, "pmu_irq")
         if type(mpidr) is int and type(written) is int:
             # What most entries are, without the cost of ranges.
@@ -56,7 +67,7 @@ def _written_vcpus(description: Description) -> list[_Written]:
             continue
         intids = _dealt(written)
         if written is None:
-            written, intids, irq_at = shared, shared_intids, shared_at
+            written, intids, irq_at = shared, shared_intids, _SHARED_AT
         for each in _mpidrs(mpidr):
             vcpus.append((each, not vcpus, next(intids, None), at, irq_at, written))
     return vcpus
@@ -88,7 +99,12 @@ def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ..
     if description.vcpu_ids == "sequential":
         return tuple([Vcpu(number, *vcpu) for number, vcpu in enumerate(vcpus)])
     has_gicv2 = description.gic is not None and description.gic.version == 2
-    limit = len(vcpus) if has_gicv2 else MOST_VCPUS
+    by_id = _by_derived_id(vcpus, len(vcpus) if has_gicv2 else MOST_VCPUS)
+    return tuple([Vcpu(number, *by_id[number]) for number in sorted(by_id)])
+
+
+def _by_derived_id(vcpus: list[_Written], limit: int) -> dict[int, _Written]:
+    """Each vCPU by the id to which KVM gives its MPIDR, if below `limit`, or by one still free."""
     by_id: dict[int, _Written] = {}
     remaining = []
     for vcpu in vcpus:
@@ -100,4 +116,4 @@ def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ..
             remaining.append(vcpu)
     free = [number for number in range(MOST_VCPUS) if number not in by_id]
     by_id |= zip(free, remaining, strict=False)
-    return tuple([Vcpu(number, *by_id[number]) for number in sorted(by_id)])
+    return by_id

@@ -145,7 +145,7 @@ class Machine(NamedTuple):
         return self.gic.version if self.gic is not None else None
 
     def nr_irqs(self) -> int:
-        """How many INTIDs there are: as written, or KVM's default, or what a monitor sets at most."""
+        """How many INTIDs there are: as written, or as KVM or the most generous monitor sets it."""
         if self.gic is not None and self.gic.nr_irqs is not None:
             return self.gic.nr_irqs
         return NR_IRQS_DEFAULT if self.sets_up_gic() else NR_IRQS_GREATEST
