@@ -145,7 +145,9 @@ class _Line:
         return end
 
     def shows(self, span: Span, start: int, end: int) -> bool:
-        """Whether the cells from `start` to `end` show `span`, or all of them of the line it does."""
+        """Whether the cells from `start` to `end` show all of `span` that is in this line, or are
+        the whole line.
+        """
         first, last = self.under(span)
         is_whole = (start, end) == (0, len(self.cells))
         return start <= first and (last <= end or is_whole)
