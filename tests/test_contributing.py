@@ -69,6 +69,7 @@ def collecting_fails(arguments: list[str]) -> str:
     return fails(sys.executable, "-m", "pytest", "--collect-only", "-q", *unblessed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_command_is_there(command: str) -> None:
     """What is cheap is run. Of what is not, everything is there that the command names."""
