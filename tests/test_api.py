@@ -399,6 +399,7 @@ def test_get_and_set_are_of_the_same_attributes(sample: Path, api: Api) -> None:
     assert len(text(plan, checked.tree).splitlines()) == len(gets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_schema_takes_every_api_both_ways(sample: Path) -> None:
     checked = check(sample.read_bytes(), sample.name)

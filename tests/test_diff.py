@@ -180,6 +180,7 @@ def test_filters_that_change_places_are_reordered(compare: Compare) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_a_sample_differs_from_all_others_and_not_from_itself(sample: Path) -> None:
     mine = plan(sample.read_bytes())

@@ -67,6 +67,7 @@ def planned(data: bytes, scope: Scope, phases: tuple[PlanPhase, ...] = PHASES) -
 MINIMAL = (ROOT / "sample-configs" / "minimal.yaml").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [ATTRIBUTES, WHOLE_VM, "main"])
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_every_sample_compiles(compiled: Compile, sample: Path, form: str) -> None:
@@ -150,6 +151,7 @@ pieces = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.
 names = st.lists(pieces, max_size=12).map("".join)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -23,6 +23,8 @@ from vmcfg.plans.lowering import lower
 from vmcfg.plans.operations import SetAttr
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan, Scope
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
 SHELLS = ("dash", "bash --posix", "busybox sh")

@@ -193,6 +193,7 @@ def test_a_slip_is_undone_or_left(key: str, data: st.DataObject) -> None:
     assert fix(before).decode() in (FULL, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["distributor", "redistributors", "host_kernel", "timers", "vcpus"])
 def test_a_slip_in_a_long_key_is_undone(key: str) -> None:
     left = [

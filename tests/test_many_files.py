@@ -21,6 +21,8 @@ import pytest
 
 from vmcfg import files, parallel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 RIGHT = "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n"
 WRONG = RIGHT.replace("23", "7")

@@ -30,6 +30,8 @@ from vmcfg.text.nodes import lines_of
 from vmcfg.text.pure_parser import PurePythonParser
 from vmcfg.text.tree import FASTEST_PARSER, Tree
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
 CASES = sorted((ROOT / "tests" / "cases").glob("*.yaml"))

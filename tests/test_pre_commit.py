@@ -13,6 +13,8 @@ import yaml
 
 from tests.test_docs import RIGHT, ROOT, WRONG, settings
 
+pytestmark = pytest.mark.slow
+
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
 SHIPPED = ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
 FOLDERS = ("vmcfg", "schemas", "sample-configs", "tests/cases")

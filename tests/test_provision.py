@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(__file__).parent.parent
 SCRIPT = CHECKOUT / "sample-configs" / "provision.sh"
 SHELLS = ("dash", "bash --posix", "busybox sh")

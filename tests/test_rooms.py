@@ -99,6 +99,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "terminal",
         "styled",
         "concise",
+        "snippet",
         "human",
         "as_json",
         "github",

@@ -148,7 +148,7 @@ def test_the_schemas_own_example_is_right() -> None:
         assert vmcfg.check(json_text(example)) == []
 
 
-@pytest.mark.parametrize("name, field", every_field().items(), ids=str)
+@pytest.mark.parametrize("name, field", every_field().items(), ids=every_field())
 def test_every_kind_has_a_schema_and_words(name: str, field: Field) -> None:
     for what, made in (("schema", of_kind(field.kind, name)), ("words", kind_words(field.kind))):
         assert made, f"the kind of '{name}' gives no {what}(): write it in description/kinds.py"
@@ -294,6 +294,7 @@ def test_right_descriptions_have_no_finding(document: Json) -> None:
     assert VM.is_valid(document)
 
 
+@pytest.mark.slow
 @generated(700)
 @given(near_misses())
 def test_schema_and_decoder_agree_on_one_value_at_a_time(document: Json) -> None:
@@ -306,12 +307,14 @@ def test_schema_and_decoder_agree_on_what_the_model_allows(document: Json) -> No
     assert_agreement(document)
 
 
+@pytest.mark.slow
 @generated(400)
 @given(mutants(descriptions(most_vcpus=4)))
 def test_schema_and_decoder_agree_on_changed_descriptions(document: Json) -> None:
     assert_agreement(document)
 
 
+@pytest.mark.slow
 @generated(100)
 @given(mutants(shapes()))
 def test_schema_and_decoder_agree_on_changed_shapes(document: Json) -> None:
@@ -482,6 +485,7 @@ def sent(path: Path) -> Iterator[tuple[str, str]]:
             yield jsonl(plan, checked.tree), json_object(plan, checked.tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TEXTS)
 def test_plans_keep_to_their_schema(path: Path) -> None:
     for lines, whole in sent(path):
@@ -497,6 +501,7 @@ def test_plans_keep_to_their_schema(path: Path) -> None:
         assert end == {"op": "end", "count": len(commands)}
 
 
+@pytest.mark.slow
 @generated(30)
 @given(descriptions(most_vcpus=3))
 def test_plans_of_any_right_description_keep_to_their_schema(document: Json) -> None:

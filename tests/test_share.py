@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from vmcfg.cli import COMMANDS
+from vmcfg.formats.registry import FORMATS
 from vmcfg.reference.examples import FOLDER
 from vmcfg.shell import completion, manual
 from vmcfg.shell.command_line import (
@@ -214,6 +215,7 @@ def completed(
     return lambda line: {word.rstrip("/") for word in ask(path, folder, line)}
 
 
+@pytest.mark.slow
 def test_commands(completed: Completed) -> None:
     assert completed("vmcfg ") >= set(COMMANDS)
     assert completed("vmcfg ex") == {"explain", "example"}
@@ -236,6 +238,7 @@ def options_of(command: Command) -> set[str]:
     return {name for option in command.options for name in option.names}
 
 
+@pytest.mark.slow
 def test_every_option_and_word(completed: Completed, request: pytest.FixtureRequest) -> None:
     for command in commands():
         proposed = completed(f"vmcfg {command.name} --")
@@ -247,6 +250,7 @@ def test_every_option_and_word(completed: Completed, request: pytest.FixtureRequ
     assert len(list(every_value())) >= 10
 
 
+@pytest.mark.slow
 def test_what_the_words_are(completed: Completed) -> None:
     """Spelt out once, so that what the tables say is not all that is asked."""
     assert completed("vmcfg emit --format j") == {"json", "jsonl"}
@@ -259,6 +263,7 @@ def test_what_the_words_are(completed: Completed) -> None:
     assert completed("vmcfg validate --color n") == {"never"}
 
 
+@pytest.mark.slow
 def test_files(completed: Completed, request: pytest.FixtureRequest) -> None:
     assert "edge.yaml" in completed("vmcfg emit ")
     assert "edge.yaml" in completed("vmcfg validate --strict e")
@@ -273,14 +278,9 @@ def test_files(completed: Completed, request: pytest.FixtureRequest) -> None:
         }
 
 
+@pytest.mark.slow
 def test_values_after_an_equals_sign(program: Callable[[str], str], folder: Path) -> None:
-    assert in_bash(program("bash"), folder, "vmcfg emit --format=") == {
-        "text",
-        "json",
-        "jsonl",
-        "sh",
-        "c",
-    }
+    assert in_bash(program("bash"), folder, "vmcfg emit --format=") == set(FORMATS)
     assert in_bash(program("bash"), folder, "vmcfg emit --format=js") == {"json", "jsonl"}
     assert in_bash(program("bash"), folder, "vmcfg emit --phase=create,g") == {"create,gic-init"}
     assert in_fish(program("fish"), folder, "vmcfg emit --format=js") == {
@@ -290,6 +290,7 @@ def test_values_after_an_equals_sign(program: Callable[[str], str], folder: Path
     assert in_zsh(program("zsh"), folder, "vmcfg emit --format=js") == {"json", "jsonl"}
 
 
+@pytest.mark.slow
 def test_bash_completes_what_is_typed(program: Callable[[str], str], folder: Path) -> None:
     """On a terminal, through readline: the word is finished, and a name with a space quoted."""
     env = {**os.environ, "PS1": "ready> ", "TERM": "dumb", "INPUTRC": "/dev/null"}
@@ -350,6 +351,7 @@ ODD = Command(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS)
 def test_no_help_text_breaks_completion(
     program: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch, shell: str

@@ -262,6 +262,7 @@ def test_notes_say_what_a_word_needs() -> None:
 # Its formats --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_samples_are_shown_by_the_schema_and_alike_in_csv(sample: Path, show: Vmcfg) -> None:
     text = sample.read_text()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 RIGHT = (ROOT / "sample-configs" / "minimal.yaml").read_bytes()
 LARGE = b"vmcfg: 1\nname: vm\nvcpus: 512\npmu: {irq: 23}\n"

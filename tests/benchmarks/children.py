@@ -1,4 +1,6 @@
-"""Commands run and timed from outside: CPU time of the child and all its own children, wall time, peak memory."""
+"""Commands run and timed from outside: CPU time of the child and all its own children, wall time,
+peak memory.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ ALL_CORES = len(os.sched_getaffinity(0))
 
 
 class Command(NamedTuple):
-    """A command line, the exit code that it must have, and what is to be said of its standard output: None if right."""
+    """A command line, the exit code that it must have, and what is to be said of its standard
+    output: None if right.
+    """
 
     name: str
     argv: Sequence[str | Path]
@@ -26,7 +30,9 @@ class Command(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a command. Times are in seconds; `peak` is the greatest resident set of one process, in bytes."""
+    """One run of a command. Times are in seconds; `peak` is the greatest resident set of one
+    process, in bytes.
+    """
 
     cpu: float
     wall: float
@@ -38,7 +44,9 @@ class Unfit(Exception):
 
 
 def run(command: Command, cores: int) -> Run:
-    """One run on so many cores, checked. Raises `Unfit` where exit code or output are not as they must be."""
+    """One run on so many cores, checked. Raises `Unfit` where exit code or output are not as they
+    must be.
+    """
     with TemporaryFile() as out, TemporaryFile() as err, TemporaryFile() as told:
         argv = [sys.executable, "-I", "-S", LAUNCH, str(cores), *map(str, command.argv)]
         files = {
@@ -58,8 +66,9 @@ def run(command: Command, cores: int) -> Run:
     cpu, wall, peak, code = map(float, measured.split())
     problem = command.wrong(printed)
     if code != command.exits or problem:
+        output = problem or "output as expected"
         raise Unfit(
-            f"{command.name}: exit {code:.0f}, {problem or 'output as expected'}; standard error: {complaint[-500:]!r}"
+            f"{command.name}: exit {code:.0f}, {output}; standard error: {complaint[-500:]!r}"
         )
     return Run(cpu, wall, int(peak) * 1024)
 
@@ -72,7 +81,9 @@ def _text(file: BinaryIO) -> str:
 def interleaved(
     commands: Sequence[Command], rounds: int, cores: int | None = None
 ) -> dict[str, list[Run]]:
-    """Each command's runs: one of each a round, after a round that isn't counted. `cores` is how many they may use."""
+    """Each command's runs: one of each a round, after a round that isn't counted. `cores` is how
+    many they may use.
+    """
     runs: dict[str, list[Run]] = {command.name: [] for command in commands}
     for number in range(rounds + 1):
         for command in commands:

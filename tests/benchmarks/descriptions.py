@@ -1,4 +1,6 @@
-"""The descriptions that are measured: vCPUs listed singly, in block style, a line for each value."""
+"""The descriptions that are measured: vCPUs listed singly, in block style, a line for each
+value.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from pathlib import Path
 
 SPI_BASE = 32
 MISTAKE = "cpus: 4 \n"
-"""A line that each of the three programs has one finding about: an unknown key, with a blank at its end."""
+"""A line that each of the three programs has one finding about: an unknown key, with a blank at its
+end.
+"""
 
 
 def listed(vcpus: int, *, spis: bool = False, irq_first: bool = False) -> str:
@@ -23,7 +27,8 @@ def listed(vcpus: int, *, spis: bool = False, irq_first: bool = False) -> str:
 
 
 def many(folder: Path, count: int) -> tuple[list[Path], list[Path]]:
-    """`count` descriptions of 4 vCPUs in `folder`, in the order of their names; and the three that hold the mistake.
+    """`count` descriptions of 4 vCPUs in `folder`, in the order of their names; and the three that
+    hold the mistake.
 
     Those are the first, the middle and the last: who reports them has read the others.
     """

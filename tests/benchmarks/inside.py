@@ -1,7 +1,8 @@
-"""Stages of vmcfg beside `yaml.load` of the same text, in one process; run by measure.py, which reads its JSON.
+"""Stages of vmcfg beside `yaml.load` of the same text, in one process; run by measure.py, which
+reads its JSON.
 
-CPU time, the least of some interleaved passes: what disturbs a process only ever adds. The garbage collector is as
-Python sets it, for both.
+CPU time, the least of some interleaved passes: what disturbs a process only ever adds. The garbage
+collector is as Python sets it, for both.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ Action = Callable[[], Any]
 
 
 def main() -> None:
-    """Time every description named on the command line: ``512``, ``512:spis``, ``512:irq_first``."""
+    """Time every description named on the command line: ``512``, ``512:spis``,
+    ``512:irq_first``.
+    """
     print(json.dumps({word: measured(word) for word in sys.argv[1:]}))
 
 

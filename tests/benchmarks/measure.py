@@ -1,7 +1,8 @@
 """Every measurement, as a table on standard output and as JSON: what tests/benchmarks/run runs.
 
-Each group holds its commands against its first one, the baseline. A ratio is the median of the ratios of each round,
-since what disturbs a machine lasts longer than a round. Exit 1: a target is missed; 2: a command did not do its work.
+Each group holds its commands against its first one, the baseline. A ratio is the median of the
+ratios of each round, since what disturbs a machine lasts longer than a round. Exit 1: a target is
+missed; 2: a command did not do its work.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Spread(NamedTuple):
 
     def shown(self, digits: int, factor: float = 1) -> str:
         """The three numbers, for the table."""
-        return f"{self.median * factor:.{digits}f} ({self.low * factor:.{digits}f}-{self.high * factor:.{digits}f})"
+        median, low, high = (f"{value * factor:.{digits}f}" for value in self)
+        return f"{median} ({low}-{high})"
 
 
 class Line(NamedTuple):
@@ -103,7 +105,9 @@ Target = Callable[[Spread], tuple[str, bool]]
 def lines(
     runs: dict[str, list[Run]], column: str, targets: dict[str, Target], *, speed: bool = False
 ) -> list[Line]:
-    """A line a command. Ratios are of `column` to the baseline's; with `speed` the other way round."""
+    """A line a command. Ratios are of `column` to the baseline's; with `speed` the other way
+    round.
+    """
     baseline = next(iter(runs.values()))
     found = []
     for name, each in runs.items():
@@ -119,7 +123,9 @@ def lines(
 
 
 def start(rounds: int) -> Iterator[Group]:
-    """The shortest run of each program: one description of 4 vCPUs, in which there is nothing to find."""
+    """The shortest run of each program: one description of 4 vCPUs, in which there is nothing to
+    find.
+    """
     small = BUILD / "small.yaml"
     small.write_text(listed(4))
     commands = [
@@ -238,7 +244,7 @@ def formats(rounds: int) -> Iterator[Group]:
     """The plan of 512 vCPUs in each format that `vmcfg emit` has, as commands."""
     path = BUILD / "512.yaml"
     path.write_text(listed(512))
-    script = "from vmcfg.commands.emit import FORMATS; print(*FORMATS)"
+    script = "from vmcfg.formats.registry import FORMATS; print(*FORMATS)"
     known = subprocess.run(
         [PYTHON, "-c", script], check=True, capture_output=True, text=True
     ).stdout.split()
@@ -255,7 +261,9 @@ def formats(rounds: int) -> Iterator[Group]:
 
 
 def files(rounds: int, count: int) -> Iterator[Group]:
-    """Many descriptions in one command, by each program; three of them hold a mistake, which each must report."""
+    """Many descriptions in one command, by each program; three of them hold a mistake, which each
+    must report.
+    """
     folder = BUILD / f"files-{count}"
     paths, wrong = many(folder, count)
     argument = [os.fspath(path) for path in paths]

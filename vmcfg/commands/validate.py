@@ -22,11 +22,11 @@ from vmcfg.commands.run_output import RunOutput
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.kernel.version import Version
 from vmcfg.parallel import cpus, results
-from vmcfg.reports.form import MODULES, Report, report_form
+from vmcfg.reports.form import REPORT_FORMATS, Report, report_form
 from vmcfg.reports.terminal import is_terminal, wants_color
 
 HUMAN = "human"
-FORMATS = (HUMAN, *MODULES)
+FORMATS = (HUMAN, *REPORT_FORMATS)
 
 
 @click.command()

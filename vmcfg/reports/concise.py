@@ -30,5 +30,6 @@ def concise(found: Diagnostic) -> str:
     line = "".join(text for text, _ in first_line(found))
     if found.related:
         first = found.related[0]
-        line += f" ({printable(first.message)}: {printable(first.file)}:{first.span.line}:{first.span.column})"
+        place = f"{printable(first.file)}:{first.span.line}:{first.span.column}"
+        line += f" ({printable(first.message)}: {place})"
     return line

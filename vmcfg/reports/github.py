@@ -1,8 +1,10 @@
 """``--format github``: workflow commands, which GitHub Actions shows as annotations of the lines.
 
-A command is one line, ``::error file=vm.yaml,line=5,col=14,endLine=5,endColumn=16,title=VMC503 name::message``. What
-would end a line, a property or the command is percent-encoded, so that no text from a description or a file's name
-makes a command of its own. GitHub shows ten annotations of each kind a step, and columns only of a place in one line.
+A command is one line, such as
+``::error file=vm.yaml,line=5,col=14,endLine=5,endColumn=16,title=VMC503 name::message``. What would
+end a line, a property or the command is percent-encoded, so that no text from a description or a
+file's name makes a command of its own. GitHub shows ten annotations of each kind a step, and
+columns only of a place in one line.
 """
 
 from __future__ import annotations
@@ -20,15 +22,17 @@ def _part(diagnostics: list[Diagnostic], text: str) -> str:
 
 def _command(found: Diagnostic) -> str:
     span = found.span
+    in_one_line = span.line == span.end_line
     properties: dict[str, object] = {"file": printable(found.file), "line": span.line}
-    if span.line == span.end_line:
+    if in_one_line:
         properties["col"] = span.column
     properties["endLine"] = span.end_line
-    if span.line == span.end_line:
+    if in_one_line:
         properties["endColumn"] = span.end_column
     properties["title"] = f"{found.rule} {found.name}"
     written = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())
-    return f"::{found.severity} {written}::{_data(chr(10).join(_lines(found)))}"
+    message = _data("\n".join(_lines(found)))
+    return f"::{found.severity} {written}::{message}"
 
 
 def _lines(found: Diagnostic) -> Iterator[str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from vmcfg.files import print_error
 
-if TYPE_CHECKING:
-    pass
-
-
 QUIET = 1.0
 """Seconds without a word after which a bar says how far it is."""
+
+LONGEST = 40
+"""How many columns the bar itself has at most."""
 
 REDRAWN = 0.1
 """Seconds between two drawings of the bar."""
@@ -22,7 +20,9 @@ ERASED = "\x1b[K"
 
 
 class Progress:
-    """A bar on standard error, a terminal, that says how far a run of `total` steps is, once that is quiet a second."""
+    """A bar on standard error, a terminal, that says how far a run of `total` steps is, once that
+    is quiet a second.
+    """
 
     def __init__(self, total: int, color: bool) -> None:
         self.total = total
@@ -54,11 +54,8 @@ class Progress:
 
         pen = Console(stderr=True, no_color=not self.color)
         words = f" {self.done}/{self.total} files checked"
+        room = pen.width - len(words) - 1
+        bar = ProgressBar(self.total, self.done, width=max(1, min(LONGEST, room)))
         with pen.capture() as captured:
-            pen.print(
-                ProgressBar(
-                    self.total, self.done, width=max(1, min(40, pen.width - len(words) - 1))
-                ),
-                end="",
-            )
+            pen.print(bar, end="")
         return captured.get() + words

@@ -1,8 +1,8 @@
 """``--format sarif``: SARIF 2.1.0, which code scanning reads.
 
-Files are named relative to where vmcfg ran, so run it at the root of the repository. Every other place is in
-`relatedLocations` and linked from the message. Columns are code points, ends exclusive. (Static Analysis Results
-Interchange Format 2.1.0 with errata 01; sections in the comments.)
+Files are named relative to where vmcfg ran, so run it at the root of the repository. Every other
+place is in `relatedLocations` and linked from the message. Columns are code points, ends exclusive.
+(Static Analysis Results Interchange Format 2.1.0 with errata 01; sections in the comments.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from vmcfg import __version__
 from vmcfg.escape import printable
-from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.findings.diagnostic import Diagnostic, Fix
 from vmcfg.findings.position import Span
 from vmcfg.findings.rule import Rule
 from vmcfg.reference.every_rule import every_rule
@@ -55,24 +55,53 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
 
 
 def _metadata(rule: Rule) -> dict[str, Any]:
+    """What the log says of a rule, whether it has a result or not."""
     paragraphs = [" ".join(each.split()) for each in inspect.cleandoc(rule.doc).split("\n\n")]
-    asked = (
-        f"The kernel: {rule.kernel}." if rule.kernel is not None else "The kernel is never asked."
-    )
+    asked = "The kernel is never asked."
+    if rule.kernel is not None:
+        asked = f"The kernel: {rule.kernel}."
+    helped = [*paragraphs, asked, f"vmcfg explain {rule.id} shows an example."]
     return {
         "id": rule.id,
         "name": rule.name,
         "shortDescription": _text(paragraphs[0]),
         "fullDescription": _text("\n\n".join(paragraphs)),
-        "help": _text(
-            "\n\n".join([*paragraphs, asked, f"vmcfg explain {rule.id} shows an example."])
-        ),
+        "help": _text("\n\n".join(helped)),
         "defaultConfiguration": {"level": rule.severity},
     }
 
 
 def _result(found: Diagnostic, place: int) -> dict[str, Any]:
+    """A finding; `place` is that of its rule in the list of rules."""
+    location: dict[str, Any] = {"physicalLocation": _physical(found.file, found.span)}
+    if found.pointer:
+        value = {"fullyQualifiedName": printable(found.pointer), "kind": "value"}
+        location["logicalLocations"] = [value]
+    related = [
+        {
+            "id": number,
+            "physicalLocation": _physical(each.file, each.span),
+            "message": _text(printable(each.message)),
+        }
+        for number, each in enumerate(found.related, 1)
+    ]
+    result = {
+        "ruleId": found.rule,
+        "ruleIndex": place,
+        "level": found.severity,
+        "message": _text(_message(found)),
+        "locations": [location],
+        "relatedLocations": related,
+    }
+    if found.fix is not None:
+        result["fixes"] = [_fix(found.file, found.fix)]
+    return result
+
+
+def _message(found: Diagnostic) -> str:
+    """The message of a finding, with a link to each related place, then hint and kernel."""
     words = _no_link(found.message)
+    # A link to a related place is its id (3.11.6).
     links = [
         f"[{_no_link(each.message)}]({number})" for number, each in enumerate(found.related, 1)
     ]
@@ -82,49 +111,30 @@ def _result(found: Diagnostic, place: int) -> dict[str, Any]:
         words += f"\nHint: {_no_link(found.hint)}"
     if found.kernel is not None:
         words += f"\nKernel: {_no_link(str(found.kernel))}"
-    location: dict[str, Any] = {"physicalLocation": _physical(found.file, found.span)}
-    if found.pointer:
-        location["logicalLocations"] = [
-            {"fullyQualifiedName": printable(found.pointer), "kind": "value"}
-        ]
-    result = {
-        "ruleId": found.rule,
-        "ruleIndex": place,
-        "level": found.severity,
-        "message": _text(words),
-        "locations": [location],
-        "relatedLocations": [
-            {
-                "id": number,
-                "physicalLocation": _physical(each.file, each.span),
-                "message": _text(printable(each.message)),
-            }
-            for number, each in enumerate(found.related, 1)
-        ],
+    return words
+
+
+def _fix(file: str, fix: Fix) -> dict[str, Any]:
+    """A text that replaces another one, and so corrects what was found."""
+    replacement = {
+        "deletedRegion": _region(fix.span),
+        "insertedContent": {"text": fix.text},
     }
-    if found.fix is not None:
-        change = {
-            "deletedRegion": _region(found.fix.span),
-            "insertedContent": {"text": found.fix.text},
-        }
-        artifact = _physical(found.file, found.span)["artifactLocation"]
-        result["fixes"] = [
-            {
-                "description": _text(f"Write {found.fix.text}"),
-                "artifactChanges": [{"artifactLocation": artifact, "replacements": [change]}],
-            }
-        ]
-    return result
+    change = {"artifactLocation": _artifact(file), "replacements": [replacement]}
+    return {"description": _text(f"Write {fix.text}"), "artifactChanges": [change]}
 
 
 def _physical(file: str, span: Span) -> dict[str, Any]:
+    return {"artifactLocation": _artifact(file), "region": _region(span)}
+
+
+def _artifact(file: str) -> dict[str, str]:
+    """A file's name: relative to where vmcfg ran, or absolute if it is elsewhere."""
     path = os.path.normpath(file)
     here = os.path.join(os.getcwd(), "")
     if os.path.isabs(path) and not path.startswith(here):
-        artifact = {"uri": "file://" + quote(path)}
-    else:
-        artifact = {"uri": quote(path.removeprefix(here)), "uriBaseId": BASE}
-    return {"artifactLocation": artifact, "region": _region(span)}
+        return {"uri": "file://" + quote(path)}
+    return {"uri": quote(path.removeprefix(here)), "uriBaseId": BASE}
 
 
 def _region(span: Span) -> dict[str, int]:
@@ -142,7 +152,9 @@ def _text(words: str) -> dict[str, str]:
 
 
 def _no_link(words: str) -> str:
-    """`words` from a finding, in which brackets are no links (3.11.6), and nothing drives a terminal."""
+    """`words` from a finding, in which brackets are no links (3.11.6), and nothing drives a
+    terminal.
+    """
     return printable(words).replace("[", "\\[").replace("]", "\\]")
 
 

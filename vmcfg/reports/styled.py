@@ -1,4 +1,6 @@
-"""Text in pieces, each with its style: without colours for a pipe, with them for a terminal, drawn by rich."""
+"""Text in pieces, each with its style: without colours for a pipe, with them for a terminal, drawn
+by rich.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def coloured(lines: Iterable[list[Piece]]) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with terminal colours, drawn by rich: as wide as it is, so that no number is cut or folded."""
+    """A table with terminal colours, drawn by rich: as wide as it is, so that no number is cut or
+    folded.
+    """
     from rich.table import Table
     from rich.text import Text
 

@@ -15,7 +15,9 @@ def is_terminal(stream: Any) -> bool:
 
 
 def wants_color(choice: str, stream: Any) -> bool:
-    """Whether what goes to `stream` is coloured: by --color, NO_COLOR, FORCE_COLOR, and whether it is a terminal."""
+    """Whether what goes to `stream` is coloured: by --color, NO_COLOR, FORCE_COLOR, and whether it
+    is a terminal.
+    """
     if choice != "auto":
         return choice == "always"
     if os.environ.get("NO_COLOR"):
@@ -26,6 +28,10 @@ def wants_color(choice: str, stream: Any) -> bool:
 
 
 def columns(stream: Any) -> int:
-    """How many columns the terminal has that shows `stream`; elsewhere as many as are usual there."""
-    found = os.get_terminal_size(stream.fileno()).columns if is_terminal(stream) else 0
-    return found or PIPE_WIDTH
+    """How many columns the terminal has that shows `stream`; elsewhere as many as are usual
+    there.
+    """
+    if not is_terminal(stream):
+        return PIPE_WIDTH
+    # A terminal that does not know its size has 0.
+    return os.get_terminal_size(stream.fileno()).columns or PIPE_WIDTH

@@ -1,5 +1,7 @@
-"""What is generated from the tables and the commands, and lies in the repository: completion, manual pages, schemas.
+"""What is generated and kept in the repository: completion, manual pages, schemas, and an example
+of each rule.
 
-Comes in: the commands as click has them. Goes out: the texts of files; ``python -m vmcfg.shell`` writes them. Unknown here:
-what the commands do.
+Comes in: the commands as click has them, the tables of the rooms below, the cases of the tests.
+Goes out: the content of files; ``python -m vmcfg.shell`` writes them all. Unknown here: what the
+commands do.
 """

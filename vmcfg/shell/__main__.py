@@ -1,4 +1,6 @@
-"""``python -m vmcfg.shell`` writes every generated file anew; what it would not change is left alone."""
+"""``python -m vmcfg.shell`` writes every generated file anew; what it would not change is left
+alone.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from vmcfg.shell.generated import SHARE, generated
 
 
 def main() -> None:
-    """Write every generated file where the checkout has it, and remove what is generated no more."""
+    """Write every generated file where the checkout has it, and remove what is generated no
+    more.
+    """
     content = generated()
     for path, data in content.items():
         path.parent.mkdir(parents=True, exist_ok=True)

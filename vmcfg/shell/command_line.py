@@ -1,6 +1,7 @@
-"""The command line as data: every command with its arguments, options and the values that they take.
+"""The command line as data: every command with its arguments, options and the values that they
+take.
 
-It is read from the commands themselves; completion and manual pages are made of it, by ``python -m vmcfg.shell``.
+It is read from the commands themselves; completion and manual pages are made of it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import click
 
@@ -20,14 +21,23 @@ from vmcfg.description.model import every_field
 from vmcfg.plans.phases import PHASES
 from vmcfg.reference.every_rule import every_rule
 
-FREE, WORDS, LIST, FILES, DESCRIPTIONS = ("free", "words", "list", "files", "descriptions")
-"""What a value may be: anything; one of some words, or several with commas between; a file; a description."""
+ValueKind = Literal["free", "words", "list", "files", "descriptions"]
+"""What a value may be: anything; one of some words, or several with commas between; a file; a
+description.
+"""
+FREE: ValueKind = "free"
+WORDS: ValueKind = "words"
+LIST: ValueKind = "list"
+FILES: ValueKind = "files"
+DESCRIPTIONS: ValueKind = "descriptions"
 
 
 class Values(NamedTuple):
-    """What an option or argument takes. `words` are all that there are, of the kinds WORDS and LIST."""
+    """What an option or argument takes. `words` are all that there are, of the kinds WORDS and
+    LIST.
+    """
 
-    kind: str
+    kind: ValueKind
     words: tuple[str, ...] = ()
 
 
@@ -49,7 +59,9 @@ class Argument(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One command; `paragraphs` are its help's, each one line but for those that begin with BREAKS."""
+    """One command; `paragraphs` are its help's, each one line but for those that begin with
+    BREAKS.
+    """
 
     name: str
     summary: str
@@ -66,24 +78,27 @@ BREAKS = "\b"
 def commands() -> list[Command]:
     """Every command, in the order in which they are documented."""
     context = click.Context(vmcfg, info_name="vmcfg")
-    found = []
-    for name, summary in COMMANDS.items():
-        command = vmcfg.get_command(context, name)
-        assert command is not None
-        inner = click.Context(command, info_name=name, parent=context)
-        arguments, options = [], []
-        for param in command.get_params(inner):
-            if isinstance(param, click.Argument):
-                arguments.append(_argument(name, param, inner))
-            elif isinstance(param, click.Option) and not param.hidden:
-                options.append(_option(name, param, inner))
-        usage = " ".join(command.collect_usage_pieces(inner))
-        found.append(
-            Command(
-                name, summary, _paragraphs(command.help), tuple(arguments), tuple(options), usage
-            )
-        )
-    return found
+    return [_command(name, context) for name in COMMANDS]
+
+
+def _command(name: str, of_vmcfg: click.Context) -> Command:
+    command = vmcfg.get_command(of_vmcfg, name)
+    assert command is not None
+    context = click.Context(command, info_name=name, parent=of_vmcfg)
+    arguments, options = [], []
+    for param in command.get_params(context):
+        if isinstance(param, click.Argument):
+            arguments.append(_argument(name, param, context))
+        elif isinstance(param, click.Option) and not param.hidden:
+            options.append(_option(name, param, context))
+    return Command(
+        name=name,
+        summary=COMMANDS[name],
+        paragraphs=_paragraphs(command.help),
+        arguments=tuple(arguments),
+        options=tuple(options),
+        usage=" ".join(command.collect_usage_pieces(context)),
+    )
 
 
 def group_options() -> list[Option]:
@@ -119,21 +134,20 @@ def _argument(command: str, param: click.Argument, context: click.Context) -> Ar
 
 
 def _option(command: str, param: click.Option, context: click.Context) -> Option:
-    flag = param.is_flag or param.count
     names = tuple(sorted((*param.opts, *param.secondary_opts), key=len))
-    metavar = None if flag else _metavar(param, context)
-    return Option(
-        names,
-        metavar,
-        None if metavar is None else _values(command, param, metavar),
-        param.help or "",
-    )
+    help_line = param.help or ""
+    if param.is_flag or param.count:
+        return Option(names, None, None, help_line)
+    metavar = _metavar(param, context)
+    return Option(names, metavar, _values(command, param, metavar), help_line)
 
 
 def _metavar(param: click.Parameter, context: click.Context) -> str:
-    # Since 8.2 it takes the context.
+    # Since click 8.2 it takes the context.
     wants_context = "ctx" in inspect.signature(param.make_metavar).parameters
-    return param.make_metavar(context) if wants_context else param.make_metavar()  # type: ignore[call-arg]
+    if wants_context:
+        return param.make_metavar(context)
+    return param.make_metavar()  # type: ignore[call-arg]
 
 
 def _values(command: str, param: click.Parameter, metavar: str) -> Values:
@@ -145,7 +159,9 @@ def _values(command: str, param: click.Parameter, metavar: str) -> Values:
         return Values(WORDS, tuple(_NAMES[command, param.name]()))
     if re.search(r"\bPATH\b|^A B$", metavar):
         return Values(DESCRIPTIONS)
-    return Values(FILES if re.search(r"\bFILE\b", metavar) else FREE)
+    if re.search(r"\bFILE\b", metavar):
+        return Values(FILES)
+    return Values(FREE)
 
 
 def _explained() -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Scripts that complete vmcfg's commands, options and values in bash, zsh and fish, without starting vmcfg."""
+"""Scripts that complete vmcfg's commands, options and values in bash, zsh and fish, without
+starting vmcfg.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ _vmcfg() {{
 }}
 
 complete -F _vmcfg vmcfg
-"""
+"""  # noqa: E501  # a comment of the script
 
 
 def bash() -> str:
@@ -88,11 +90,11 @@ def _bash_case(command: Command) -> str:
     if taking:
         lines.append("            case $prev in")
         for option in taking:
+            names = " | ".join(option.names)
             call = _bash_call(option.values)
             # What may be anything is not guessed at.
-            lines.append(
-                f"                {' | '.join(option.names)}) {f'{call}; ' if call else ''}return ;;"
-            )
+            action = f"{call}; return" if call else "return"
+            lines.append(f"                {names}) {action} ;;")
         lines.append("            esac")
     options = " ".join(name for option in command.options for name in option.names)
     lines.append("            if [[ $cur == -* ]]; then")
@@ -163,41 +165,42 @@ def _escaped(text: str) -> str:
 
 
 def _zsh_case(command: Command) -> str:
-    specs = [
-        *map(_zsh_option, command.options),
-        *(spec for each in command.arguments for spec in _zsh_argument(each)),
-    ]
-    return "".join(
-        [
-            f"                {command.name})\n",
-            "                    _arguments -s \\\n",
-            " \\\n".join(f"                        {spec}" for spec in specs),
-            "\n                    ;;\n",
-        ]
+    specs = [*map(_zsh_option, command.options), *map(_zsh_argument, command.arguments)]
+    lines = " \\\n".join(f"                        {spec}" for spec in specs)
+    return (
+        f"                {command.name})\n"
+        "                    _arguments -s \\\n"
+        f"{lines}\n"
+        "                    ;;\n"
     )
 
 
 def _zsh_option(option: Option) -> str:
+    """An option as _arguments wants it: ``'(-o --output)'{-o+,--output=}'[Help]:FILE:_files'``."""
     taken = ""
     if option.values is not None and option.metavar is not None:
-        told = (
-            option.names[-1].lstrip("-") if option.values.kind in (WORDS, LIST) else option.metavar
-        )
+        told = option.metavar
+        if option.values.kind in (WORDS, LIST):
+            told = option.names[-1].lstrip("-")
         taken = f":{_escaped(told)}:{_zsh_action(option.values)}"
-    ends = {
-        name: "" if option.values is None else "=" if name.startswith("--") else "+"
-        for name in option.names
-    }
     spec = _in_zsh(f"[{_escaped(option.help)}]{taken}")
-    if len(option.names) == 1:
-        return f"{option.names[0]}{ends[option.names[0]]}{spec}"
-    spelt = ",".join(f"{name}{end}" for name, end in ends.items())
-    return f"{_in_zsh('(' + ' '.join(option.names) + ')')}{{{spelt}}}{spec}"
+    names = [name + _zsh_end(name, option.values) for name in option.names]
+    if len(names) == 1:
+        return names[0] + spec
+    exclusive = _in_zsh(f"({' '.join(option.names)})")
+    return f"{exclusive}{{{','.join(names)}}}{spec}"
 
 
-def _zsh_argument(argument: Argument) -> list[str]:
+def _zsh_end(name: str, values: Values | None) -> str:
+    """What tells zsh that a value follows, behind ``=`` or in the same word, or in the next one."""
+    if values is None:
+        return ""
+    return "=" if name.startswith("--") else "+"
+
+
+def _zsh_argument(argument: Argument) -> str:
     place = "*" if argument.many else ""
-    return [_in_zsh(f"{place}:{_escaped(argument.metavar)}:{_zsh_action(argument.values)}")]
+    return _in_zsh(f"{place}:{_escaped(argument.metavar)}:{_zsh_action(argument.values)}")
 
 
 def _zsh_action(values: Values) -> str:

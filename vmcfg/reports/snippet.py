@@ -1,0 +1,207 @@
+"""The lines of source that a diagnostic points into, each place underlined.
+
+Source lines are cut to a width, around the place that they are shown for. Labels are never cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from vmcfg.findings.position import Span
+from vmcfg.reports.styled import Piece
+
+TAB = 4
+
+NEAR = 2
+"""Places this many lines apart are shown with what stands between them."""
+
+DOTS = "..."
+"""What stands for cells or lines that are left out."""
+
+Sign = Literal["^", "-"]
+"""What underlines a place: the finding's own, or one that belongs to it."""
+
+
+class Mark(NamedTuple):
+    """A place to underline: with which sign, in which style, and the words beside it."""
+
+    span: Span
+    sign: Sign
+    style: str
+    label: str
+
+
+def snippet(
+    marks: list[Mark], lines: list[str], margin: int, width: int, encoding: str
+) -> Iterator[list[Piece]]:
+    """The lines on which `marks` stand, each with its marks under it; what lies far between is left
+    out.
+
+    Line numbers take `margin` columns, and what is shown of a line at most `width`.
+    """
+    numbers = sorted({mark.span.line for mark in marks if mark.span.line <= len(lines)})
+    previous = None
+    for number in numbers:
+        if previous is not None:
+            yield from _between(lines, previous, number, margin, width, encoding)
+        previous = number
+        line = _Line(lines[number - 1], encoding)
+        here = [mark for mark in marks if mark.span.line == number]
+        yield from _marked_line(line, number, here, margin, width)
+
+
+def _between(
+    lines: list[str], above: int, below: int, margin: int, width: int, encoding: str
+) -> Iterator[list[Piece]]:
+    """What is shown between two lines with marks: the lines there, or dots if they are many."""
+    if below - above > NEAR + 1:
+        yield [(DOTS, "gutter")]
+        return
+    for number in range(above + 1, below):
+        line = _Line(lines[number - 1], encoding)
+        start, end = line.window(0, 0, width)
+        yield [_gutter(margin, number), (line.part(start, end), "plain")]
+
+
+def _marked_line(
+    line: _Line, number: int, marks: list[Mark], margin: int, width: int
+) -> Iterator[list[Piece]]:
+    """A line with its marks under it, the finding's own first.
+
+    A line too long to show all of its marks is shown again for those out of sight.
+    """
+    waiting = sorted(marks, key=lambda mark: (mark.sign != "^", mark))
+    while waiting:
+        first = waiting[0]
+        start, end = line.window(*line.under(first.span), width)
+        yield [_gutter(margin, number), (line.part(start, end), "plain")]
+        seen = [mark for mark in waiting if mark is first or line.shows(mark.span, start, end)]
+        waiting = [mark for mark in waiting if mark not in seen]
+        for mark in seen:
+            for pieces in line.underlined(mark, start, end, width):
+                yield [_gutter(margin), *pieces]
+
+
+def _gutter(margin: int, number: int | None = None) -> Piece:
+    written = "" if number is None else str(number)
+    return f"{written:>{margin}} | ", "gutter"
+
+
+class _Line:
+    """A line of source, character by character: what each is shown as, and at which column of the
+    screen.
+    """
+
+    def __init__(self, text: str, encoding: str) -> None:
+        as_it_is = text.isascii() and text.isprintable()
+        self.cells = list(text) if as_it_is else [_cell(char, encoding) for char in text]
+        self.columns = [0]
+        """Where each cell begins, and at the end how wide the line is."""
+        for cell in self.cells:
+            self.columns.append(self.columns[-1] + _width(cell))
+
+    def under(self, span: Span) -> tuple[int, int]:
+        """The cells of this line that `span` covers, which begins here: from the first to the one
+        after the last.
+
+        None are covered past the end of the line.
+        """
+        length = len(self.cells)
+        first = min(span.column - 1, length)
+        if span.end_line == span.line:
+            return first, max(first, min(span.end_column - 1, length))
+        # A place that goes on in the next line is underlined up to the last word of this one.
+        last = length
+        while last > first and self.cells[last - 1].isspace():
+            last -= 1
+        return first, last
+
+    def window(self, first: int, last: int, width: int) -> tuple[int, int]:
+        """From which cell to which the line is shown, so that the cells from `first` to `last`
+        begin in sight.
+        """
+        # A place past the end of the line takes a column too.
+        total = self.columns[-1] + (first == len(self.cells))
+        if total <= width:
+            return 0, len(self.cells)
+        # A third of the width before the place, more where the line ends soon after it.
+        room = width - len(DOTS)
+        least = min(self.columns[first] - room // 3, total - room)
+        if least <= len(DOTS):
+            return 0, self._fitting(0, room)
+        start = next(
+            cell for cell, column in enumerate(self.columns) if column >= least + len(DOTS)
+        )
+        if total - self.columns[start] <= room:
+            return start, len(self.cells)
+        return start, self._fitting(start, room - len(DOTS))
+
+    def _fitting(self, start: int, room: int) -> int:
+        """The cell up to which those from `start` take at most `room` columns."""
+        end = start
+        while end < len(self.cells) and self.columns[end + 1] - self.columns[start] <= room:
+            end += 1
+        return end
+
+    def shows(self, span: Span, start: int, end: int) -> bool:
+        """Whether the cells from `start` to `end` show all of `span` that is in this line, or are
+        the whole line.
+        """
+        first, last = self.under(span)
+        is_whole = (start, end) == (0, len(self.cells))
+        return start <= first and (last <= end or is_whole)
+
+    def part(self, start: int, end: int) -> str:
+        """The cells from `start` to `end` as text, with dots where the line was cut."""
+        before = DOTS if start else ""
+        after = DOTS if end < len(self.cells) else ""
+        return before + "".join(self.cells[start:end]) + after
+
+    def underlined(self, mark: Mark, start: int, end: int, width: int) -> Iterator[list[Piece]]:
+        """`mark` under the cells from `start` to `end`; its label beside it, or below where it
+        would not fit.
+        """
+        first, last = self.under(mark.span)
+        dots = len(DOTS) if start else 0
+        offset = dots + self.columns[first] - self.columns[start]
+        # Of a place past the end of the line, one column is underlined.
+        length = max(1, self.columns[min(last, end)] - self.columns[first])
+        signs = mark.sign * length
+        indent: Piece = " " * offset, "plain"
+        label_width = _text_width(mark.label)
+        if offset + length + 1 + label_width <= width:
+            yield [indent, (f"{signs} {mark.label}".rstrip(), mark.style)]
+            return
+        yield [indent, (signs, mark.style)]
+        label_offset = max(0, min(offset, width - label_width))
+        yield [(" " * label_offset, "plain"), (mark.label, mark.style)]
+
+
+def _cell(char: str, encoding: str) -> str:
+    """A character as it is shown: a tab as spaces; what can't be printed, or is not in `encoding`,
+    escaped.
+    """
+    if char == "\t":
+        return " " * TAB
+    if not char.isprintable():
+        return char.encode("unicode_escape").decode()
+    if char.isascii() or encoding == "utf-8":
+        return char
+    return char.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _width(cell: str) -> int:
+    """How many columns of a terminal a cell takes."""
+    if cell.isascii():
+        return len(cell)
+    import unicodedata
+
+    is_combining = unicodedata.category(cell) in ("Mn", "Me")
+    if is_combining or "\u1160" <= cell <= "\u11ff":  # vowels and finals of Hangul combine, too
+        return 0
+    return 2 if unicodedata.east_asian_width(cell) in "WF" else 1
+
+
+def _text_width(text: str) -> int:
+    return len(text) if text.isascii() else sum(map(_width, text))
