@@ -1,4 +1,4 @@
-"""What is installed from a checkout is whole, and works with the oldest libraries that it asks for."""
+"""What is installed from a checkout is whole, and works with the oldest libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""vmcfg compiles a YAML description of an arm64 KVM virtual machine into the commands that set its device attributes.
+"""vmcfg compiles a YAML description of an arm64 KVM virtual machine into the commands that set its
+device attributes.
 
 `check` and `plan` are the library; everything else is private.
 """
@@ -28,14 +29,18 @@ class InvalidDescription(ValueError):
 
 
 def check(text: str | bytes, file: str = "<text>") -> list[Diagnostic]:
-    """Every finding about the description `text`, in the order of its lines; an empty list where there is none."""
+    """Every finding about the description `text`, in the order of its lines; an empty list where
+    there is none.
+    """
     from vmcfg.checking.check import check
 
     return check(_bytes(text), file).diagnostics
 
 
 def plan(text: str | bytes, file: str = "<text>") -> Plan:
-    """The commands that set up the VM of `text`, objects and attributes. Raises `InvalidDescription` at any error."""
+    """The commands that set up the VM of `text`, objects and attributes. Raises
+    `InvalidDescription` at any error.
+    """
     from vmcfg.checking.check import check
     from vmcfg.plans.lowering import lower
     from vmcfg.plans.plan import WHOLE_VM

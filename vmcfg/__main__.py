@@ -7,8 +7,8 @@ import gc
 
 def main() -> None:
     """Run vmcfg on this process's arguments."""
-    # What is loaded now lives to the end: to search it for cycles meanwhile is a twentieth of a short run. The command
-    # turns it on again once it is loaded (vmcfg.cli).
+    # What is loaded now lives to the end: to search it for cycles meanwhile is a twentieth of a
+    # short run. The command turns it on again once it is loaded (vmcfg.cli).
     gc.disable()
     from vmcfg.cli import main
 

@@ -54,7 +54,8 @@ class LazyGroup(click.Group):
             return None
         name = _IN_PYTHON.get(cmd_name, cmd_name)
         command: click.Command = getattr(importlib.import_module(f"vmcfg.commands.{name}"), name)
-        # It was turned off while modules are loaded (vmcfg.__main__), which are not to be searched later either.
+        # It was turned off while modules are loaded (vmcfg.__main__), which are not to be searched
+        # later either.
         gc.freeze()
         gc.enable()
         return command
@@ -97,7 +98,9 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 )
 @click.pass_context
 def vmcfg(ctx: click.Context) -> None:
-    """Check descriptions of arm64 KVM virtual machines; emit the ordered commands that set their device attributes."""
+    """Check descriptions of arm64 KVM virtual machines; emit the ordered commands that set their
+    device attributes.
+    """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(USAGE)
@@ -106,17 +109,21 @@ def vmcfg(ctx: click.Context) -> None:
 def main() -> None:
     """Run vmcfg on this process's arguments, and exit with its code: never with a traceback."""
     if hasattr(signal, "SIGPIPE"):
-        # A reader that has seen enough ends us as it ends any other program: silently, with 141 to the shell.
+        # A reader that has seen enough ends us as it ends any other program: silently, with 141 to
+        # the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, _interrupted)
     code = _run()
-    # The interpreter would search all that is still alive for cycles, a tenth of a short run, only to give it back.
+    # The interpreter would search all that is still alive for cycles, a tenth of a short run, only
+    # to give it back.
     gc.freeze()
     sys.exit(code)
 
 
 def _interrupted(number: int, frame: object) -> None:
-    """End at once, as shells expect of an interrupted program; what is half written is cleared away on the way out."""
+    """End at once, as shells expect of an interrupted program; what is half written is cleared away
+    on the way out.
+    """
     sys.exit(128 + number)
 
 

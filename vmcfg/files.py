@@ -1,4 +1,6 @@
-"""The one place that reads and writes files: descriptions in as bytes, plans out whole or not at all."""
+"""The one place that reads and writes files: descriptions in as bytes, plans out whole or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,11 @@ def descriptions(
 ) -> list[str]:
     """The files that `paths` stand for, in the order of their names, each once.
 
-    A directory stands for all *.yaml and *.yml below it, hidden files and directories left out, links to directories
-    not followed. A path that matches one of the patterns `excluded` is left out, and so is all below it; one without a
-    slash is matched against the name of a file or directory, one with a slash against its path. A directory that can't
-    be read is passed to `unreadable`.
+    A directory stands for all *.yaml and *.yml below it, hidden files and directories left out,
+    links to directories not followed. A path that matches one of the patterns `excluded` is left
+    out, and so is all below it; one without a slash is matched against the name of a file or
+    directory, one with a slash against its path. A directory that can't be read is passed to
+    `unreadable`.
     """
     left_out = _matcher(excluded)
     found: list[str] = []
@@ -85,7 +88,9 @@ def _below(
 
 
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link that should lead to one: no pipe, that would be waited for, and no device."""
+    """Whether it is a file, or a link that should lead to one: no pipe, that would be waited for,
+    and no device.
+    """
     return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
 
 
@@ -121,7 +126,8 @@ def _with_parents(path: str) -> Iterator[str]:
 def write(path: str, data: bytes) -> None:
     """Make `data` the whole content of the file at `path`, or leave it as it was. Raises `NoFile`.
 
-    A regular file is replaced in one step by a finished one, which keeps its mode. Devices and pipes are written to.
+    A regular file is replaced in one step by a finished one, which keeps its mode. Devices and
+    pipes are written to.
     """
     try:
         mode = os.stat(path).st_mode
@@ -205,12 +211,16 @@ def _put(stream: object, data: bytes, name: str) -> None:
 
 
 def name_of(path: str) -> str:
-    """A path of the command line as findings call it: as UTF-8, whatever the locale took its bytes for."""
+    """A path of the command line as findings call it: as UTF-8, whatever the locale took its bytes
+    for.
+    """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def packed(folder: str) -> Path:
-    """The folder of that name that ships with vmcfg: inside the package in a wheel, beside it in a checkout."""
+    """The folder of that name that ships with vmcfg: inside the package in a wheel, beside it in a
+    checkout.
+    """
     from pathlib import Path
 
     here = Path(__file__).parent

@@ -1,9 +1,9 @@
 """One function over many items, on several cores, with its results in the items' order.
 
-Worker processes are forked, take every n-th chunk of the items, and write what they found to a pipe of their own; who
-reads the pipes in turn has the results in order. A pipe holds little, so a worker that is ahead waits, and memory does
-not grow with the number of items. Workers end with whoever started them: at the end, at an interrupt, and by SIGPIPE
-where that one is killed.
+Worker processes are forked, take every n-th chunk of the items, and write what they found to a pipe
+of their own; who reads the pipes in turn has the results in order. A pipe holds little, so a worker
+that is ahead waits, and memory does not grow with the number of items. Workers end with whoever
+started them: at the end, at an interrupt, and by SIGPIPE where that one is killed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ def cpus() -> int:
 def results(
     work: Callable[[Item], tuple[Any, ...]], items: Sequence[Item], jobs: int
 ) -> Generator[tuple[Any, ...], None, None]:
-    """``work(item)`` for each of `items`, in their order, by at most `jobs` processes; few items are done by this one.
+    """``work(item)`` for each of `items`, in their order, by at most `jobs` processes; few items
+    are done by this one.
 
-    Results are tuples of numbers, texts and None. An exception of `work` comes after the results before it; a worker's
-    is a RuntimeError that names it.
+    Results are tuples of numbers, texts and None. An exception of `work` comes after the results
+    before it; a worker's is a RuntimeError that names it.
     """
     count = min(jobs, len(items) // WORTH_A_WORKER)
     if count < 2 or not hasattr(os, "fork"):
@@ -49,7 +50,8 @@ def results(
     """The read end of each worker's pipe, by its process."""
     try:
         for number in range(count):
-            # An interrupt waits until a worker is known here, and in the worker until it knows that it is one.
+            # An interrupt waits until a worker is known here, and in the worker until it knows that
+            # it is one.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             pid, pipe = _started(work, items, number, count, list(workers.values()), before)
             workers[pid] = pipe
@@ -85,7 +87,9 @@ def _started(
     others: Sequence[Any],
     mask: Any,
 ) -> tuple[int, Any]:
-    """The process that does every `count`-th chunk of `items` from `number` on, and the pipe that it writes to."""
+    """The process that does every `count`-th chunk of `items` from `number` on, and the pipe that
+    it writes to.
+    """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:

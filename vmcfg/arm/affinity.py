@@ -4,13 +4,17 @@ from __future__ import annotations
 
 
 def reg_cells(compressed: int, cells: int) -> tuple[int, ...]:
-    """The device tree's `reg` of a CPU with this compressed MPIDR, in one or two cells (bindings/arm/cpus.yaml)."""
+    """The device tree's `reg` of a CPU with this compressed MPIDR, in one or two cells
+    (bindings/arm/cpus.yaml).
+    """
     low = compressed & 0xFFFFFF
     return (low,) if cells == 1 else (compressed >> 24, low)
 
 
 def derived_id(mpidr: int) -> int | None:
-    """The vCPU id to which KVM gives this compressed MPIDR, or None where there is none (sys_regs.c:reset_mpidr)."""
+    """The vCPU id to which KVM gives this compressed MPIDR, or None where there is none
+    (sys_regs.c:reset_mpidr).
+    """
     if mpidr >> 24 or mpidr & 0xFF > 15:
         return None
     return (mpidr & 0xF) + 16 * (mpidr >> 8 & 0xFF) + 4096 * (mpidr >> 16 & 0xFF)
@@ -22,7 +26,9 @@ def mpidr_text(compressed: int) -> str:
 
 
 def mpidr_of_id(vcpu_id: int) -> int:
-    """The compressed MPIDR that KVM gives to a vCPU id (arch/arm64/kvm/sys_regs.c:reset_mpidr, v7.2)."""
+    """The compressed MPIDR that KVM gives to a vCPU id (arch/arm64/kvm/sys_regs.c:reset_mpidr,
+    v7.2).
+    """
     return (vcpu_id & 0xF) | (vcpu_id >> 4 & 0xFF) << 8 | (vcpu_id >> 12 & 0xFF) << 16
 
 

@@ -24,18 +24,24 @@ if TYPE_CHECKING:
 
 
 class Checked(NamedTuple):
-    """A description read and checked. `machine` is None where its shape or its ranges leave none to plan."""
+    """A description read and checked. `machine` is None where its shape or its ranges leave none to
+    plan.
+    """
 
     tree: Tree
     machine: Machine | None
     diagnostics: list[Diagnostic]
 
     def plannable(self, strict: bool, unchecked: bool) -> Machine | None:
-        """The machine, where it may be planned: nothing is found at the threshold, or that is to be passed over."""
+        """The machine, where it may be planned: nothing is found at the threshold, or that is to be
+        passed over.
+        """
         return self.machine if unchecked or self.stands(strict) else None
 
     def stands(self, strict: bool) -> bool:
-        """Whether nothing was found that is at or above the threshold: an error, or with `strict` a warning."""
+        """Whether nothing was found that is at or above the threshold: an error, or with `strict` a
+        warning.
+        """
         return not any(found.severity == ERROR or strict for found in self.diagnostics)
 
     def count(self, severity: str) -> int:
@@ -48,7 +54,8 @@ def check(
 ) -> Checked:
     """What there is to say of the description `data`, read from `file`.
 
-    `host_kernel` beats the one that it names, and `hosts` beat both: each finding then names those that it holds for.
+    `host_kernel` beats the one that it names, and `hosts` beat both: each finding then names those
+    that it holds for.
     """
     tree = Tree(file, data)
     if tree.root is None:
@@ -66,7 +73,9 @@ def check(
 
 
 def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
-    """The findings on each host, those that are alike as one. The machine is for the oldest of their kernels."""
+    """The findings on each host, those that are alike as one. The machine is for the oldest of
+    their kernels.
+    """
     from vmcfg.rules.hosts import findings_on
 
     alike: dict[Diagnostic, list[str]] = {}
@@ -85,7 +94,9 @@ def _used(place: Position) -> Position:
 
 
 def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
-    """`found` as diagnostics. What is written once and used through several aliases is one finding, with every use."""
+    """`found` as diagnostics. What is written once and used through several aliases is one finding,
+    with every use.
+    """
     placed: dict[tuple[str, Position, int], tuple[Rule, Finding, Position]] = {}
     seen: Counter[tuple[str, Path, str]] = Counter()
     fixable: list[tuple[Finding, Position]] = []

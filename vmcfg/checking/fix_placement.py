@@ -1,4 +1,6 @@
-"""Where fixes belong in the text: at the words themselves, where every use of what is written there agrees."""
+"""Where fixes belong in the text: at the words themselves, where every use of what is written there
+agrees.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ WORD = re.compile(r"""(?:[&!][^ \t]*[ \t]+)*(["']?)([^"'\s]+)\1""")
 def certain_fixes(tree: Tree, found: Iterable[tuple[Finding, Position]]) -> dict[Position, Fix]:
     """The fixes of findings with their places, by place without its aliases.
 
-    What is written once and used through aliases is fixed only if each use, and the place itself where it is read, has
-    a finding with this fix.
+    What is written once and used through aliases is fixed only if each use, and the place itself
+    where it is read, has a finding with this fix.
     """
     wanted: dict[Position, set[tuple[tuple[Span, ...], str]]] = {}
     paths: dict[Position, tuple[Path, str]] = {}
@@ -42,7 +44,9 @@ def certain_fixes(tree: Tree, found: Iterable[tuple[Finding, Position]]) -> dict
 
 
 def _word(text: str, span: Span) -> Span | None:
-    """Where in `span` the word itself stands, without quotes, anchor and tag; None where it is not that simple."""
+    """Where in `span` the word itself stands, without quotes, anchor and tag; None where it is not
+    that simple.
+    """
     line = lines_of(text)[span.line - 1]
     match = (
         WORD.fullmatch(line, span.column - 1, span.end_column - 1)
@@ -53,7 +57,9 @@ def _word(text: str, span: Span) -> Span | None:
 
 
 def _ways(tree: Tree, path: Path, on: str) -> set[tuple[Span, ...]]:
-    """The aliases that lead to what is at `path`, by each way on which it is read; none are the way without any."""
+    """The aliases that lead to what is at `path`, by each way on which it is read; none are the way
+    without any.
+    """
     assert tree.root is not None
     wanted = _content(tree.root, path[:-1] if on == "key" else path)
     ways = set()

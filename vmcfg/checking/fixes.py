@@ -20,7 +20,8 @@ ROUNDS = 10
 def fixed(
     data: bytes, checked: Checked, again: Callable[[bytes], Checked]
 ) -> tuple[bytes, Checked, int]:
-    """`data` with all fixes of its check in it, and those of the findings that then appear; its check; how many fixes.
+    """`data` with all fixes of its check in it, and those of the findings that then appear; its
+    check; how many fixes.
 
     `again` checks a text. A fix after which the text would be no description any more is not made.
     """
@@ -38,7 +39,9 @@ def fixed(
 
 
 def _apart(fixes: Iterable[Fix]) -> list[Fix]:
-    """Each of the fixes once, in the order of the text; those that stand in the same place and differ, not at all."""
+    """Each of the fixes once, in the order of the text; those that stand in the same place and
+    differ, not at all.
+    """
     once = sorted(set(fixes))
     spans = [fix.span for fix in once]
     return [fix for fix in once if spans.count(fix.span) == 1]
@@ -90,7 +93,9 @@ def _lines(lines: Iterable[str], terminal: bool) -> Iterator[str]:
 
 
 def _quoted(name: str) -> str:
-    """A file's name as git writes it in a diff: in quotes where it holds what would end it or drive a terminal."""
+    """A file's name as git writes it in a diff: in quotes where it holds what would end it or drive
+    a terminal.
+    """
     if name.isprintable() and '"' not in name and "\\" not in name:
         return name + ("\t" if " " in name else "")
     plain = (

@@ -1,4 +1,6 @@
-"""What one file came to in a run of `vmcfg validate`: read, checked, fixed where that is asked for, and its report."""
+"""What one file came to in a run of `vmcfg validate`: read, checked, fixed where that is asked for,
+and its report.
+"""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
 
 
 class FileResult(NamedTuple):
-    """What one file came to, in numbers, texts and None alone, so that a worker process can send it.
+    """What one file came to, in numbers, texts and None alone, so that a worker process can send
+    it.
 
-    `product` goes to standard output by itself: a difference, or a corrected text. `report` is what is printed of the
-    findings, `failure` why the file could not be read or written. `fixed` counts the fixes that were made.
+    `product` goes to standard output by itself: a difference, or a corrected text. `report` is what
+    is printed of the findings, `failure` why the file could not be read or written. `fixed` counts
+    the fixes that were made.
     """
 
     product: bytes = b""
@@ -35,7 +39,8 @@ class FileResult(NamedTuple):
 class FileCheck:
     """How each file of a run is checked, and what is done with it.
 
-    `diff` shows what `fix` would change. Differences are made for a terminal where `for_terminal` is true.
+    `diff` shows what `fix` would change. Differences are made for a terminal where `for_terminal`
+    is true.
     """
 
     __slots__ = ("diff", "fix", "for_terminal", "host_kernel", "hosts", "name_of", "report")
@@ -82,7 +87,9 @@ class FileCheck:
         return check(data, self.name_of(path), self.host_kernel, self.hosts)
 
     def counted(self, counted: Checked, reported: Checked) -> FileResult:
-        """A file that was read: the findings of `counted` are counted, those of `reported` reported."""
+        """A file that was read: the findings of `counted` are counted, those of `reported`
+        reported.
+        """
         report = ""
         if reported.diagnostics:
             report = self.report.part(reported.diagnostics, reported.tree.text)
@@ -90,12 +97,13 @@ class FileCheck:
         return FileResult(report=report, files=1, errors=errors, warnings=warnings)
 
     def fixed(self, path: str, data: bytes, checked: Checked) -> FileResult:
-        """A file with every certain fix made: in the file, on standard output, or as a difference."""
+        """A file with every certain fix: in the file, on standard output, or as a difference."""
         from vmcfg.checking import fixes
 
         text, left, count = fixes.fixed(data, checked, lambda text: self.check(path, text))
         if self.diff:
-            # Nothing is written, so what was found still counts; what the difference leaves is reported.
+            # Nothing is written, so what was found still counts; what the difference leaves is
+            # reported.
             difference = fixes.difference(checked.tree.file, data, text, self.for_terminal)
             return self.counted(checked, left)._replace(product=difference)
         result = self.counted(left, left)._replace(fixed=count)

@@ -31,9 +31,10 @@ FORMATS = ("human", "json")
 def decode(value: str, format_: str) -> int:
     """Say everything that the number VALUE may be, as a name of a vCPU or of its interrupt.
 
-    VALUE is decimal or begins with 0x. It may be a vCPU's id or index, MPIDR_EL1, a compressed MPIDR, an attribute of
-    the GIC or of the PMU device, a KVM_IRQ_LINE word, an INTID, or a cell of a device tree. What it can't be is said,
-    too, with the reason. An MPIDR (0.0.1.0) or an interrupt (ppi:7, spi:8) is shown by its other names.
+    VALUE is decimal or begins with 0x. It may be a vCPU's id or index, MPIDR_EL1, a compressed
+    MPIDR, an attribute of the GIC or of the PMU device, a KVM_IRQ_LINE word, an INTID, or a cell of
+    a device tree. What it can't be is said, too, with the reason. An MPIDR (0.0.1.0) or an
+    interrupt (ppi:7, spi:8) is shown by its other names.
     """
     number, found = _read(value)
     if format_ == "json":
@@ -72,9 +73,11 @@ def _mpidr(value: str) -> tuple[int, list[Reading]]:
     number = derived_id(compressed)
     has_id = number is not None and number < MOST_VCPUS
     return compressed, [
-        Reading("vCPU id", str(number))
-        if has_id
-        else Reading("vCPU id", None, "KVM gives it to none below 512"),
+        (
+            Reading("vCPU id", str(number))
+            if has_id
+            else Reading("vCPU id", None, "KVM gives it to none below 512")
+        ),
         Reading("MPIDR_EL1", hex(mpidr_register(compressed))),
         Reading("compressed MPIDR", hex(compressed)),
         Reading("attr of GICv3's REDIST_REGS", f"{compressed << 32:#x} and the register's offset"),
@@ -83,9 +86,11 @@ def _mpidr(value: str) -> tuple[int, list[Reading]]:
             "device tree's reg of a CPU",
             " ".join(hex(cell) for cell in reg_cells(compressed, 2)) + ", in two cells",
         ),
-        Reading("device tree's reg of a CPU", None, "one cell has no room for Aff3")
-        if compressed >> 24
-        else Reading("device tree's reg of a CPU", f"{compressed:#x}, in one cell"),
+        (
+            Reading("device tree's reg of a CPU", None, "one cell has no room for Aff3")
+            if compressed >> 24
+            else Reading("device tree's reg of a CPU", f"{compressed:#x}, in one cell")
+        ),
     ]
 
 

@@ -26,7 +26,9 @@ NO_FILE = "/dev/null"
 
 
 class Side(NamedTuple):
-    """One description and its plan of the whole VM. `plan` is None where there is no file, or findings stand."""
+    """One description and its plan of the whole VM. `plan` is None where there is no file, or
+    findings stand.
+    """
 
     file: str
     tree: Tree | None
@@ -59,14 +61,15 @@ def diff(
     strict: bool,
     color: str,
 ) -> int:
-    """Compare the descriptions A and B by the commands that set up the whole VM, whatever their YAML looks like.
+    """Compare the descriptions A and B by the commands that set up the whole VM, whatever their
+    YAML looks like.
 
-    A line says of a command that it was added, removed, changed or reordered, and where either file says so. The exit
-    code is 0 where KVM is told the same and 1 where it is not. Findings of either go to standard error as emit's do,
-    and then nothing is compared.
+    A line says of a command that it was added, removed, changed or reordered, and where either file
+    says so. The exit code is 0 where KVM is told the same and 1 where it is not. Findings of either
+    go to standard error as emit's do, and then nothing is compared.
 
-    As git's diff driver: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml diff=vmcfg' in
-    .gitattributes.
+    As git's diff driver: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml
+    diff=vmcfg' in .gitattributes.
     """
     old, new = (
         _side(path, name, host_kernel, strict, unchecked, color)
@@ -75,7 +78,8 @@ def diff(
     heading = f"vmcfg diff {printable(old.file)} {printable(new.file)}"
     if old.wrong or new.wrong:
         if git:
-            # git stops at an exit code other than 0, and has no other word for a revision that is wrong.
+            # git stops at an exit code other than 0, and has no other word for a revision that is
+            # wrong.
             files.print_out(f"{heading}: not compared, for the findings above\n")
         return 0 if git else FOUND
     found = differences(_plan(old, new), _plan(new, old))
@@ -104,7 +108,9 @@ def _name(path: str) -> str:
 
 
 def _sides_of_git(arguments: tuple[str, ...]) -> tuple[Named, Named]:
-    """The two files and their names: path old-file old-hex old-mode new-file new-hex new-mode [new-path message]."""
+    """The two files and their names: path old-file old-hex old-mode new-file new-hex new-mode
+    [new-path message].
+    """
     if len(arguments) == 1:
         # Of an unmerged path git tells the name alone.
         name = printable(files.name_of(arguments[0]))
@@ -112,7 +118,8 @@ def _sides_of_git(arguments: tuple[str, ...]) -> tuple[Named, Named]:
         raise click.exceptions.Exit(0)
     if len(arguments) < 7:
         raise click.UsageError(
-            "--git is for git alone: it gives seven arguments, path old-file old-hex old-mode new-..."
+            "--git is for git alone: it gives seven arguments, path old-file old-hex old-mode "
+            "new-..."
         )
     path, old, _, _, new, *_ = arguments
     new_path = arguments[7] if len(arguments) > 7 else path
@@ -155,7 +162,9 @@ def _text(old: Side, new: Side, found: list[Difference]) -> str:
 
 
 def _line(old: Side, new: Side, difference: Difference) -> str:
-    """The command with its value, or both values; then which vCPU, and the place in each file, in brackets."""
+    """The command with its value, or both values; then which vCPU, and the place in each file, in
+    brackets.
+    """
     command = difference.command
     line = " ".join(command.fields()[:5])
     if difference.kind == CHANGED and difference.old is not None:
@@ -173,7 +182,9 @@ def _line(old: Side, new: Side, difference: Difference) -> str:
 
 
 def _origin(side: Side, command: Command) -> dict[str, Any] | None:
-    """Where a command comes from, by the keys of the plan's `origin`; None where it carries nothing written."""
+    """Where a command comes from, by the keys of the plan's `origin`; None where it carries nothing
+    written.
+    """
     if command.origin is None or side.tree is None:
         return None
     place = side.tree.position(command.origin)

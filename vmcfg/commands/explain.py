@@ -1,4 +1,6 @@
-"""``vmcfg explain``: rules, attributes, the order and the names of a vCPU, from the tables themselves."""
+"""``vmcfg explain``: rules, attributes, the order and the names of a vCPU, from the tables
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,18 @@ from vmcfg.reference.rule_text import rule_lines
 def explain(name: str | None) -> int:
     """Explain NAME: a rule (VMC503), an attribute (pmu.irq), or a topic.
 
-    The topics are order, of the commands, and why; attributes, all that KVM is told, in one table; and identifiers, the
-    names of a vCPU, and what each can't say. Without NAME, list what can be explained.
+    The topics are order, of the commands, and why; attributes, all that KVM is told, in one table;
+    and identifiers, the names of a vCPU, and what each can't say. Without NAME, list what can be
+    explained.
     """
     files.print_out("\n".join(explanation(name)) + "\n")
     return 0
 
 
 def explanation(name: str | None) -> Iterator[str]:
-    """The lines that explain a rule, an attribute or a topic; without a name, those that list them all."""
+    """The lines that explain a rule, an attribute or a topic; without a name, those that list them
+    all.
+    """
     if name is None:
         return _list()
     rules = {word: rule for rule in every_rule() for word in (rule.id, rule.name)}

@@ -57,7 +57,10 @@ def host_option(command: Command) -> Command:
         "host_paths",
         metavar="FILE",
         multiple=True,
-        help="A host that it must work on, from probe --format json; may be repeated, may be a folder of them.",
+        help=(
+            "A host that it must work on, from probe --format json; may be repeated, may be a "
+            "folder of them."
+        ),
     )(command)
 
 
@@ -99,7 +102,10 @@ def color_option(command: Command) -> Command:
         "--color",
         type=click.Choice(["auto", "always", "never"]),
         default="auto",
-        help="Colour findings; auto: NO_COLOR, FORCE_COLOR, then whether it is a terminal that shows them.",
+        help=(
+            "Colour findings; auto: NO_COLOR, FORCE_COLOR, then whether it is a terminal that "
+            "shows them."
+        ),
     )(command)
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class RunOutput:
     """What a run prints, and what it has counted so far.
 
-    Where the product of the run goes to standard output (`streams_product`), findings go to standard error.
+    Where the product of the run goes to standard output (`streams_product`), findings go to
+    standard error.
     """
 
     def __init__(self, report: Report, streams_product: bool, color: bool) -> None:

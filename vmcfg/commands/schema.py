@@ -14,8 +14,8 @@ NAMES = ("vm", "plan", "diagnostics", "diff", "show")
 def schema(name: str) -> None:
     """Print a JSON Schema (2020-12).
 
-    vm: of descriptions, for an editor's completion and hover help. plan: of emit --format jsonl, line by line, and of
-    emit --format json. diagnostics: of validate --format json. diff: of diff --format json.
-    show: of show --format json.
+    vm: of descriptions, for an editor's completion and hover help. plan: of emit --format jsonl,
+    line by line, and of emit --format json. diagnostics: of validate --format json. diff: of diff
+    --format json. show: of show --format json.
     """
     files.print_out(files.read(str(files.packed("schemas") / f"{name}-v1.schema.json")).decode())

@@ -65,9 +65,10 @@ def show(
 ) -> int:
     """Show each vCPU of PATH under all its names.
 
-    Its index, the order of creation; the id of KVM_CREATE_VCPU; its MPIDR, dotted, as the register and compressed; the
-    device tree's reg; its PMU interrupt by INTID and by PPI or SPI; and that interrupt's KVM_IRQ_LINE word. The formats
-    json and csv have the device tree's interrupts and the MADT's GSIV, too.
+    Its index, the order of creation; the id of KVM_CREATE_VCPU; its MPIDR, dotted, as the register
+    and compressed; the device tree's reg; its PMU interrupt by INTID and by PPI or SPI; and that
+    interrupt's KVM_IRQ_LINE word. The formats json and csv have the device tree's interrupts and
+    the MADT's GSIV, too.
 
     Findings go to standard error. Where there are errors nothing is shown.
     """
@@ -102,7 +103,9 @@ def _json(header: dict[str, str], every: list[Names]) -> str:
 
 
 def _csv(every: list[Names]) -> str:
-    """A line a vCPU, the first the names of the fields; cells with a space between, nothing for null."""
+    """A line a vCPU, the first the names of the fields; cells with a space between, nothing for
+    null.
+    """
     found = [each.as_json() for each in every]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -43,8 +43,11 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
     "excluded",
     metavar="PATTERN",
     multiple=True,
-    help="Leave out what matches, and all below it: by its name (old, 'draft-*'), or with a slash by its path as found"
-    " ('lab/*'). '*' matches slashes too. May be repeated.",
+    help=(
+        "Leave out what matches, and all below it: by its name (old, 'draft-*'), or with a "
+        "slash by its path as found"
+        " ('lab/*'). '*' matches slashes too. May be repeated."
+    ),
 )
 @click.option(
     "--fix", is_flag=True, help="Correct in the files what is certain, and report what is left."
@@ -78,9 +81,10 @@ def validate(
 ) -> int:
     """Check descriptions and print every mistake with its place.
 
-    PATH is a file, a directory (all *.yaml and *.yml below it, no hidden ones), or - for standard input. Findings go to
-    standard output; nothing is printed where there are none. With --fix --diff the differences go there, and with --fix
-    the corrected text of standard input; findings then go to standard error.
+    PATH is a file, a directory (all *.yaml and *.yml below it, no hidden ones), or - for standard
+    input. Findings go to standard output; nothing is printed where there are none. With --fix
+    --diff the differences go there, and with --fix the corrected text of standard input; findings
+    then go to standard error.
     """
     hosts = hosts_of(host_paths)
     _refuse_contradictions(paths, format_, fix, diff)
@@ -121,7 +125,8 @@ def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff
         raise click.UsageError("--diff is for --fix: it shows what that would change.")
     if fix and "-" in paths and len(paths) > 1:
         raise click.UsageError(
-            "With --fix, standard input can't be mixed with files: its text goes to standard output."
+            "With --fix, standard input can't be mixed with files: its text goes to standard "
+            "output."
         )
     if fix and (diff or "-" in paths) and format_ not in (HUMAN, "concise"):
         product = "differences go" if diff else "corrected text goes"

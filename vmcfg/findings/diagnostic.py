@@ -48,7 +48,9 @@ class Diagnostic(NamedTuple):
     hosts: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The diagnostic by the keys of schemas/diagnostics-v1.schema.json; `fix` and `hosts` where there are any."""
+        """The diagnostic by the keys of schemas/diagnostics-v1.schema.json; `fix` and `hosts` where
+        there are any.
+        """
         hosts = {"hosts": list(self.hosts)} if self.hosts else {}
         fix = (
             {} if self.fix is None else {"fix": {**self.fix.span._asdict(), "text": self.fix.text}}
@@ -74,9 +76,11 @@ class Diagnostic(NamedTuple):
 def diagnose(
     file: str, rule: Rule, finding: Finding, place: Position, others: Iterable[tuple[Position, str]]
 ) -> Diagnostic:
-    """`finding` of `rule` as a diagnostic of `file`; `others` are its related places, in the finding's order.
+    """`finding` of `rule` as a diagnostic of `file`; `others` are its related places, in the
+    finding's order.
 
-    What was reached through an alias is reported where it is written; the places of use come first among the related.
+    What was reached through an alias is reported where it is written; the places of use come first
+    among the related.
     """
     related = [Related(file, use, "used here, through its alias") for use in place.uses]
     related += [Related(file, other.span, words) for other, words in others]

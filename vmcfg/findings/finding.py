@@ -1,4 +1,6 @@
-"""What a finding is: the rule it breaks, where, in which words, and what the kernel would have said."""
+"""What a finding is: the rule it breaks, where, in which words, and what the kernel would have
+said.
+"""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -14,9 +16,10 @@ On = Literal["value", "key", "first key"]
 class Finding(NamedTuple):
     """One breach of a rule, placed by path.
 
-    `on` picks what is underlined: the value, its key, or the first key of the mapping at `path`, where something
-    is missing from it. `related` lists the other places with a few words each. `kernel` replaces the rule's answer.
-    `fix` is what certainly was meant where the value or key stands; quotes around that stay.
+    `on` picks what is underlined: the value, its key, or the first key of the mapping at `path`,
+    where something is missing from it. `related` lists the other places with a few words each.
+    `kernel` replaces the rule's answer. `fix` is what certainly was meant where the value or key
+    stands; quotes around that stay.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Where something stands: a path into the description, and the lines and columns it comes down to."""
+"""A position: a path into the description, and the lines and columns that it comes to."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -9,7 +9,9 @@ Path = tuple[str | int, ...]
 
 
 class Span(NamedTuple):
-    """A stretch of text. Lines and columns count from 1, columns in code points; the end is exclusive."""
+    """A stretch of text. Lines and columns count from 1, columns in code points; the end is
+    exclusive.
+    """
 
     line: int
     column: int
@@ -22,7 +24,9 @@ WHOLE = Span(1, 1, 1, 1)
 
 
 class Position(NamedTuple):
-    """A path come down to text: its span, its RFC 6901 pointer, and the aliases it was reached through."""
+    """A path come down to text: its span, its RFC 6901 pointer, and the aliases it was reached
+    through.
+    """
 
     span: Span
     pointer: str

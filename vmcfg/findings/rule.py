@@ -11,15 +11,16 @@ ERROR: Severity = "error"
 WARNING: Severity = "warning"
 
 Phase = Literal["set", "init", "run"]
-"""When KVM refuses: at the call that sets a value, at an INIT attribute, or at the first KVM_RUN."""
+"""When KVM refuses: at the call that sets a value, at an INIT attribute, or at the first KVM_RUN.
+"""
 
 
 class Answer(NamedTuple):
     """What KVM does with a description that breaks a rule.
 
-    `call` names the ioctl and what it sets. `errno` and `phase` say how it refuses: ``set`` at that call,
-    ``init`` at an INIT attribute, ``run`` at the first KVM_RUN. Both are None where KVM accepts. Kernels before `since`
-    accept, too.
+    `call` names the ioctl and what it sets. `errno` and `phase` say how it refuses: ``set`` at that
+    call, ``init`` at an INIT attribute, ``run`` at the first KVM_RUN. Both are None where KVM
+    accepts. Kernels before `since` accept, too.
     """
 
     call: str
@@ -55,14 +56,17 @@ PHASE_WORDS = {
 
 
 FoundBy = Literal["validate", "host", "emit", "try"]
-"""What finds that a rule is broken: every check of a description; a check for hosts; what a plan is to be written as; or a
-kernel that performs it."""
+"""What finds that a rule is broken: every check of a description; a check for hosts; what a plan is
+to be written as; or a kernel that performs it.
+"""
 
 
 class Rule:
-    """A truth about descriptions: its id, its name, how grave a breach is, and what KVM makes of one.
+    """A truth about descriptions: its id, its name, how grave a breach is, and what KVM makes of
+    one.
 
-    A kind of rule that is checked by itself, over a machine or over a host, is a class of its own (`vmcfg.rules.kinds`).
+    A kind of rule that is checked by itself, over a machine or over a host, is a class of its own
+    (`vmcfg.rules.kinds`).
     """
 
     __slots__ = ("doc", "found_by", "id", "kernel", "name", "severity")

@@ -1,4 +1,6 @@
-"""The features of a vCPU: KVM's bits for KVM_ARM_VCPU_INIT, and the words by which a description asks for them."""
+"""The features of a vCPU: KVM's bits for KVM_ARM_VCPU_INIT, and the words by which a description
+asks for them.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ VCPU_FEATURES = {
 class Feature:
     """What one word of `features` stands for.
 
-    `bits` are names of `VCPU_FEATURES`, `capabilities` those that say that a host has it, `since` the first release that
-    does. `finalized` is the bit that KVM_ARM_VCPU_FINALIZE must be told, where there is one.
+    `bits` are names of `VCPU_FEATURES`, `capabilities` those that say that a host has it, `since`
+    the first release that does. `finalized` is the bit that KVM_ARM_VCPU_FINALIZE must be told,
+    where there is one.
     """
 
     __slots__ = ("bits", "capabilities", "finalized", "since", "word")
@@ -55,8 +58,8 @@ FEATURES = {
             bits=("PTRAUTH_ADDRESS", "PTRAUTH_GENERIC"),
             capabilities=("KVM_CAP_ARM_PTRAUTH_ADDRESS", "KVM_CAP_ARM_PTRAUTH_GENERIC"),
         ),
-        # Merge kvmarm-6.16, "KVM: arm64: Allow userspace to request KVM_ARM_VCPU_EL2*"; KVM_CAP_ARM_EL2 is 0 on 6.12
-        # and 1 on 7.2 (measured).
+        # Merge kvmarm-6.16, "KVM: arm64: Allow userspace to request KVM_ARM_VCPU_EL2*";
+        # KVM_CAP_ARM_EL2 is 0 on 6.12 and 1 on 7.2 (measured).
         Feature(
             "el2",
             bits=("HAS_EL2",),

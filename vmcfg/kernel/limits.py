@@ -17,7 +17,9 @@ NR_IRQS_DEFAULT = 256
 """How many INTIDs a vGIC has that is not told (VGIC_NR_IRQS_LEGACY)."""
 
 MOST_REGIONS = 256
-"""The index of a redistributor region has 12 bits in the attribute and 8 in KVM (vgic-kvm-device.c:kvm_vgic_addr)."""
+"""The index of a redistributor region has 12 bits in the attribute and 8 in KVM
+(vgic-kvm-device.c:kvm_vgic_addr).
+"""
 
 U32_GREATEST = (1 << 32) - 1
 

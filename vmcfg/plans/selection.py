@@ -177,11 +177,15 @@ def pmu_device(machine: Machine) -> Iterator[Selected]:
         yield Selected(None, ("pmu", "device"), machine.vcpus[0], host_name=name)
 
 
-def pmu_counters(machine: Machine) -> Iterator[Selected]:
-    """The number of event counters."""
-    count = machine.pmu.counters
-    if count is not None:
-        yield Selected((count,), ("pmu", "counters"), machine.vcpus[0])
+def pmu_number(key: str) -> Selector:
+    """A selector of one number of `pmu`."""
+
+    def select(machine: Machine) -> Iterator[Selected]:
+        number = getattr(machine.pmu, key)
+        if number is not None:
+            yield Selected((number,), ("pmu", key), machine.vcpus[0])
+
+    return select
 
 
 def pmu_event_ranges(machine: Machine) -> Iterator[Selected]:

@@ -32,7 +32,6 @@ from vmcfg.plans.selection import (
     its_types,
     maintenance_irq,
     memory_slots,
-    pmu_counters,
     pmu_device,
     pmu_device_type,
     pmu_event_ranges,
@@ -40,6 +39,7 @@ from vmcfg.plans.selection import (
     pmu_irqs,
     pmu_irqs_by_index,
     pmu_irqs_by_mpidr,
+    pmu_number,
     redistributor_region_words,
     set_mpidrs,
     smccc_ranges,
@@ -499,7 +499,7 @@ SEQUENCE = (
         target="vcpu",
         attr=abi.PMU_V3_SET_NR_COUNTERS,
         value=COUNT,
-        select=pmu_counters,
+        select=pmu_number("counters"),
         field="pmu.counters",
         doc=(
             "How many event counters all vCPUs have. A later SET_PMU would put it back to the PMU's"

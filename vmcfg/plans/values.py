@@ -203,7 +203,9 @@ class Features(ValueType):
 
 
 def feature_word(names: Iterable[str]) -> int:
-    """The first word of kvm_vcpu_init.features with these features, each named once as in VCPU_FEATURES."""
+    """The first word of kvm_vcpu_init.features with these features, each named once as in
+    VCPU_FEATURES.
+    """
     return sum(1 << VCPU_FEATURES[name] for name in names)
 
 

@@ -1,4 +1,4 @@
-"""A key in words, with all that KVM is told of it; and everything that KVM is told, in one table."""
+"""A key in words, with all that KVM is told of it; and all that KVM is told, in one table."""
 
 from __future__ import annotations
 
@@ -59,8 +59,13 @@ def apis_note(row: Row) -> str:
 
 
 def attributes_lines() -> Iterator[str]:
-    """Every row of the sequence: a table turned over, whose columns are a line each, since none is short."""
-    yield "Everything that KVM is told, in order: its name in the uapi, its key, its value, its errors."
+    """Every row of the sequence: a table turned over, whose columns are a line each, since none is
+    short.
+    """
+    yield (
+        "Everything that KVM is told, in order: its name in the uapi, its key, its value, its"
+        " errors."
+    )
     keys = every_field()
     for row in SEQUENCE:
         yield ""

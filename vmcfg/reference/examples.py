@@ -13,7 +13,9 @@ def example_of(rule_id: str) -> Path | None:
 
 
 def chosen_cases(cases: Path) -> list[Path]:
-    """Of the descriptions in a folder that break a rule each, the one for each rule: the first by name."""
+    """Of the descriptions in a folder that break a rule each, the one for each rule: the first by
+    name.
+    """
     chosen: dict[str, Path] = {}
     for case in sorted(cases.glob("VMC*-*.yaml")):
         rule_id, _, _ = case.name.partition("-")

@@ -11,7 +11,10 @@ from vmcfg.vm.identifier_limits import LIMITS
 
 def identifiers_lines() -> Iterator[str]:
     """How each API names a vCPU, and the limits of each identifier."""
-    yield "A vCPU has several names, and each API takes another. `vmcfg show` lists them, `vmcfg decode` goes back."
+    yield (
+        "A vCPU has several names, and each API takes another. `vmcfg show` lists them, `vmcfg"
+        " decode` goes back."
+    )
     yield ""
     yield "How user space says of which vCPU a PMU interrupt is (emit --api):"
     for name, doc in API_DOCS.items():

@@ -31,7 +31,7 @@ def order_lines() -> Iterator[str]:
 
 
 def _rows_of(constraint: Constraint) -> str:
-    """Which rows a constraint is about; a name that ends with a dot means all that begin with it."""
+    """The rows that a constraint is about; a name with a dot at its end means all that begin so."""
     before, after = [
         f"{name}*" if name.endswith(".") else name for name in (constraint.before, constraint.after)
     ]

@@ -27,8 +27,8 @@ ITS_SIZE = 0x20000
 class Frame:
     """A stretch of guest-physical addresses that the GIC answers.
 
-    `at` is where its base is written, `attr` the call that sets it, `region` its index where it is a redistributor
-    region of several.
+    `at` is where its base is written, `attr` the call that sets it, `region` its index where it is
+    a redistributor region of several.
     """
 
     __slots__ = ("alignment", "at", "attr", "base", "name", "region", "size")

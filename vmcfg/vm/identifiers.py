@@ -1,6 +1,8 @@
-"""Every name of a vCPU and of its PMU interrupt, and back: what a number may be the name of, and why it can't.
+"""Every name of a vCPU and of its PMU interrupt, and back: what a number may be the name of, and
+why it can't.
 
-What comes before: `machine`. Next: ``vmcfg show``, ``vmcfg decode`` and ``vmcfg explain identifiers``.
+What comes before: `machine`. Next: ``vmcfg show``, ``vmcfg decode`` and ``vmcfg explain
+identifiers``.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from vmcfg.kernel.limits import GICV2_MOST_VCPUS
 from vmcfg.vm.machine import Machine
 
 DT_SPI, DT_PPI = 0, 1
-"""The first of the device tree's three interrupt cells (bindings/interrupt-controller/arm,gic-v3.yaml)."""
+"""The first of the device tree's three interrupt cells
+(bindings/interrupt-controller/arm,gic-v3.yaml).
+"""
 
 LEVEL_HIGH = 4
 """How the PMU interrupts, by the third cell: QEMU's, kvmtool's and crosvm's trees say so."""
@@ -29,9 +33,11 @@ IRQ_LINE_BY_ID = (6, 7)
 
 
 def irq_line(intid: int, vcpu_id: int) -> int | None:
-    """The KVM_IRQ_LINE word of an interrupt of a vCPU, or None where it has none: neither PPI nor SPI.
+    """The KVM_IRQ_LINE word of an interrupt of a vCPU, or None where it has none: neither PPI nor
+    SPI.
 
-    A PPI's word names the vCPU, in bits 23..16 and, from id 256 on, also 31..28; an SPI's names none.
+    A PPI's word names the vCPU, in bits 23..16 and, from id 256 on, also 31..28; an SPI's names
+    none.
     """
     if is_spi(intid):
         return IRQ_TYPE_SPI << 24 | intid
@@ -41,9 +47,11 @@ def irq_line(intid: int, vcpu_id: int) -> int | None:
 
 
 class Names(NamedTuple):
-    """All names of one vCPU. `mpidr` is compressed; `intid` is the PMU interrupt's, None where there is none.
+    """All names of one vCPU. `mpidr` is compressed; `intid` is the PMU interrupt's, None where
+    there is none.
 
-    `cells` is the device tree's #address-cells of all CPUs; `ppi_mask` what a GICv2's PPI has in its third cell.
+    `cells` is the device tree's #address-cells of all CPUs; `ppi_mask` what a GICv2's PPI has in
+    its third cell.
     """
 
     index: int  # type: ignore[assignment]  # it hides tuple.index, which nobody calls here
@@ -62,7 +70,9 @@ class Names(NamedTuple):
 
     @property
     def irq_line_layout2(self) -> bool:
-        """Whether that word needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2: it names a vCPU whose id is over 255."""
+        """Whether that word needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2: it names a vCPU whose id is over
+        255.
+        """
         return self.intid is not None and is_ppi(self.intid) and self.id >= LAYOUT_2_SINCE_ID
 
     @property
@@ -124,7 +134,8 @@ def notes(machine: Machine) -> list[str]:
     ppis = [each for each in every if each.intid is not None and is_ppi(each.intid)]
     if machine.host_kernel < IRQ_LINE_BY_ID and any(each.index != each.id for each in ppis):
         told.append(
-            "Kernels before 6.7 read a vCPU's index in a KVM_IRQ_LINE word, where these words have its id, and reach"
+            "Kernels before 6.7 read a vCPU's index in a KVM_IRQ_LINE word, where these words "
+            "have its id, and reach"
             " another vCPU or none: ids and indexes differ here."
         )
     return told

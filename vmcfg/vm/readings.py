@@ -1,4 +1,4 @@
-"""What a number may be as an identifier of a vCPU or its interrupt, and why it can't be the others."""
+"""What a number can be as an identifier of a vCPU or its interrupt, and why not the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from vmcfg.vm.identifiers import IRQ_TYPE_PPI, IRQ_TYPE_SPI, LAYOUT_2_SINCE_ID
 
 
 class Reading(NamedTuple):
-    """What a number is if it is `name`: `meaning`, or None where it can't be; `reason` then says why not."""
+    """What a number is if it is `name`: `meaning`, or None where it can't be; `reason` then says
+    why not.
+    """
 
     name: str
     meaning: str | None
@@ -115,7 +117,9 @@ CPU_INTERFACE_REGISTERS = {
     0xE65F: "ICH_VMCR_EL2",
     **{0xE660 + n: f"ICH_LR{n}_EL2" for n in range(16)},
 }
-"""The registers that KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS has, by their encodings (linux 7.2, vgic-sys-reg-v3.c)."""
+"""The registers that KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS has, by their encodings (linux 7.2,
+vgic-sys-reg-v3.c).
+"""
 
 
 def _redist_regs(value: int) -> str:
@@ -166,7 +170,10 @@ def _pmu_by_index(value: int) -> str:
 def _pmu_by_mpidr(value: int) -> str:
     if value & 0xFFFFFFFF:
         raise _Impossible("bits 31..0 name nothing there, and are zero")
-    return f"the PMU interrupt of {_attr_mpidr(value)}, by --api pmu-device-mpidr, which was never merged"
+    return (
+        f"the PMU interrupt of {_attr_mpidr(value)}, by --api pmu-device-mpidr, which was never"
+        " merged"
+    )
 
 
 def _irq_line_word(value: int) -> str:
@@ -176,7 +183,10 @@ def _irq_line_word(value: int) -> str:
     if kind == 0:
         if number > 1:
             raise _Impossible("type 0 is a CPU's own line, 0 for IRQ or 1 for FIQ")
-        return f"the {('IRQ', 'FIQ')[number]} line of vCPU id {vcpu} (before 6.7 its index), without an in-kernel GIC"
+        return (
+            f"the {('IRQ', 'FIQ')[number]} line of vCPU id {vcpu} (before 6.7 its index), without"
+            " an in-kernel GIC"
+        )
     if kind not in (IRQ_TYPE_SPI, IRQ_TYPE_PPI):
         raise _Impossible(f"bits 27..24 are a type, 0 to 2, and not {kind}")
     wanted, known = ("an SPI", is_spi) if kind == IRQ_TYPE_SPI else ("a PPI", is_ppi)
