@@ -1,4 +1,4 @@
-"""No rule can be forgotten: each is listed where it is written, with its own id and its own name."""
+"""No rule can be forgotten: each is listed where it is written, with an id and name of its own."""
 
 from __future__ import annotations
 
