@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vmcfg.checking.check import check
-from vmcfg.formats.c import c
+from vmcfg.formats.c import PERFORMER, c
 from vmcfg.kernel.abi import Attr
 from vmcfg.kernel.version import LINUX_6_1
 from vmcfg.plans.lowering import lower
@@ -77,6 +77,11 @@ def test_every_sample_compiles(compiled: Compile, sample: Path, form: str) -> No
     assert (done.returncode, done.stderr) == (0, "")
     # As a caller has it, who wants the declarations alone.
     done = compiled("#define VMCFG_DECLARATIONS\n" + text)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_file_that_plans_are_put_into_compiles_by_itself(compiled: Compile) -> None:
+    done = compiled(PERFORMER.read_text())
     assert (done.returncode, done.stderr) == (0, "")
 
 
