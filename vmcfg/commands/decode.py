@@ -7,7 +7,7 @@ import json
 import click
 
 from vmcfg import files
-from vmcfg.arm.affinity import derived_id, mpidr_register, reg_cells
+from vmcfg.arm.affinity import aff3, derived_id, mpidr_register, reg_cells
 from vmcfg.arm.interrupts import interrupt_text, is_ppi, is_spi
 from vmcfg.description.kinds import Interrupt, Misfit, Mpidr, Number
 from vmcfg.description.written import IrqRange, intid_of
@@ -88,7 +88,7 @@ def _mpidr(value: str) -> tuple[int, list[Reading]]:
         ),
         (
             Reading("device tree's reg of a CPU", None, "one cell has no room for Aff3")
-            if compressed >> 24
+            if aff3(compressed)
             else Reading("device tree's reg of a CPU", f"{compressed:#x}, in one cell")
         ),
     ]

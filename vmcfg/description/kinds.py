@@ -11,7 +11,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from vmcfg.arm.affinity import MPIDR_RES1, mpidr_of_id, mpidr_text
+from vmcfg.arm.affinity import (
+    MPIDR_RES1,
+    compressed_of_register,
+    mpidr_of_id,
+    mpidr_text,
+)
 from vmcfg.description.rules import (
     BOUNDS,
     CHOICE,
@@ -34,7 +39,7 @@ from vmcfg.description.yaml_readings import (
 )
 from vmcfg.escape import excerpt
 from vmcfg.findings.rule import Rule
-from vmcfg.kernel.limits import INTID_GREATEST
+from vmcfg.kernel.limits import EVENT_GREATEST, INTID_GREATEST, MOST_VCPUS
 from vmcfg.kernel.version import Version
 
 Schema = dict[str, Any]
@@ -355,12 +360,11 @@ class Size(ScalarKind):
 class Events(ScalarKind):
     """A PMU event's number, or a range of them."""
 
-    greatest = 0xFFFF
     pattern = f"{NUMBER_PATTERN}(?:-{NUMBER_PATTERN})?"
 
     def read(self, text: str, plain: bool) -> EventRange:
         if _integer(text) is not None:
-            number = Number(0, self.greatest, hex=True).read(text, plain)
+            number = Number(0, EVENT_GREATEST, hex=True).read(text, plain)
             return EventRange(number, number)
         ends = _ends(text)
         if ends is None:
@@ -374,7 +378,7 @@ class Events(ScalarKind):
         return "a number up to 0xffff, or a range first-last"
 
     def schema(self) -> Schema:
-        return _integer_or_text(0, self.greatest, self.pattern)
+        return _integer_or_text(0, EVENT_GREATEST, self.pattern)
 
 
 _AFFINITY = {str(number): number for number in range(256)}
@@ -436,11 +440,10 @@ class Mpidr(ScalarKind):
 def mpidr_readings(value: int) -> list[str]:
     """What the integer `value` may mean as an MPIDR, each reading dotted and named."""
     found = []
-    if value < 512:
+    if value < MOST_VCPUS:
         found.append(f"{mpidr_text(mpidr_of_id(value))} as KVM's vCPU id {value}")
     if value < 1 << 40 and (value & MPIDR_RES1 or value >> 32):
-        compressed = (value >> 32) << 24 | value & 0xFFFFFF
-        found.append(f"{mpidr_text(compressed)} as the register MPIDR_EL1")
+        found.append(f"{mpidr_text(compressed_of_register(value))} as the register MPIDR_EL1")
     if value < 1 << 32:
         found.append(f"{mpidr_text(value)} as the 32-bit compressed form")
     return found or ["no MPIDR has this value"]

@@ -21,7 +21,17 @@ from vmcfg.description.kinds import (
 )
 from vmcfg.description.written import EventRange, IrqRange, MpidrRange, intid_of
 from vmcfg.kernel.features import FEATURES
-from vmcfg.kernel.limits import NR_IRQS_GREATEST, NR_IRQS_LEAST
+from vmcfg.kernel.limits import (
+    COUNTERS_GREATEST,
+    IPA_BITS_DEFAULT,
+    IPA_BITS_GREATEST,
+    IPA_BITS_LEAST,
+    NR_IRQS_GREATEST,
+    NR_IRQS_LEAST,
+    REGION_COUNT_GREATEST,
+    REGION_COUNT_LEAST,
+    U32_GREATEST,
+)
 from vmcfg.kernel.version import LINUX_6_1, Version
 
 
@@ -82,10 +92,10 @@ class Field:
         self.default = default
 
 
-IPA_BITS = Number(32, 52)
+IPA_BITS = Number(IPA_BITS_LEAST, IPA_BITS_GREATEST)
 NR_IRQS = Number(NR_IRQS_LEAST, NR_IRQS_GREATEST)
-REGION_COUNT = Number(1, 4095)
-COUNTERS = Number(0, 31)
+REGION_COUNT = Number(REGION_COUNT_LEAST, REGION_COUNT_GREATEST)
+COUNTERS = Number(0, COUNTERS_GREATEST)
 EVENTS = Events()
 ADDRESS = Number(0, (1 << 64) - 1, hex=True)
 ONE_INTERRUPT = Interrupt(ranges=False)
@@ -439,7 +449,7 @@ class SmcccEntry(NamedTuple):
     base: Annotated[
         int,
         Field(
-            kind=Number(0, 0xFFFFFFFF, hex=True),
+            kind=Number(0, U32_GREATEST, hex=True),
             doc="The first function id.",
             examples=("0x84000005",),
             also=("function", "start", "first"),
@@ -448,7 +458,7 @@ class SmcccEntry(NamedTuple):
     count: Annotated[
         int,
         Field(
-            kind=Number(1, 0xFFFFFFFF),
+            kind=Number(1, U32_GREATEST),
             doc="How many function ids, from the first.",
             examples=(1,),
             also=("nr_functions", "functions"),
@@ -542,9 +552,9 @@ class Description(NamedTuple):
             doc="Width of guest-physical addresses in bits, the argument of KVM_CREATE_VM.",
             examples=(40,),
             also=("ipa_size", "phys_bits", "address_bits", "pa_bits"),
-            default="40",
+            default=str(IPA_BITS_DEFAULT),
         ),
-    ] = 40
+    ] = IPA_BITS_DEFAULT
     memory: Annotated[
         tuple[MemorySlot, ...],
         Field(

@@ -1,4 +1,4 @@
-"""VMC5xx: the PMU's overflow interrupts."""
+"""VMC5xx: the PMU, above all its overflow interrupts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from vmcfg.arm.interrupts import (
     is_ppi,
     is_spi,
 )
-from vmcfg.description.model import COUNTERS, DEFAULT_TIMERS, EVENTS, MAINTENANCE, Pmu
+from vmcfg.description.model import DEFAULT_TIMERS, MAINTENANCE, Pmu
 from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
-from vmcfg.kernel.limits import INTID_GREATEST, NR_IRQS_GREATEST, U32_GREATEST
+from vmcfg.kernel.limits import (
+    COUNTERS_GREATEST,
+    EVENT_GREATEST,
+    INTID_GREATEST,
+    NR_IRQS_GREATEST,
+    NR_IRQS_STEP,
+    U32_GREATEST,
+)
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
@@ -51,17 +58,17 @@ Users = list[tuple[int, Vcpu]]
 """PMU interrupts by INTID, each with the vCPU that has it."""
 
 
+NUMBERS = {"ppi": (0, GREATEST_PPI), "spi": (0, GREATEST_SPI), "": (PPI_BASE, SPI_END - 1)}
+"""The first and last number of a PMU interrupt, by the prefix with which it is written."""
+
+
 def _bad_number(written: int | IrqRange | None) -> int | None:
     """The first number as written that is neither a PPI nor an SPI, or None where all of them are."""
     if written is None:
         return None
     if isinstance(written, int):
         return None if PPI_BASE <= written < SPI_END else written
-    least, greatest = {
-        "ppi": (0, GREATEST_PPI),
-        "spi": (0, GREATEST_SPI),
-        "": (PPI_BASE, SPI_END - 1),
-    }[written.prefix]
+    least, greatest = NUMBERS[written.prefix]
     if written.first < least:
         return written.first
     if written.last > greatest:
@@ -121,7 +128,7 @@ def pmu_irqs_of_one_kind(machine: Machine) -> Iterator[Finding]:
     hint = f"write {intid} for all" if is_ppi(intid) else "give each vCPU an SPI of its own"
     related = _related([rest[0], *odd[1:]], _at(odd[0]))
     kernel = Answer(IRQ, "EINVAL", "set") if _kvm_refuses_mix(users) else None
-    yield Finding(_at(odd[0]), message, hint, related=related, kernel=kernel)
+    yield Finding(_at(odd[0]), message, hint=hint, related=related, kernel=kernel)
 
 
 def _kvm_refuses_mix(users: Users) -> bool:
@@ -160,7 +167,7 @@ def pmu_ppis_agree(machine: Machine) -> Iterator[Finding]:
     related = _related([right, *wrong[1:]], at)
     is_alone = len(wrong) == 1 and len(users) > 2
     fix = _rewritten(wrong[0][1].irq_written, usual) if is_alone else None
-    yield Finding(at, message, hint, related=related, fix=fix)
+    yield Finding(at, message, hint=hint, related=related, fix=fix)
 
 
 def _rewritten(written: int | IrqRange | None, ppi: int) -> str | None:
@@ -206,7 +213,7 @@ def _shared_spi(intid: int, vcpus: list[Vcpu], hint: str) -> Finding:
         who = f"{len(vcpus)} vCPUs, {first.name} and {second.name} first"
         message = f"{interrupt_text(intid)} is given to {who}: an SPI is one vCPU's only"
     related = _related([(intid, vcpu) for vcpu in (first, *more)], second.irq_at)
-    return Finding(second.irq_at, message, hint, related=related)
+    return Finding(second.irq_at, message, hint=hint, related=related)
 
 
 @machine_rule("VMC504", Answer(IRQ, "EINVAL", "set"))
@@ -224,7 +231,7 @@ def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
     is_used = ("pmu", "irq") in {vcpu.irq_at for vcpu in machine.vcpus}
     if not is_used and _bad_number(machine.pmu.irq) is not None:
         message = "pmu.irq is neither a PPI nor an SPI; every vCPU has an interrupt of its own"
-        yield Finding(("pmu", "irq"), message, "remove it", kernel=NEVER_ASKED)
+        yield Finding(("pmu", "irq"), message, hint="remove it", kernel=NEVER_ASKED)
 
 
 def _bad_prefixed(machine: Machine, at: Path, irq: IrqRange, number: int) -> Finding:
@@ -239,7 +246,7 @@ def _bad_prefixed(machine: Machine, at: Path, irq: IrqRange, number: int) -> Fin
     is_taken = PPI_BASE <= intid < SPI_END
     kernel = Answer(IRQ) if is_taken else _answer_to(intid)
     is_certain = irq.prefix == "ppi" and is_ppi(number) and irq.first == irq.last
-    return Finding(at, message, hint, kernel=kernel, fix=str(number) if is_certain else None)
+    return Finding(at, message, hint=hint, kernel=kernel, fix=str(number) if is_certain else None)
 
 
 def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
@@ -250,7 +257,7 @@ def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
     if intid < PPI_BASE:
         as_ppi, as_spi = intid + PPI_BASE, intid + SPI_BASE
         hint = f"PPI {intid} is INTID {as_ppi} (ppi:{intid}); SPI {intid} is INTID {as_spi} (spi:{intid})"
-    return Finding(at, message, hint, kernel=_answer_to(intid))
+    return Finding(at, message, hint=hint, kernel=_answer_to(intid))
 
 
 def _whose(machine: Machine, at: Path, intid: int) -> str:
@@ -300,7 +307,7 @@ def all_vcpus_have_pmu_irqs(machine: Machine) -> Iterator[Finding]:
         hint = f"add {shared}, for all that have none"
     others = dict.fromkeys(each.at for each in without if each.at != vcpu.at)
     related = ((_at(example), _has_irq(example)), *((at, "none here either") for at in others))
-    yield Finding(vcpu.at, message, hint, related=related)
+    yield Finding(vcpu.at, message, hint=hint, related=related)
 
 
 @machine_rule("VMC506", Answer(INIT, "EINVAL", "init"))
@@ -322,11 +329,12 @@ def pmu_spis_below_nr_irqs(machine: Machine) -> Iterator[Finding]:
     for at, user in _by_origin(over).items():
         message = f"{_has_irq(user)}, but {bound}: the last SPI is {interrupt_text(limit - 1)}"
         greatest = max(intid for intid, vcpu in over if vcpu.irq_at == at)
-        needed = -(-(greatest + 1) // 32) * 32
+        # The end of the 32 INTIDs that hold the greatest.
+        needed = greatest - greatest % NR_IRQS_STEP + NR_IRQS_STEP
         hint = "write a lower SPI"
         if needed <= NR_IRQS_GREATEST and machine.gic is not None:
             hint = f"write 'nr_irqs: {needed}' under gic, or a lower SPI"
-        yield Finding(at, message, hint, related=related)
+        yield Finding(at, message, hint=hint, related=related)
 
 
 @machine_rule("VMC507", Answer("KVM_RUN", "EINVAL", "run"))
@@ -348,7 +356,7 @@ def pmu_ppi_is_no_timers(machine: Machine) -> Iterator[Finding]:
     if owner.written:
         related = ((owner.at, owner.name), *related)
     kernel = Answer("KVM_RUN", "EEXIST", "run") if owner.at[0] == "gic" else None
-    yield Finding(_at(first), message, _usual_hint(machine), related=related, kernel=kernel)
+    yield Finding(_at(first), message, hint=_usual_hint(machine), related=related, kernel=kernel)
 
 
 def _usual_hint(machine: Machine) -> str:
@@ -376,7 +384,7 @@ def pmu_ppi_is_not_el2s(machine: Machine) -> Iterator[Finding]:
     first = clashing[0]
     message = f"{_has_irq(first)}, which guests take for {EL2_ONLY[first[0]]}"
     related = _related(clashing, _at(first))
-    yield Finding(_at(first), message, _usual_hint(machine), related=related)
+    yield Finding(_at(first), message, hint=_usual_hint(machine), related=related)
 
 
 @machine_rule("VMC509", Answer(IRQ))
@@ -394,8 +402,9 @@ def pmu_spis_are_no_devices(machine: Machine) -> Iterator[Finding]:
         index = devices[user[0]]
         name = machine.devices[index].name
         message = f"{_has_irq(user)}, which is the device {name}'s: KVM would drop the device's interrupts"
+        hint = "give one of the two another SPI"
         related = ((("devices", index, "irq"), f"the device {name}"),)
-        yield Finding(at, message, "give one of the two another SPI", related=related)
+        yield Finding(at, message, hint=hint, related=related)
 
 
 @machine_rule("VMC510", Answer(SET_PMU, "ENODEV", "set"))
@@ -410,8 +419,9 @@ def pmu_settings_have_a_pmu(machine: Machine) -> Iterator[Finding]:
             message = (
                 f"pmu.{key} is written, but no vCPU has a PMU interrupt, and so none has a PMU"
             )
+            hint = f"add 'irq: {USUAL}' to pmu"
             kernel = Answer(call, "ENODEV", "set")
-            yield Finding(("pmu", key), message, "add 'irq: 23' to pmu", "key", kernel=kernel)
+            yield Finding(("pmu", key), message, hint=hint, on="key", kernel=kernel)
 
 
 @machine_rule("VMC511", Answer(SET_NR_COUNTERS), WARNING)
@@ -422,9 +432,8 @@ def counters_have_a_device(machine: Machine) -> Iterator[Finding]:
     (measured on 7.2)"""
     if machine.pmu.counters is not None and machine.pmu.device is None:
         message = "pmu.counters is written without pmu.device, which KVM's document demands"
-        yield Finding(
-            ("pmu", "counters"), message, "name the host's PMU: 'device: armv8_pmuv3_0'", "key"
-        )
+        hint = "name the host's PMU: 'device: armv8_pmuv3_0'"
+        yield Finding(("pmu", "counters"), message, hint=hint, on="key")
 
 
 @machine_rule("VMC512", Answer(SET_NR_COUNTERS, "EINVAL", "set"))
@@ -432,11 +441,13 @@ def counters_in_range(machine: Machine) -> Iterator[Finding]:
     """A PMU has at most 31 event counters, which is what PMCR_EL0.N can say.
 
     A host's PMU has fewer, often 6. (pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; measured on 7.2)"""
-    if machine.pmu.counters is not None and machine.pmu.counters > COUNTERS.greatest:
-        message = f"pmu.counters is {machine.pmu.counters}, but a PMU has at most {COUNTERS.greatest} event counters"
-        kernel = (
-            NEVER_ASKED if machine.pmu.counters > U32_GREATEST else None
-        )  # what it has no bits for is cut
+    counters = machine.pmu.counters
+    if counters is not None and counters > COUNTERS_GREATEST:
+        message = (
+            f"pmu.counters is {counters}, but a PMU has at most {COUNTERS_GREATEST} event counters"
+        )
+        # What the attribute has no bits for is cut, and then is another number.
+        kernel = NEVER_ASKED if counters > U32_GREATEST else None
         yield Finding(("pmu", "counters"), message, kernel=kernel)
 
 
@@ -447,14 +458,11 @@ def filters_fit_the_events(machine: Machine) -> Iterator[Finding]:
     A host with PMUv3.0 has 0x3ff as its last, and refuses what is beyond. (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured
     on 6.1, 6.12, 7.2)"""
     for index, (_, events) in enumerate(machine.pmu.filter):
-        if events.last > EVENTS.greatest:
-            message = f"the filter's events {events} end beyond {EVENTS.greatest:#x}, the last that a PMU has"
+        if events.last > EVENT_GREATEST:
+            message = f"the filter's events {events} end beyond {EVENT_GREATEST:#x}, the last that a PMU has"
             # What the attribute has no bits for is cut, and then is another range.
-            kernel = (
-                None
-                if events.first <= EVENTS.greatest and events.last - events.first <= EVENTS.greatest
-                else NEVER_ASKED
-            )
+            is_cut = max(events.first, events.last - events.first) > EVENT_GREATEST
+            kernel = NEVER_ASKED if is_cut else None
             yield Finding(("pmu", "filter", index, "events"), message, kernel=kernel)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product, repeat
 
-from vmcfg.arm.affinity import derived_id, mpidr_of_id
+from vmcfg.arm.affinity import compressed_mpidr, derived_id, mpidr_of_id
 from vmcfg.description.model import Description, VcpuEntry
 from vmcfg.description.written import IrqRange, MpidrRange
 from vmcfg.findings.position import Path
@@ -90,8 +90,8 @@ def _mpidrs(mpidr: int | MpidrRange) -> Iterator[int]:
         yield mpidr
         return
     ranges = [range(first, last + 1) for first, last in zip(mpidr.first, mpidr.last, strict=True)]
-    for aff3, aff2, aff1, aff0 in product(*ranges):
-        yield aff3 << 24 | aff2 << 16 | aff1 << 8 | aff0
+    for affinities in product(*ranges):
+        yield compressed_mpidr(*affinities)
 
 
 def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ...]:

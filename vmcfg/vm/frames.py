@@ -1,40 +1,54 @@
-"""The frames of the GIC and of steal time: which guest-physical addresses they take."""
+"""Guest-physical addresses: how many there are, and which of them the GIC and steal time use.
+
+Sizes have the names of arch/arm64/include/uapi/asm/kvm.h without KVM_VGIC_. Addresses are multiples
+of a granule (vgic-kvm-device.c:vgic_check_iorange).
+"""
 
 from __future__ import annotations
 
+from vmcfg.description.model import Gic
 from vmcfg.findings.position import Path
 from vmcfg.kernel import abi
+from vmcfg.kernel.limits import IPA_BITS_GREATEST, IPA_BITS_LEAST
 from vmcfg.vm.machine import Machine, redistributor_regions
 
 V3_DIST = abi.setting(abi.VGIC_V3_DIST)
-
 V3_REDIST = abi.setting(abi.VGIC_V3_REDIST)
-
 V3_REDIST_REGION = abi.setting(abi.VGIC_V3_REDIST_REGION)
-
 V2_DIST = abi.setting(abi.VGIC_V2_DIST)
-
 V2_CPU = abi.setting(abi.VGIC_V2_CPU)
-
 ITS_ADDR = abi.setting(abi.ITS_ADDR)
 
-REDISTRIBUTOR = 0x20000
-"""A redistributor's two frames of 64 KiB."""
+V3_GRANULE = 0x10000
+V3_DIST_SIZE = 0x10000
 
-ITS_SIZE = 0x20000
+V3_REDIST_SIZE = 0x20000
+"""One redistributor: two frames of 64 KiB."""
+
+V3_ITS_SIZE = 0x20000
+
+V2_GRANULE = 0x1000
+V2_DIST_SIZE = 0x1000
+V2_CPU_SIZE = 0x2000
+
+STEAL_TIME_SIZE = 64
+"""What a vCPU's steal time takes, of which its address is a multiple
+(pvtime.c:kvm_arm_pvtime_set_attr).
+"""
 
 
 class Frame:
-    """A stretch of guest-physical addresses that the GIC answers.
+    """A range of guest-physical addresses to which the GIC answers.
 
-    `at` is where its base is written, `attr` the call that sets it, `region` its index where it is
-    a redistributor region of several.
+    `at` is where its base is written, `attr` the call that sets it, `region` its index if it is one
+    of several redistributor regions.
     """
 
     __slots__ = ("alignment", "at", "attr", "base", "name", "region", "size")
 
     def __init__(
         self,
+        *,
         at: Path,
         name: str,
         base: int,
@@ -61,74 +75,117 @@ class Frame:
         """Its first and last address."""
         return f"{self.base:#x}..{self.end - 1:#x}"
 
+    def overlaps(self, base: int, end: int) -> bool:
+        """Whether it has an address from `base` up to and without `end`."""
+        return self.base < end and base < self.end
+
+
+def address_bits(machine: Machine) -> int:
+    """How many bits a guest-physical address has.
+
+    An impossible number is found by VMC201. Here it counts as the nearest possible one, because
+    2^ipa_bits might not fit into memory.
+    """
+    return max(IPA_BITS_LEAST, min(machine.ipa_bits, IPA_BITS_GREATEST))
+
+
+def steal_time_addresses(machine: Machine) -> range | None:
+    """Where each vCPU's steal time begins; None without steal time. `stop` is its end."""
+    if machine.steal_time is None:
+        return None
+    base = machine.steal_time.base
+    return range(base, base + STEAL_TIME_SIZE * len(machine.vcpus), STEAL_TIME_SIZE)
+
 
 def frames(machine: Machine) -> list[Frame]:
     """The frames of the GIC that are written, in the order in which KVM is told of them."""
-    gic = machine.gic
-    if gic is None:
+    if machine.gic is None:
         return []
+    if machine.gic.version == 2:
+        return _v2_frames(machine.gic)
+    return _v3_frames(machine, machine.gic)
+
+
+def _v2_frames(gic: Gic) -> list[Frame]:
+    """The frames of a GICv2."""
     found = []
-    dist_size, granule, dist_attr = (0x10000, 0x10000, V3_DIST)
-    if gic.version == 2:
-        dist_size, granule, dist_attr = (0x1000, 0x1000, V2_DIST)
     if gic.distributor is not None:
         found.append(
             Frame(
-                ("gic", "distributor"),
-                "the distributor",
-                gic.distributor,
-                dist_size,
-                dist_attr,
-                granule,
+                at=("gic", "distributor"),
+                name="the distributor",
+                base=gic.distributor,
+                size=V2_DIST_SIZE,
+                attr=V2_DIST,
+                alignment=V2_GRANULE,
             )
         )
-    if gic.version == 3:
-        attr = V3_REDIST_REGION
-        for index, (region, count) in enumerate(
-            zip(redistributor_regions(gic), machine.redistributor_counts(), strict=True)
-        ):
-            at = ("gic", "redistributors", index, "base")
-            found.append(
-                Frame(
-                    at,
-                    f"redistributor region {index}",
-                    region.base,
-                    count * REDISTRIBUTOR,
-                    attr,
-                    granule,
-                    index,
-                )
-            )
-        if isinstance(gic.redistributors, int):
-            size = len(machine.vcpus) * REDISTRIBUTOR
-            attr = V3_REDIST
-            found.append(
-                Frame(
-                    ("gic", "redistributors"),
-                    "the redistributor region",
-                    gic.redistributors,
-                    size,
-                    attr,
-                    granule,
-                )
-            )
-        for index, base in enumerate(gic.its):
-            found.append(
-                Frame(("gic", "its", index), f"ITS {index}", base, ITS_SIZE, ITS_ADDR, granule)
-            )
-    elif gic.cpu_interface is not None:
-        attr = V2_CPU
+    if gic.cpu_interface is not None:
         found.append(
             Frame(
-                ("gic", "cpu_interface"),
-                "the CPU interface",
-                gic.cpu_interface,
-                0x2000,
-                attr,
-                granule,
+                at=("gic", "cpu_interface"),
+                name="the CPU interface",
+                base=gic.cpu_interface,
+                size=V2_CPU_SIZE,
+                attr=V2_CPU,
+                alignment=V2_GRANULE,
             )
         )
     return found
 
 
-STEAL_TIME_SIZE = 64
+def _v3_frames(machine: Machine, gic: Gic) -> list[Frame]:
+    """The frames of a GICv3."""
+    found = []
+    if gic.distributor is not None:
+        found.append(
+            Frame(
+                at=("gic", "distributor"),
+                name="the distributor",
+                base=gic.distributor,
+                size=V3_DIST_SIZE,
+                attr=V3_DIST,
+                alignment=V3_GRANULE,
+            )
+        )
+    found += _redistributor_frames(machine, gic)
+    for index, base in enumerate(gic.its):
+        found.append(
+            Frame(
+                at=("gic", "its", index),
+                name=f"ITS {index}",
+                base=base,
+                size=V3_ITS_SIZE,
+                attr=ITS_ADDR,
+                alignment=V3_GRANULE,
+            )
+        )
+    return found
+
+
+def _redistributor_frames(machine: Machine, gic: Gic) -> list[Frame]:
+    """The redistributor regions: as listed, or one for all vCPUs where only an address is given."""
+    if isinstance(gic.redistributors, int):
+        return [
+            Frame(
+                at=("gic", "redistributors"),
+                name="the redistributor region",
+                base=gic.redistributors,
+                size=len(machine.vcpus) * V3_REDIST_SIZE,
+                attr=V3_REDIST,
+                alignment=V3_GRANULE,
+            )
+        ]
+    regions = zip(redistributor_regions(gic), machine.redistributor_counts(), strict=True)
+    return [
+        Frame(
+            at=("gic", "redistributors", index, "base"),
+            name=f"redistributor region {index}",
+            base=region.base,
+            size=count * V3_REDIST_SIZE,
+            attr=V3_REDIST_REGION,
+            alignment=V3_GRANULE,
+            region=index,
+        )
+        for index, (region, count) in enumerate(regions)
+    ]

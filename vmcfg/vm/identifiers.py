@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from vmcfg.arm.affinity import mpidr_register, mpidr_text, reg_cells
+from vmcfg.arm.affinity import aff3, mpidr_register, mpidr_text, reg_cells
 from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, is_ppi, is_spi
 from vmcfg.kernel.limits import GICV2_MOST_VCPUS
 from vmcfg.vm.machine import Machine
@@ -109,7 +109,7 @@ class Names(NamedTuple):
 
 def names(machine: Machine) -> list[Names]:
     """The names of every vCPU, by index."""
-    cells = 2 if any(vcpu.mpidr >> 24 for vcpu in machine.vcpus) else 1
+    cells = 2 if any(aff3(vcpu.mpidr) for vcpu in machine.vcpus) else 1
     mask = (1 << min(len(machine.vcpus), GICV2_MOST_VCPUS)) - 1 if machine.gic_version() == 2 else 0
     return [
         Names(

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from vmcfg.arm.affinity import MPIDR_RES1, derived_id, mpidr_of_id, mpidr_text
+from vmcfg.arm.affinity import (
+    GREATEST_AFF0,
+    MPIDR_RES1,
+    aff0,
+    aff3,
+    compressed_of_register,
+    derived_id,
+    mpidr_of_id,
+    mpidr_text,
+)
 from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, SPI_END, interrupt_text, is_ppi, is_spi
 from vmcfg.kernel.limits import GICV2_MOST_VCPUS, MOST_VCPUS
+from vmcfg.vm.frames import V2_CPU_SIZE, V3_REDIST_SIZE
 from vmcfg.vm.identifiers import IRQ_TYPE_PPI, IRQ_TYPE_SPI, LAYOUT_2_SINCE_ID
 
 
@@ -34,9 +44,9 @@ def _vcpu(compressed: int) -> str:
     """A compressed MPIDR and the vCPU that KVM gives it to."""
     told = f"MPIDR {mpidr_text(compressed)}"
     number = derived_id(compressed)
-    if compressed >> 24:
+    if aff3(compressed):
         return f"{told}: no vCPU id gives it, and with Aff3 not 0 a GICv3's guest can't reach it"
-    if compressed & 0xFF > 15:
+    if aff0(compressed) > GREATEST_AFF0:
         return f"{told}: no vCPU id gives it, and with Aff0 over 15 a GICv3's SGIs go astray"
     if number is None or number >= MOST_VCPUS:
         return f"{told}: no vCPU id gives it, so it has to be set by register"
@@ -67,7 +77,7 @@ def _register(value: int) -> str:
         raise _Impossible("bits 63..40 and 29..25 are zero in the register")
     if not value & MPIDR_RES1:
         raise _Impossible("bit 31 is one in the register")
-    told = _vcpu(value >> 32 << 24 | value & 0xFFFFFF)
+    told = _vcpu(compressed_of_register(value))
     flags = [
         words
         for bit, words in ((1 << 30, "U: a uniprocessor"), (1 << 24, "MT: Aff0 is a thread"))
@@ -124,7 +134,7 @@ vgic-sys-reg-v3.c).
 
 def _redist_regs(value: int) -> str:
     offset = value & 0xFFFFFFFF
-    _below(offset, 0x20000, "a redistributor's two frames end at offset 0x20000")
+    _below(offset, V3_REDIST_SIZE, "a redistributor's two frames end at offset 0x20000")
     if offset % 4:
         raise _Impossible("a register's offset is a multiple of 4")
     name = REDISTRIBUTOR_REGISTERS.get(offset)
@@ -153,7 +163,7 @@ def _gicv2_regs(value: int) -> str:
     offset = value & 0xFFFFFFFF
     _below(
         offset,
-        0x2000,
+        V2_CPU_SIZE,
         "a GICv2's frames end at offset 0x1000 (distributor) and 0x2000 (CPU interface)",
     )
     if offset % 4:
@@ -226,7 +236,7 @@ def _dt_reg(value: int) -> str:
     if value >> 40 or value & 0xFF00_0000:
         raise _Impossible("the affinities are in bits 39..32 and 23..0, all others are zero")
     cells = "two cells" if value >> 32 else "one cell"
-    return f"{_vcpu(value >> 32 << 24 | value & 0xFFFFFF)}; in {cells}"
+    return f"{_vcpu(compressed_of_register(value))}; in {cells}"
 
 
 READINGS: tuple[tuple[str, Callable[[int], str]], ...] = (
