@@ -34,7 +34,10 @@ CHECKING = {
     description="half_read kinds model reading rules written yaml_readings",
     vm="expansion frames machine",
     plans="apis command operations phases selection sequence values",
-    rules="gic host_kernel kinds machine_rules memory pmu ranges timers vcpus",
+    rules=(
+        "devices gic host_kernel kinds machine_rules memory pmu ranges smccc steal_time timers"
+        " vcpus"
+    ),
     checking="check",
     commands="exit_codes options",
 )

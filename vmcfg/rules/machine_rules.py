@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Rule
-from vmcfg.rules import gic, host_kernel, memory, pmu, timers, vcpus
+from vmcfg.rules import (
+    devices,
+    gic,
+    host_kernel,
+    memory,
+    pmu,
+    smccc,
+    steal_time,
+    timers,
+    vcpus,
+)
 from vmcfg.rules.kinds import MachineRule
 from vmcfg.vm.machine import Machine
 
@@ -14,8 +24,11 @@ MACHINE_RULES: tuple[MachineRule, ...] = (
     *memory.RULES,
     *vcpus.RULES,
     *gic.RULES,
+    *devices.RULES,
     *pmu.RULES,
     *timers.RULES,
+    *steal_time.RULES,
+    *smccc.RULES,
     *host_kernel.RULES,
 )
 """In the order of their ids."""
