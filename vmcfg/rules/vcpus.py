@@ -1,11 +1,14 @@
-"""VMC3xx: vCPUs and their MPIDRs. VMC302 to VMC306 stand in `machine`: what breaks them leaves none to check."""
+"""VMC3xx: vCPUs and their MPIDRs.
+
+VMC302 to VMC306 are in `ranges`: if one of them is broken, there is no machine to check.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
+from vmcfg.arm.affinity import GREATEST_AFF0, aff0, aff3, mpidr_of_id, mpidr_text
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING, Answer
@@ -14,6 +17,12 @@ from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
 SET_MPIDR = "KVM_SET_ONE_REG(MPIDR_EL1)"
+
+GIC_IS_V3 = ((("gic", "version"), "GICv3"),)
+"""Where a rule about GICv3 also points."""
+
+
+# MPIDRs --------------------------------------------------------------------------------------
 
 
 @machine_rule("VMC301", Answer(SET_MPIDR))
@@ -27,46 +36,29 @@ def mpidrs_distinct(machine: Machine) -> Iterator[Finding]:
     users: dict[int, list[Path]] = {}
     for vcpu in sorted(machine.vcpus, key=lambda vcpu: vcpu.at):
         users.setdefault(vcpu.mpidr, []).append(vcpu.at)
-    shared = {mpidr: places for mpidr, places in users.items() if len(places) > 1}
-    free = (mpidr for mpidr in map(mpidr_of_id, count()) if mpidr not in users)
+    unused = (mpidr for mpidr in map(mpidr_of_id, count()) if mpidr not in users)
     # Ranges that overlap share many MPIDRs for one cause: the first of them stands for all.
     seen: set[tuple[Path, ...]] = set()
-    for mpidr, (first, second, *more) in shared.items():
-        if (first, second, *more) in seen:
-            continue
-        seen.add((first, second, *more))
-        name = mpidr_text(mpidr)
-        message = f"MPIDR {name} is another vCPU's already"
-        if more:
-            message = f"MPIDR {name} is that of {2 + len(more)} vCPUs"
-        unused = ", ".join(mpidr_text(next(free)) for _ in range(min(1 + len(more), 4)))
-        related = (
-            (first, f"vCPU {name} is first here"),
-            *((at, f"vCPU {name} here too") for at in more),
-        )
-        yield Finding(second, message, f"not taken yet: {unused}", related=related)
+    for mpidr, places in users.items():
+        if len(places) > 1 and tuple(places) not in seen:
+            seen.add(tuple(places))
+            yield _shared_mpidr(mpidr, places, unused)
 
 
-def _written_once(machine: Machine, breaks: Callable[[Vcpu], bool]) -> Iterator[Vcpu]:
-    """Of each MPIDR as written, the first vCPU that `breaks` is true of."""
-    seen = set()
-    for vcpu in machine.vcpus:
-        if breaks(vcpu) and vcpu.at not in seen:
-            seen.add(vcpu.at)
-            yield vcpu
-
-
-def _aff3(vcpu: Vcpu) -> bool:
-    return vcpu.mpidr >> 24 != 0
-
-
-def _aff0(vcpu: Vcpu) -> bool:
-    return vcpu.mpidr & 0xFF > 15
-
-
-def _aff0_hint(vcpu: Vcpu) -> str:
-    aff0 = vcpu.mpidr & 0xFF
-    return f"KVM's vCPU {aff0} is {mpidr_text(mpidr_of_id(aff0))}; a cluster holds 16 vCPUs, Aff0 0 to 15"
+def _shared_mpidr(mpidr: int, places: list[Path], unused: Iterator[int]) -> Finding:
+    """The finding that vCPUs at these places have one MPIDR; its hint takes from `unused`."""
+    first, second, *more = places
+    name = mpidr_text(mpidr)
+    message = f"MPIDR {name} is another vCPU's already"
+    if more:
+        message = f"MPIDR {name} is that of {len(places)} vCPUs"
+    # One for each vCPU but the first, as far as they fit on a line.
+    wanted = min(len(places) - 1, 4)
+    suggested = [mpidr_text(next(unused)) for _ in range(wanted)]
+    related = [(first, f"vCPU {name} is first here")]
+    related += [(at, f"vCPU {name} here too") for at in more]
+    hint = f"not taken yet: {', '.join(suggested)}"
+    return Finding(second, message, hint=hint, related=tuple(related))
 
 
 @machine_rule("VMC307", Answer(SET_MPIDR))
@@ -76,9 +68,9 @@ def aff3_is_zero_with_gicv3(machine: Machine) -> Iterator[Finding]:
     KVM takes it, but GICR_TYPER and GICD_IROUTER of the vGIC have no Aff3: the guest finds no redistributor of that
     vCPU. (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, linux 7.2)"""
     if machine.gic_version() == 3:
-        for vcpu in _written_once(machine, _aff3):
-            message = f"vCPU {vcpu.name} has Aff3 {vcpu.mpidr >> 24}, but a guest with GICv3 can't reach it: Aff3 must be 0"
-            yield Finding(vcpu.at, message, related=((("gic", "version"), "GICv3"),))
+        for vcpu in _first_of_each_place(machine, _has_aff3):
+            message = f"vCPU {vcpu.name} has Aff3 {aff3(vcpu.mpidr)}, but a guest with GICv3 can't reach it: Aff3 must be 0"
+            yield Finding(vcpu.at, message, related=GIC_IS_V3)
 
 
 @machine_rule("VMC308", Answer(SET_MPIDR))
@@ -89,12 +81,9 @@ def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
     either of them reach 8 on 6.12 and 7.2, and 200 on 6.1.
     (vgic-mmio-v3.c:vgic_v3_dispatch_sgi, linux 7.2; measured)"""
     if machine.gic_version() == 3:
-        for vcpu in _written_once(machine, _aff0):
-            aff0 = vcpu.mpidr & 0xFF
-            message = f"vCPU {vcpu.name} has Aff0 {aff0}, but with GICv3 an SGI can only name an Aff0 up to 15"
-            yield Finding(
-                vcpu.at, message, _aff0_hint(vcpu), related=((("gic", "version"), "GICv3"),)
-            )
+        for vcpu in _first_of_each_place(machine, _has_great_aff0):
+            message = f"vCPU {vcpu.name} has Aff0 {aff0(vcpu.mpidr)}, but with GICv3 an SGI can only name an Aff0 up to {GREATEST_AFF0}"
+            yield Finding(vcpu.at, message, hint=_numbering_of_kvm(vcpu), related=GIC_IS_V3)
 
 
 @machine_rule("VMC309", Answer(SET_MPIDR), WARNING)
@@ -103,20 +92,47 @@ def affinities_fit_gicv3(machine: Machine) -> Iterator[Finding]:
 
     With GICv3, which most monitors make, Aff3 must be 0 and Aff0 at most 15. Write
     `gic: {version: 2, set_up_by: monitor}` where the monitor makes a GICv2. (vgic-mmio-v3.c, linux 7.2)"""
-    if machine.gic is None:
-        for vcpu in _written_once(machine, lambda vcpu: _aff3(vcpu) or _aff0(vcpu)):
-            what = (
-                f"Aff3 {vcpu.mpidr >> 24}, not 0"
-                if _aff3(vcpu)
-                else f"Aff0 {vcpu.mpidr & 255}, above 15"
-            )
-            message = f"vCPU {vcpu.name} has {what}: with a GICv3 a guest can't reach it"
-            hint = (
-                _aff0_hint(vcpu)
-                if not _aff3(vcpu)
-                else "write 'gic: {version: 2, set_up_by: monitor}' if the monitor makes a GICv2"
-            )
-            yield Finding(vcpu.at, message, hint)
+    if machine.gic is not None:
+        return
+    for vcpu in _first_of_each_place(machine, _is_unreachable_by_gicv3):
+        if _has_aff3(vcpu):
+            what = f"Aff3 {aff3(vcpu.mpidr)}, not 0"
+            hint = "write 'gic: {version: 2, set_up_by: monitor}' if the monitor makes a GICv2"
+        else:
+            what = f"Aff0 {aff0(vcpu.mpidr)}, above {GREATEST_AFF0}"
+            hint = _numbering_of_kvm(vcpu)
+        message = f"vCPU {vcpu.name} has {what}: with a GICv3 a guest can't reach it"
+        yield Finding(vcpu.at, message, hint=hint)
+
+
+def _first_of_each_place(machine: Machine, is_wrong: Callable[[Vcpu], bool]) -> Iterator[Vcpu]:
+    """The wrong vCPUs, but of those that are written at one place only the first."""
+    seen: set[Path] = set()
+    for vcpu in machine.vcpus:
+        if is_wrong(vcpu) and vcpu.at not in seen:
+            seen.add(vcpu.at)
+            yield vcpu
+
+
+def _has_aff3(vcpu: Vcpu) -> bool:
+    return aff3(vcpu.mpidr) != 0
+
+
+def _has_great_aff0(vcpu: Vcpu) -> bool:
+    return aff0(vcpu.mpidr) > GREATEST_AFF0
+
+
+def _is_unreachable_by_gicv3(vcpu: Vcpu) -> bool:
+    return _has_aff3(vcpu) or _has_great_aff0(vcpu)
+
+
+def _numbering_of_kvm(vcpu: Vcpu) -> str:
+    """What KVM assigns to a vCPU whose Aff0 looks like an id."""
+    number = aff0(vcpu.mpidr)
+    return f"KVM's vCPU {number} is {mpidr_text(mpidr_of_id(number))}; a cluster holds 16 vCPUs, Aff0 0 to {GREATEST_AFF0}"
+
+
+# Numbers and features ------------------------------------------------------------------------
 
 
 @machine_rule("VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
@@ -125,12 +141,11 @@ def vcpus_fit_gicv2(machine: Machine) -> Iterator[Finding]:
 
     A host with a GICv2 refuses the ninth vCPU. One with a GICv3 that can emulate GICv2 takes it, and then refuses the
     GIC with E2BIG. (vgic-init.c:kvm_vgic_create; measured on 6.1, 6.12, 7.2 with a GICv2)"""
-    if machine.gic_version() == 2 and len(machine.vcpus) > GICV2_MOST_VCPUS:
-        message = (
-            f"the VM has {len(machine.vcpus)} vCPUs, but GICv2 serves {GICV2_MOST_VCPUS} at most"
-        )
-        related = ((("gic", "version"), "GICv2"),)
-        yield Finding(("vcpus",), message, "take GICv3, or leave some out", related=related)
+    vcpus = len(machine.vcpus)
+    if machine.gic_version() == 2 and vcpus > GICV2_MOST_VCPUS:
+        message = f"the VM has {vcpus} vCPUs, but GICv2 serves {GICV2_MOST_VCPUS} at most"
+        hint = "take GICv3, or leave some out"
+        yield Finding(("vcpus",), message, hint=hint, related=((("gic", "version"), "GICv2"),))
 
 
 @machine_rule("VMC311", None, WARNING)
@@ -140,12 +155,8 @@ def features_listed_once(machine: Machine) -> Iterator[Finding]:
         first = machine.features.index(feature)
         if first != index:
             message = f"the feature {feature} is listed twice"
-            yield Finding(
-                ("features", index),
-                message,
-                "remove one",
-                related=((("features", first), "listed first"),),
-            )
+            related = ((("features", first), "listed first"),)
+            yield Finding(("features", index), message, hint="remove one", related=related)
 
 
 RULES = (
