@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Position, Span
-from vmcfg.findings.rule import NEVER_ASKED, Answer, Rule
+from vmcfg.findings.rule import NEVER_ASKED, Answer, Rule, Severity
 
 RELATED_SHOWN = 6
 """How many other places a diagnostic lists; the rest are counted in its message."""
@@ -36,7 +36,7 @@ class Diagnostic(NamedTuple):
 
     rule: str
     name: str
-    severity: str
+    severity: Severity
     message: str
     hint: str | None
     file: str
@@ -51,11 +51,7 @@ class Diagnostic(NamedTuple):
         """The diagnostic by the keys of schemas/diagnostics-v1.schema.json; `fix` and `hosts` where
         there are any.
         """
-        hosts = {"hosts": list(self.hosts)} if self.hosts else {}
-        fix = (
-            {} if self.fix is None else {"fix": {**self.fix.span._asdict(), "text": self.fix.text}}
-        )
-        return {
+        keys: dict[str, Any] = {
             "rule": self.rule,
             "name": self.name,
             "severity": self.severity,
@@ -68,13 +64,20 @@ class Diagnostic(NamedTuple):
                 {"file": at.file, **at.span._asdict(), "message": at.message} for at in self.related
             ],
             "kernel": self.kernel and self.kernel.as_json(),
-            **fix,
-            **hosts,
         }
+        if self.fix is not None:
+            keys["fix"] = {**self.fix.span._asdict(), "text": self.fix.text}
+        if self.hosts:
+            keys["hosts"] = list(self.hosts)
+        return keys
 
 
 def diagnose(
-    file: str, rule: Rule, finding: Finding, place: Position, others: Iterable[tuple[Position, str]]
+    file: str,
+    rule: Rule,
+    finding: Finding,
+    position: Position,
+    others: Iterable[tuple[Position, str]],
 ) -> Diagnostic:
     """`finding` of `rule` as a diagnostic of `file`; `others` are its related places, in the
     finding's order.
@@ -82,11 +85,14 @@ def diagnose(
     What was reached through an alias is reported where it is written; the places of use come first
     among the related.
     """
-    related = [Related(file, use, "used here, through its alias") for use in place.uses]
+    related = [Related(file, use, "used here, through its alias") for use in position.uses]
     related += [Related(file, other.span, words) for other, words in others]
     message = finding.message
     if len(related) > RELATED_SHOWN:
         message += f" (and {len(related) - RELATED_SHOWN} more places)"
+    kernel = finding.kernel or rule.kernel
+    if finding.kernel is NEVER_ASKED:
+        kernel = None
     return Diagnostic(
         rule.id,
         rule.name,
@@ -94,10 +100,10 @@ def diagnose(
         message,
         finding.hint,
         file,
-        place.span,
-        place.pointer,
+        position.span,
+        position.pointer,
         tuple(related[:RELATED_SHOWN]),
-        None if finding.kernel is NEVER_ASKED else finding.kernel or rule.kernel,
+        kernel,
     )
 
 

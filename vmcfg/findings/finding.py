@@ -1,6 +1,4 @@
-"""What a finding is: the rule it breaks, where, in which words, and what the kernel would have
-said.
-"""
+"""What a finding is: where a rule is broken, in which words, and what the kernel answers."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -14,7 +12,7 @@ On = Literal["value", "key", "first key"]
 
 
 class Finding(NamedTuple):
-    """One breach of a rule, placed by path.
+    """One breach of a rule, at a path.
 
     `on` picks what is underlined: the value, its key, or the first key of the mapping at `path`,
     where something is missing from it. `related` lists the other places with a few words each.

@@ -1,4 +1,4 @@
-"""A position: a path into the description, and the lines and columns that it comes to."""
+"""Where something is in a description: its path, and the lines and columns of that path."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -20,12 +20,13 @@ class Span(NamedTuple):
 
 
 WHOLE = Span(1, 1, 1, 1)
-"""The place of a finding about the document as a whole."""
+"""The span of a finding about the document as a whole."""
 
 
 class Position(NamedTuple):
-    """A path come down to text: its span, its RFC 6901 pointer, and the aliases it was reached
-    through.
+    """Where a path is in the text: its span, and its RFC 6901 pointer.
+
+    `uses` are the aliases through which the path leads there.
     """
 
     span: Span

@@ -1,4 +1,7 @@
-"""VMC8xx: what an API can't say. `vmcfg emit --api` finds these: no description breaks them by itself."""
+"""VMC8xx: what an API cannot state.
+
+`vmcfg emit --api` finds these: no description breaks them by itself.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,10 @@ def device_irqs_are_spis(machine: Machine) -> Iterator[Finding]:
         if not is_spi(intid):
             yield _not_an_spi(device, at)
         elif intid >= limit:
-            message = f"the device {device.name} has {interrupt_text(intid)}, but the GIC has {limit} INTIDs"
+            message = (
+                f"the device {device.name} has {interrupt_text(intid)},"
+                f" but the GIC has {limit} INTIDs"
+            )
             yield Finding(at, message, hint=f"the last SPI is {interrupt_text(limit - 1)}")
 
 

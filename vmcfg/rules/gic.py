@@ -69,7 +69,10 @@ def region_counts_in_range(machine: Machine) -> Iterator[Finding]:
                 yield _wrong_count(index, base, count)
         elif index < last:
             at = ("gic", "redistributors", index)
-            message = f"redistributor region {index} at {base:#x} does not say how many redistributors it holds"
+            message = (
+                f"redistributor region {index} at {base:#x}"
+                " does not say how many redistributors it holds"
+            )
             hint = "only the last region's count may be left out"
             yield Finding(at, message, hint=hint, on="first key", kernel=NEVER_ASKED)
 

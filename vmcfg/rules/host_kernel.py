@@ -90,7 +90,10 @@ def attributes_are_known(machine: Machine) -> Iterator[Finding]:
             continue
         needed = version_text(row.since)
         oldest = version_text(machine.host_kernel)
-        message = f"{row.field} needs a host kernel {needed} or later ({attr.title}); the oldest is {oldest}"
+        message = (
+            f"{row.field} needs a host kernel {needed} or later ({attr.title});"
+            f" the oldest is {oldest}"
+        )
         first, *others = origins
         yield Finding(
             first,

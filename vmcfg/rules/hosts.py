@@ -149,7 +149,10 @@ def counters_count_everywhere(machine: Machine, host: Host) -> Iterator[Finding]
         return
     if machine.pmu.device is None:
         every = "; ".join(f"{pmu.name} on CPUs {pmu.cpus}" for pmu in host.pmus)
-        message = f"the host has {len(host.pmus)} PMUs ({every}), and no pmu.device is chosen: counters stop on other CPUs"
+        message = (
+            f"the host has {len(host.pmus)} PMUs ({every}), and no pmu.device is chosen:"
+            " counters stop on other CPUs"
+        )
         hint = f"write 'device: {host.pmus[0].name}' under pmu, for one"
         yield Finding(at, message, hint=hint, kernel=Answer("KVM_RUN"))
         return

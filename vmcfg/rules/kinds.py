@@ -1,7 +1,7 @@
-"""The kinds of rule that are checked by themselves: over a machine, and over a machine and one host.
+"""The kinds of rule that are checked by themselves: over a machine, and over a machine and a host.
 
-What is wrong with a text, a value, a range or a plan is found where that is read or made; such a rule is a plain
-`vmcfg.findings.rule.Rule`.
+What is wrong with a text, a value, a range or a plan is found where that is read or made. Such a
+rule is a plain `vmcfg.findings.rule.Rule`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MachineRule(Rule):
     def __init__(
         self, id: str, check: MachineCheck, severity: Severity, kernel: Answer | None
     ) -> None:
-        super().__init__(id, _name(check), check.__doc__ or "", severity, kernel)
+        super().__init__(id, _name_of(check), check.__doc__ or "", severity, kernel)
         self.check = check
 
 
@@ -38,14 +38,17 @@ class HostRule(Rule):
     __slots__ = ("check",)
 
     def __init__(self, id: str, check: HostCheck, severity: Severity) -> None:
-        super().__init__(id, _name(check), check.__doc__ or "", severity, found_by="host")
+        super().__init__(id, _name_of(check), check.__doc__ or "", severity, found_by="host")
         self.check = check
 
 
 def machine_rule(
     id: str, kernel: Answer | None, severity: Severity = ERROR
 ) -> Callable[[MachineCheck], MachineRule]:
-    """The rule that the decorated check asserts: named after the function, explained by its docstring."""
+    """The rule that the decorated check asserts.
+
+    It has the name of the function, and the docstring explains it.
+    """
 
     def rule_of(check: MachineCheck) -> MachineRule:
         return MachineRule(id, check, severity, kernel)
@@ -54,7 +57,7 @@ def machine_rule(
 
 
 def host_rule(id: str, severity: Severity = ERROR) -> Callable[[HostCheck], HostRule]:
-    """The rule that the decorated check of one host asserts: named and explained as a `machine_rule`."""
+    """The rule that the decorated check of one host asserts, as `machine_rule` makes it."""
 
     def rule_of(check: HostCheck) -> HostRule:
         return HostRule(id, check, severity)
@@ -62,5 +65,6 @@ def host_rule(id: str, severity: Severity = ERROR) -> Callable[[HostCheck], Host
     return rule_of
 
 
-def _name(check: MachineCheck | HostCheck) -> str:
+def _name_of(check: MachineCheck | HostCheck) -> str:
+    """The name of a rule, as its function has it: ``pmu-ppis-agree``."""
     return check.__name__.replace("_", "-")

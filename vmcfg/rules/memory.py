@@ -123,7 +123,10 @@ def memory_slots_within_limits(machine: Machine) -> Iterator[Finding]:
     KVM_CAP_NR_MEMSLOTS; measured on 6.1, 6.12, 7.2)"""
     for index, (base, size) in enumerate(machine.memory):
         if size >= MEMORY_SLOT_END:
-            message = f"the memory slot at {base:#x} has {size:#x} bytes, but KVM takes less than 8 TiB in one"
+            message = (
+                f"the memory slot at {base:#x} has {size:#x} bytes,"
+                " but KVM takes less than 8 TiB in one"
+            )
             yield Finding(("memory", index, "size"), message, hint="make several of it")
     count = len(machine.memory)
     if count > MOST_MEMORY_SLOTS:

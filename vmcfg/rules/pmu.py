@@ -32,13 +32,9 @@ from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
 IRQ = abi.setting(abi.PMU_V3_IRQ)
-
 INIT = abi.setting(abi.PMU_V3_INIT)
-
 SET_PMU = abi.setting(abi.PMU_V3_SET_PMU)
-
 SET_NR_COUNTERS = abi.setting(abi.PMU_V3_SET_NR_COUNTERS)
-
 FILTER = abi.setting(abi.PMU_V3_FILTER)
 
 VCPU_INIT = "KVM_ARM_VCPU_INIT"
@@ -53,17 +49,15 @@ EL2_ONLY = {
 }
 """PPIs that a guest's firmware and kernel know for what EL2 uses."""
 
-
 Users = list[tuple[int, Vcpu]]
 """PMU interrupts by INTID, each with the vCPU that has it."""
-
 
 NUMBERS = {"ppi": (0, GREATEST_PPI), "spi": (0, GREATEST_SPI), "": (PPI_BASE, SPI_END - 1)}
 """The first and last number of a PMU interrupt, by the prefix with which it is written."""
 
 
 def _bad_number(written: int | IrqRange | None) -> int | None:
-    """The first number as written that is neither a PPI nor an SPI, or None where all of them are."""
+    """The first number as written that is not a PPI or an SPI; None if all of them are."""
     if written is None:
         return None
     if isinstance(written, int):
@@ -123,7 +117,10 @@ def pmu_irqs_of_one_kind(machine: Machine) -> Iterator[Finding]:
     spis = [user for user in users if is_spi(user[0])]
     # What is written later is the odd one.
     rest, odd = (ppis, spis) if _at(ppis[0]) <= _at(spis[0]) else (spis, ppis)
-    message = f"{_has_irq(odd[0])}, but {_has_irq(rest[0])}: a VM's PMU interrupts are all PPIs or all SPIs"
+    message = (
+        f"{_has_irq(odd[0])}, but {_has_irq(rest[0])}:"
+        " a VM's PMU interrupts are all PPIs or all SPIs"
+    )
     intid = rest[0][0]
     hint = f"write {intid} for all" if is_ppi(intid) else "give each vCPU an SPI of its own"
     related = _related([rest[0], *odd[1:]], _at(odd[0]))
@@ -132,7 +129,9 @@ def pmu_irqs_of_one_kind(machine: Machine) -> Iterator[Finding]:
 
 
 def _kvm_refuses_mix(users: Users) -> bool:
-    """Whether KVM refuses one of these PPIs and SPIs, told in this order (pmu-emul.c:pmu_irq_is_valid)."""
+    """Whether KVM refuses one of these PPIs and SPIs if they are set in this order
+    (pmu-emul.c:pmu_irq_is_valid).
+    """
     if is_spi(users[0][0]):
         return True
     earlier: set[int] = set()
@@ -256,7 +255,10 @@ def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
     hint = "write a PPI, INTID 16 to 31, or an SPI, INTID 32 to 1019"
     if intid < PPI_BASE:
         as_ppi, as_spi = intid + PPI_BASE, intid + SPI_BASE
-        hint = f"PPI {intid} is INTID {as_ppi} (ppi:{intid}); SPI {intid} is INTID {as_spi} (spi:{intid})"
+        hint = (
+            f"PPI {intid} is INTID {as_ppi} (ppi:{intid});"
+            f" SPI {intid} is INTID {as_spi} (spi:{intid})"
+        )
     return Finding(at, message, hint=hint, kernel=_answer_to(intid))
 
 
@@ -401,7 +403,10 @@ def pmu_spis_are_no_devices(machine: Machine) -> Iterator[Finding]:
     for at, user in _by_origin(clashing).items():
         index = devices[user[0]]
         name = machine.devices[index].name
-        message = f"{_has_irq(user)}, which is the device {name}'s: KVM would drop the device's interrupts"
+        message = (
+            f"{_has_irq(user)}, which is the device {name}'s:"
+            " KVM would drop the device's interrupts"
+        )
         hint = "give one of the two another SPI"
         related = ((("devices", index, "irq"), f"the device {name}"),)
         yield Finding(at, message, hint=hint, related=related)
@@ -459,7 +464,10 @@ def filters_fit_the_events(machine: Machine) -> Iterator[Finding]:
     on 6.1, 6.12, 7.2)"""
     for index, (_, events) in enumerate(machine.pmu.filter):
         if events.last > EVENT_GREATEST:
-            message = f"the filter's events {events} end beyond {EVENT_GREATEST:#x}, the last that a PMU has"
+            message = (
+                f"the filter's events {events} end beyond {EVENT_GREATEST:#x},"
+                " the last that a PMU has"
+            )
             # What the attribute has no bits for is cut, and then is another range.
             is_cut = max(events.first, events.last - events.first) > EVENT_GREATEST
             kernel = NEVER_ASKED if is_cut else None

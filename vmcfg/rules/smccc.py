@@ -62,7 +62,10 @@ def smccc_ranges_not_reserved(machine: Machine) -> Iterator[Finding]:
     for index, entry in enumerate(machine.smccc_filter):
         for reserved in SMCCC_RESERVED:
             if _overlap(entry, reserved.start, reserved.stop - 1):
-                message = f"the SMCCC filter's range {_extent(entry)} has functions that KVM keeps to itself"
+                message = (
+                    f"the SMCCC filter's range {_extent(entry)}"
+                    " has functions that KVM keeps to itself"
+                )
                 hint = f"KVM's own are {reserved.start:#x}..{reserved.stop - 1:#x}"
                 yield Finding(("smccc_filter", index, "base"), message, hint=hint)
                 break  # one finding a range is enough

@@ -46,7 +46,10 @@ def steal_time_in_one_slot(machine: Machine) -> Iterator[Finding]:
     base, end = addresses.start, addresses.stop
     if any(slot.base <= base and end <= slot.base + slot.size for slot in machine.memory):
         return
-    message = f"steal time, {base:#x}..{end - 1:#x} for {len(machine.vcpus)} vCPUs, does not lie inside one memory slot"
+    message = (
+        f"steal time, {base:#x}..{end - 1:#x} for {len(machine.vcpus)} vCPUs,"
+        " does not lie inside one memory slot"
+    )
     # KVM asks only whether each vCPU's address is in a slot, be it one slot or several.
     is_backed = all(_is_in_memory(machine, address) for address in addresses)
     kernel = Answer(PVTIME) if is_backed else None
@@ -63,7 +66,7 @@ def _slot_hint(machine: Machine, base: int, end: int) -> str:
     # The pages around base..end, as large as a host may have them.
     first = base - base % GREATEST_PAGE_SIZE
     last = end + -end % GREATEST_PAGE_SIZE
-    # Not 1 << ipa_bits: an impossible number of bits is found by another rule, and would not fit into memory.
+    # Not 1 << ipa_bits: an impossible number of bits, which VMC201 finds, would need much memory.
     is_addressable = (last - 1).bit_length() <= machine.ipa_bits
     if is_addressable and _is_free(machine, first, last):
         return f"add {{base: {first:#x}, size: {(last - first) >> 10}KiB}} to memory"

@@ -69,7 +69,10 @@ def aff3_is_zero_with_gicv3(machine: Machine) -> Iterator[Finding]:
     vCPU. (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, linux 7.2)"""
     if machine.gic_version() == 3:
         for vcpu in _first_of_each_place(machine, _has_aff3):
-            message = f"vCPU {vcpu.name} has Aff3 {aff3(vcpu.mpidr)}, but a guest with GICv3 can't reach it: Aff3 must be 0"
+            message = (
+                f"vCPU {vcpu.name} has Aff3 {aff3(vcpu.mpidr)},"
+                " but a guest with GICv3 can't reach it: Aff3 must be 0"
+            )
             yield Finding(vcpu.at, message, related=GIC_IS_V3)
 
 
@@ -82,7 +85,10 @@ def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
     (vgic-mmio-v3.c:vgic_v3_dispatch_sgi, linux 7.2; measured)"""
     if machine.gic_version() == 3:
         for vcpu in _first_of_each_place(machine, _has_great_aff0):
-            message = f"vCPU {vcpu.name} has Aff0 {aff0(vcpu.mpidr)}, but with GICv3 an SGI can only name an Aff0 up to {GREATEST_AFF0}"
+            message = (
+                f"vCPU {vcpu.name} has Aff0 {aff0(vcpu.mpidr)},"
+                f" but with GICv3 an SGI can only name an Aff0 up to {GREATEST_AFF0}"
+            )
             yield Finding(vcpu.at, message, hint=_numbering_of_kvm(vcpu), related=GIC_IS_V3)
 
 
@@ -129,7 +135,8 @@ def _is_unreachable_by_gicv3(vcpu: Vcpu) -> bool:
 def _numbering_of_kvm(vcpu: Vcpu) -> str:
     """What KVM assigns to a vCPU whose Aff0 looks like an id."""
     number = aff0(vcpu.mpidr)
-    return f"KVM's vCPU {number} is {mpidr_text(mpidr_of_id(number))}; a cluster holds 16 vCPUs, Aff0 0 to {GREATEST_AFF0}"
+    mpidr = mpidr_text(mpidr_of_id(number))
+    return f"KVM's vCPU {number} is {mpidr}; a cluster holds 16 vCPUs, Aff0 0 to {GREATEST_AFF0}"
 
 
 # Numbers and features ------------------------------------------------------------------------
