@@ -1,88 +1,158 @@
-"""No rule can be forgotten: each is listed where it is written, with an id and name of its own."""
+"""No rule and no vCPU feature can be forgotten.
+
+Each rule is listed where it is written. Its id and its name are its own, and its docstring explains
+it. A feature of the table is known to every check.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from vmcfg.checking.check import check
 from vmcfg.findings.rule import Rule
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
+from vmcfg.kernel.host import Host
 from vmcfg.reference.every_rule import every_rule
 
-PACKAGE = Path(__file__).parent.parent / "vmcfg"
-
-HUNDREDS = {
-    "text.rules": "1",
-    "description.rules": "1",
-    "rules.memory": "2",
-    "rules.vcpus": "3",
-    "rules.ranges": "3",
-    "rules.gic": "4",
-    "rules.devices": "4",
-    "rules.pmu": "5",
-    "rules.timers": "6",
-    "rules.steal_time": "6",
-    "rules.smccc": "6",
-    "rules.host_kernel": "7",
-    "rules.hosts": "7",
-    "formats.unresolved": "7",
-    "rules.apis": "8",
-    "trial.rules": "9",
-}
-"""The modules that have rules, and the hundred of their ids."""
+ROOT = Path(__file__).parent.parent
 
 
-def rules_of(module: str) -> list[Rule]:
-    """The rules that are written in a module, listed there or not."""
-    names = vars(importlib.import_module(f"vmcfg.{module}"))
-    return [value for value in names.values() if isinstance(value, Rule)]
+class Written(NamedTuple):
+    """A rule as it is written in a file: its id, what the file calls it, and the line."""
+
+    file: str
+    line: int
+    id: str
+    variable: str
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.variable}, {self.file}:{self.line})"
 
 
-def test_every_module_with_rules_is_known() -> None:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        has_rules = re.search(r"(?m)^@(machine|host)_rule\(|= Rule\(", path.read_text())
-        assert not has_rules or module in HUNDREDS, (
-            f"vmcfg/{path.relative_to(PACKAGE)} has a rule: add '{module}' with its hundred to"
-            " HUNDREDS in tests/test_rules.py, and its RULES to vmcfg/reference/every_rule.py"
+def called(node: ast.expr) -> str:
+    """The name of the function that an expression calls, or nothing."""
+    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    return node.func.id if is_call else ""  # type: ignore[attr-defined]
+
+
+def id_in(call: ast.expr, file: str) -> str:
+    """The id of a rule, the first argument of the call that makes it."""
+    assert isinstance(call, ast.Call)
+    first = call.args[0] if call.args else None
+    id = first.value if isinstance(first, ast.Constant) else None
+    assert isinstance(id, str), (
+        f"{file}:{call.lineno} makes a rule: write its id as the first argument, such as 'VMC503'"
+    )
+    assert re.fullmatch(r"VMC[1-9][0-9]{2}", id), (
+        f"{file}:{call.lineno}: write the id as VMC and three digits, not {id!r}"
+    )
+    return id
+
+
+def written_in(path: Path) -> Iterator[Written]:
+    """The rules that a file writes, listed or not."""
+    file = str(path.relative_to(ROOT))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                if called(decorator) in ("machine_rule", "host_rule"):
+                    yield Written(file, node.lineno, id_in(decorator, file), node.name)
+        if isinstance(node, ast.Assign) and called(node.value) == "Rule":
+            yield Written(file, node.lineno, id_in(node.value, file), ast.unparse(node.targets[0]))
+
+
+WRITTEN = [rule for path in sorted((ROOT / "vmcfg").rglob("*.py")) for rule in written_in(path)]
+FILES = sorted({rule.file for rule in WRITTEN})
+
+
+def test_rules_are_found_in_the_files() -> None:
+    """The tests below see only what is found like this."""
+    unseen = {rule.id for rule in every_rule()} - {rule.id for rule in WRITTEN}
+    assert not unseen, (
+        f"{', '.join(sorted(unseen))} is not found in vmcfg: write a rule as '@machine_rule(ID,"
+        " ...)', '@host_rule(ID, ...)' or 'NAME = Rule(ID, ...)', or teach written_in in"
+        " tests/test_rules.py the new form"
+    )
+
+
+@pytest.mark.parametrize("rule", WRITTEN, ids=str)
+def test_every_rule_is_listed(rule: Written) -> None:
+    module = importlib.import_module(rule.file.removesuffix(".py").replace("/", "."))
+    here = getattr(module, "RULES", None)
+    if here is not None:
+        assert getattr(module, rule.variable) in here, (
+            f"{rule} is not listed: add {rule.variable} to RULES at the end of {rule.file}"
+        )
+    assert getattr(module, rule.variable) in every_rule(), (
+        f"{rule} is in no list of rules: add the RULES of {rule.file} to MACHINE_RULES in"
+        " vmcfg/rules/machine_rules.py; if it is not a rule over a machine, to every_rule in"
+        " vmcfg/reference/every_rule.py"
+    )
+
+
+# Ids and names ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_ids_are_of_the_hundred_that_the_file_names(file: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / file).read_text())) or ""
+    hundred = re.match(r"VMC[1-9]", docstring)
+    assert hundred, (
+        f"{file} has rules: begin its docstring with their ids, such as 'VMC5xx: the PMU'"
+    )
+    for rule in WRITTEN:
+        if rule.file == file:
+            assert rule.id.startswith(hundred[0]), (
+                f"{rule} does not belong in this file, whose docstring begins with {hundred[0]}:"
+                " take an id of this hundred, or move the rule"
+            )
+
+
+def test_ids_are_given_once() -> None:
+    times = Counter(rule.id for rule in WRITTEN)
+    for rule in WRITTEN:
+        others = [str(other) for other in WRITTEN if other.id == rule.id and other != rule]
+        assert times[rule.id] == 1, (
+            f"{rule} has the id of {', '.join(others)}: take the next free number of the hundred"
         )
 
 
-@pytest.mark.parametrize("module", HUNDREDS)
-def test_every_rule_is_listed(module: str) -> None:
-    listed = {rule.id for rule in every_rule()}
-    for rule in rules_of(module):
-        assert rule.id in listed, (
-            f"{rule.id} is written in vmcfg/{module.replace('.', '/')}.py and listed nowhere:"
-            " add it to RULES at the end of that file"
-        )
-        assert rule.id[3] == HUNDREDS[module], (
-            f"{rule.id} does not belong in vmcfg/{module.replace('.', '/')}.py:"
-            f" ids there begin with VMC{HUNDREDS[module]}"
+def test_names_are_given_once() -> None:
+    names: dict[str, Rule] = {}
+    for rule in every_rule():
+        other = names.setdefault(rule.name, rule)
+        assert other is rule, (
+            f"{rule.id} and {other.id} are both called {rule.name}: rename the function of the new"
+            " one"
         )
 
 
-def test_ids_and_names_are_given_once() -> None:
-    written = [rule for module in HUNDREDS for rule in rules_of(module)]
-    # `every_rule` has each object once, a module that imports another's rule would have it again.
-    rules = {id(rule): rule for rule in written}.values()
-    for word, count in Counter(rule.id for rule in rules).items():
-        assert count == 1, f"{word} is the id of {count} rules: take the next free number"
-    for word, count in Counter(rule.name for rule in rules).items():
-        assert count == 1, f"{word} is the name of {count} rules: name one of them otherwise"
+@pytest.mark.parametrize("rule", every_rule(), ids=str)
+def test_names_are_in_lower_case(rule: Rule) -> None:
+    assert re.fullmatch(r"[a-z0-9-]+", rule.name), (
+        f"{rule.id}: write its name in lower case with hyphens, not {rule.name!r}"
+    )
 
 
 @pytest.mark.parametrize("rule", every_rule(), ids=str)
 def test_every_rule_explains_itself(rule: Rule) -> None:
-    first, _, _ = rule.doc.strip().partition("\n")
-    assert first[:1].isupper() or first.startswith("`"), (
-        f"{rule.id} has no text: its docstring is what 'vmcfg explain {rule.id}' prints"
+    first, *_ = rule.doc.strip().split("\n\n")
+    assert re.fullmatch(r"[A-Z`].*[.)]", first, re.DOTALL), (
+        f"{rule.id} {rule.name}: begin its docstring with a sentence that says what must hold;"
+        f" 'vmcfg explain {rule.id}' prints it"
     )
+
+
+# Features --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", FEATURES)
@@ -90,11 +160,29 @@ def test_every_feature_has_bits_and_capabilities(word: str) -> None:
     """Without them `validate --host` could not say whether a host has it."""
     feature = FEATURES[word]
     where = f"the feature '{word}' in vmcfg/kernel/features.py"
-    assert feature.capabilities, f"{where} names no capability"
+    assert feature.bits, f"{where} names no bit of KVM_ARM_VCPU_INIT: add it to 'bits'"
+    assert feature.capabilities, f"{where} names no capability: add it to 'capabilities'"
     for name in feature.capabilities:
         assert name in CAPABILITIES, (
             f"{where} needs {name}, for which 'vmcfg probe' does not ask:"
             " add it to vmcfg/kernel/capabilities.py"
         )
     for name in (*feature.bits, *filter(None, [feature.finalized])):
-        assert name in VCPU_FEATURES, f"{where} has the unknown bit {name}"
+        assert name in VCPU_FEATURES, (
+            f"{where} has the unknown bit {name}: add it to VCPU_FEATURES in that file"
+        )
+
+
+@pytest.mark.parametrize("word", FEATURES)
+def test_every_feature_is_asked_of_hosts(word: str) -> None:
+    host = Host("bare", (7, 2), {}, frozenset(), frozenset(), ())
+    text = f"vmcfg: 1\nname: vm\nvcpus: 1\nfeatures: [{word}]\n"
+    found = check(text.encode(), "vm.yaml", hosts=[host]).diagnostics
+    assert [each.rule for each in found] == ["VMC715"], (
+        f"a host without the feature '{word}' must break VMC715 and no other rule: look at"
+        " hosts_have_the_features in vmcfg/rules/hosts.py"
+    )
+    for capability in FEATURES[word].capabilities:
+        assert capability in found[0].message, (
+            f"VMC715 does not name {capability}, which the feature '{word}' needs"
+        )

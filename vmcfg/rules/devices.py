@@ -1,4 +1,4 @@
-"""VMC413 and VMC414: the monitor's own devices. They share their hundred with the GIC."""
+"""VMC4xx: the monitor's own devices. The hundred is that of `gic`."""
 
 from __future__ import annotations
 

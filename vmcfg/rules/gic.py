@@ -1,4 +1,4 @@
-"""VMC401 to VMC412: the GIC, its frames, and its maintenance interrupt.
+"""VMC4xx: the GIC, its frames, and its maintenance interrupt. `devices` has the same hundred.
 
 Rules about what the plan sends apply only if the plan sets up the GIC.
 """

@@ -1,4 +1,4 @@
-"""VMC606 to VMC608: the SMCCC filter. It shares its hundred with the timers."""
+"""VMC6xx: the SMCCC filter. The hundred is that of `timers`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VMC603 to VMC605: steal time. It shares its hundred with the timers."""
+"""VMC6xx: steal time. The hundred is that of `timers`."""
 
 from __future__ import annotations
 

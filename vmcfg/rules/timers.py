@@ -1,4 +1,4 @@
-"""VMC601 and VMC602: the timers' PPIs."""
+"""VMC6xx: the timers' PPIs. `steal_time` and `smccc` have the same hundred."""
 
 from __future__ import annotations
 
