@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from vmcfg.description.model import is_users_own
 from vmcfg.findings.diagnostic import Fix
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path, Position, Span
@@ -71,12 +72,9 @@ def _ways(tree: Tree, path: Path, on: str) -> set[tuple[Span, ...]]:
         if node is wanted:
             ways.add(uses)
         elif isinstance(node, Mapping):
-            unread = [
-                key
-                for key in node.values
-                if node is tree.root and (key.startswith("x-") or key == "$schema")
-            ]
-            waiting += [(inner, uses) for key, inner in node.values.items() if key not in unread]
+            for key, inner in node.values.items():
+                if not (node is tree.root and is_users_own(key)):
+                    waiting.append((inner, uses))
         elif isinstance(node, Sequence):
             waiting += [(inner, uses) for inner in node.items]
     return ways

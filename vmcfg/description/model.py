@@ -650,6 +650,11 @@ class Description(NamedTuple):
     ] = ()
 
 
+def is_users_own(key: str) -> bool:
+    """Whether a key at the top of a description belongs to the user: vmcfg does not read it."""
+    return key.startswith("x-") or key == "$schema"
+
+
 def kind_words(kind: Kind) -> str:
     """What may be written for a key of some kind, in words."""
     if isinstance(kind, type):

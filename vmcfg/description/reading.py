@@ -13,16 +13,22 @@ from yaml.events import ScalarEvent
 
 from vmcfg.description.half_read import UNREAD, HalfRead, Unread
 from vmcfg.description.kinds import Misfit, ScalarKind
-from vmcfg.description.model import Description, Either, Field, Kind, ListOf, fields, required
+from vmcfg.description.model import (
+    Description,
+    Either,
+    Field,
+    Kind,
+    ListOf,
+    fields,
+    is_users_own,
+    required,
+)
 from vmcfg.description.rules import KIND, MISSING_KEY, TEXT, UNKNOWN_KEY
 from vmcfg.escape import excerpt
-from vmcfg.findings.finding import Finding, On
+from vmcfg.findings.finding import Finding, Found, On
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Rule
 from vmcfg.text.nodes import Alias, Mapping, Node, Sequence
-
-Found = tuple[Rule, Finding]
-"""A finding with its rule."""
 
 
 def read_description(root: Mapping) -> tuple[Description | HalfRead, list[Found]]:
@@ -143,7 +149,7 @@ class _Walk:
             field = known.get(key)
             if field is not None:
                 values[key] = self.value(value, field.kind, (*path, key))
-            elif not (kind is Description and _is_users_own(key)):
+            elif not (kind is Description and is_users_own(key)):
                 meant.add(self.unknown(key, node, known, path))
         for key in required(kind):
             if key in values:
@@ -177,11 +183,6 @@ class _Walk:
         fix = certain_key(key, likely, node, known, path)
         self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key", fix)
         return likely
-
-
-def _is_users_own(key: str) -> bool:
-    """Whether a top-level key is not vmcfg's to read."""
-    return key.startswith("x-") or key == "$schema"
 
 
 def _mpidr_of(root: Mapping, path: Path) -> str | None:

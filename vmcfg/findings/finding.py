@@ -5,7 +5,7 @@
 from typing import Literal, NamedTuple
 
 from vmcfg.findings.position import Path
-from vmcfg.findings.rule import Answer
+from vmcfg.findings.rule import Answer, Rule
 
 On = Literal["value", "key", "first key"]
 """What of a path is underlined: its value, its key, or the first key of its mapping."""
@@ -27,3 +27,7 @@ class Finding(NamedTuple):
     related: tuple[tuple[Path, str], ...] = ()
     kernel: Answer | None = None
     fix: str | None = None
+
+
+Found = tuple[Rule, Finding]
+"""A finding with the rule that it breaks."""

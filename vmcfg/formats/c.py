@@ -20,11 +20,11 @@ from vmcfg.escape import ascii_line
 from vmcfg.formats.headings import cautions, performed
 from vmcfg.kernel import abi
 from vmcfg.plans.command import Command
-from vmcfg.plans.operations import INIT_VCPU
+from vmcfg.plans.operations import has_pmu
 from vmcfg.plans.phases import PHASE_DOCS, PHASES, PlanPhase
 from vmcfg.plans.plan import WHOLE_VM, Plan
 from vmcfg.plans.sequence import SEQUENCE
-from vmcfg.plans.values import FEATURE_WORD, Struct
+from vmcfg.plans.values import Struct
 from vmcfg.text.tree import Tree
 from vmcfg.trial.rules import RUN_ERRORS
 from vmcfg.trial.stand_in_gic import stand_in_gic
@@ -100,7 +100,7 @@ def c(plan: Plan, tree: Tree, main: bool = False) -> str:
             for version, commands in stand_ins.items()
         ),
         "gics": "".join(map(_gic, stand_ins)),
-        "pmu check": KEPT if _has_pmu(plan) else "",
+        "pmu check": KEPT if has_pmu(plan.commands) else "",
     }
     return _filled(files.read(str(PERFORMER)).decode(), sections)
 
@@ -252,11 +252,3 @@ def _gic(version: int) -> str:
     """The line of a GIC in the table of those that may stand in."""
     _, number = abi.DEVICE_TYPES[version]
     return f'\t\t{{ {number}, "GICv{version}", vmcfg_gicv{version} }},\n'
-
-
-def _has_pmu(plan: Plan) -> bool:
-    """Whether the plan makes a vCPU with a PMU."""
-    return any(
-        command.operation is INIT_VCPU and "PMU_V3" in FEATURE_WORD.names((command.number,))
-        for command in plan.commands
-    )

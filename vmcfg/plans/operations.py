@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vmcfg.kernel import abi
@@ -416,6 +416,14 @@ class GetAttr(_AttrOperation):
             "then": {"required": ["start"]},
             "else": {"properties": {"start": False}},
         }
+
+
+def has_pmu(commands: Iterable[Command]) -> bool:
+    """Whether commands make a vCPU with a PMU."""
+    for command in commands:
+        if command.operation is INIT_VCPU and "PMU_V3" in FEATURE_WORD.names((command.number,)):
+            return True
+    return False
 
 
 def one_of(words: Sequence[str]) -> dict[str, Any]:

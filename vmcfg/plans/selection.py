@@ -12,7 +12,7 @@ from vmcfg.kernel import abi
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.plans.command import Selected
 from vmcfg.plans.values import feature_word
-from vmcfg.vm.frames import STEAL_TIME_SIZE
+from vmcfg.vm.frames import steal_time_addresses
 from vmcfg.vm.machine import Machine, redistributor_regions
 
 Selector = Callable[[Machine], Iterator[Selected]]
@@ -230,10 +230,8 @@ def pmu_inits(machine: Machine) -> Iterator[Selected]:
             yield Selected((), vcpu.irq_at, vcpu)
 
 
-def steal_time_addresses(machine: Machine) -> Iterator[Selected]:
+def steal_time_bases(machine: Machine) -> Iterator[Selected]:
     """Where each vCPU's steal time lies."""
-    if machine.steal_time is None:
-        return
-    for index, vcpu in enumerate(machine.vcpus):
-        address = machine.steal_time.base + STEAL_TIME_SIZE * index
+    addresses = steal_time_addresses(machine) or ()
+    for address, vcpu in zip(addresses, machine.vcpus, strict=False):
         yield Selected((address,), ("steal_time", "base"), vcpu)

@@ -13,7 +13,7 @@ from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
 from vmcfg.description.half_read import UNREAD, HalfRead, Unread
 from vmcfg.description.model import Description, VcpuEntry
 from vmcfg.description.written import EventRange, IrqRange, MpidrRange
-from vmcfg.findings.finding import Finding
+from vmcfg.findings.finding import Finding, Found
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer, Rule
 from vmcfg.kernel.limits import MOST_VCPUS
@@ -50,9 +50,6 @@ AFFINITIES = Rule(
 RULES = (COUNTS, FORWARD, AT_MOST_512, AT_LEAST_ONE, AFFINITIES)
 """The rules that leave no machine to plan where they are broken."""
 
-
-Found = tuple[Rule, Finding]
-"""A finding with its rule."""
 
 WrittenIrq = int | IrqRange | Unread | None
 

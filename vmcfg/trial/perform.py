@@ -19,10 +19,9 @@ from vmcfg.kernel.host_pmus import host_pmus
 from vmcfg.kernel.ioctls import Kvm, NoKvm, Vm
 from vmcfg.kernel.version import running_release, version_of
 from vmcfg.plans.command import Command
-from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, INIT_VCPU
+from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, has_pmu
 from vmcfg.plans.phases import CREATE
 from vmcfg.plans.reading_back import reads
-from vmcfg.plans.values import FEATURE_WORD
 from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step, Task
 from vmcfg.trial.stand_in_gic import stand_in_gic
 
@@ -37,7 +36,7 @@ def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
     with ExitStack() as stack:
         host = stack.enter_context(closing(Kvm()))
         task = task._replace(commands=tuple(map(_resolved, task.commands)))
-        if _wants_pmu(task) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
+        if has_pmu(task.commands) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
             raise NoKvm(
                 "this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)"
             )
@@ -48,14 +47,6 @@ def _raise_descriptor_limit() -> None:
     """Every vCPU is an open file: 512 of them and Python's own may be more than the usual limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _wants_pmu(task: Task) -> bool:
-    """Whether a vCPU with a PMU is to be made."""
-    return any(
-        command.operation is INIT_VCPU and "PMU_V3" in FEATURE_WORD.names((command.number,))
-        for command in task.commands
-    )
 
 
 def _resolved(command: Command) -> Command:
