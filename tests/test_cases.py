@@ -43,6 +43,7 @@ def test_output_is_what_stands_beside_it(
 ) -> None:
     found = checked(case)
     drawn = human.drawn(found.diagnostics, found.tree.text, color=False)
+    drawn += human.help_line([each.rule for each in found.diagnostics], color=False)
     same_as_file(case.with_suffix(".out"), drawn.encode())
 
 

@@ -260,7 +260,7 @@ def test_nothing_in_a_finding_drives_a_terminal() -> None:
         assert all(
             char.isprintable() for char in re.sub("\x1b\\[[0-9;]*m", "", drawn) if char != "\n"
         )
-        assert drawn.count("\n") == 10
+        assert drawn.count("\n") == 9
     assert concise.concise(found).isprintable()
 
 
@@ -280,6 +280,10 @@ def test_what_an_encoding_lacks_is_escaped_and_underlined() -> None:
 
 
 # Terminals and pipes ------------------------------------------------------------------------------
+
+
+def help_line(found: list[Diagnostic]) -> str:
+    return human.help_line([each.rule for each in found], color=False)
 
 
 def printed_on_a_terminal(columns: int, args: list[str], cwd: Path) -> str:
@@ -309,9 +313,9 @@ def test_a_terminal_is_filled_and_no_more(tmp_path: Path, columns: int) -> None:
     text = TEXTS["one-long-line"]
     (tmp_path / "vm.yaml").write_text(text)
     seen = printed_on_a_terminal(columns, ["validate", "vm.yaml"], tmp_path)
-    assert seen == human.drawn(
-        check(text.encode(), "vm.yaml").diagnostics, text, color=False, width=columns
-    )
+    found = check(text.encode(), "vm.yaml").diagnostics
+    drawn = human.drawn(found, text, color=False, width=columns)
+    assert seen == drawn + help_line(found)
 
 
 def test_a_pipe_has_its_own_width_whatever_columns_says(tmp_path: Path) -> None:
@@ -325,6 +329,5 @@ def test_a_pipe_has_its_own_width_whatever_columns_says(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout == human.drawn(
-        check(text.encode(), "vm.yaml").diagnostics, text, color=False
-    )
+    found = check(text.encode(), "vm.yaml").diagnostics
+    assert done.stdout == human.drawn(found, text, color=False) + help_line(found)

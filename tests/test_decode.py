@@ -209,17 +209,17 @@ def test_an_interrupt_is_shown_by_its_other_names() -> None:
     ("value", "message"),
     [
         ("010", "write 8 or 10"),
-        ("x", "is not a number"),
-        ("", "is not a number"),
-        ("0x1g", "is not a number"),
-        ("18446744073709551616", "at most 0xffffffffffffffff"),
+        ("x", "invalid number 'x'"),
+        ("", "invalid number ''"),
+        ("0x1g", "invalid number '0x1g'"),
+        ("18446744073709551616", "must be 0x0 to 0xffffffffffffffff"),
         ("0.0.1", "write all four"),
         ("0.0.0.256", "is not one MPIDR"),
         ("0.0.0.0-3", "is not one MPIDR"),
         ("ppi:16", "PPIs are ppi:0 to ppi:15"),
         ("spi:988", "SPIs spi:0 to spi:987"),
-        ("spi:0-3", "one interrupt is wanted"),
-        ("sgi:1", "is not an interrupt"),
+        ("spi:0-3", "must be one interrupt, not a range"),
+        ("sgi:1", "invalid interrupt 'sgi:1'"),
     ],
 )
 def test_what_is_no_number_is_wrong_usage(value: str, message: str) -> None:

@@ -100,5 +100,5 @@ def test_a_rule_checks_the_bounds_of_a_number_in_quotes(path: str, number: int) 
 def test_numbers_in_quotes_are_read_without_bounds() -> None:
     """What the test before this one is for: the kinds leave these bounds to the rules."""
     assert kinds.Number(1, 2).read("3", plain=False) == 3
-    with pytest.raises(kinds.Misfit, match="at most 2"):
+    with pytest.raises(kinds.Misfit, match="must be 1 to 2, not 3"):
         kinds.Number(1, 2).read("3", plain=True)

@@ -68,7 +68,7 @@ def check(
     if hosts:
         return _checked_on(tree, vm, hosts)
     if host_kernel is not None:
-        vm = vm._replace(host_kernel=host_kernel)
+        vm = vm.on_kernel(host_kernel)
     return Checked(tree, vm, in_order(_placed(tree, findings(vm))))
 
 
@@ -80,11 +80,11 @@ def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
 
     alike: dict[Diagnostic, list[str]] = {}
     for host in hosts:
-        here = vm._replace(host_kernel=host.kernel)
+        here = vm.on_kernel(host.kernel)
         for found in _placed(tree, (*findings(here), *findings_on(here, host))):
             alike.setdefault(found, []).append(host.name)
     diagnostics = [found._replace(hosts=tuple(names)) for found, names in alike.items()]
-    oldest = vm._replace(host_kernel=min(host.kernel for host in hosts))
+    oldest = vm.on_kernel(min(host.kernel for host in hosts))
     return Checked(tree, oldest, in_order(diagnostics))
 
 

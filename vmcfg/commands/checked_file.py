@@ -24,7 +24,7 @@ class FileResult(NamedTuple):
 
     `product` goes to standard output by itself: a difference, or a corrected text. `report` is what
     is printed of the findings, `failure` why the file could not be read or written. `fixed` counts
-    the fixes that were made.
+    the fixes that were made, `fixable` those that remain, and `rules` are the ids of all findings.
     """
 
     product: bytes = b""
@@ -34,6 +34,8 @@ class FileResult(NamedTuple):
     errors: int = 0
     warnings: int = 0
     fixed: int = 0
+    fixable: int = 0
+    rules: tuple[str, ...] = ()
 
 
 class FileCheck:
@@ -93,8 +95,14 @@ class FileCheck:
         report = ""
         if reported.diagnostics:
             report = self.report.part(reported.diagnostics, reported.tree.text)
-        errors, warnings = counted.count(ERROR), counted.count(WARNING)
-        return FileResult(report=report, files=1, errors=errors, warnings=warnings)
+        return FileResult(
+            report=report,
+            files=1,
+            errors=counted.count(ERROR),
+            warnings=counted.count(WARNING),
+            fixable=sum(found.fix is not None for found in counted.diagnostics),
+            rules=tuple([found.rule for found in reported.diagnostics]),
+        )
 
     def fixed(self, path: str, data: bytes, checked: Checked) -> FileResult:
         """A file with every certain fix: in the file, on standard output, or as a difference."""

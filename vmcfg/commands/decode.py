@@ -58,7 +58,8 @@ def _read(value: str) -> tuple[int, list[Reading]]:
 
 
 def _usage(misfit: Misfit) -> click.UsageError:
-    return click.UsageError(misfit.message + (f": {misfit.hint}." if misfit.hint else "."))
+    hint = f"; {misfit.hint}" if misfit.hint else ""
+    return click.UsageError(f"{misfit.message('VALUE')}{hint}.")
 
 
 def _mpidr(value: str) -> tuple[int, list[Reading]]:

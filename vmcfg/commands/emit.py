@@ -254,7 +254,7 @@ def _held_to_api(checked: Checked, api: Api) -> Checked:
         return checked
     found = [
         _diagnostic(checked.tree, rule, finding)
-        for rule, finding in api_rules.unsaid(checked.machine, api)
+        for rule, finding in api_rules.unsupported(checked.machine, api)
     ]
     return checked._replace(diagnostics=in_order(checked.diagnostics + found))
 

@@ -1,4 +1,4 @@
-"""Findings printed beside the product of a command: drawn for a person, on standard error."""
+"""Findings that a command prints with its product: drawn for people, on standard error."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], text: str, color: str) -> None:
-    """Draw the findings of a file whose text is `text` on standard error."""
-    # Most runs find nothing, and drawing takes a tenth of a start to load.
-    from vmcfg.reports.human import drawn_for
+    """Draw the findings of a file whose text is `text` on standard error, with the help line."""
+    # Most runs find nothing, and importing the drawing code takes a tenth of a start.
+    from vmcfg.reports.human import drawn_for, help_line
+    from vmcfg.reports.terminal import wants_color
 
-    files.print_error(drawn_for(sys.stderr, color, diagnostics, text))
+    found = list(diagnostics)
+    files.print_error(drawn_for(sys.stderr, color, found, text))
+    rules = [each.rule for each in found]
+    files.print_error(help_line(rules, wants_color(color, sys.stderr)))
 
 
 def print_findings(checked: Checked, color: str) -> None:
-    """Draw the findings of a check on standard error, where there are any."""
+    """Draw the findings of a check on standard error, if there are any."""
     if checked.diagnostics:
         print_diagnostics(checked.diagnostics, checked.tree.text, color)

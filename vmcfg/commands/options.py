@@ -35,7 +35,7 @@ class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         try:
             version = KernelVersion().read(value, plain=False)
         except Misfit as misfit:
-            self.fail(f"{misfit.message}: {misfit.hint}", param, ctx)
+            self.fail(f"{misfit.message('the option')}; {misfit.hint}.", param, ctx)
         if version < LINUX_6_1:
             self.fail(f"{value} is before 6.1, the oldest kernel that vmcfg plans for", param, ctx)
         return version

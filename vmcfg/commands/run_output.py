@@ -33,6 +33,8 @@ class RunOutput:
         self.errors = 0
         self.warnings = 0
         self.fixed = 0
+        self.fixable = 0
+        self.rules: dict[str, None] = {}
         self.progress: Progress | None = None
 
     def print_failure(self, error: object) -> None:
@@ -54,6 +56,8 @@ class RunOutput:
         self.errors += result.errors
         self.warnings += result.warnings
         self.fixed += result.fixed
+        self.fixable += result.fixable
+        self.rules.update(dict.fromkeys(result.rules))
         if result.failure is not None:
             self.print_failure(result.failure)
         if result.product:
@@ -73,12 +77,14 @@ class RunOutput:
             totals = Totals(self.files, self.errors, self.warnings, tuple(self.failures))
             for piece in self.report.whole(self.parts, totals):
                 files.print_out(piece)
+        elif self.report.after is not None and self.rules:
+            self.print_findings(self.report.after(self.rules))
         if not self.files and not self.failures:
             raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
         if is_terminal(sys.stderr) and self.files:
             from vmcfg.reports.human import summary
 
-            line = summary(self.files, self.errors, self.warnings, self.fixed)
+            line = summary(self.files, self.errors, self.warnings, self.fixed, self.fixable)
             files.print_error(f"{line}\n")
         if self.failures:
             return FAILED

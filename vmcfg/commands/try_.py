@@ -18,7 +18,8 @@ from vmcfg.commands.options import (
 from vmcfg.kernel import abi
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.version import Version, running_release
-from vmcfg.reports.human import drawn_for
+from vmcfg.reports.human import drawn_for, help_line
+from vmcfg.reports.terminal import wants_color
 from vmcfg.trial.outcome import Outcome, Step
 from vmcfg.trial.predictions import Prediction
 from vmcfg.trial.trying import Tried, try_description, try_plan
@@ -114,6 +115,8 @@ def report_text(tried: Tried, verbose: bool, color: str) -> str:
     text = "".join(f"{line}\n" for line in lines)
     if tried.diagnostics:
         text += drawn_for(sys.stdout, color, tried.diagnostics, tried.text)
+        rules = [found.rule for found in tried.diagnostics]
+        text += help_line(rules, wants_color(color, sys.stdout))
     text += "".join(f"{prediction}\n" for prediction in tried.predictions)
     if outcome is not None:
         text += _summary(tried.name, outcome) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
@@ -141,9 +142,14 @@ def _report(format_: str, stream: Any, color: str) -> Report:
         return report_form(format_)
 
     def drawn(diagnostics: list[Diagnostic], text: str) -> str:
-        # Most runs find nothing, and drawing takes a tenth of a start to load.
+        # Most runs find nothing, and importing the drawing code takes a tenth of a start.
         from vmcfg.reports.human import drawn_for
 
         return drawn_for(stream, color, diagnostics, text)
 
-    return Report(drawn)
+    def help_after(rules: Iterable[str]) -> str:
+        from vmcfg.reports.human import help_line
+
+        return help_line(rules, wants_color(color, stream))
+
+    return Report(drawn, after=help_after)

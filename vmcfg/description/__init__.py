@@ -1,7 +1,7 @@
-"""What a description may say, and how it is read.
+"""The format of descriptions: its keys, and how they are read.
 
-Comes in: the nodes of a `Tree`. Goes out: a `Description` whose values have the types of their
-keys, or what could be read of it; with the VMC1xx findings about single values and keys. The table
-of keys is `model`, the kinds of values `kinds`. Unknown here: what two values say together, KVM's
-commands, lines and columns.
+In: the nodes of a `Tree`. Out: a `Description` whose values have the types of their keys, or the
+part of it that could be read, with the VMC1xx findings about single values and keys. `model` is the
+table of the keys, and `kinds` has the kinds of values. Unknown here: rules about several values,
+commands of KVM, lines, and columns.
 """

@@ -1,4 +1,4 @@
-"""A description that could be read only in part, so that this part is still checked."""
+"""A description that could be read only in part. That part is still checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Unread:
-    """What stands in the place of a value that could not be read; there is one, `UNREAD`."""
+    """The type of `UNREAD`, which replaces a value that could not be read."""
 
     __slots__ = ()
 
@@ -15,9 +15,9 @@ UNREAD = Unread()
 
 
 class HalfRead:
-    """A mapping of the document in which something could not be read, or was one key too many.
+    """A mapping with a value that could not be read, or with an unknown key.
 
-    A whole one is an object of its class in `vmcfg.description.model`.
+    Any other mapping is an object of its class in `vmcfg.description.model`.
     """
 
     __slots__ = ("values",)
@@ -26,5 +26,5 @@ class HalfRead:
         self.values = values
 
     def __getitem__(self, key: str) -> Any:
-        """The value of a key: `UNREAD` if it could not be read, None if the key is not there."""
+        """Return the value of a key: `UNREAD` if it could not be read, None without the key."""
         return self.values.get(key)

@@ -1,9 +1,9 @@
-"""The kinds of scalars: how one word is read, explained, and drawn in the JSON Schema.
+"""The kinds of scalars: how each is read, explained, and written in the JSON Schema.
 
-A kind is one subclass of `ScalarKind`, which has all that the commands need to know of it. A word
-is read by the type of its field, from its own text, never by YAML's guesses. `plain` is true of a
-word without quotes. Bounds hold here only for plain integers: those written as text are left to the
-rules, because a JSON Schema cannot state them.
+A kind is a subclass of `ScalarKind`, which has everything that the commands need to know about it.
+A word is read from its own text, by the type of its key, never by the type that YAML resolves.
+`plain` is true for a word without quotes. Only plain integers are checked for bounds here: rules
+check numbers in text, because a JSON Schema cannot.
 """
 
 from __future__ import annotations
@@ -47,47 +47,55 @@ Schema = dict[str, Any]
 
 
 class Misfit(ValueError):
-    """A word that its field can't hold: the rule it breaks, what is wrong, and what to write."""
+    """A word that its key cannot have: the rule that it breaks, the problem, and a hint.
 
-    def __init__(self, rule: Rule, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
+    `problem` is a predicate ("must be 2 or 3, not 4") or a noun phrase ("invalid number 'yes'").
+    """
+
+    def __init__(self, rule: Rule, problem: str, hint: str | None = None) -> None:
+        super().__init__(problem)
         self.rule = rule
-        self.message = message
+        self.problem = problem
         self.hint = hint
+
+    def message(self, key: str) -> str:
+        """Return the headline of the finding; `key` names the key in quotes."""
+        is_predicate = self.problem.startswith("must ")
+        return f"{key} {self.problem}" if is_predicate else f"{self.problem} for {key}"
 
 
 class ScalarKind:
-    """The base of all kinds. Each has the three methods, which tests/test_schema.py checks."""
+    """The base of all kinds. tests/test_schema.py checks that each has the three methods."""
 
     def read(self, text: str, plain: bool) -> object:
-        """The value of the word `text`. Raises `Misfit` with the rule that the word breaks."""
+        """Return the value of the word `text`. Raises `Misfit` if a rule rejects it."""
         raise NotImplementedError
 
     def words(self) -> str:
-        """What may be written, in words."""
+        """Return the allowed values, in words."""
         raise NotImplementedError
 
     def schema(self) -> Schema:
-        """The JSON Schema that accepts the same values as `read`."""
+        """Return the JSON Schema that accepts the same values as `read`."""
         raise NotImplementedError
 
 
 # Text that is a number ----------------------------------------------------------------------------
 
 TOO_GREAT = 1 << 64
-"""The least number that does not fit 64 bits, and the value of all with too many digits."""
+"""The smallest number that exceeds 64 bits, and the value of all with too many digits."""
 
 DECIMAL_DIGITS = 19
-"""As many decimal digits as always fit 64 bits; text with more is no number here."""
+"""The number of decimal digits that always fit in 64 bits; text with more is not a number here."""
 
 HEX_DIGITS = 16
 
 NUMBER_PATTERN = r"(?:0|[1-9][0-9]{0,18}|0x[0-9a-fA-F]{1,16})"
-"""A number written as text, as the schema spells it; `_integer` reads the same."""
+"""A number as text, as in the schema; `_integer` accepts the same."""
 
 
 def _integer(text: str) -> int | None:
-    """The value of a decimal or 0x number, or `TOO_GREAT`; None if `text` is neither."""
+    """Return the value of a decimal or 0x number, or `TOO_GREAT`; None for any other text."""
     if _is_decimal(text):
         if text[0] == "0" and len(text) > 1:
             return None
@@ -100,12 +108,12 @@ def _integer(text: str) -> int | None:
 
 
 def _is_decimal(text: str) -> bool:
-    """Whether `text` has decimal digits only, and those of ASCII."""
+    """Return whether `text` consists of ASCII decimal digits."""
     return text.isdecimal() and text.isascii()
 
 
 def _ends(text: str) -> tuple[int, int] | None:
-    """The ends of a range first-last, twice the same for one number.
+    """Return the ends of a range first-last; for one number, both ends are equal.
 
     None if they are not numbers of 64 bits.
     """
@@ -118,39 +126,45 @@ def _ends(text: str) -> tuple[int, int] | None:
 
 
 def integer(text: str, plain: bool) -> int:
-    """The value of a decimal or 0x number of at most 64 bits.
+    """Return the value of a decimal or 0x number of at most 64 bits.
 
-    A plain one may have more digits, and is then `TOO_GREAT`: the bounds of its field refuse it.
+    A plain one can have more digits and is then `TOO_GREAT`, which exceeds the range of its key.
     """
     value = _integer(text)
     if value is None:
-        raise Misfit(NUMBER, f"{_named(text)} is not a number that vmcfg reads", number_hint(text))
+        raise Misfit(NUMBER, f"invalid number {_quoted(text)}", number_hint(text))
     if value == TOO_GREAT and not plain:
         raise Misfit(
             NUMBER,
-            f"{_named(text)} has too many digits",
-            "a number has at most 19 decimal or 16 hex digits",
+            f"too many digits in {_quoted(text)}",
+            "use at most 19 decimal or 16 hexadecimal digits",
         )
     if len(text) == DECIMAL_DIGITS + 1 and text.isdecimal():
-        # Some of these still fit 64 bits: the greatest address is one.
+        # Some of these still fit in 64 bits, such as the highest address.
         return min(int(text), value)
     return value
 
 
-def _named(text: str) -> str:
-    return f"'{excerpt(text)}'" if text else "nothing"
+def _quoted(text: str) -> str:
+    """Return a word as messages quote it."""
+    return f"'{excerpt(text)}'"
+
+
+def _bare(text: str) -> str:
+    """Return a word as messages contain it: numbers without quotes."""
+    return excerpt(text) if _integer(text) is not None else _quoted(text)
 
 
 def anchored(pattern: str) -> str:
-    """`pattern` for a whole text, in every dialect.
+    """Return `pattern` for a whole text, in every dialect.
 
-    Python's `$` alone would let a line feed follow.
+    In Python, `$` alone would allow a line feed after the text.
     """
     return rf"^(?:{pattern})$(?!\n)"
 
 
 def _integer_or_text(least: int, greatest: int, pattern: str) -> Schema:
-    """The schema of what is written as a number or as text; the bounds hold for numbers only."""
+    """Return the schema of a number that can be written as text; only numbers have bounds."""
     return {
         "type": ["integer", "string"],
         "minimum": least,
@@ -163,19 +177,17 @@ def _integer_or_text(least: int, greatest: int, pattern: str) -> Schema:
 
 
 def refuse_unquoted(text: str) -> None:
-    """Raise `Misfit` if a YAML reader takes the plain word `text` for something other than text."""
+    """Raise `Misfit` if a YAML reader does not read the plain word `text` as text."""
     if text[:1].isalpha() and text.lower() not in TYPED_WORDS:
-        # Numbers and dates begin otherwise: for most names, no expression has to be compiled.
+        # Numbers and dates do not begin with a letter: most names need no regular expression.
         return
     if not is_typed(text):
         return
-    wanted = f'write "{excerpt(text)}"' if text else "write it in quotes"
-    message = f"{_named(text)} is text here and needs quotes"
-    raise Misfit(TEXT, message, f"{wanted} ({readings_text(text)})")
+    raise Misfit(TEXT, f"must be quoted: {readings_text(text)}", f'write "{excerpt(text)}"')
 
 
 def _text_of(pattern: str) -> Schema:
-    """The schema of what is written as text only."""
+    """Return the schema of text that is never written as a number."""
     return {"type": "string", "pattern": anchored(pattern)}
 
 
@@ -183,7 +195,7 @@ def _text_of(pattern: str) -> Schema:
 
 
 class Number(ScalarKind):
-    """A whole number from `least` to `greatest`. `hex` says how the field is usually written."""
+    """A whole number from `least` to `greatest`, in messages hexadecimal if `hex`."""
 
     def __init__(self, least: int, greatest: int, *, hex: bool = False) -> None:
         self.least = least
@@ -192,10 +204,9 @@ class Number(ScalarKind):
 
     def read(self, text: str, plain: bool) -> int:
         value = integer(text, plain)
-        if plain and value < self.least:
-            raise self._out_of_bounds(text, f"at least {self._spelled(self.least)}")
-        if plain and value > self.greatest:
-            raise self._out_of_bounds(text, f"at most {self._spelled(self.greatest)}")
+        if plain and not self.least <= value <= self.greatest:
+            least, greatest = self._spelled(self.least), self._spelled(self.greatest)
+            raise Misfit(BOUNDS, f"must be {least} to {greatest}, not {excerpt(text)}")
         return value
 
     def words(self) -> str:
@@ -208,12 +219,9 @@ class Number(ScalarKind):
     def _spelled(self, value: int) -> str:
         return f"{value:#x}" if self.hex else str(value)
 
-    def _out_of_bounds(self, text: str, bound: str) -> Misfit:
-        return Misfit(BOUNDS, f"{_named(text)} is out of bounds: it must be {bound}")
-
 
 class Choice(ScalarKind):
-    """One of a few numbers or words. `others` explains well-known ones that are not among them."""
+    """One of a few numbers or words. `others` has hints for well-known other values."""
 
     def __init__(self, *choices: int | str, others: dict[int | str, str] | None = None) -> None:
         self.choices = choices
@@ -224,12 +232,12 @@ class Choice(ScalarKind):
         value = _integer(text) if self.of_numbers else text
         if value in self.choices:
             return value
-        raise Misfit(
-            CHOICE, f"{_named(text)} is not {self.words()}", self._hint(text, value, plain)
-        )
+        choices = [str(each) if self.of_numbers else f"'{each}'" for each in self.choices]
+        problem = f"must be {_alternatives(choices)}, not {_bare(text)}"
+        raise Misfit(CHOICE, problem, self._hint(text, value, plain))
 
     def words(self) -> str:
-        return " or ".join(map(str, self.choices))
+        return _alternatives([str(each) for each in self.choices])
 
     def schema(self) -> Schema:
         as_data = {"enum": list(self.choices)}
@@ -246,20 +254,24 @@ class Choice(ScalarKind):
         return None
 
 
+def _alternatives(words: list[str]) -> str:
+    """Return words as a list: ``a``, ``a or b``, ``a, b, or c``."""
+    if len(words) < 3:
+        return " or ".join(words)
+    return f"{', '.join(words[:-1])}, or {words[-1]}"
+
+
 def _spellings(number: int) -> str:
-    """A pattern of all texts that are `number`: decimal, or hexadecimal with zeros before it."""
+    """Return a pattern for all texts of `number`: decimal, or hexadecimal with leading zeros."""
     in_hex = f"{number:x}"
     either_case = (digit if digit.isdecimal() else f"[{digit}{digit.upper()}]" for digit in in_hex)
     return f"{number}|0x0{{0,{HEX_DIGITS - len(in_hex)}}}{''.join(either_case)}"
 
 
 class Name(ScalarKind):
-    """A name, `what` says of what: text that needs no quoting anywhere."""
+    """A name: text that does not need quotes in a shell, a path, or a comment."""
 
     pattern = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-
-    def __init__(self, what: str) -> None:
-        self.what = what
 
     def read(self, text: str, plain: bool) -> str:
         if plain:
@@ -267,26 +279,26 @@ class Name(ScalarKind):
         if re.fullmatch(self.pattern, text):
             return text
         if not text:
-            raise Misfit(NAME, f"{self.what} can't be empty")
-        raise Misfit(NAME, f"{_named(text)} can't be {self.what}: {self._fault(text)}")
+            raise Misfit(NAME, "must not be empty", "write a name")
+        raise Misfit(NAME, f"invalid name {_quoted(text)}", self._hint(text))
 
     def words(self) -> str:
-        return "1 to 63 letters, digits, '.', '_' or '-'"
+        return "1 to 63 letters, digits, '.', '_', or '-'"
 
     def schema(self) -> Schema:
         return _text_of(self.pattern)
 
     @staticmethod
-    def _fault(text: str) -> str:
+    def _hint(text: str) -> str:
         if not (text[0].isalnum() and text[0].isascii()):
-            return "it must begin with a letter or a digit"
+            return "start the name with a letter or a digit"
         if len(text) > 63:
-            return "it is longer than 63 characters"
-        return "only letters, digits, '.', '_' and '-' may stand in it"
+            return "use at most 63 characters"
+        return "use only letters, digits, '.', '_', and '-'"
 
 
 class KernelVersion(ScalarKind):
-    """A kernel's version as text: two numbers with a dot."""
+    """A kernel version as text: two numbers with a dot."""
 
     pattern = r"(?:0|[1-9][0-9]{0,4})\.(?:0|[1-9][0-9]{0,4})"
 
@@ -294,12 +306,12 @@ class KernelVersion(ScalarKind):
         if plain:
             refuse_unquoted(text)
         if not re.fullmatch(self.pattern, text):
-            raise Misfit(KERNEL, f"{_named(text)} is not a kernel's version", self._hint(text))
+            raise Misfit(KERNEL, f"invalid kernel version {_quoted(text)}", self._hint(text))
         major, minor = text.split(".")
         return int(major), int(minor)
 
     def words(self) -> str:
-        return 'two numbers, in quotes: "6.12"'
+        return 'two numbers in quotes, such as "6.12"'
 
     def schema(self) -> Schema:
         return _text_of(self.pattern)
@@ -307,18 +319,18 @@ class KernelVersion(ScalarKind):
     def _hint(self, text: str) -> str:
         release = re.match(self.pattern, text)
         if release:
-            return f'write "{release[0]}": the release alone, as the first two numbers'
-        return 'write it as "6.12"'
+            return f'write "{release[0]}": only the first two numbers'
+        return 'write two numbers in quotes, such as "6.12"'
 
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
-"""By the first letter of a unit: of 1024 in a binary one, of 1000 in a decimal one."""
+"""By the first letter of a unit: the power of 1024 (binary) or of 1000 (decimal)."""
 
 
 class Size(ScalarKind):
-    """A number of bytes, with a binary unit or none."""
+    """A number of bytes, possibly with a binary unit."""
 
     least = 0
     greatest = TOO_GREAT - 1
@@ -335,7 +347,7 @@ class Size(ScalarKind):
         return Number(self.least, self.greatest).read(text, plain)
 
     def words(self) -> str:
-        return "a number of bytes, or of KiB, MiB, GiB or TiB"
+        return "a number of bytes, or of KiB, MiB, GiB, or TiB"
 
     def schema(self) -> Schema:
         return _integer_or_text(self.least, self.greatest, self.pattern)
@@ -345,20 +357,20 @@ class Size(ScalarKind):
         other_unit = re.fullmatch(r"([0-9]{1,10}) *([kKmMgGtT])(?:i?[bB]?)", text)
         if other_unit:
             count, power = int(other_unit[1]), _POWERS[other_unit[2].lower()]
-            binary = f"{count}{list(_UNITS)[power - 1]} for {count << 10 * power} bytes"
+            binary = f"{count}{list(_UNITS)[power - 1]}"
             return Misfit(
                 SIZE,
-                f"{_named(text)} has no unit that vmcfg reads",
-                f"write {binary}, or {count * 1000**power} for decimal",
+                f"unknown unit in {_quoted(text)}",
+                f"write {binary}; if you mean a decimal unit, write {count * 1000**power}",
             )
-        hint = "write bytes, or a whole number of KiB, MiB, GiB or TiB: 64KiB"
+        hint = "write a number of bytes, or of KiB, MiB, GiB, or TiB, such as 64KiB"
         if is_typed(text):
             hint = number_hint(text)
-        return Misfit(SIZE, f"{_named(text)} is not a size", hint)
+        return Misfit(SIZE, f"invalid size {_quoted(text)}", hint)
 
 
 class Events(ScalarKind):
-    """A PMU event's number, or a range of them."""
+    """The number of a PMU event, or a range of them."""
 
     pattern = f"{NUMBER_PATTERN}(?:-{NUMBER_PATTERN})?"
 
@@ -368,10 +380,10 @@ class Events(ScalarKind):
             return EventRange(number, number)
         ends = _ends(text)
         if ends is None:
-            hint = "write a number, or a range: 0x08-0x1b"
+            hint = "write a number or a range, such as 0x08-0x1b"
             if is_typed(text):
                 hint = number_hint(text)
-            raise Misfit(EVENTS, f"{_named(text)} is no event and no range of events", hint)
+            raise Misfit(EVENTS, f"invalid events {_quoted(text)}", hint)
         return EventRange(*ends)
 
     def words(self) -> str:
@@ -387,7 +399,7 @@ _AFFINITY = {str(number): number for number in range(256)}
 class Mpidr(ScalarKind):
     """An MPIDR, or a range of them.
 
-    One MPIDR reads as its 32-bit compressed form, Aff3 in the top byte.
+    One MPIDR is read as its 32-bit compressed form, with Aff3 in the top byte.
     """
 
     pattern = r"\.".join([r"(?:0|[1-9][0-9]{0,4})(?:-(?:0|[1-9][0-9]{0,4}))?"] * 4)
@@ -405,14 +417,14 @@ class Mpidr(ScalarKind):
             return self._range(text)
 
     def words(self) -> str:
-        return "four decimal numbers with dots; any of them a range"
+        return "four decimal numbers separated by dots, each possibly a range"
 
     def schema(self) -> Schema:
         return _text_of(self.pattern)
 
     def _range(self, text: str) -> MpidrRange:
         if not re.fullmatch(self.pattern, text):
-            raise Misfit(MPIDR, f"{_named(text)} is not an MPIDR", self._hint(text))
+            raise Misfit(MPIDR, f"invalid MPIDR {_quoted(text)}", self._hint(text))
         fields = [field.partition("-") for field in text.split(".")]
         first = [int(low) for low, _, _ in fields]
         last = [int(high or low) for low, _, high in fields]
@@ -423,39 +435,42 @@ class Mpidr(ScalarKind):
     @staticmethod
     def _hint(text: str) -> str:
         value = _integer(text)
-        if value is not None:
-            return "write it dotted: " + "; ".join(mpidr_readings(value))
+        meanings = [] if value is None else mpidr_readings(value)
+        if meanings:
+            return "write " + ", or ".join(
+                f"{mpidr} if you mean {meaning}" for mpidr, meaning in meanings
+            )
         ends = re.fullmatch(r"([0-9.]+)\.([0-9]+)-([0-9.]+)\.([0-9]+)", text)
         if ends and ends[1] == ends[3] and ends[1].count(".") == 2:
             ranged = f"{ends[1]}.{ends[2]}-{ends[4]}"
-            return f"write {ranged}: the range stands in the field that it runs over"
+            return f"write the range inside its field: {ranged}"
         if re.search(r"[\[\],:*]|\.\.", text):
-            return "a range is first-last, in any of the four: 0.0.0.0-3"
+            return "write a range inside a field, such as 0.0.0.0-3"
         if re.fullmatch(r"[0-9]+(\.[0-9]+){1,2}", text):
             missing = 3 - text.count(".")
-            return f"write all four, Aff3 first: {'0.' * missing}{text}"
-        return "write Aff3.Aff2.Aff1.Aff0, four decimal numbers without leading zeros: 0.0.1.0"
+            return f"write all four fields, Aff3 first: {'0.' * missing}{text}"
+        return "write four decimal numbers without leading zeros, Aff3 first, such as 0.0.1.0"
 
 
-def mpidr_readings(value: int) -> list[str]:
-    """What the integer `value` may mean as an MPIDR, each reading dotted and named."""
+def mpidr_readings(value: int) -> list[tuple[str, str]]:
+    """Return the MPIDRs that the integer `value` can mean: each dotted, with the meaning."""
     found = []
     if value < MOST_VCPUS:
-        found.append(f"{mpidr_text(mpidr_of_id(value))} as KVM's vCPU id {value}")
+        found.append((mpidr_text(mpidr_of_id(value)), f"vCPU id {value}"))
     if value < 1 << 40 and (value & MPIDR_RES1 or value >> 32):
-        found.append(f"{mpidr_text(compressed_of_register(value))} as the register MPIDR_EL1")
+        found.append((mpidr_text(compressed_of_register(value)), "the register MPIDR_EL1"))
     if value < 1 << 32:
-        found.append(f"{mpidr_text(value)} as the 32-bit compressed form")
-    return found or ["no MPIDR has this value"]
+        found.append((mpidr_text(value), "the 32-bit compressed form"))
+    return found
 
 
 _INTID = Number(0, INTID_GREATEST)
 
 
 class Interrupt(ScalarKind):
-    """An INTID, ppi:N or spi:N; with `ranges`, first-last of them.
+    """An INTID, ppi:N, or spi:N; with `ranges`, also first-last of them.
 
-    A bare number reads as an int, the INTID.
+    A bare number is read as an int, the INTID.
     """
 
     def __init__(self, *, ranges: bool) -> None:
@@ -471,22 +486,20 @@ class Interrupt(ScalarKind):
         prefix_is_known = prefix in ("ppi", "spi") or not colon
         ends = _ends(numbers) if prefix_is_known else None
         if ends is None:
-            raise Misfit(INTERRUPT, f"{_named(text)} is not an interrupt", self._hint(text))
+            raise Misfit(INTERRUPT, f"invalid interrupt {_quoted(text)}", self._hint(text))
         if "-" in numbers and not self.ranges:
-            raise Misfit(INTERRUPT, f"{_named(text)} is a range, and one interrupt is wanted here")
+            raise Misfit(INTERRUPT, "must be one interrupt, not a range")
         return IrqRange(prefix, *ends)
 
     def words(self) -> str:
-        one = "an INTID, ppi:N or spi:N"
-        return f"{one}; or a range: 40-43, spi:8-11" if self.ranges else one
+        one = "an INTID, ppi:N, or spi:N"
+        return f"{one}; or a range, such as 40-43 or spi:8-11" if self.ranges else one
 
     def schema(self) -> Schema:
         return _integer_or_text(0, INTID_GREATEST, self.pattern)
 
     def _hint(self, text: str) -> str:
-        usual = "write an INTID (23), ppi:7 or spi:8"
-        if self.ranges:
-            usual += ", or a range: spi:8-11"
+        usual = "write an INTID, ppi:N, or spi:N, such as 23, ppi:7, or spi:8"
         return (
             _hint_of_other_prefix(text)
             or _hint_of_cells(text)
@@ -497,7 +510,7 @@ class Interrupt(ScalarKind):
 
 
 def _hint_of_other_prefix(text: str) -> str | None:
-    """The hint for one interrupt as other tools write it: `SPI 8`, `ppi#7`, `irq=40`."""
+    """Return the hint for an interrupt as other tools write it: `SPI 8`, `ppi#7`, `irq=40`."""
     named = re.fullmatch(r"(ppi|spi|intid|irq)[_#=:(\[]*([0-9]{1,9})[)\]]*", _compact(text))
     if named is None:
         return None
@@ -506,31 +519,31 @@ def _hint_of_other_prefix(text: str) -> str | None:
 
 
 def _hint_of_cells(text: str) -> str | None:
-    """The hint for an interrupt as a device tree holds it: `<1 7 4>`."""
+    """Return the hint for an interrupt as in a device tree: `<1 7 4>`."""
     cells = re.fullmatch(r"<?([01]) ([0-9]{1,9})( [0-9x]+)?>?", text)
     if cells is None:
         return None
     prefix = "ppi" if cells[1] == "1" else "spi"
-    return f"write {prefix}:{cells[2]}, the second of the device tree's cells"
+    return f"write {prefix}:{cells[2]}: the second cell in a device tree is the number"
 
 
 def _hint_of_typed_word(text: str, usual: str) -> str | None:
-    """The hint for a word that some YAML version reads as something other than text."""
+    """Return the hint for a word that some YAML version does not read as text."""
     if not is_typed(text):
         return None
     old, new = readings(text)
     if old.number is None and new.number is None:
-        return f"{usual} (YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words})"
+        return f"{usual}: {readings_text(text)}"
     return number_hint(text)
 
 
 def _hint_of_other_range(text: str) -> str | None:
-    """The hint for a range as other tools write it: `[40, 43]`, `spi:8..11`, `40 to 43`."""
+    """Return the hint for a range as other tools write it: `[40, 43]`, `spi:8..11`, `40 to 43`."""
     span = re.fullmatch(
         r"\[?((?:ppi:|spi:)?[0-9]{1,9})(?:\.\.\.?|:|to|,|,\.\.\.?,)[a-z:]*([0-9]{1,9})\]?",
         _compact(text),
     )
-    return f"write {span[1]}-{span[2]} for a range" if span else None
+    return f"write the range {span[1]}-{span[2]}" if span else None
 
 
 def _compact(text: str) -> str:

@@ -1,8 +1,7 @@
-"""What a description may say: the one table of its keys, which decoding, schema, documentation and
-hints come from.
+"""The keys of a description: the table from which reading, schema, documentation, and hints come.
 
-Each class is a mapping of the document, each of its attributes a key: the type is what Python sees,
-the `Field` beside it what a reader of YAML needs. A key without a default is required.
+Each class is a mapping of the document, and each of its attributes is a key. The type is for
+Python, and the `Field` next to it is for people who write YAML. A key without default is required.
 """
 
 from functools import cache
@@ -32,11 +31,11 @@ from vmcfg.kernel.limits import (
     REGION_COUNT_LEAST,
     U32_GREATEST,
 )
-from vmcfg.kernel.version import LINUX_6_1, Version
+from vmcfg.kernel.version import Version
 
 
 class ListOf:
-    """A list whose items are all of one kind: mappings of one class, or scalars."""
+    """A list whose items all have one kind: mappings of one class, or scalars."""
 
     __slots__ = ("item", "word")
 
@@ -45,7 +44,7 @@ class ListOf:
         self.word = word
 
     def words(self) -> str:
-        """What may be written, in words."""
+        """Return the allowed values, in words."""
         return f"a list of {self.word}"
 
 
@@ -59,19 +58,19 @@ class Either:
         self.many = many
 
     def words(self) -> str:
-        """What may be written, in words."""
+        """Return the allowed values, in words."""
         return f"{self.scalar.words()}; or {self.many.words()}"
 
 
 Kind = ScalarKind | ListOf | Either | type[Any]
-"""How a key's value is read; a class is one of this module's mappings."""
+"""How the value of a key is read; a class is one of the mappings in this module."""
 
 
 class Field:
-    """One key: how its value is read, and what people are told about it.
+    """One key: how its value is read, and its documentation.
 
-    `doc` is a sentence with the unit, `examples` are values as JSON data, `also` are other tools'
-    words for the key, and `default` says in words what holds if the key is not written.
+    `doc` has the unit, `examples` are values as JSON data, `also` are names of the key in other
+    tools, and `default` is the behavior without the key, in words.
     """
 
     __slots__ = ("also", "default", "doc", "examples", "kind")
@@ -102,20 +101,20 @@ ONE_INTERRUPT = Interrupt(ranges=False)
 INTERRUPTS = Interrupt(ranges=True)
 
 DEFAULT_TIMERS = {"virtual": 27, "physical": 30, "hyp_virtual": 28, "hyp_physical": 26}
-"""The INTIDs that KVM gives the timers by itself."""
+"""The default INTIDs of the timers in KVM."""
 
 MAINTENANCE = 25
-"""The INTID of the GIC's maintenance interrupt where none is set."""
+"""The default INTID of the GIC maintenance interrupt."""
 
 
 class MemorySlot(NamedTuple):
-    """One memory slot: guest-physical addresses that are backed by the host's memory."""
+    """One memory slot: guest-physical addresses with memory of the host."""
 
     base: Annotated[
         int,
         Field(
             kind=ADDRESS,
-            doc="Guest-physical address of the slot's first byte; a multiple of 64 KiB.",
+            doc="Guest-physical address of the first byte; a multiple of 64 KiB.",
             examples=("0x40000000",),
             also=("start", "address", "gpa"),
         ),
@@ -124,7 +123,7 @@ class MemorySlot(NamedTuple):
         int,
         Field(
             kind=Size(),
-            doc="Length of the slot in bytes, or in KiB, MiB, GiB or TiB; a multiple of 64 KiB.",
+            doc="Size in bytes, or in KiB, MiB, GiB, or TiB; a multiple of 64 KiB.",
             examples=("1GiB",),
             also=("length", "len"),
         ),
@@ -132,7 +131,7 @@ class MemorySlot(NamedTuple):
 
 
 class RedistributorRegion(NamedTuple):
-    """A stretch of addresses that holds redistributors of a GICv3, 128 KiB each."""
+    """A range of addresses for redistributors of a GICv3, 128 KiB each."""
 
     base: Annotated[
         int,
@@ -147,10 +146,10 @@ class RedistributorRegion(NamedTuple):
         int | None,
         Field(
             kind=REGION_COUNT,
-            doc="How many redistributors the region holds.",
+            doc="Number of redistributors in the region.",
             examples=(123,),
             also=("num", "n"),
-            default="in the last region: as many as the regions before leave, at least 1",
+            default="in the last region: as many as the other regions leave, at least 1",
         ),
     ] = None  # type: ignore[assignment]  # it hides tuple.count, which nobody calls here
 
@@ -164,14 +163,9 @@ class Gic(NamedTuple):
             kind=Choice(
                 2,
                 3,
-                others={
-                    5: (
-                        "KVM's GICv5 takes no addresses and no SPIs, and vmcfg doesn't describe"
-                        " it yet"
-                    )
-                },
+                others={5: "use 3: vmcfg does not support GICv5"},
             ),
-            doc="The GIC architecture's version: 2 or 3.",
+            doc="Version of the GIC architecture: 2 or 3.",
             examples=(3,),
             also=("type", "gic_version", "model"),
         ),
@@ -181,8 +175,8 @@ class Gic(NamedTuple):
         Field(
             kind=Choice("plan", "monitor"),
             doc=(
-                "Who sets the GIC up: the plan, or the monitor by itself; the plan then has no GIC"
-                " command."
+                "Who sets up the GIC: 'plan', or 'monitor' (the VMM). With 'monitor', the plan"
+                " contains no GIC commands."
             ),
             examples=("monitor",),
             also=("managed_by", "owner"),
@@ -193,20 +187,17 @@ class Gic(NamedTuple):
         int | None,
         Field(
             kind=NR_IRQS,
-            doc="How many INTIDs there are, the 32 private ones included: a multiple of 32.",
+            doc="Number of INTIDs, including the 32 private ones; a multiple of 32.",
             examples=(256,),
             also=("irqs", "num_irqs", "nr_interrupts", "interrupts", "spis"),
-            default="256 where the plan sets the GIC up, 992 where the monitor does",
+            default="256 if the plan sets up the GIC, 992 if the VMM does",
         ),
     ] = None
     distributor: Annotated[
         int | None,
         Field(
             kind=ADDRESS,
-            doc=(
-                "Guest-physical address of the distributor's frame: 64 KiB with GICv3, 4 KiB with"
-                " GICv2."
-            ),
+            doc=("Guest-physical address of the distributor: 64 KiB with GICv3, 4 KiB with GICv2."),
             examples=("0x08000000",),
             also=("dist", "gicd", "distributor_base", "dist_base"),
         ),
@@ -216,8 +207,8 @@ class Gic(NamedTuple):
         Field(
             kind=Either(ADDRESS, ListOf(RedistributorRegion, "redistributor regions")),
             doc=(
-                "GICv3's redistributor regions in index order; or one address, from which KVM takes"
-                " 128 KiB a vCPU."
+                "GICv3 redistributor regions in index order; or one base address, where KVM uses"
+                " 128 KiB per vCPU."
             ),
             examples=([{"base": "0x080a0000", "count": 123}], "0x080a0000"),
             also=("redist", "gicr", "redistributor", "redist_regions", "redistributor_regions"),
@@ -227,7 +218,7 @@ class Gic(NamedTuple):
         int | None,
         Field(
             kind=ADDRESS,
-            doc="Guest-physical address of GICv2's CPU interface, 8 KiB.",
+            doc="Guest-physical address of the GICv2 CPU interface: 8 KiB.",
             examples=("0x08010000",),
             also=("cpu", "gicc", "cpuif", "cpu_interface_base"),
         ),
@@ -236,7 +227,7 @@ class Gic(NamedTuple):
         tuple[int, ...],
         Field(
             kind=ListOf(ADDRESS, "ITS addresses"),
-            doc="Guest-physical address of each GICv3 ITS, 128 KiB; a multiple of 64 KiB.",
+            doc="Guest-physical address of each GICv3 ITS: 128 KiB; a multiple of 64 KiB.",
             examples=(["0x08080000"],),
             also=("gits", "its_base", "its_address"),
             default="none",
@@ -247,8 +238,8 @@ class Gic(NamedTuple):
         Field(
             kind=ONE_INTERRUPT,
             doc=(
-                "The PPI by which GICv3 tells a guest hypervisor of its own guest's interrupts;"
-                " used with the feature el2."
+                "PPI of the GICv3 maintenance interrupt, which notifies a guest hypervisor about"
+                " its guest's interrupts; used only with the feature 'el2'."
             ),
             examples=(25, "ppi:9"),
             also=("maint_irq", "maintenance", "maintenance_interrupt"),
@@ -265,8 +256,8 @@ class VcpuEntry(NamedTuple):
         Field(
             kind=Mpidr(),
             doc=(
-                "The vCPU's affinity, Aff3.Aff2.Aff1.Aff0; ranges stand for one vCPU each, the"
-                " rightmost running fastest."
+                "Affinity of the vCPU: Aff3.Aff2.Aff1.Aff0. A range describes one vCPU per value;"
+                " the rightmost field changes fastest."
             ),
             examples=("0.0.1.0", "0.0.0-31.0-15"),
             also=("affinity", "id", "reg", "cpu"),
@@ -277,26 +268,26 @@ class VcpuEntry(NamedTuple):
         Field(
             kind=INTERRUPTS,
             doc=(
-                "The PMU's overflow interrupt: an INTID, ppi:N or spi:N; a range runs in step with"
-                " mpidr's."
+                "PMU overflow interrupt: an INTID, ppi:N, or spi:N. A range must have one interrupt"
+                " per vCPU of 'mpidr', in the same order."
             ),
             examples=(23, "ppi:7", "spi:0-511"),
             also=("irq", "pmu", "pmu_interrupt", "interrupt", "pmu_intid"),
-            default="pmu.irq",
+            default="'pmu.irq'",
         ),
     ] = None
 
 
 class FilterEntry(NamedTuple):
-    """PMU events that the guest may count, or may not."""
+    """A range of PMU events, and whether the guest may count them."""
 
     action: Annotated[
         str,
         Field(
             kind=Choice("allow", "deny"),
             doc=(
-                "Whether the guest may count these events. The opposite of the first entry holds"
-                " where no entry does."
+                "Whether the guest may count these events. Events in no entry get the opposite of"
+                " the first entry's action."
             ),
             examples=("deny",),
             also=("type", "rule"),
@@ -306,7 +297,7 @@ class FilterEntry(NamedTuple):
         EventRange,
         Field(
             kind=EVENTS,
-            doc="An event's number, or a range first-last; up to 0xffff.",
+            doc="Number of an event, or a range first-last; at most 0xffff.",
             examples=("0x11", "0x08-0x1b"),
             also=("event", "range"),
         ),
@@ -314,15 +305,15 @@ class FilterEntry(NamedTuple):
 
 
 class Pmu(NamedTuple):
-    """The virtual PMU, as far as it is the same for the whole VM."""
+    """The settings of the PMU that are the same for the whole VM."""
 
     irq: Annotated[
         int | IrqRange | None,
         Field(
             kind=INTERRUPTS,
             doc=(
-                "The PMU interrupt of every vCPU that has none of its own; a range deals out one"
-                " each, in order."
+                "PMU interrupt of every vCPU without 'pmu_irq'. A range assigns one interrupt to"
+                " each of them, in order."
             ),
             examples=(23, "spi:8-11"),
             also=("interrupt", "pmu_irq", "intid"),
@@ -331,46 +322,43 @@ class Pmu(NamedTuple):
     device: Annotated[
         str | None,
         Field(
-            kind=Name("a PMU's name"),
-            doc="The host's PMU that counts, by its name in /sys/bus/event_source/devices.",
+            kind=Name(),
+            doc="Name of the host PMU to use, as in /sys/bus/event_source/devices.",
             examples=("armv8_pmuv3_0",),
             also=("host_pmu", "pmu_device", "set_pmu"),
-            default="that of the CPU on which the first vCPU is initialised",
+            default="the PMU of the CPU on which the first vCPU is initialized",
         ),
     ] = None
     counters: Annotated[
         int | None,
         Field(
             kind=COUNTERS,
-            doc="How many event counters the guest has, the cycle counter not counted.",
+            doc="Number of event counters for the guest, not including the cycle counter.",
             examples=(6,),
             also=("nr_counters", "num_counters", "event_counters"),
-            default="as many as the host's PMU has",
+            default="the number of the host PMU",
         ),
     ] = None
     filter: Annotated[
         tuple[FilterEntry, ...],
         Field(
             kind=ListOf(FilterEntry, "filter entries"),
-            doc=(
-                "Which events the guest may count, in order; the last entry that names an event"
-                " decides."
-            ),
+            doc=("Events that the guest may count; the last entry that contains an event decides."),
             examples=([{"action": "deny", "events": "0x11"}],),
             also=("filters", "event_filter", "events"),
-            default="all events are counted",
+            default="all events are allowed",
         ),
     ] = ()
 
 
 class Timers(NamedTuple):
-    """The PPIs of the four timers of each vCPU; the same on all of them."""
+    """The PPIs of the four timers; they are the same on every vCPU."""
 
     virtual: Annotated[
         int | IrqRange | None,
         Field(
             kind=ONE_INTERRUPT,
-            doc="The EL1 virtual timer's PPI.",
+            doc="PPI of the EL1 virtual timer.",
             examples=(27, "ppi:11"),
             also=("virt", "vtimer", "el1_virtual"),
             default=str(DEFAULT_TIMERS["virtual"]),
@@ -380,7 +368,7 @@ class Timers(NamedTuple):
         int | IrqRange | None,
         Field(
             kind=ONE_INTERRUPT,
-            doc="The EL1 physical timer's PPI.",
+            doc="PPI of the EL1 physical timer.",
             examples=(30, "ppi:14"),
             also=("phys", "ptimer", "el1_physical"),
             default=str(DEFAULT_TIMERS["physical"]),
@@ -390,7 +378,7 @@ class Timers(NamedTuple):
         int | IrqRange | None,
         Field(
             kind=ONE_INTERRUPT,
-            doc="The EL2 virtual timer's PPI.",
+            doc="PPI of the EL2 virtual timer; used only with the feature 'el2'.",
             examples=(28, "ppi:12"),
             also=("hvtimer", "hyp_virt", "el2_virtual"),
             default=str(DEFAULT_TIMERS["hyp_virtual"]),
@@ -400,7 +388,7 @@ class Timers(NamedTuple):
         int | IrqRange | None,
         Field(
             kind=ONE_INTERRUPT,
-            doc="The EL2 physical timer's PPI.",
+            doc="PPI of the EL2 physical timer; used only with the feature 'el2'.",
             examples=(26, "ppi:10"),
             also=("hptimer", "hyp_phys", "el2_physical"),
             default=str(DEFAULT_TIMERS["hyp_physical"]),
@@ -408,7 +396,7 @@ class Timers(NamedTuple):
     ] = None
 
     def intid(self, timer: str) -> int:
-        """The INTID of a timer, named by its key: as written, or as KVM sets it
+        """Return the INTID of a timer, by its key: as written, or the default of KVM
         (arch_timer.c:default_ppi).
         """
         written = getattr(self, timer)
@@ -418,15 +406,15 @@ class Timers(NamedTuple):
 
 
 class StealTime(NamedTuple):
-    """Where KVM tells each vCPU how long it was kept waiting."""
+    """The memory in which KVM tells each vCPU how long it had to wait for a CPU of the host."""
 
     base: Annotated[
         int,
         Field(
             kind=ADDRESS,
             doc=(
-                "Guest-physical address of the first vCPU's 64 bytes, the others following by"
-                " index; a multiple of 64."
+                "Guest-physical address of the steal time of vCPU index 0; the other vCPUs follow"
+                " in index order, 64 bytes each. A multiple of 64."
             ),
             examples=("0x090a0000",),
             also=("address", "ipa", "start"),
@@ -435,13 +423,16 @@ class StealTime(NamedTuple):
 
 
 class SmcccEntry(NamedTuple):
-    """A range of SMCCC function ids, and what becomes of the guest's calls of them."""
+    """A range of SMCCC function ids, and how KVM treats calls to them."""
 
     action: Annotated[
         str,
         Field(
             kind=Choice("handle", "deny", "forward"),
-            doc="handle: by KVM; deny: answered with NOT_SUPPORTED; forward: to the monitor.",
+            doc=(
+                "handle: KVM handles the call; deny: the guest gets NOT_SUPPORTED; forward: the VMM"
+                " gets the call."
+            ),
             examples=("deny",),
             also=("type", "rule"),
         ),
@@ -450,7 +441,7 @@ class SmcccEntry(NamedTuple):
         int,
         Field(
             kind=Number(0, U32_GREATEST, hex=True),
-            doc="The first function id.",
+            doc="First function id of the range.",
             examples=("0x84000005",),
             also=("function", "start", "first"),
         ),
@@ -459,7 +450,7 @@ class SmcccEntry(NamedTuple):
         int,
         Field(
             kind=Number(1, U32_GREATEST),
-            doc="How many function ids, from the first.",
+            doc="Number of function ids in the range.",
             examples=(1,),
             also=("nr_functions", "functions"),
         ),
@@ -467,13 +458,13 @@ class SmcccEntry(NamedTuple):
 
 
 class Device(NamedTuple):
-    """One of the monitor's own devices, as far as the checks need to know it."""
+    """A device of the VMM, with what the checks need."""
 
     name: Annotated[
         str,
         Field(
-            kind=Name("a device's name"),
-            doc="The device's name.",
+            kind=Name(),
+            doc="Name of the device.",
             examples=("uart",),
             also=("device", "id"),
         ),
@@ -482,7 +473,7 @@ class Device(NamedTuple):
         int | IrqRange,
         Field(
             kind=ONE_INTERRUPT,
-            doc="The SPI by which the device interrupts.",
+            doc="SPI of the device.",
             examples=("spi:1", 33),
             also=("interrupt", "spi", "intid", "gsi"),
         ),
@@ -490,13 +481,13 @@ class Device(NamedTuple):
 
 
 class Description(NamedTuple):
-    """An arm64 KVM virtual machine, as far as KVM's device attributes set it up."""
+    """An arm64 KVM virtual machine, described by what the device attributes of KVM set."""
 
     vmcfg: Annotated[
         int,
         Field(
-            kind=Choice(1, others={2: "this vmcfg reads version 1 of the format"}),
-            doc="The version of this format: 1.",
+            kind=Choice(1, others={2: "set 'vmcfg: 1': this is the only version of the format"}),
+            doc="Version of this format: 1.",
             examples=(1,),
             also=("version", "api_version", "apiVersion", "format"),
         ),
@@ -504,10 +495,10 @@ class Description(NamedTuple):
     name: Annotated[
         str,
         Field(
-            kind=Name("a VM's name"),
+            kind=Name(),
             doc=(
-                "The VM's name: 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter"
-                " or digit."
+                "Name of the VM: 1 to 63 letters, digits, '.', '_', or '-', of which the first is a"
+                " letter or a digit."
             ),
             examples=("edge-gateway",),
             also=("vm", "vm_name", "hostname"),
@@ -518,8 +509,7 @@ class Description(NamedTuple):
         Field(
             kind=Either(Number(1, (1 << 31) - 1), ListOf(VcpuEntry, "vCPUs")),
             doc=(
-                "The vCPUs by MPIDR; or how many there are, each with the MPIDR that KVM gives it."
-                " 512 at most."
+                "List of vCPUs by MPIDR, or their number; KVM then assigns the MPIDRs. At most 512."
             ),
             examples=(4, [{"mpidr": "0.0.0.0", "pmu_irq": 23}]),
             also=(
@@ -536,20 +526,20 @@ class Description(NamedTuple):
         ),
     ]
     host_kernel: Annotated[
-        Version,
+        Version | None,
         Field(
             kind=KernelVersion(),
-            doc="The oldest host kernel that the plan must work on, in quotes; 6.1 or later.",
+            doc="Oldest host kernel to support, in quotes; 6.1 or later.",
             examples=("6.12",),
             also=("kernel", "min_kernel", "linux"),
             default='"6.1"',
         ),
-    ] = LINUX_6_1
+    ] = None
     ipa_bits: Annotated[
         int,
         Field(
             kind=IPA_BITS,
-            doc="Width of guest-physical addresses in bits, the argument of KVM_CREATE_VM.",
+            doc="Number of bits of guest-physical addresses, the argument of KVM_CREATE_VM.",
             examples=(40,),
             also=("ipa_size", "phys_bits", "address_bits", "pa_bits"),
             default=str(IPA_BITS_DEFAULT),
@@ -559,7 +549,7 @@ class Description(NamedTuple):
         tuple[MemorySlot, ...],
         Field(
             kind=ListOf(MemorySlot, "memory slots"),
-            doc="The VM's memory slots.",
+            doc="Memory slots of the VM.",
             examples=([{"base": "0x40000000", "size": "1GiB"}],),
             also=("mem", "ram", "memory_slots", "memslots"),
             default="none",
@@ -570,8 +560,8 @@ class Description(NamedTuple):
         Field(
             kind=Choice("derived", "sequential"),
             doc=(
-                "How vCPUs get their ids for KVM_CREATE_VCPU: derived from the MPIDRs, or"
-                " sequential in file order."
+                "Ids of the vCPUs for KVM_CREATE_VCPU: 'derived' from the MPIDRs, or 'sequential'"
+                " in file order."
             ),
             examples=("sequential",),
             also=("ids", "id_policy", "numbering"),
@@ -582,16 +572,16 @@ class Description(NamedTuple):
         Gic | None,
         Field(
             kind=Gic,
-            doc="The interrupt controller.",
+            doc="Interrupt controller (GIC) of the VM.",
             also=("irqchip", "interrupt_controller", "vgic"),
-            default="the monitor sets up one of its own, in the kernel",
+            default="the VMM sets up a GIC of the kernel",
         ),
     ] = None
     pmu: Annotated[
         Pmu,
         Field(
             kind=Pmu,
-            doc="The PMU, as far as it is the same for the whole VM.",
+            doc="Settings of the PMU that are the same for the whole VM.",
             also=("perf", "pmuv3"),
         ),
     ] = Pmu()
@@ -599,7 +589,7 @@ class Description(NamedTuple):
         Timers,
         Field(
             kind=Timers,
-            doc="The timers' PPIs.",
+            doc="PPIs of the timers.",
             also=("timer", "arch_timer", "arch_timers"),
         ),
     ] = Timers()
@@ -607,7 +597,7 @@ class Description(NamedTuple):
         StealTime | None,
         Field(
             kind=StealTime,
-            doc="Steal time: 64 bytes for each vCPU.",
+            doc="Steal time: 64 bytes per vCPU.",
             also=("pvtime", "pv_time", "stolen_time"),
             default="none",
         ),
@@ -616,10 +606,10 @@ class Description(NamedTuple):
         tuple[SmcccEntry, ...],
         Field(
             kind=ListOf(SmcccEntry, "SMCCC filter entries"),
-            doc="What becomes of the guest's SMCCC calls, by ranges of function ids.",
+            doc="How KVM treats SMCCC calls of the guest, by range of function ids.",
             examples=([{"action": "deny", "base": "0x84000005", "count": 1}],),
             also=("smccc", "hypercalls", "smccc_filters"),
-            default="all are KVM's to handle",
+            default="KVM handles all calls",
         ),
     ] = ()
     features: Annotated[
@@ -627,8 +617,8 @@ class Description(NamedTuple):
         Field(
             kind=ListOf(Choice(*FEATURES), "features"),
             doc=(
-                "What every vCPU has beyond PSCI and PMU: sve, ptrauth (pointer authentication),"
-                " el2 (for hypervisors)."
+                "Features of every vCPU in addition to PSCI and PMU: sve, ptrauth (pointer"
+                " authentication), el2 (for guest hypervisors)."
             ),
             examples=(["sve", "ptrauth"],),
             also=("cpu_features", "vcpu_features", "extensions"),
@@ -640,8 +630,8 @@ class Description(NamedTuple):
         Field(
             kind=ListOf(Device, "devices"),
             doc=(
-                "The monitor's own devices that interrupt by SPIs: for the checks, no command is"
-                " emitted for them."
+                "Devices of the VMM that use SPIs. Only for the checks; the plan contains no"
+                " commands for them."
             ),
             examples=([{"name": "uart", "irq": "spi:1"}],),
             also=("device_irqs",),
@@ -651,14 +641,14 @@ class Description(NamedTuple):
 
 
 def is_users_own(key: str) -> bool:
-    """Whether a key at the top of a description belongs to the user: vmcfg does not read it."""
+    """Return whether a top-level key is for the user: vmcfg ignores it."""
     return key.startswith("x-") or key == "$schema"
 
 
 def kind_words(kind: Kind) -> str:
-    """What may be written for a key of some kind, in words."""
+    """Return the allowed values of a key of some kind, in words."""
     if isinstance(kind, type):
-        return f"a mapping of {', '.join(fields(kind))}"
+        return f"a mapping with the keys {', '.join(fields(kind))}"
     return kind.words()
 
 
@@ -667,7 +657,7 @@ _REQUIRED: dict[Any, tuple[str, ...]] = {}
 
 
 def fields(mapping: type[Any]) -> dict[str, Field]:
-    """The keys of one of this module's mappings, in the order in which they are documented."""
+    """Return the keys of a mapping class of this module, in the order of the documentation."""
     known = _FIELDS.get(mapping)
     if known is None:
         hints = mapping.__annotations__
@@ -677,10 +667,10 @@ def fields(mapping: type[Any]) -> dict[str, Field]:
 
 
 def required(mapping: type[Any]) -> tuple[str, ...]:
-    """The keys that a mapping can't do without, whatever else it says."""
+    """Return the keys that a mapping always requires."""
     known = _REQUIRED.get(mapping)
     if known is None:
-        # The two that every class of this module has, being a named tuple.
+        # Every class of this module is a named tuple, which has both.
         names, defaults = mapping._fields, mapping._field_defaults
         known = tuple(name for name in names if name not in defaults)
         _REQUIRED[mapping] = known
@@ -689,7 +679,7 @@ def required(mapping: type[Any]) -> tuple[str, ...]:
 
 @cache
 def every_field() -> dict[str, Field]:
-    """Every key of the format by its dotted path: ``gic.redistributors.base``."""
+    """Return every key of the format by its dotted path: ``gic.redistributors.base``."""
     return _fields_below(Description, "")
 
 

@@ -1,7 +1,7 @@
-"""Nodes to a `Description`: one walk over the model, collecting everything that doesn't fit it.
+"""From nodes to a `Description`: one walk over the model that collects everything invalid.
 
-What comes before: `tree`, whose nodes are bounded and have unique keys. With no finding every value
-has the type of its key; what two values say together is left to the rules.
+In: the nodes of `text`, which are bounded and have unique keys. Without a finding, every value has
+the type of its key. Rules check several values together.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from vmcfg.text.nodes import Alias, Mapping, Node, Sequence
 
 
 def read_description(root: Mapping) -> tuple[Description | HalfRead, list[Found]]:
-    """The description that a document says, and every VMC1xx finding that reading it gave."""
+    """Return the description in a document, and every VMC1xx finding about it."""
     walk = _Walk(root)
     description = walk.mapping(root, Description, ())
     assert not isinstance(description, Unread)
@@ -45,17 +45,15 @@ class _Walk:
         self.found: list[Found] = []
 
     def named(self, path: Path) -> str:
-        """The value at `path`, as a message speaks of it: one of a vCPU's by its MPIDR."""
-        if not path:
-            return "the description"
+        """Return the words for the value at `path`; a value of a vCPU is named with its MPIDR."""
         last = path[-1]
-        if path[0] == "vcpus" and len(path) > 1:
-            mpidr = _mpidr_of(self.root, path)
-            vcpu = f"vCPU {mpidr}" if mpidr else "this vCPU"
-            if isinstance(last, int):
-                return vcpu
-            return "'mpidr'" if last == "mpidr" else f"'{last}' of {vcpu}"
-        return f"this item of {path[-2]}" if isinstance(last, int) else f"'{last}'"
+        dotted = ".".join(step for step in path if isinstance(step, str))
+        mpidr = _mpidr_of(self.root, path) if path[0] == "vcpus" and len(path) > 1 else None
+        if isinstance(last, int):
+            return f"vCPU {mpidr}" if mpidr else f"an item of '{dotted}'"
+        if mpidr and last != "mpidr":
+            return f"'{last}' of vCPU {mpidr}"
+        return f"'{dotted}'"
 
     def misfit(
         self,
@@ -66,12 +64,12 @@ class _Walk:
         on: On = "value",
         fix: str | None = None,
     ) -> Unread:
-        """Note a finding; what stands in the place of the value that it is about."""
+        """Note a finding. Return `UNREAD`, which replaces the value that it is about."""
         self.found.append((rule, Finding(path, message, hint, on, fix=fix)))
         return UNREAD
 
     def value(self, node: Node, kind: Kind, path: Path) -> Any:
-        """What `node` says, read as `kind`."""
+        """Return the value of `node`, read as `kind`."""
         if isinstance(node, Alias):
             node = node.target
         if isinstance(kind, ScalarKind):
@@ -87,41 +85,40 @@ class _Walk:
         return self.mapping(node, kind, path)
 
     def no_scalar(self, node: Mapping | Sequence, path: Path) -> Unread:
-        """Note that a list or a mapping stands where a single value is wanted."""
-        hint = _one_of(node) if isinstance(node, Sequence) else None
-        message = f"{self.named(path)} is {_kind(node)}, but a single value is wanted"
+        """Note that a value is a list or a mapping instead of a single value."""
+        hint = _one_of(node) if isinstance(node, Sequence) else "write a single value"
+        message = f"{self.named(path)} must be a single value, not {_kind(node)}"
         return self.misfit(KIND, path, message, hint)
 
     def empty(self, path: Path) -> Unread:
         """Note that a key has no value."""
         return self.misfit(
-            KIND, path, f"{self.named(path)} has no value", "write one, or remove the key"
+            KIND, path, f"{self.named(path)} has no value", "write a value, or remove the key"
         )
 
     def scalar(self, node: ScalarEvent, kind: ScalarKind, path: Path) -> Any:
-        """What a single value says."""
+        """Return the value of a scalar."""
         if not node.value and not node.style:
             return self.empty(path)
         try:
             return kind.read(node.value, not node.style)
         except Misfit as misfit:
             fix = _quoted(node.value, kind) if misfit.rule is TEXT else None
-            return self.misfit(
-                misfit.rule, path, f"{self.named(path)}: {misfit.message}", misfit.hint, fix=fix
-            )
+            message = misfit.message(self.named(path))
+            return self.misfit(misfit.rule, path, message, misfit.hint, fix=fix)
 
     def items(self, node: Node, kind: ListOf, path: Path) -> tuple[Any, ...] | Unread:
-        """What a list says; an item that can't be read is `UNREAD` in it, or half read."""
+        """Return the items of a list; an item that cannot be read is `UNREAD` or half read."""
         if _is_empty(node):
             return self.empty(path)
         if not isinstance(node, Sequence):
-            hint = f"begin each of the {kind.word} with '- '"
+            hint = f"write a list of {kind.word}: start each item with '- '"
             if isinstance(node, ScalarEvent) and not isinstance(kind.item, type):
                 hint = f"write [{excerpt(node.value)}]"
             return self.misfit(
                 KIND,
                 path,
-                f"{self.named(path)} is {_kind(node)}, but a list of {kind.word} is wanted",
+                f"{self.named(path)} must be a list of {kind.word}, not {_kind(node)}",
                 hint,
             )
         return tuple(
@@ -129,19 +126,19 @@ class _Walk:
         )
 
     def mapping(self, node: Node, kind: type[Any], path: Path) -> Any:
-        """What a mapping says: an object of its class, or half read if anything in it is wrong."""
+        """Return an object of the class of a mapping; half read if anything in it is invalid."""
         if _is_empty(node):
             return self.empty(path)
         if not isinstance(node, Mapping):
             keys = ", ".join(fields(kind))
-            message = f"{self.named(path)} is {_kind(node)}, but a mapping is wanted"
-            return self.misfit(KIND, path, message, f"its keys: {keys}")
+            message = f"{self.named(path)} must be a mapping, not {_kind(node)}"
+            return self.misfit(KIND, path, message, f"write keys and values; allowed: {keys}")
         before = len(self.found)
         values = self.entries(node, kind, path)
         return kind(**values) if len(self.found) == before else HalfRead(values)
 
     def entries(self, node: Mapping, kind: type[Any], path: Path) -> dict[str, Any]:
-        """The values of a mapping by key: of the keys that are there, and of those that must be."""
+        """Return the values of a mapping by key, including those of missing required keys."""
         known = fields(kind)
         values = {}
         meant = set()
@@ -154,39 +151,52 @@ class _Walk:
         for key in required(kind):
             if key in values:
                 continue
-            # Where an unknown key probably is the one that is missing, one finding is enough.
+            # If an unknown key probably is the missing one, one finding is enough.
             values[key] = UNREAD if key in meant else self.missing(key, known[key], path)
         return values
 
     def missing(self, key: str, field: Field, path: Path) -> Unread:
         """Note that a key is missing."""
         example = field.examples[0]
-        hint = f"write '{key}: {example}'" if isinstance(example, (int, str)) else None
-        message = f"{self.named(path)} has no '{key}': {field.doc}"
+        hint = f"add '{key}'"
+        if isinstance(example, (int, str)):
+            hint += f", for example '{key}: {example}'"
+        where = f" in {self.named(path)}" if path else ""
+        message = f"missing key '{key}'{where}"
         return self.misfit(MISSING_KEY, path, message, hint, "first key")
 
     def unknown(self, key: str, node: Mapping, known: Iterable[str], path: Path) -> str | None:
-        """Note an unknown key; the dotted path that its writer probably meant."""
-        message = f"{self.named(path)} has no key '{excerpt(key)}'"
-        expected = f"its keys: {', '.join(sorted(known))}"
+        """Note an unknown key. Return the dotted path of the key that is probably meant."""
+        where = f" in {self.named(path)}" if path else ""
+        message = f"unknown key '{excerpt(key)}'{where}"
         name, colon, value = key.partition(":")
         if colon and name in known:
-            hint = f"a space belongs after the colon: '{name}: {excerpt(value)}'"
+            hint = f"add a space after the colon: '{name}: {excerpt(value)}'"
             self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key")
             return name
         # Few descriptions have an unknown key.
         from vmcfg.description.unknown_keys import certain_key, likely_key
 
         likely = likely_key(key, path)
-        where = "" if likely is None or likely in known else ", which has its own place"
-        hint = expected if likely is None else f"did you mean '{likely}'{where}? {expected}"
+        allowed = f"allowed here: {', '.join(sorted(known))}"
+        hint = f"remove it, or use a key that is allowed here: {', '.join(sorted(known))}"
+        if likely is not None:
+            hint = f"if you mean '{likely}', {_where_to_write(likely, known)}; {allowed}"
         fix = certain_key(key, likely, node, known, path)
         self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key", fix)
         return likely
 
 
+def _where_to_write(likely: str, known: Iterable[str]) -> str:
+    """Return where to write the key with a dotted path, from a mapping with the keys `known`."""
+    if likely in known:
+        return "write that"
+    parent, _, _ = likely.rpartition(".")
+    return f"write it under '{parent}'" if parent else "write it at the top level"
+
+
 def _mpidr_of(root: Mapping, path: Path) -> str | None:
-    """The MPIDR as written of the entry of `vcpus` that `path` leads into; None without one."""
+    """Return the written MPIDR of the entry of `vcpus` at `path`; None without one."""
     node: Node = root
     for step in (*path[:2], "mpidr"):
         content = node.target if isinstance(node, Alias) else node
@@ -206,16 +216,13 @@ def _is_empty(node: Node) -> bool:
 
 
 def _one_of(node: Sequence) -> str | None:
-    """What to write in the place of a list, where one value is wanted."""
+    """Return the hint for a list instead of a single value."""
     words = [excerpt(item.value) for item in node.items if isinstance(item, ScalarEvent)]
     if len(words) != len(node.items) or not words:
         return None
     if len(words) == 1:
-        return f"write {words[0]}, without brackets"
-    return (
-        "write one value; where a range is meant, its first and last with '-' between them: 40-43,"
-        " 0.0.0.0-3"
-    )
+        return f"write {words[0]} without brackets"
+    return "write one value; if you mean a range, write it as 40-43 or 0.0.0.0-3"
 
 
 def _kind(node: Node) -> str:
@@ -225,7 +232,7 @@ def _kind(node: Node) -> str:
 
 
 def _quoted(text: str, kind: ScalarKind) -> str | None:
-    """The plain word `text` in quotes, where that is what its field takes."""
+    """Return the plain word `text` in quotes if its key accepts that, else None."""
     try:
         kind.read(text, plain=False)
     except Misfit:

@@ -1,4 +1,4 @@
-"""VMC109 to VMC129: what one value by itself must be, and which keys there are."""
+"""VMC109 to VMC129: which keys there are, and what each value alone must be."""
 
 from __future__ import annotations
 
@@ -6,90 +6,98 @@ from vmcfg.findings.rule import Rule
 
 KIND = Rule(
     "VMC109",
-    "values-have-their-kind",
-    """A mapping, a list or a single value stands where one is wanted.""",
+    "wrong-type",
+    """A key must have a value of the right type: a mapping, a list, or a single value.""",
 )
 
 UNKNOWN_KEY = Rule(
     "VMC110",
-    "keys-are-known",
-    """Every key is one that vmcfg knows; keys at the top that begin with `x-` are the user's own, `$schema` is ignored.
+    "unknown-key",
+    """Every key must be defined by the format.
 
-    A misspelt key would otherwise be a setting that silently never takes effect.""",
+    Top-level keys that begin with `x-` are for your own use; `$schema` is ignored. Otherwise a
+    misspelled key would silently have no effect.""",
 )
 
-MISSING_KEY = Rule(
-    "VMC111", "required-keys-stand", """The keys that a mapping can't do without are there."""
-)
+MISSING_KEY = Rule("VMC111", "missing-key", """All required keys must be present.""")
 
 
 NUMBER = Rule(
     "VMC120",
-    "numbers-are-plain",
-    """A number is written in decimal without leading zeros, or in hexadecimal with 0x; quotes make no difference.
+    "invalid-number",
+    """A number must be decimal without leading zeros, or hexadecimal with 0x. Quotes make no
+    difference.
 
-    YAML 1.1 and 1.2 read many other spellings differently (010 is 8 in one and 10 in the other; 1:30 is 90 or a
-    text), so vmcfg takes none of them and shows both readings.""",
+    YAML 1.1 and 1.2 read many other spellings differently: 010 is 8 in YAML 1.1 and 10 in YAML 1.2;
+    1:30 is 90 or a text. vmcfg therefore rejects all of them and prints both readings.""",
 )
 
 BOUNDS = Rule(
     "VMC121",
-    "numbers-in-bounds",
-    """A number lies between the least and the greatest that its field can ever hold.""",
+    "number-out-of-range",
+    """A number must be within the fixed range of its key.""",
 )
 
 TEXT = Rule(
     "VMC122",
-    "texts-are-quoted",
-    """Where text is wanted, a word that YAML 1.1 or 1.2 reads as a number, boolean, null or date is quoted.
+    "unquoted-text",
+    """Text must be quoted if YAML 1.1 or 1.2 reads it as a number, a boolean, null, or a date.
 
-    `host_kernel: 6.10` is the number 6.1 to a YAML reader, and `name: no` is the boolean false.""",
+    YAML reads `host_kernel: 6.10` as the number 6.1, and `name: no` as the boolean false.""",
 )
 
 CHOICE = Rule(
-    "VMC123", "words-are-known", """A field with a fixed set of words holds one of them."""
+    "VMC123",
+    "invalid-choice",
+    """A key with a fixed set of values must have one of them.""",
 )
 
 NAME = Rule(
     "VMC124",
-    "names-are-safe",
-    """A name has 1 to 63 letters, digits, dots, underscores and hyphens, the first a letter or digit.
+    "invalid-name",
+    """A name must have 1 to 63 characters: letters, digits, dots, underscores, and hyphens. It must
+    begin with a letter or a digit.
 
-    Such a name needs no quoting in a shell, a path or a comment.""",
+    In a shell, a path, or a comment, such a name does not need quotes.""",
 )
 
 MPIDR = Rule(
     "VMC125",
-    "mpidrs-are-dotted",
-    """An MPIDR is written Aff3.Aff2.Aff1.Aff0, always four decimal numbers; any of them may be a range as in 0-15.
+    "invalid-mpidr",
+    """An MPIDR must be written as Aff3.Aff2.Aff1.Aff0: four decimal numbers, each possibly a range
+    such as 0-15.
 
-    An integer is refused: it could be KVM's vCPU id, the register's value, or the 32-bit compressed form.""",
+    An integer is rejected because it is ambiguous: it could be a vCPU id, the value of the
+    register, or the 32-bit compressed form.""",
 )
 
 INTERRUPT = Rule(
     "VMC126",
-    "interrupts-are-intids",
-    """An interrupt is an INTID (23), a PPI's number (ppi:7, which is INTID 23) or an SPI's (spi:8, which is INTID 40).
+    "invalid-interrupt",
+    """An interrupt must be an INTID (23), a PPI number (ppi:7, which is INTID 23), or an SPI number
+    (spi:8, which is INTID 40).
 
-    Ranges (40-43, spi:8-11) are for PMU interrupts, which can differ from vCPU to vCPU.""",
+    Ranges (40-43, spi:8-11) are allowed only for PMU interrupts, which can differ between vCPUs.
+    """,
 )
 
 SIZE = Rule(
     "VMC127",
-    "sizes-have-binary-units",
-    """A size is a number of bytes, or a whole number of KiB, MiB, GiB or TiB without a space.""",
+    "invalid-size",
+    """A size must be a number of bytes, or a whole number of KiB, MiB, GiB, or TiB without a space.
+    """,
 )
 
 KERNEL = Rule(
     "VMC128",
-    "kernels-are-versions",
-    """A host kernel is written as two numbers in quotes: "6.12".""",
+    "invalid-kernel-version",
+    """A host kernel must be written as two numbers in quotes: "6.12".""",
 )
 
 EVENTS = Rule(
     "VMC129",
-    "events-are-numbers",
-    """PMU events are a number, or a range first-last of them, both ends included: 0x11, 0x08-0x1b.""",
+    "invalid-event",
+    """PMU events must be a number, or a range of numbers with inclusive ends: 0x11, 0x08-0x1b.""",
 )
 
 RULES = (

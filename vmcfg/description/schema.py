@@ -1,9 +1,8 @@
 """The model as a JSON Schema, which ``python -m vmcfg.shell`` writes.
 
-The schema says of data what `reading` says of text: it accepts a document of JSON values (numbers
-written as integers) exactly if no VMC1xx is found in the same document. What two values say
-together stands in it as words at most, and so do the bounds of VMC107, which hold for the document
-as a whole.
+The schema checks data as `reading` checks text: it accepts a document of JSON values (with numbers
+as integers) exactly if the same document has no VMC1xx finding. It mentions rules about several
+values, and the bounds of VMC107 for the whole document, only in descriptions.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from vmcfg.text.node_reader import DEEPEST, MOST_NODES
 Schema = dict[str, Any]
 
 ID = "urn:vmcfg:schema:vm:1"
-"""What this version of the schema is called, wherever its file lies."""
+"""The identifier of this version of the schema, independent of its file."""
 
 
 def schema() -> Schema:
-    """The JSON Schema (2020-12) of descriptions."""
+    """Return the JSON Schema (2020-12) of descriptions."""
     model = of_kind(Description, "")
     example = {key: fields(Description)[key].examples[0] for key in required(Description)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": ID,
-        "$comment": "Generated from vmcfg/description/model.py by `python -m vmcfg.shell`. Not said"
-        f" here: a document is nested at most {DEEPEST} deep and has at most {MOST_NODES:,} values"
-        " (VMC107).",
+        "$comment": "Generated from vmcfg/description/model.py by `python -m vmcfg.shell`. Not"
+        f" checked here: a document is nested at most {DEEPEST} levels deep and has at most"
+        f" {MOST_NODES} values (VMC107).",
         "title": "vmcfg: description of a virtual machine, version 1",
         "description": model.pop("description"),
         "examples": [example],
@@ -39,14 +38,14 @@ def schema() -> Schema:
         "properties": {
             "$schema": {
                 "title": "$schema",
-                "description": "Where an editor finds this schema; vmcfg ignores it.",
+                "description": "The schema that an editor uses; vmcfg ignores this key.",
             },
             **model.pop("properties"),
         },
         "patternProperties": {
             "^x-": {
                 "title": "x-...",
-                "description": "The user's own: whatever it holds, vmcfg does not read it.",
+                "description": "For your own use; vmcfg ignores this key.",
             }
         },
         **model,
@@ -54,10 +53,9 @@ def schema() -> Schema:
 
 
 def of_kind(kind: Kind, path: str) -> Schema:
-    """The schema of a value of one of the model's kinds, at a dotted path without list indices."""
+    """Return the schema of a value of one kind, at a dotted path without list indices."""
     if isinstance(kind, Either):
-        # Each keyword holds for its own type, so this needs no anyOf, whose errors nobody
-        # understands.
+        # Each keyword applies to its own type. This avoids anyOf, which leads to obscure errors.
         one, many = kind.scalar.schema(), of_kind(kind.many, path)
         return {"type": [*one.pop("type"), many.pop("type")], **one, **many}
     if isinstance(kind, ListOf):
@@ -77,7 +75,7 @@ def of_kind(kind: Kind, path: str) -> Schema:
 
 
 def of_field(field: Field, path: str) -> Schema:
-    """The schema of one key's value, with what an editor shows of it."""
+    """Return the schema of the value of one key, with the texts that an editor shows."""
     described: Schema = {"title": path, "description": field.doc}
     if field.default is not None:
         described["description"] += f" Default: {field.default}."
@@ -85,13 +83,13 @@ def of_field(field: Field, path: str) -> Schema:
     if field.examples:
         described["examples"] = list(field.examples)
     value = of_kind(field.kind, path)
-    # A mapping's own description gives way to that of its key.
+    # The description of the key replaces that of the mapping.
     value.pop("description", None)
     return described | value
 
 
 def _default(field: Field) -> Schema:
-    """The default as a JSON value, where its words are one that the field itself can hold."""
+    """Return the default as a JSON value if the key itself can have it, else nothing."""
     words = field.default or ""
     try:
         value = json.loads(words)
@@ -107,5 +105,5 @@ def _default(field: Field) -> Schema:
 
 
 def text() -> str:
-    """The schema as its file holds it."""
+    """Return the schema as text, as in its file."""
     return json.dumps(schema(), indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""What an unknown key was probably meant to be, and when that is certain."""
+"""The key that was probably meant by an unknown key, and whether that is certain."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from vmcfg.nearest import nearest
 from vmcfg.text.nodes import Mapping
 
 VERY_ALIKE = 0.85
-"""How alike two keys are, of 1, that one is named for the other, although it belongs elsewhere."""
+"""The similarity, up to 1, at which a key of another mapping is suggested."""
 ALIKE = 0.75
-"""How alike they are that one is named before others which are somebody's word for it."""
+"""The similarity at which a key is suggested before those that other tools call so."""
 REMOTELY_ALIKE = 0.6
-"""How alike they are that one is named where nothing else comes to mind."""
+"""The similarity at which a key is suggested if there is no better suggestion."""
 
 SHORT = 3
-"""In so few letters a slip can make any key of another."""
+"""In so few letters, one typo can turn any key into another."""
 
 
 def likely_key(key: str, path: Path) -> str | None:
-    """What an unknown key of the mapping at `path` was probably meant to be.
+    """Return the key that was probably meant by an unknown key of the mapping at `path`.
 
-    That is a key of this mapping, by spelling or by other tools' words, or the dotted path of one
-    elsewhere.
+    It is a key of this mapping, by its spelling or by the words of other tools, or the dotted path
+    of a key of another mapping.
     """
     return next(_guesses(key, path), None)
 
 
 def _guesses(key: str, path: Path) -> Iterator[str]:
-    """What a key may have been meant to be, the likeliest first."""
+    """Return the keys that might be meant, the likeliest first."""
     everything = every_field()
     here = ".".join([step for step in path if isinstance(step, str)])
     siblings = _keys_of(here, everything)
@@ -52,7 +52,7 @@ def _guesses(key: str, path: Path) -> Iterator[str]:
 
 
 def _keys_of(mapping: str, everything: dict[str, Field]) -> dict[str, Field]:
-    """The keys of the mapping with that dotted path."""
+    """Return the keys of the mapping with that dotted path."""
     prefix = f"{mapping}." if mapping else ""
     keys = {}
     for name, field in everything.items():
@@ -65,9 +65,9 @@ def _keys_of(mapping: str, everything: dict[str, Field]) -> dict[str, Field]:
 def certain_key(
     key: str, likely: str | None, node: Mapping, known: Iterable[str], path: Path
 ) -> str | None:
-    """`likely`, if an unknown key of `node` certainly is it.
+    """Return `likely` if it certainly is what an unknown key of `node` means, else None.
 
-    It then is a slip away from that key only, which is not written too.
+    It is certain if the unknown key is one typo away from exactly that key, which is not in `node`.
     """
     if likely is None or likely in node.values:
         return None
@@ -81,9 +81,10 @@ def certain_key(
 
 
 def _is_a_slip(word: str, key: str) -> bool:
-    """Whether at most one slip makes `word` of `key`.
+    """Return whether `word` is `key` with at most one typo.
 
-    A slip is two letters swapped; in four or more letters, also one wrong, missing or too many.
+    A typo is two adjacent letters swapped. In four or more letters, it is also one wrong, missing,
+    or extra letter.
     """
     if len(word) != len(key):
         return len(key) > SHORT and _is_one_letter_more(*sorted((word, key), key=len))
@@ -96,7 +97,7 @@ def _is_a_slip(word: str, key: str) -> bool:
 
 
 def _is_one_letter_more(shorter: str, longer: str) -> bool:
-    """Whether `longer` is `shorter` with one letter put in."""
+    """Return whether `longer` is `shorter` with one letter inserted."""
     return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
 
 

@@ -1,4 +1,4 @@
-"""Values as they are written, before ranges are expanded: MPIDRs, interrupts and PMU events."""
+"""Values as written, before ranges are expanded: MPIDRs, interrupts, and PMU events."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -8,7 +8,7 @@ from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE
 
 
 class EventRange(NamedTuple):
-    """PMU events from `first` to `last`, both included."""
+    """PMU events from `first` to `last`, with inclusive ends."""
 
     first: int
     last: int
@@ -18,7 +18,7 @@ class EventRange(NamedTuple):
 
 
 class MpidrRange(NamedTuple):
-    """MPIDRs as written with ranges: the first and the last of each affinity field, Aff3 first."""
+    """MPIDRs written with ranges: the first and the last of each affinity field, Aff3 first."""
 
     first: tuple[int, int, int, int]
     last: tuple[int, int, int, int]
@@ -30,12 +30,12 @@ class MpidrRange(NamedTuple):
         )
 
     def forward(self) -> str:
-        """The MPIDRs as written, each range from its lesser end to its greater."""
+        """Return the MPIDRs as written, with reversed ranges corrected."""
         ends = [sorted(ends) for ends in zip(self.first, self.last, strict=True)]
         return ".".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
 
     def total(self) -> int:
-        """How many MPIDRs the ranges stand for; 0 where one runs backwards."""
+        """Return the number of MPIDRs in the ranges; 0 if one is reversed."""
         count = 1
         for first, last in zip(self.first, self.last, strict=True):
             count *= max(0, last - first + 1)
@@ -43,9 +43,9 @@ class MpidrRange(NamedTuple):
 
 
 class IrqRange(NamedTuple):
-    """An interrupt as written with a prefix or a range.
+    """Interrupts written with a prefix or as a range.
 
-    The prefix is ``ppi``, ``spi`` or empty, and its numbers go from `first` to `last`.
+    The prefix is ``ppi``, ``spi``, or empty; the numbers are `first` to `last`.
     """
 
     prefix: str
@@ -54,24 +54,24 @@ class IrqRange(NamedTuple):
 
     @property
     def base(self) -> int:
-        """The INTID of number 0."""
+        """Return the INTID of number 0."""
         return {"": 0, "ppi": PPI_BASE, "spi": SPI_BASE}[self.prefix]
 
     @property
     def intid(self) -> int:
-        """The INTID of the first."""
+        """Return the INTID of the first."""
         return self.base + self.first
 
     def text(self, first: int, last: int) -> str:
-        """Interrupts from `first` to `last` as they are written with this prefix."""
+        """Return the text of interrupts from `first` to `last` with this prefix."""
         prefix = f"{self.prefix}:" if self.prefix else ""
         return f"{prefix}{first}" if first == last else f"{prefix}{first}-{last}"
 
     def total(self) -> int:
-        """How many interrupts the range stands for; 0 where it runs backwards."""
+        """Return the number of interrupts in the range; 0 if it is reversed."""
         return max(0, self.last - self.first + 1)
 
 
 def intid_of(written: int | IrqRange) -> int:
-    """The INTID of one interrupt as written."""
+    """Return the INTID of one interrupt as written."""
     return written if isinstance(written, int) else written.intid

@@ -1,17 +1,19 @@
-"""What YAML 1.1 and YAML 1.2 make of a word without quotes.
+"""How YAML 1.1 and YAML 1.2 read a word without quotes.
 
-vmcfg reads each word by the type of its field. A word that the YAML versions read differently would
-confuse whoever reads the same file with another tool, so vmcfg refuses it and a message says both
-readings.
+vmcfg reads each word by the type of its key. If the YAML versions read a word differently, another
+tool could read another value from the same file. vmcfg therefore rejects it, and the message has
+both readings.
 """
 
 from __future__ import annotations
 
 import re
 
+from vmcfg.escape import excerpt
+
 
 class Reading:
-    """What a YAML version makes of a plain word: in words, and the number if it is one."""
+    """How a YAML version reads a plain word: in words, and as a number if it is one."""
 
     __slots__ = ("number", "words")
 
@@ -33,14 +35,14 @@ _WORDS_1_1 = {
 }
 
 TYPED_WORDS = frozenset(_WORDS_1_1)
-"""The words, in lower case, that some YAML version reads as a boolean or null."""
+"""The words, in lower case, that some YAML version reads as a boolean or as null."""
 
 _LONGEST_NUMBER = 60
-"""A word with more characters is text here, so that no message has to repeat its value."""
+"""A longer word is text here, so that messages need not repeat its value."""
 
 
 def _number_1_1(text: str) -> int | float | None:
-    """The number that YAML 1.1 makes of a plain word."""
+    """Return the number that YAML 1.1 reads in a plain word."""
     unsigned = text.lstrip("+-")
     if len(text) - len(unsigned) > 1:
         return None
@@ -70,7 +72,7 @@ def _unsigned_1_1(digits: str) -> int | float | None:
 
 
 def _sexagesimal(digits: str) -> int:
-    """The value of digits to base 60: 1:30 is 90."""
+    """Return the value of digits to base 60: 1:30 is 90."""
     value = 0
     for part in digits.split(":"):
         value = value * 60 + int(part)
@@ -78,7 +80,7 @@ def _sexagesimal(digits: str) -> int:
 
 
 def _number_1_2(text: str) -> int | float | None:
-    """The number that YAML 1.2's core schema makes of a plain word."""
+    """Return the number that the core schema of YAML 1.2 reads in a plain word."""
     if len(text) > _LONGEST_NUMBER:
         return None
     if re.fullmatch(r"[-+]?[0-9]+", text):
@@ -93,7 +95,7 @@ def _number_1_2(text: str) -> int | float | None:
 
 
 def readings(text: str) -> tuple[Reading, Reading]:
-    """What YAML 1.1 and YAML 1.2 make of the plain word `text`."""
+    """Return how YAML 1.1 and YAML 1.2 read the plain word `text`."""
     old = _reading(text, _number_1_1(text), _WORDS_1_1)
     new = _reading(text, _number_1_2(text), _WORDS_BOTH)
     if old.words == "text" and re.fullmatch(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?", text):
@@ -103,7 +105,7 @@ def readings(text: str) -> tuple[Reading, Reading]:
 
 
 def _reading(text: str, number: int | float | None, words: dict[str, str]) -> Reading:
-    """What a YAML version makes of `text`, from the number it may be and the version's words."""
+    """Return how a YAML version reads `text`: as `number`, or as one of its `words`."""
     if number is not None:
         return Reading(number, f"the number {number}")
     word = words.get(text)
@@ -119,28 +121,30 @@ def _reading(text: str, number: int | float | None, words: dict[str, str]) -> Re
 
 
 def is_typed(text: str) -> bool:
-    """Whether some YAML version reads the plain word `text` as something other than text."""
+    """Return whether some YAML version does not read the plain word `text` as text."""
     return any(reading.words != "text" for reading in readings(text))
 
 
 def readings_text(text: str) -> str:
-    """What YAML makes of the plain word `text`, in a few words; of both versions if they differ."""
+    """Return how YAML reads the plain word `text`, with both versions if they differ."""
     old, new = readings(text)
+    is_number = old.number is not None or new.number is not None
+    word = excerpt(text) if is_number else f"'{excerpt(text)}'"
     if old.words == new.words:
-        return f"YAML reads it as {old.words}"
-    return f"YAML 1.1 reads it as {old.words}, YAML 1.2 as {new.words}"
+        return f"YAML reads {word} as {old.words}"
+    return f"YAML 1.1 reads {word} as {old.words}, YAML 1.2 as {new.words}"
 
 
 def number_hint(text: str) -> str:
-    """What to write instead of `text` if a number is required."""
+    """Return the hint for `text` if a number is required."""
     said = readings_text(text)
-    # What vmcfg could read instead: neither fractions nor 1e400, which is infinite.
+    # The numbers that vmcfg accepts: no fractions, and not 1e400, which is infinite.
     meant = {
         int(reading.number)
         for reading in readings(text)
         if reading.number is not None and float(reading.number).is_integer()
     }
     if not meant or min(meant) < 0:
-        return f"write a decimal number, or 0x and hex digits ({said})"
+        return f"write a decimal number, or 0x and hexadecimal digits: {said}"
     spell = hex if text.startswith("0x") else str
-    return f"write {' or '.join(map(spell, sorted(meant)))} ({said})"
+    return f"write {' or '.join(map(spell, sorted(meant)))}: {said}"

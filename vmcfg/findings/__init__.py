@@ -1,6 +1,6 @@
-"""What a finding is, and where it stands.
+"""What a finding is, and its position.
 
-Comes in: a rule that is broken, a path into the description, words. Goes out: a `Diagnostic`,
-placed by line and column, which every report can print. Unknown here: what a description holds, how
-a path is found in its text, and which rules there are.
+In: a rule that is broken, a path into the description, and words. Out: a `Diagnostic` with line and
+column, which every report can print. Unknown here: the contents of a description, how a path is
+found in its text, and the rules themselves.
 """

@@ -1,4 +1,4 @@
-"""A finding as the user sees it: placed in a file, with everything that a report may print."""
+"""A finding as the user sees it: with its position in a file and everything that reports print."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -10,11 +10,11 @@ from vmcfg.findings.position import Position, Span
 from vmcfg.findings.rule import NEVER_ASKED, Answer, Rule, Severity
 
 RELATED_SHOWN = 6
-"""How many other places a diagnostic lists; the rest are counted in its message."""
+"""The maximum number of other places in a diagnostic; its message counts the rest."""
 
 
 class Related(NamedTuple):
-    """Another place that a diagnostic speaks of."""
+    """Another place that a diagnostic mentions."""
 
     file: str
     span: Span
@@ -22,16 +22,17 @@ class Related(NamedTuple):
 
 
 class Fix(NamedTuple):
-    """An edit that certainly is what was meant: `text` in place of what stands at `span`."""
+    """An edit that certainly was meant: `text` replaces the text at `span`."""
 
     span: Span
     text: str
 
 
 class Diagnostic(NamedTuple):
-    """A finding as the user sees it: placed in a file, with everything that a format may print.
+    """A finding as the user sees it: with its position in a file and everything that reports print.
 
-    `hosts` are those it holds for, by their names, where it was asked of hosts.
+    `label` is the text under the underlined place. `hosts` are the names of the hosts with this
+    finding, if hosts were checked.
     """
 
     rule: str
@@ -46,10 +47,12 @@ class Diagnostic(NamedTuple):
     kernel: Answer | None
     fix: Fix | None = None
     hosts: tuple[str, ...] = ()
+    label: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The diagnostic by the keys of schemas/diagnostics-v1.schema.json; `fix` and `hosts` where
-        there are any.
+        """Return the diagnostic by the keys of schemas/diagnostics-v1.schema.json.
+
+        `fix` and `hosts` are there only if they have a value.
         """
         keys: dict[str, Any] = {
             "rule": self.rule,
@@ -79,13 +82,13 @@ def diagnose(
     position: Position,
     others: Iterable[tuple[Position, str]],
 ) -> Diagnostic:
-    """`finding` of `rule` as a diagnostic of `file`; `others` are its related places, in the
-    finding's order.
+    """Return `finding` of `rule` as a diagnostic of `file`; `others` are its related places, in the
+    order of the finding.
 
-    What was reached through an alias is reported where it is written; the places of use come first
-    among the related.
+    A value that was reached through an alias is reported where it is written. The related places
+    begin with the uses of the alias.
     """
-    related = [Related(file, use, "used here, through its alias") for use in position.uses]
+    related = [Related(file, use, "used here through its alias") for use in position.uses]
     related += [Related(file, other.span, words) for other, words in others]
     message = finding.message
     if len(related) > RELATED_SHOWN:
@@ -104,11 +107,12 @@ def diagnose(
         position.pointer,
         tuple(related[:RELATED_SHOWN]),
         kernel,
+        label=finding.label or rule.title(),
     )
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """`diagnostics` in the order in which they are printed: by file, line, column, rule."""
+    """Return `diagnostics` in the order of printing: by file, line, column, and rule."""
     return sorted(
         diagnostics,
         key=lambda found: (

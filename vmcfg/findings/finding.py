@@ -1,4 +1,4 @@
-"""What a finding is: where a rule is broken, in which words, and what the kernel answers."""
+"""What a finding is: where a rule is broken, in which words, and how the kernel answers."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -8,16 +8,17 @@ from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer, Rule
 
 On = Literal["value", "key", "first key"]
-"""What of a path is underlined: its value, its key, or the first key of its mapping."""
+"""What is underlined at a path: its value, its key, or the first key of its mapping."""
 
 
 class Finding(NamedTuple):
     """One breach of a rule, at a path.
 
-    `on` picks what is underlined: the value, its key, or the first key of the mapping at `path`,
-    where something is missing from it. `related` lists the other places with a few words each.
-    `kernel` replaces the rule's answer. `fix` is what certainly was meant where the value or key
-    stands; quotes around that stay.
+    `message` is the headline: complete without the snippet. `label` is a few words for the
+    underlined place, and `related` lists the other places with a few words each. `on` selects what
+    is underlined: the value, its key, or the first key of the mapping at `path` if something is
+    missing from it. `kernel` replaces the answer of the rule. `fix` is what certainly was meant
+    instead of the value or key; its quotes remain.
     """
 
     path: Path
@@ -27,6 +28,7 @@ class Finding(NamedTuple):
     related: tuple[tuple[Path, str], ...] = ()
     kernel: Answer | None = None
     fix: str | None = None
+    label: str = ""
 
 
 Found = tuple[Rule, Finding]

@@ -1,4 +1,4 @@
-"""Where something is in a description: its path, and the lines and columns of that path."""
+"""Positions in a description: a path, and the lines and columns of that path."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 
 
 class Span(NamedTuple):
-    """A stretch of text. Lines and columns count from 1, columns in code points; the end is
+    """A range of text. Lines and columns count from 1, columns in code points; the end is
     exclusive.
     """
 
@@ -20,13 +20,13 @@ class Span(NamedTuple):
 
 
 WHOLE = Span(1, 1, 1, 1)
-"""The span of a finding about the document as a whole."""
+"""The span of a finding about the whole document."""
 
 
 class Position(NamedTuple):
-    """Where a path is in the text: its span, and its RFC 6901 pointer.
+    """The position of a path in the text: its span, and its RFC 6901 pointer.
 
-    `uses` are the aliases through which the path leads there.
+    `uses` are the aliases on the path.
     """
 
     span: Span
@@ -35,11 +35,11 @@ class Position(NamedTuple):
 
 
 def pointer(path: Path) -> str:
-    """The RFC 6901 JSON pointer of `path`; ``""`` is the whole document."""
+    """Return the RFC 6901 JSON pointer of `path`; ``""`` is the whole document."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def dotted(path: Path) -> str:
-    """`path` as people write it: ``vcpus[3].pmu_irq``."""
+    """Return `path` as people write it: ``vcpus[3].pmu_irq``."""
     words = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return words.removeprefix(".")

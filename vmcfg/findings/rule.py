@@ -1,4 +1,4 @@
-"""What a rule is, whoever finds that it is broken, and what KVM does with what breaks it."""
+"""What a rule is, and how KVM answers a description that breaks it."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -11,16 +11,16 @@ ERROR: Severity = "error"
 WARNING: Severity = "warning"
 
 Phase = Literal["set", "init", "run"]
-"""When KVM refuses: at the call that sets a value, at an INIT attribute, or at the first KVM_RUN.
+"""When KVM rejects: at the call that sets a value, at an INIT attribute, or at the first KVM_RUN.
 """
 
 
 class Answer(NamedTuple):
-    """What KVM does with a description that breaks a rule.
+    """How KVM answers a description that breaks a rule.
 
-    `call` names the ioctl and what it sets. `errno` and `phase` say how it refuses: ``set`` at that
-    call, ``init`` at an INIT attribute, ``run`` at the first KVM_RUN. Both are None where KVM
-    accepts. Kernels before `since` accept, too.
+    `call` names the ioctl and what it sets. It fails with `errno` in `phase`: ``set`` is that call,
+    ``init`` an INIT attribute, ``run`` the first KVM_RUN. Both are None if the call succeeds. On
+    kernels before `since`, it succeeds too.
     """
 
     call: str
@@ -30,43 +30,46 @@ class Answer(NamedTuple):
 
     def __str__(self) -> str:
         if self.errno is None:
-            return f"{self.call} accepts it"
-        since = "" if self.since is None else f", since Linux {version_text(self.since)}"
-        return f"{self.call} fails with {self.errno} ({PHASE_WORDS[self.phase]}{since})"
+            return f"{self.call} succeeds"
+        when = " at the first run" if self.phase == "run" else ""
+        since = "" if self.since is None else f" since Linux {version_text(self.since)}"
+        return f"{self.call} fails with {self.errno}{when}{since}"
 
     def on(self, kernel: Version) -> "Answer":
-        """What a kernel of that version does."""
-        refuses = self.since is None or kernel >= self.since
-        return Answer(self.call, self.errno, self.phase) if refuses else Answer(self.call)
+        """Return the answer of a kernel of that version."""
+        rejects = self.since is None or kernel >= self.since
+        return Answer(self.call, self.errno, self.phase) if rejects else Answer(self.call)
 
     def as_json(self) -> dict[str, str | None]:
-        """The answer by the keys of schemas/diagnostics-v1.schema.json."""
+        """Return the answer by the keys of schemas/diagnostics-v1.schema.json."""
         return {"call": self.call, "errno": self.errno, "phase": self.phase}
 
 
 NEVER_ASKED = Answer("")
-"""The answer to a finding of which, other than its rule's, the kernel never hears."""
+"""The answer to a finding that never reaches KVM, although others of its rule do."""
 
-PHASE_WORDS = {
-    "set": "when it is set",
-    "init": "at initialisation",
-    "run": "at the first run",
-    None: "",
+
+ACRONYMS = {
+    word.lower(): word
+    for word in (
+        *("Aff0", "Aff3", "API", "EL2", "GIC", "GICv2", "GICv3", "IPA", "IRQ", "MPIDR", "PMU"),
+        *("PMUs", "PPI", "PPIs", "SMCCC", "SPI", "vCPU", "vCPUs", "YAML"),
+    )
 }
+"""The acronyms in rule names, by their spelling there."""
 
 
 FoundBy = Literal["validate", "host", "emit", "try"]
-"""What finds that a rule is broken: every check of a description; a check for hosts; what a plan is
-to be written as; or a kernel that performs it.
+"""What finds that a rule is broken: every check of a description, a check for hosts, the output
+form of a plan, or a kernel that executes it.
 """
 
 
 class Rule:
-    """A truth about descriptions: its id, its name, how grave a breach is, and what KVM makes of
-    one.
+    """A rule about descriptions: its id, its name, the severity of a breach, and the answer of KVM.
 
-    A kind of rule that is checked by itself, over a machine or over a host, is a class of its own
-    (`vmcfg.rules.kinds`).
+    `doc` is a summary, details, and possibly a last paragraph that begins with ``Source:``. Rules
+    that are checked over a machine or a host have their own classes (`vmcfg.rules.kinds`).
     """
 
     __slots__ = ("doc", "found_by", "id", "kernel", "name", "severity")
@@ -86,6 +89,11 @@ class Rule:
         self.severity = severity
         self.kernel = kernel
         self.found_by = found_by
+
+    def title(self) -> str:
+        """Return the name in words, with acronyms as usual: ``PMU PPI conflict``."""
+        words = self.name.split("-")
+        return " ".join(ACRONYMS.get(word, word) for word in words)
 
     def __repr__(self) -> str:
         return f"{self.id} {self.name}"

@@ -1,4 +1,4 @@
-"""A finding on one line, complete by itself."""
+"""A finding on one line, which is complete alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPORT = Report(_part)
 
 
 def first_line(found: Diagnostic) -> list[Piece]:
-    """``path:line:column: severity[rule] message``, complete by itself."""
+    """Return ``path:line:column: severity[rule] message``, which is complete alone."""
     place = f"{printable(found.file)}:{found.span.line}:{found.span.column}: "
     return [
         (place, "title"),
@@ -26,10 +26,14 @@ def first_line(found: Diagnostic) -> list[Piece]:
 
 
 def concise(found: Diagnostic) -> str:
-    """A diagnostic on one line, its first related place included."""
+    """Return a diagnostic on one line, with its first related place and its hint."""
     line = "".join(text for text, _ in first_line(found))
     if found.related:
         first = found.related[0]
         place = f"{printable(first.file)}:{first.span.line}:{first.span.column}"
         line += f" ({printable(first.message)}: {place})"
+    if found.hint is not None:
+        line += f"; hint: {printable(found.hint)}"
+    if found.fix is not None:
+        line += "; fixable with --fix"
     return line

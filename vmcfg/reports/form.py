@@ -1,7 +1,7 @@
-"""Findings in the forms that programs read, a module each.
+"""Findings in the forms that programs read, one module per form.
 
-A report is made file by file, so that many files can be checked at once, and finished when their
-numbers are known.
+A report is made file by file, so that many files can be checked in parallel, and completed when the
+numbers of all files are known.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from vmcfg.findings.diagnostic import Diagnostic
 
 
 class Totals:
-    """What a run saw: how many files it read, what it found in them, and a line for each that
-    failed.
+    """The totals of a run: the numbers of files, errors, and warnings, and one line per file that
+    could not be read or written.
     """
 
     __slots__ = ("errors", "failures", "files", "warnings")
@@ -26,22 +26,24 @@ class Totals:
 
 
 class Report:
-    """A form of report: `part` is what one file's findings, of a text, come to; it is printed as
-    soon as it is there.
+    """A form of report: `part` returns the report about the findings of one file and its text.
 
-    Where there is a `whole`, that is printed instead, at the end and piece by piece: it is made of
-    all parts that are not empty, in order.
+    Without `whole`, each part is printed immediately, and `after` returns what follows the last one
+    from the ids of the broken rules. With it, `whole` makes the report at the end, piece by piece,
+    from all parts that are not empty, in order.
     """
 
-    __slots__ = ("part", "whole")
+    __slots__ = ("after", "part", "whole")
 
     def __init__(
         self,
         part: Callable[[list[Diagnostic], str], str],
         whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None,
+        after: Callable[[Iterable[str]], str] | None = None,
     ) -> None:
         self.part = part
         self.whole = whole
+        self.after = after
 
 
 REPORT_FORMATS = {
@@ -50,14 +52,14 @@ REPORT_FORMATS = {
     "sarif": "sarif",
     "github": "github",
 }
-"""The forms of report by name, with the module of this room that has each as `REPORT`.
+"""The forms of report by name, each with the module of this room that defines it as `REPORT`.
 
-Only `human` is not here: it depends on the terminal that shows it.
+Only `human` is missing: it depends on the terminal.
 """
 
 
 def report_form(name: str) -> Report:
-    """The form of that name; its module is loaded only now."""
+    """Return the form of that name. Its module is imported only here."""
     from importlib import import_module
 
     form: Report = import_module(f"vmcfg.reports.{REPORT_FORMATS[name]}").REPORT
@@ -65,7 +67,7 @@ def report_form(name: str) -> Report:
 
 
 def items(found: Iterable[object], depth: int) -> str:
-    """`found` as JSON, as they stand in a list that is `depth` deep in a document, without its
+    """Return `found` as the items of a JSON list that is nested `depth` levels deep, without its
     brackets.
     """
     import json
@@ -75,9 +77,7 @@ def items(found: Iterable[object], depth: int) -> str:
 
 
 def filled(skeleton: object, key: str, parts: Sequence[str]) -> Iterator[str]:
-    """`skeleton` as JSON, its one empty list at `key` filled with `parts`, which `items` made;
-    piece by piece.
-    """
+    """Return `skeleton` as JSON in pieces, with `parts` from `items` in its empty list `key`."""
     import json
 
     before, empty, after = (json.dumps(skeleton, indent=2) + "\n").partition(f'"{key}": []')

@@ -1,10 +1,10 @@
-"""``--format github``: workflow commands, which GitHub Actions shows as annotations of the lines.
+"""``--format github``: workflow commands, which GitHub Actions shows as annotations.
 
 A command is one line, such as
-``::error file=vm.yaml,line=5,col=14,endLine=5,endColumn=16,title=VMC503 name::message``. What would
-end a line, a property or the command is percent-encoded, so that no text from a description or a
-file's name makes a command of its own. GitHub shows ten annotations of each kind a step, and
-columns only of a place in one line.
+``::error file=vm.yaml,line=5,col=14,endLine=5,endColumn=16,title=VMC503 name::message``. Characters
+that would end a line, a property, or the command are percent-encoded: no text from a description or
+a file name can become a command. GitHub shows ten annotations of each kind per step, and columns
+only if a place is in one line.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _command(found: Diagnostic) -> str:
 
 
 def _lines(found: Diagnostic) -> Iterator[str]:
-    """The message, then the other places and what helps, a line each."""
+    """Return the lines of the text: the message, the other places, the hint, and the kernel."""
     yield printable(found.message)
     for each in found.related:
         yield printable(f"{each.file}:{each.span.line}:{each.span.column}: {each.message}")

@@ -1,9 +1,8 @@
-"""Diagnostics for people: the place underlined in its line, the related places with it, then hint
-and kernel.
+"""Diagnostics for people: the headline, the source with its marked places, then hint and kernel.
 
-`human` draws lines of styled pieces; the same pieces make the text in a pipe and the colours on a
-terminal, so that colour changes no word. First lines, hints and labels are never wrapped or cut: a
-terminal folds what is long, and a search finds it whole.
+`human` returns lines of styled pieces. The text in a pipe and the colors on a terminal come from
+the same pieces, so that color changes no word. Headlines, hints, and labels are never wrapped or
+cut: a terminal wraps long lines, and a search finds them whole.
 """
 
 from __future__ import annotations
@@ -16,26 +15,25 @@ from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import ERROR
 from vmcfg.reports.concise import first_line
 from vmcfg.reports.snippet import Mark, snippet
-from vmcfg.reports.styled import Piece, coloured, plain
+from vmcfg.reports.styled import Piece, colored, plain
 from vmcfg.reports.terminal import PIPE_WIDTH, columns, wants_color
 from vmcfg.text.nodes import lines_of
 
 NARROWEST = 20
-"""How many columns of a source line are shown on the narrowest terminal."""
+"""The number of columns of a source line on the narrowest terminal."""
 
 
 def human(
     found: Diagnostic, text: str, width: int = PIPE_WIDTH, encoding: str = "utf-8"
 ) -> list[list[Piece]]:
-    """A diagnostic as lines of pieces: first line, snippet of `text`, hint, and what the kernel
-    would have said.
+    """Return a diagnostic as lines of pieces: headline, snippet of `text`, hint, and kernel.
 
-    Source lines take `width` columns at most, gutter included; what `encoding` does not have is
-    shown escaped.
+    Source lines have at most `width` columns, including the gutter. Characters that `encoding` does
+    not have are escaped.
     """
     here = [each for each in found.related if each.file == found.file]
     elsewhere = [each for each in found.related if each.file != found.file]
-    marks = [Mark(found.span, "^", "primary", "")]
+    marks = [Mark(found.span, "^", "primary", printable(found.label))]
     marks += [Mark(each.span, "-", "related", printable(each.message)) for each in here]
     margin = len(str(max(mark.span.line for mark in marks)))
     source_width = max(width - margin - len(" | "), NARROWEST)
@@ -54,14 +52,15 @@ def human(
 
 
 def _notes(found: Diagnostic) -> Iterator[tuple[str, str]]:
-    """What is said below the snippet, each with its label."""
+    """Return the notes below the snippet, each with its label."""
     if found.hint is not None:
         yield "hint", found.hint
+    if found.fix is not None:
+        yield "fix", f"vmcfg validate --fix writes {found.fix.text} here"
     if found.kernel is not None:
         yield "kernel", str(found.kernel)
     if found.hosts:
         yield "hosts", ", ".join(map(printable, found.hosts))
-    yield "help", f"vmcfg explain {found.rule}"
 
 
 def drawn(
@@ -71,30 +70,41 @@ def drawn(
     width: int = PIPE_WIDTH,
     encoding: str = "utf-8",
 ) -> str:
-    """`diagnostics` of one file, whose text is `text`, as `human` prints them."""
+    """Return `diagnostics` of one file, whose text is `text`, as `human` draws them."""
     lines: list[list[Piece]] = []
     for found in diagnostics:
         lines += human(found, text, width, encoding)
         lines.append([])
-    return coloured(lines) if color else plain(lines)
+    return colored(lines) if color else plain(lines)
 
 
 def drawn_for(stream: Any, color: str, diagnostics: Iterable[Diagnostic], text: str) -> str:
-    """`diagnostics` of a file, whose text is `text`, as `stream` shows them: its colours, its
-    width, its characters.
+    """Return `diagnostics` of a file, whose text is `text`, for the colors, the width, and the
+    characters of `stream`.
     """
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return drawn(diagnostics, text, wants_color(color, stream), columns(stream), encoding.lower())
 
 
-def summary(files: int, errors: int, warnings: int, fixed: int = 0) -> str:
-    """One line that says what was checked and found, and how many findings were fixed."""
+def help_line(rules: Iterable[str], color: bool) -> str:
+    """Return the line that tells how to read more about the rules of all findings of a run."""
+    first, *others = dict.fromkeys(rules)
+    words = f"vmcfg explain {first}"
+    if others:
+        words += f" (also found: {', '.join(others)})"
+    line: list[Piece] = [("help: ", "label"), (words, "plain")]
+    return colored([line]) if color else plain([line])
+
+
+def summary(files: int, errors: int, warnings: int, fixed: int = 0, fixable: int = 0) -> str:
+    """Return one line with the numbers of files, findings, fixes, and possible fixes."""
     counts = [(errors, ERROR), (warnings, "warning")]
-    found = " and ".join(_counted(count, word) for count, word in counts if count)
+    found = ", ".join(_counted(count, word) for count, word in counts if count)
+    result = found or "no problems"
     if fixed:
-        result = f"{fixed} fixed, {found or 'nothing left'}"
-    else:
-        result = found or "nothing found"
+        result = f"{fixed} fixed, {found or 'no problems left'}"
+    if fixable:
+        result += f", {fixable} fixable with --fix"
     return f"{_counted(files, 'file')} checked: {result}"
 
 

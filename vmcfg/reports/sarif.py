@@ -1,8 +1,9 @@
-"""``--format sarif``: SARIF 2.1.0, which code scanning reads.
+"""``--format sarif``: SARIF 2.1.0, the input format of code scanning.
 
-Files are named relative to where vmcfg ran, so run it at the root of the repository. Every other
-place is in `relatedLocations` and linked from the message. Columns are code points, ends exclusive.
-(Static Analysis Results Interchange Format 2.1.0 with errata 01; sections in the comments.)
+File names are relative to the working directory, so run vmcfg in the root of the repository. Every
+other place is in `relatedLocations`, with a link in the message. Columns are code points with
+exclusive ends. (Static Analysis Results Interchange Format 2.1.0 with errata 01; the comments name
+its sections.)
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
         "invocations": [
             {"executionSuccessful": not notices, "toolExecutionNotifications": notices}
         ],
-        "originalUriBaseIds": {BASE: {"description": {"text": "The folder that vmcfg ran in."}}},
+        "originalUriBaseIds": {BASE: {"description": {"text": "The working directory of vmcfg."}}},
         "columnKind": "unicodeCodePoints",
         "results": [],
     }
@@ -55,12 +56,12 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
 
 
 def _metadata(rule: Rule) -> dict[str, Any]:
-    """What the log says of a rule, whether it has a result or not."""
+    """Return the metadata of a rule, with or without results."""
     paragraphs = [" ".join(each.split()) for each in inspect.cleandoc(rule.doc).split("\n\n")]
-    asked = "The kernel is never asked."
+    answer = "Checked by vmcfg only; this problem never reaches KVM."
     if rule.kernel is not None:
-        asked = f"The kernel: {rule.kernel}."
-    helped = [*paragraphs, asked, f"vmcfg explain {rule.id} shows an example."]
+        answer = f"Kernel: {rule.kernel}."
+    helped = [*paragraphs, answer, f"vmcfg explain {rule.id} prints an example."]
     return {
         "id": rule.id,
         "name": rule.name,
@@ -72,7 +73,7 @@ def _metadata(rule: Rule) -> dict[str, Any]:
 
 
 def _result(found: Diagnostic, place: int) -> dict[str, Any]:
-    """A finding; `place` is that of its rule in the list of rules."""
+    """Return the result of a finding; `place` is the index of its rule in the list of rules."""
     location: dict[str, Any] = {"physicalLocation": _physical(found.file, found.span)}
     if found.pointer:
         value = {"fullyQualifiedName": printable(found.pointer), "kind": "value"}
@@ -99,7 +100,7 @@ def _result(found: Diagnostic, place: int) -> dict[str, Any]:
 
 
 def _message(found: Diagnostic) -> str:
-    """The message of a finding, with a link to each related place, then hint and kernel."""
+    """Return the message of a finding: with links to the related places, then hint and kernel."""
     words = _no_link(found.message)
     # A link to a related place is its id (3.11.6).
     links = [
@@ -115,7 +116,7 @@ def _message(found: Diagnostic) -> str:
 
 
 def _fix(file: str, fix: Fix) -> dict[str, Any]:
-    """A text that replaces another one, and so corrects what was found."""
+    """Return the fix of a finding: a text that replaces another."""
     replacement = {
         "deletedRegion": _region(fix.span),
         "insertedContent": {"text": fix.text},
@@ -129,7 +130,7 @@ def _physical(file: str, span: Span) -> dict[str, Any]:
 
 
 def _artifact(file: str) -> dict[str, str]:
-    """A file's name: relative to where vmcfg ran, or absolute if it is elsewhere."""
+    """Return the name of a file: relative to the working directory, or absolute outside of it."""
     path = os.path.normpath(file)
     here = os.path.join(os.getcwd(), "")
     if os.path.isabs(path) and not path.startswith(here):
@@ -147,14 +148,12 @@ def _region(span: Span) -> dict[str, int]:
 
 
 def _text(words: str) -> dict[str, str]:
-    """A message of plain words: braces doubled, since single ones are placeholders (3.11.5)."""
+    """Return a message of plain text with double braces: single ones are placeholders (3.11.5)."""
     return {"text": words.replace("{", "{{").replace("}", "}}")}
 
 
 def _no_link(words: str) -> str:
-    """`words` from a finding, in which brackets are no links (3.11.6), and nothing drives a
-    terminal.
-    """
+    """Return `words` of a finding without links (3.11.6) and without control characters."""
     return printable(words).replace("[", "\\[").replace("]", "\\]")
 
 

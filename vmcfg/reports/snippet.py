@@ -1,6 +1,6 @@
-"""The lines of source that a diagnostic points into, each place underlined.
+"""The source lines of a diagnostic, with every place underlined.
 
-Source lines are cut to a width, around the place that they are shown for. Labels are never cut.
+Source lines are cut to a width around the marked place. Labels are never cut.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from vmcfg.reports.styled import Piece
 TAB = 4
 
 NEAR = 2
-"""Places this many lines apart are shown with what stands between them."""
+"""The distance in lines up to which the lines between two places are shown."""
 
 DOTS = "..."
-"""What stands for cells or lines that are left out."""
+"""The text for omitted cells or lines."""
 
 Sign = Literal["^", "-"]
-"""What underlines a place: the finding's own, or one that belongs to it."""
+"""The sign under a place: the place of the finding, or a related one."""
 
 
 class Mark(NamedTuple):
-    """A place to underline: with which sign, in which style, and the words beside it."""
+    """A place to underline, with its sign, its style, and its label."""
 
     span: Span
     sign: Sign
@@ -35,8 +35,7 @@ class Mark(NamedTuple):
 def snippet(
     marks: list[Mark], lines: list[str], margin: int, width: int, encoding: str
 ) -> Iterator[list[Piece]]:
-    """The lines on which `marks` stand, each with its marks under it; what lies far between is left
-    out.
+    """Return the lines with `marks`, each followed by its marks. Distant lines between are omitted.
 
     Line numbers take `margin` columns, and what is shown of a line at most `width`.
     """

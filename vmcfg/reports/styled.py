@@ -1,5 +1,5 @@
-"""Text in pieces, each with its style: without colours for a pipe, with them for a terminal, drawn
-by rich.
+"""Text in pieces, each with a style: without colors for a pipe, or with colors from rich for a
+terminal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Piece = tuple[str, str]
-"""Text, and its style: one of `STYLES` or none."""
+"""Text and its style, one of `STYLES`."""
 
 STYLES = {
     "error": "bold red",
@@ -27,12 +27,12 @@ STYLES = {
 
 
 def plain(lines: Iterable[list[Piece]]) -> str:
-    """Lines of pieces as text without colour."""
+    """Return lines of pieces as text without color."""
     return "".join("".join(text for text, _ in line) + "\n" for line in lines)
 
 
-def coloured(lines: Iterable[list[Piece]]) -> str:
-    """Lines of pieces as text with terminal colours, drawn by rich."""
+def colored(lines: Iterable[list[Piece]]) -> str:
+    """Return lines of pieces as text with terminal colors, drawn by rich."""
     from rich.text import Text
 
     pen = _pen()
@@ -45,8 +45,8 @@ def coloured(lines: Iterable[list[Piece]]) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with terminal colours, drawn by rich: as wide as it is, so that no number is cut or
-    folded.
+    """Return a table with terminal colors, drawn by rich in its full width: no number is cut or
+    wrapped.
     """
     from rich.table import Table
     from rich.text import Text
@@ -64,7 +64,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @cache
 def _pen() -> Console:
-    """A console that colours whatever it prints, and changes nothing else about it."""
+    """Return a console that colors all that it prints and changes nothing else."""
     from rich.console import Console
 
     return Console(

@@ -1,6 +1,6 @@
-"""VMC8xx: what an API cannot state.
+"""VMC8xx: what an API cannot set.
 
-`vmcfg emit --api` finds these: no description breaks them by itself.
+Only `vmcfg emit --api` finds these: no description breaks them alone.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from vmcfg.plans.apis import VCPU
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.vm.machine import Machine
 
-SAID = Rule(
+UNSUPPORTED = Rule(
     "VMC801",
-    "api-says-it-all",
-    """The API that the plan is emitted for has an attribute for everything that the description sets.
+    "key-unsupported-by-api",
+    """The interface selected with `--api` must have an attribute for everything that the
+    description sets.
 
-    The two that were never merged, pmu-device and pmu-device-mpidr, have a device with one attribute for each vCPU: its
-    interrupt. Which host PMU counts, how many counters there are and which events are filtered came years later, with
-    attributes of the merged API alone: there is nothing in the others to say `pmu.device`, `pmu.counters` and
-    `pmu.filter` with. What limits each API has beyond this is in `vmcfg explain identifiers`.""",
+    The two interfaces that were never merged, pmu-device and pmu-device-mpidr, have a device with
+    one attribute per vCPU: its PMU interrupt. The host PMU, the number of counters, and the event
+    filter came years later, as attributes of the merged interface only. So the other two have no
+    attribute for `pmu.device`, `pmu.counters`, and `pmu.filter`. `vmcfg explain identifiers` lists
+    the other limits of each interface.""",
     found_by="emit",
 )
 
-RULES = (SAID,)
+RULES = (UNSUPPORTED,)
 
 
-def unsaid(machine: Machine, api: str) -> Iterator[tuple[Rule, Finding]]:
-    """What the description of `machine` sets and no row of `api` sends, a finding for each key."""
-    said = {row.field for row in SEQUENCE if api in row.apis}
+def unsupported(machine: Machine, api: str) -> Iterator[tuple[Rule, Finding]]:
+    """Return a finding for each key that the description sets and that no row of `api` sends."""
+    supported = {row.field for row in SEQUENCE if api in row.apis}
     for row in SEQUENCE:
-        if row.field not in said and any(True for _ in row.select(machine)):
-            message = (
-                f"--api {api} has no attribute for {row.field}: its device sets interrupts alone"
-            )
-            hint = f"leave {row.field} out, or emit --api {VCPU}, the merged one"
-            yield SAID, Finding(tuple(row.field.split(".")), message, hint, on="key")
+        if row.field not in supported and any(True for _ in row.select(machine)):
+            message = f"'{row.field}' has no attribute in '--api {api}', which sets only interrupts"
+            hint = f"remove '{row.field}', or use '--api {VCPU}', the merged interface"
+            path = tuple(row.field.split("."))
+            yield UNSUPPORTED, Finding(path, message, hint, on="key")

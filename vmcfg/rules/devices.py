@@ -1,4 +1,4 @@
-"""VMC4xx: the monitor's own devices. The hundred is that of `gic`."""
+"""VMC4xx: the devices of the VMM. VMC401-412 are in `gic`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vmcfg.vm.machine import Machine
 
 
 @machine_rule("VMC413", None)
-def device_irqs_are_spis(machine: Machine) -> Iterator[Finding]:
-    """A device of the monitor interrupts by an SPI that the GIC has."""
+def invalid_device_irq(machine: Machine) -> Iterator[Finding]:
+    """The interrupt of a VMM device must be an SPI that the GIC has."""
     limit = machine.nr_irqs()
     for index, device in enumerate(machine.devices):
         at = ("devices", index, "irq")
@@ -25,42 +25,45 @@ def device_irqs_are_spis(machine: Machine) -> Iterator[Finding]:
             yield _not_an_spi(device, at)
         elif intid >= limit:
             message = (
-                f"the device {device.name} has {interrupt_text(intid)},"
-                f" but the GIC has {limit} INTIDs"
+                f"device '{device.name}' uses {interrupt_text(intid)},"
+                f" but the GIC has only {limit} INTIDs"
             )
-            yield Finding(at, message, hint=f"the last SPI is {interrupt_text(limit - 1)}")
+            hint = f"use {interrupt_text(limit - 1)} or lower"
+            yield Finding(at, message, hint=hint)
 
 
 def _not_an_spi(device: Device, at: Path) -> Finding:
-    """The finding that the interrupt of a device is no SPI."""
+    """Return the finding that the interrupt of a device is not an SPI."""
     written = device.irq
     intid = intid_of(written)
     number = written.first if isinstance(written, IrqRange) else written
     hint: str | None = None
     if isinstance(written, IrqRange) and written.prefix == "spi":
-        message = (
-            f"the device {device.name} has spi:{number}, but an SPI's number is 0 to {GREATEST_SPI}"
-        )
+        message = f"SPI number of device '{device.name}' must be 0 to {GREATEST_SPI}, not {number}"
         if is_spi(number):
             spi = number - SPI_BASE
-            hint = f"SPI {spi} is INTID {number}: write spi:{spi}"
+            hint = f"if you mean INTID {number} (SPI {spi}), write {number} or 'spi:{spi}'"
     else:
-        message = f"the device {device.name} has {interrupt_text(intid)}, but it must be an SPI"
+        message = f"device '{device.name}' uses {interrupt_text(intid)}, which is not an SPI"
+        hint = f"use INTID {SPI_BASE} (SPI 0) or above"
         if intid < SPI_BASE:
-            hint = f"SPI {number} is INTID {number + SPI_BASE}, or spi:{number}"
+            as_spi = interrupt_text(number + SPI_BASE)
+            hint = f"if you mean {as_spi}, write {number + SPI_BASE} or 'spi:{number}'"
     return Finding(at, message, hint=hint)
 
 
 @machine_rule("VMC414", None, WARNING)
-def device_names_distinct(machine: Machine) -> Iterator[Finding]:
-    """Each device of the monitor has a name of its own. Two of them may share an SPI, as PCI's lines do."""
+def duplicate_device_name(machine: Machine) -> Iterator[Finding]:
+    """Each VMM device should have its own name. Two devices can share an SPI, as PCI interrupt
+    lines do."""
     first: dict[str, int] = {}
     for index, device in enumerate(machine.devices):
         other = first.setdefault(device.name, index)
         if other != index:
-            message = f"{device.name} is the name of two devices"
-            related = ((("devices", other, "name"), "the other device"),)
-            yield Finding(("devices", index, "name"), message, related=related)
+            message = f"two devices are named '{device.name}'"
+            related = ((("devices", other, "name"), "the first device"),)
+            hint = "use another name for one of them"
+            yield Finding(("devices", index, "name"), message, hint=hint, related=related)
 
 
-RULES = (device_irqs_are_spis, device_names_distinct)
+RULES = (invalid_device_irq, duplicate_device_name)

@@ -1,4 +1,4 @@
-"""VMC70x: what the oldest host kernel must have. VMC71x are in `hosts`."""
+"""VMC70x: requirements on the oldest host kernel. VMC711-718 are in `hosts`."""
 
 from __future__ import annotations
 
@@ -20,41 +20,44 @@ from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
 MPIDR_KEPT = (6, 10)
-"""Since when KVM keeps a set MPIDR_EL1 over a reset of the vCPU (commit e016333745c7)."""
+"""The first release in which KVM keeps a set MPIDR_EL1 when the vCPU is reset."""
 
 NEWER_ATTRIBUTES = tuple(
     (row, row.attr)
     for row in SEQUENCE
     if row.since > LINUX_6_1 and row.attr is not None and VCPU in row.apis
 )
-"""The rows whose attribute is missing from some kernel that vmcfg plans for."""
+"""The rows whose attribute some supported kernel does not have."""
 
 
 def origins_of(row: Row, machine: Machine) -> list[Path]:
-    """Where the description writes what a row sends."""
+    """Return the places in the description of what a row sends."""
     return [each.origin for each in row.select(machine) if each.origin is not None]
 
 
 @machine_rule("VMC701", Answer("KVM_SET_ONE_REG(MPIDR_EL1)"))
-def set_mpidrs_are_kept(machine: Machine) -> Iterator[Finding]:
-    """An MPIDR that KVM would not give by itself needs a host kernel 6.10 or later.
+def mpidr_lost_at_reset(machine: Machine) -> Iterator[Finding]:
+    """An MPIDR other than the one that KVM assigns requires Linux 6.10 or later on the host.
 
-    Kernels before take the value and put their own back at every reset of the vCPU, and so when a guest starts it by
-    PSCI CPU_ON. (linux commit e016333745c7; measured on 6.1 and 6.12)"""
+    Older kernels accept the value but restore their own at every reset of the vCPU, for example
+    when the guest starts it with PSCI CPU_ON.
+
+    Source: Linux commit e016333745c7; tested on 6.1 and 6.12."""
     if machine.host_kernel >= MPIDR_KEPT:
         return
     mpidrs = Counter(vcpu.mpidr for vcpu in machine.vcpus)
-    # One that two vCPUs have is VMC301's: with another MPIDR this may be none.
+    # VMC301 reports duplicates: with another MPIDR, such a vCPU might not break this rule.
     losing = [vcpu for vcpu in machine.vcpus if vcpu.mpidr_by_register and mpidrs[vcpu.mpidr] == 1]
     if not losing:
         return
     losing.sort(key=lambda vcpu: vcpu.at)
     first = losing[0]
-    who = f"vCPU {first.name}, id {first.id}"
-    oldest = version_text(machine.host_kernel)
-    message = f"{who}, has an MPIDR that kernels before 6.10 lose at a reset, as {oldest} is"
-    hint = f"{_if_all_have(MPIDR_KEPT)}; or {_other_way(first, machine)}"
-    # Of vCPUs that are written at one place, the first is named.
+    message = (
+        f"Linux before {version_text(MPIDR_KEPT)} loses the MPIDR of vCPU {first.name}"
+        f" (id {first.id}) at a reset; the oldest host kernel is {machine.host_kernel_text()}"
+    )
+    hint = f"{_if_all_have(MPIDR_KEPT)}; otherwise {_other_way(first, machine)}"
+    # Of vCPUs that are written at the same place, the first is named.
     places: dict[Path, str] = {}
     for vcpu in losing:
         places.setdefault(vcpu.at, f"vCPU {vcpu.name}, id {vcpu.id}")
@@ -63,25 +66,23 @@ def set_mpidrs_are_kept(machine: Machine) -> Iterator[Finding]:
 
 
 def _other_way(vcpu: Vcpu, machine: Machine) -> str:
-    """What to do for an MPIDR that KVM assigns by itself."""
+    """Return the hint for hosts with older kernels: use an MPIDR that KVM assigns."""
     if derived_id(vcpu.mpidr) not in range(MOST_VCPUS):
-        return "take MPIDRs that KVM gives: Aff0 0 to 15, then Aff1"
+        return "use MPIDRs that KVM assigns: Aff0 0 to 15, then Aff1"
     if machine.gic_version() == 2:
-        return (
-            "take MPIDRs that KVM gives to the ids below the number of vCPUs, which GICv2 asks for"
-        )
-    return "leave out 'vcpu_ids: sequential', by which KVM gives it another MPIDR"
+        return "use the MPIDRs that KVM assigns to the lowest ids, which GICv2 requires"
+    return "remove 'vcpu_ids: sequential', so that KVM assigns this MPIDR"
 
 
 def _if_all_have(version: Version) -> str:
-    """How to say that all hosts have a kernel."""
+    """Return the hint for hosts that all run a kernel of that version or later."""
     text = version_text(version)
-    return f'if all hosts have it, write host_kernel: "{text}", or give --host-kernel {text}'
+    return f"if all your hosts run Linux {text} or later, set 'host_kernel: \"{text}\"'"
 
 
 @machine_rule("VMC702", Answer("KVM_SET_DEVICE_ATTR", "ENXIO", "set"))
-def attributes_are_known(machine: Machine) -> Iterator[Finding]:
-    """The oldest host kernel knows every attribute that the plan sets."""
+def unsupported_attribute(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel must have every attribute that the plan sets."""
     for row, attr in NEWER_ATTRIBUTES:
         if row.since <= machine.host_kernel:
             continue
@@ -89,44 +90,46 @@ def attributes_are_known(machine: Machine) -> Iterator[Finding]:
         if not origins:
             continue
         needed = version_text(row.since)
-        oldest = version_text(machine.host_kernel)
         message = (
-            f"{row.field} needs a host kernel {needed} or later ({attr.title});"
-            f" the oldest is {oldest}"
+            f"'{row.field}' requires Linux {needed} or later,"
+            f" but the oldest host kernel is {machine.host_kernel_text()}"
         )
         first, *others = origins
         yield Finding(
             first,
             message,
-            hint=f"{_if_all_have(row.since)}; or leave {row.field} out",
-            related=tuple((origin, "and here") for origin in dict.fromkeys(others)),
+            hint=f"{_if_all_have(row.since)}; otherwise remove '{row.field}'",
+            related=tuple((origin, "also here") for origin in dict.fromkeys(others)),
+            label=f"sets {attr.title}",
             kernel=Answer(setting(attr), row.absent, "set"),
         )
 
 
 @machine_rule("VMC703", None)
-def host_kernel_is_planned_for(machine: Machine) -> Iterator[Finding]:
-    """The oldest host kernel is 6.1 or later: what older ones do is not known here."""
+def unsupported_host_kernel(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel must be Linux 6.1 or later: vmcfg has no data about older kernels."""
     if machine.host_kernel < LINUX_6_1:
         version = version_text(machine.host_kernel)
-        message = f"host_kernel is {version}, but vmcfg knows no kernel before 6.1"
-        yield Finding(("host_kernel",), message)
+        oldest = version_text(LINUX_6_1)
+        message = f"'host_kernel' must be {oldest} or later, not {version}"
+        yield Finding(("host_kernel",), message, hint=f"use hosts with Linux {oldest} or later")
 
 
 @machine_rule("VMC704", Answer("KVM_ARM_VCPU_INIT", "ENOENT", "set"))
-def features_are_known(machine: Machine) -> Iterator[Finding]:
-    """The oldest host kernel knows every feature of the vCPUs.
+def unsupported_feature(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel must support every feature of the vCPUs.
 
-    (KVM_CAP_ARM_EL2; ENOENT measured on 6.1 and 6.12)"""
-    oldest = version_text(machine.host_kernel)
+    Source: KVM_CAP_ARM_EL2; ENOENT tested on 6.1 and 6.12."""
     for index, word in enumerate(machine.features):
         since = FEATURES[word].since
         if since > machine.host_kernel:
             needed = version_text(since)
             message = (
-                f"the feature {word} needs a host kernel {needed} or later; the oldest is {oldest}"
+                f"feature '{word}' requires Linux {needed} or later,"
+                f" but the oldest host kernel is {machine.host_kernel_text()}"
             )
-            yield Finding(("features", index), message, hint=_if_all_have(since))
+            hint = f"{_if_all_have(since)}; otherwise remove '{word}'"
+            yield Finding(("features", index), message, hint=hint)
 
 
-RULES = (set_mpidrs_are_kept, attributes_are_known, host_kernel_is_planned_for, features_are_known)
+RULES = (mpidr_lost_at_reset, unsupported_attribute, unsupported_host_kernel, unsupported_feature)

@@ -1,6 +1,6 @@
-"""VMC71x: what the hosts must have that `--host` describes. VMC70x are in `host_kernel`.
+"""VMC71x: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
 
-Each rule looks at a machine and one host.
+Each rule checks a machine and one host.
 """
 
 from __future__ import annotations
@@ -19,166 +19,185 @@ from vmcfg.rules.host_kernel import origins_of
 from vmcfg.rules.kinds import host_rule
 from vmcfg.vm.machine import Machine
 
-VCPU_INIT_REFUSES = Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set")
+VCPU_INIT_REJECTS = Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set")
 
 
 @host_rule("VMC711")
-def hosts_have_the_attributes(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host has every attribute that the plan sets.
+def unsupported_attribute_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """Every host must have every attribute that the plan sets.
 
-    (KVM_HAS_DEVICE_ATTR)"""
+    Source: KVM_HAS_DEVICE_ATTR."""
     for row in SEQUENCE:
         if row.attr is None or VCPU not in row.apis:
             continue
-        # What its kernel is too old for is found by VMC702.
+        # If the kernel is too old for it, VMC702 reports it.
         if row.since > host.kernel or _is_found_by_vmc716(row.attr, host):
             continue
         if (row.target, row.attr.group, row.attr.name) not in host.lacking:
             continue
         origins = origins_of(row, machine)
         if origins:
-            message = f"{row.field} is set by {row.attr.title}, which the host's KVM does not have"
-            hint = f"leave {row.field} out"
+            message = (
+                f"'{row.field}' requires {row.attr.title}, which KVM on the host does not have"
+            )
+            hint = f"remove '{row.field}'"
             kernel = Answer(abi.setting(row.attr), row.absent, "set")
             yield Finding(origins[0], message, hint=hint, kernel=kernel)
 
 
 def _is_found_by_vmc716(attr: abi.Attr, host: Host) -> bool:
-    """Whether a host lacks an attribute because it has no PMU: it lacks all of the PMU's then."""
+    """Return whether a host lacks an attribute of the PMU because it has no PMU at all."""
     return attr.group == abi.PMU_V3_IRQ.group and not _has_pmu(host)
 
 
 def _has_pmu(host: Host) -> bool:
-    """Whether the host's KVM can give a guest a PMU."""
+    """Return whether KVM on the host supports a PMU for guests."""
     return bool(host.capabilities.get("KVM_CAP_ARM_PMU_V3"))
 
 
 @host_rule("VMC712")
-def hosts_have_the_address_width(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host can make a VM of so many address bits.
+def unsupported_ipa_bits_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """Every host must support the number of address bits of the VM.
 
-    (KVM_CAP_ARM_VM_IPA_SIZE)"""
+    Source: KVM_CAP_ARM_VM_IPA_SIZE."""
     bits = host.capabilities.get("KVM_CAP_ARM_VM_IPA_SIZE", 0)
     if bits and machine.ipa_bits > bits:
-        message = f"ipa_bits is {machine.ipa_bits}, but the host's guests have {bits} at most"
+        message = f"'ipa_bits' must be at most {bits} on the host, not {machine.ipa_bits}"
         kernel = Answer("KVM_CREATE_VM", "EINVAL", "set")
-        yield Finding(("ipa_bits",), message, hint=f"write 'ipa_bits: {bits}'", kernel=kernel)
+        yield Finding(("ipa_bits",), message, hint=f"set 'ipa_bits: {bits}'", kernel=kernel)
 
 
 @host_rule("VMC713")
-def hosts_emulate_the_gic(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host can emulate the GIC.
+def unsupported_gic_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """Every host must support the GIC version of the VM.
 
-    (KVM_CREATE_DEVICE with its test flag)"""
+    Source: KVM_CREATE_DEVICE with KVM_CREATE_DEVICE_TEST."""
     version = machine.gic_version()
     if version is None:
         return
     name, _ = abi.DEVICE_TYPES[version]
     if name not in host.devices:
-        message = f"the host's KVM can't emulate a GICv{version} ({name})"
+        message = f"KVM on the host does not support a GICv{version} ({name})"
         kernel = Answer(f"KVM_CREATE_DEVICE({name})", "ENODEV", "set")
-        yield Finding(("gic", "version"), message, kernel=kernel)
+        yield Finding(("gic", "version"), message, hint=_gic_hint(host, version), kernel=kernel)
+
+
+def _gic_hint(host: Host, version: int) -> str:
+    """Return the hint for a host without that GIC: the other version, if the host supports it."""
+    other = 2 if version == 3 else 3
+    name, _ = abi.DEVICE_TYPES[other]
+    if name in host.devices:
+        return f"use a GICv{other}, which the host supports"
+    return "use another host"
 
 
 @host_rule("VMC714")
-def hosts_take_the_vcpus(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host takes so many vCPUs.
+def too_many_vcpus_for_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """Every host must support the number of vCPUs.
 
-    (KVM_CAP_MAX_VCPUS)"""
+    Source: KVM_CAP_MAX_VCPUS."""
     most = host.capabilities.get("KVM_CAP_MAX_VCPUS", 0)
     if most and len(machine.vcpus) > most:
-        message = f"the VM has {len(machine.vcpus)} vCPUs, but the host's KVM takes {most} at most"
-        yield Finding(("vcpus",), message, kernel=Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
+        count = len(machine.vcpus)
+        message = f"the VM has {count} vCPUs; KVM on the host allows at most {most}"
+        kernel = Answer("KVM_CREATE_VCPU", "EINVAL", "set")
+        yield Finding(("vcpus",), message, hint=f"remove {count - most} of them", kernel=kernel)
 
 
 @host_rule("VMC715")
-def hosts_have_the_features(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host has the features of the vCPUs.
+def unsupported_feature_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """Every host must support the features of the vCPUs.
 
-    (KVM_CAP_ARM_SVE, KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC, KVM_CAP_ARM_EL2)"""
+    Source: KVM_CAP_ARM_SVE, KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC,
+    KVM_CAP_ARM_EL2."""
     for index, word in enumerate(machine.features):
         capabilities = FEATURES[word].capabilities
         lacking = [name for name in capabilities if not host.capabilities.get(name)]
         if lacking:
-            message = f"the host has no {word} for guests ({', '.join(lacking)} is 0)"
-            yield Finding(
-                ("features", index), message, hint="leave it out", kernel=VCPU_INIT_REFUSES
+            message = (
+                f"the host does not support feature '{word}' for guests ({', '.join(lacking)} is 0)"
             )
+            hint = f"remove '{word}'"
+            yield Finding(("features", index), message, hint=hint, kernel=VCPU_INIT_REJECTS)
 
 
 @host_rule("VMC716")
-def hosts_have_a_pmu(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host has a PMU for guests with a PMU interrupt.
+def missing_pmu_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """If vCPUs have a PMU interrupt, every host must support a PMU for guests.
 
-    (KVM_CAP_ARM_PMU_V3)"""
+    Source: KVM_CAP_ARM_PMU_V3."""
     at = _first_irq_at(machine)
     if at is not None and not _has_pmu(host):
-        message = "the host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)"
-        yield Finding(at, message, kernel=VCPU_INIT_REFUSES)
+        message = "the host does not support a PMU for guests (KVM_CAP_ARM_PMU_V3 is 0)"
+        hint = "remove all PMU interrupts, or use another host"
+        yield Finding(at, message, hint=hint, kernel=VCPU_INIT_REJECTS)
 
 
 def _first_irq_at(machine: Machine) -> Path | None:
-    """Where the first PMU interrupt is written; None without a PMU."""
+    """Return where the first PMU interrupt is written; None without a PMU."""
     places = [vcpu.irq_at for vcpu in machine.vcpus if vcpu.pmu_irq is not None]
     return min(places, default=None)
 
 
 @host_rule("VMC717")
-def hosts_have_the_pmu_device(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host has the PMU that `pmu.device` names.
+def unknown_pmu_device_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """Every host must have the PMU that `pmu.device` names.
 
-    (/sys/bus/event_source/devices)"""
+    Source: /sys/bus/event_source/devices."""
     wanted = machine.pmu.device
     names = [pmu.name for pmu in host.pmus]
     if wanted is None or wanted in names:
         return
-    has = ", ".join(names) or "none"
-    message = f"the host has no PMU called {wanted}: it has {has}"
+    message = f"the host does not have the PMU '{wanted}'"
+    hint = f"use {', '.join(names)}" if names else "remove 'device': the host has no PMU"
     kernel = Answer(abi.setting(abi.PMU_V3_SET_PMU), "ENXIO", "set")
-    yield Finding(("pmu", "device"), message, kernel=kernel)
+    yield Finding(("pmu", "device"), message, hint=hint, kernel=kernel)
 
 
 @host_rule("VMC718", WARNING)
-def counters_count_everywhere(machine: Machine, host: Host) -> Iterator[Finding]:
-    """On a host with several PMUs, vCPUs stay on the CPUs of the one that counts for them.
+def multiple_pmus_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """On a host with several PMUs, vCPUs should run only on the CPUs of the PMU that KVM uses for
+    them.
 
-    Where `pmu.device` is not written, KVM takes that of the CPU on which the first vCPU is initialised, and counters
-    stop on the others; where it is, KVM_RUN fails there. (pmu-emul.c:kvm_arm_pmu_v3_set_pmu, linux 7.2)"""
+    If `pmu.device` is not set, KVM uses the PMU of the CPU on which the first vCPU is initialized,
+    and the counters stop on other CPUs. If it is set, KVM_RUN fails on other CPUs.
+
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_pmu, Linux 7.2."""
     at = _first_irq_at(machine)
     if len(host.pmus) < 2 or at is None:
         return
     if machine.pmu.device is None:
-        every = "; ".join(f"{pmu.name} on CPUs {pmu.cpus}" for pmu in host.pmus)
         message = (
-            f"the host has {len(host.pmus)} PMUs ({every}), and no pmu.device is chosen:"
-            " counters stop on other CPUs"
+            f"the host has {len(host.pmus)} PMUs, and 'pmu.device' is not set:"
+            " counters stop on the CPUs of the others"
         )
-        hint = f"write 'device: {host.pmus[0].name}' under pmu, for one"
+        every = ", ".join(f"{pmu.name} (CPUs {pmu.cpus})" for pmu in host.pmus)
+        hint = f"add 'device' to 'pmu' and run every vCPU on the CPUs of that PMU: {every}"
         yield Finding(at, message, hint=hint, kernel=Answer("KVM_RUN"))
         return
     chosen = next((pmu for pmu in host.pmus if pmu.name == machine.pmu.device), None)
     if chosen is not None:
-        message = f"vCPUs with the PMU {chosen.name} run on the CPUs {chosen.cpus} alone"
-        hint = "pin every vCPU to them; elsewhere KVM_RUN ends with KVM_EXIT_FAIL_ENTRY"
+        message = f"vCPUs with PMU '{chosen.name}' can run only on CPUs {chosen.cpus} of the host"
+        hint = f"run every vCPU on CPUs {chosen.cpus}: on others, KVM_RUN returns an error"
         kernel = Answer(abi.setting(abi.PMU_V3_SET_PMU))
         yield Finding(("pmu", "device"), message, hint=hint, kernel=kernel)
 
 
 RULES = (
-    hosts_have_the_attributes,
-    hosts_have_the_address_width,
-    hosts_emulate_the_gic,
-    hosts_take_the_vcpus,
-    hosts_have_the_features,
-    hosts_have_a_pmu,
-    hosts_have_the_pmu_device,
-    counters_count_everywhere,
+    unsupported_attribute_on_host,
+    unsupported_ipa_bits_on_host,
+    unsupported_gic_on_host,
+    too_many_vcpus_for_host,
+    unsupported_feature_on_host,
+    missing_pmu_on_host,
+    unknown_pmu_device_on_host,
+    multiple_pmus_on_host,
 )
-"""Found where `--host` describes hosts; by no description alone."""
+"""The rules that need `--host`: no description breaks them alone."""
 
 
 def findings_on(machine: Machine, host: Host) -> Iterator[tuple[Rule, Finding]]:
-    """What there is to say of `machine` on `host`, beyond what its kernel's version tells."""
+    """Return the findings about `machine` on `host`, except those from its kernel version."""
     for rule in RULES:
         for finding in rule.check(machine, host):
             yield rule, finding

@@ -1,7 +1,7 @@
-"""The kinds of rule that are checked by themselves: over a machine, and over a machine and a host.
+"""The kinds of rules that have a check of their own: over a machine, or over a machine and a host.
 
-What is wrong with a text, a value, a range or a plan is found where that is read or made. Such a
-rule is a plain `vmcfg.findings.rule.Rule`.
+A problem in a text, a value, a range, or a plan is found where that is read or made. Such a rule is
+a plain `vmcfg.findings.rule.Rule`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HostCheck = Callable[[Machine, "Host"], Iterator[Finding]]
 
 
 class MachineRule(Rule):
-    """A rule over a whole machine: `check` gives each breach of it."""
+    """A rule over a whole machine: `check` returns each breach of it."""
 
     __slots__ = ("check",)
 
@@ -33,7 +33,7 @@ class MachineRule(Rule):
 
 
 class HostRule(Rule):
-    """A rule over a machine and a host that it is to run on: `check` gives each breach of it."""
+    """A rule over a machine and a host to run it on: `check` returns each breach of it."""
 
     __slots__ = ("check",)
 
@@ -45,9 +45,10 @@ class HostRule(Rule):
 def machine_rule(
     id: str, kernel: Answer | None, severity: Severity = ERROR
 ) -> Callable[[MachineCheck], MachineRule]:
-    """The rule that the decorated check asserts.
+    """Return a decorator that makes a rule of a check.
 
-    It has the name of the function, and the docstring explains it.
+    The function has the name of the rule. Its docstring is the text of the rule, not a description
+    of the function.
     """
 
     def rule_of(check: MachineCheck) -> MachineRule:
@@ -57,7 +58,7 @@ def machine_rule(
 
 
 def host_rule(id: str, severity: Severity = ERROR) -> Callable[[HostCheck], HostRule]:
-    """The rule that the decorated check of one host asserts, as `machine_rule` makes it."""
+    """Return a decorator that makes a rule of a check of one host, as `machine_rule` does."""
 
     def rule_of(check: HostCheck) -> HostRule:
         return HostRule(id, check, severity)
@@ -66,5 +67,5 @@ def host_rule(id: str, severity: Severity = ERROR) -> Callable[[HostCheck], Host
 
 
 def _name_of(check: MachineCheck | HostCheck) -> str:
-    """The name of a rule, as its function has it: ``pmu-ppis-agree``."""
+    """Return the name of a rule: ``mismatched-pmu-ppis`` for ``mismatched_pmu_ppis``."""
     return check.__name__.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Every rule over a machine, and what breaks one."""
+"""Every rule over a machine, and the breaches of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MACHINE_RULES: tuple[MachineRule, ...] = (
 
 
 def findings(vm: Machine) -> Iterator[tuple[Rule, Finding]]:
-    """Every breach of a rule in `vm`, with the rule that it breaks."""
+    """Return every breach of a rule in `vm`, with the rule."""
     for rule in MACHINE_RULES:
         for finding in rule.check(vm):
             yield rule, finding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmcfg.description.model import MemorySlot
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer
@@ -24,53 +25,64 @@ SLOT = "KVM_SET_USER_MEMORY_REGION"
 
 
 @machine_rule("VMC201", Answer("KVM_CREATE_VM", "EINVAL", "set"))
-def ipa_bits_in_range(machine: Machine) -> Iterator[Finding]:
-    """A guest-physical address has 32 to 52 bits.
+def ipa_bits_out_of_range(machine: Machine) -> Iterator[Finding]:
+    """A guest-physical address must have 32 to 52 bits.
 
-    A host may have fewer than 52; `probe` says how many. (mmu.c:kvm_init_ipa_range, linux 7.2)"""
+    A host can support fewer than 52: `vmcfg probe` prints its maximum.
+
+    Source: mmu.c:kvm_init_ipa_range, Linux 7.2."""
     bits = machine.ipa_bits
     if not IPA_BITS_LEAST <= bits <= IPA_BITS_GREATEST:
-        message = f"ipa_bits is {bits}, but KVM takes {IPA_BITS_LEAST} to {IPA_BITS_GREATEST}"
-        yield Finding(("ipa_bits",), message)
+        message = f"'ipa_bits' must be {IPA_BITS_LEAST} to {IPA_BITS_GREATEST}, not {bits}"
+        hint = f"remove 'ipa_bits': the default is {IPA_BITS_DEFAULT}"
+        yield Finding(("ipa_bits",), message, hint=hint)
 
 
 @machine_rule("VMC202", Answer(SLOT, "EINVAL", "set"))
-def memory_slots_aligned(machine: Machine) -> Iterator[Finding]:
-    """A memory slot's base and size are multiples of 64 KiB, and its size is not 0.
+def misaligned_memory_slot(machine: Machine) -> Iterator[Finding]:
+    """The base and the size of a memory slot must be multiples of 64 KiB, and the size must not be
+    0.
 
-    A host with 64 KiB pages refuses anything else; one with 4 KiB pages takes multiples of 4 KiB.
-    (kvm_main.c:kvm_set_memory_region, linux 7.2)"""
-    for index, (base, size) in enumerate(machine.memory):
+    A host with 64 KiB pages rejects everything else. A host with 4 KiB pages accepts multiples of
+    4 KiB.
+
+    Source: kvm_main.c:kvm_set_memory_region, Linux 7.2."""
+    for index, slot in enumerate(machine.memory):
+        base, size = slot
         if base % GREATEST_PAGE_SIZE:
-            yield _unaligned(("memory", index, "base"), "base", base)
+            message = f"the base of memory slot {base:#x} must be a multiple of 64 KiB"
+            yield _misaligned(("memory", index, "base"), message, base)
         if size % GREATEST_PAGE_SIZE:
-            yield _unaligned(("memory", index, "size"), "size", size)
+            message = (
+                f"the size of memory slot {base:#x} must be a multiple of 64 KiB, not {size:#x}"
+            )
+            yield _misaligned(("memory", index, "size"), message, size)
         elif size == 0:
-            message = f"the memory slot at {base:#x} is empty"
-            yield Finding(("memory", index, "size"), message, hint="leave it out")
+            message = f"memory slot {base:#x} is empty"
+            at = ("memory", index, "size")
+            yield Finding(at, message, hint="remove the slot", label="empty")
 
 
-def _unaligned(at: Path, key: str, value: int) -> Finding:
-    """The finding that a base or a size is not a multiple of every host's pages."""
-    message = f"the memory slot's {key}, {value:#x}, is not a multiple of 64 KiB"
+def _misaligned(at: Path, message: str, value: int) -> Finding:
+    """Return the finding that a base or a size is not a multiple of the pages of every host."""
     down = value - value % GREATEST_PAGE_SIZE
     up = down + GREATEST_PAGE_SIZE
-    nearest = f"{down:#x} and {up:#x}"
-    if key == "size" and down == 0:
-        nearest = f"{up:#x}"  # a size of 0 breaks this rule, too
+    hint = f"use the nearest multiple: {down:#x} or {up:#x}"
+    if at[-1] == "size" and down == 0:
+        hint = f"use {up:#x} or a multiple of it"  # a size of 0 breaks this rule, too
     # A host with 4 KiB pages accepts multiples of them.
     kernel = Answer(SLOT) if value % LEAST_PAGE_SIZE == 0 else None
-    return Finding(at, message, hint=f"the nearest: {nearest}", kernel=kernel)
+    return Finding(at, message, hint=hint, kernel=kernel)
 
 
 @machine_rule("VMC203", Answer(SLOT, "EEXIST", "set"))
-def memory_slots_disjoint(machine: Machine) -> Iterator[Finding]:
-    """No two memory slots share an address.
+def overlapping_memory_slots(machine: Machine) -> Iterator[Finding]:
+    """Memory slots must not overlap.
 
-    (kvm_main.c:kvm_set_memory_region, linux 7.2)"""
+    Source: kvm_main.c:kvm_set_memory_region, Linux 7.2."""
     highest_end = 0
     highest_index = -1
-    # By address, each slot is held to the one before it that reaches highest.
+    # In the order of addresses, each slot is compared with the one before it that ends highest.
     for index in sorted(range(len(machine.memory)), key=lambda index: machine.memory[index]):
         base, size = machine.memory[index]
         if base < highest_end and size:
@@ -80,69 +92,77 @@ def memory_slots_disjoint(machine: Machine) -> Iterator[Finding]:
 
 
 def _overlapping(machine: Machine, first: int, second: int) -> Finding:
-    """The finding that two slots overlap, in the order in which they are written."""
+    """Return the finding that two slots overlap; `first` and `second` are in file order."""
     earlier, later = machine.memory[first], machine.memory[second]
-    message = f"the memory slot {_extent(*later)} overlaps the one at {_extent(*earlier)}"
+    message = f"memory slot {_extent(*later)} overlaps memory slot {_extent(*earlier)}"
+    end = earlier.base + earlier.size
     return Finding(
         ("memory", second, "base"),
         message,
-        hint=f"the first ends at {earlier.base + earlier.size:#x}",
-        related=((("memory", first, "base"), "the other slot"),),
+        hint=f"start this slot at {end:#x} or above, where the other one ends",
+        related=((("memory", first, "base"), f"this slot ends at {end - 1:#x}"),),
     )
 
 
 @machine_rule("VMC204", Answer(SLOT, "EFAULT", "set"))
-def memory_slots_addressable(machine: Machine) -> Iterator[Finding]:
-    """A memory slot ends within the guest-physical address space, 2^ipa_bits bytes.
+def memory_slot_out_of_range(machine: Machine) -> Iterator[Finding]:
+    """A memory slot must end within the guest-physical address space, which has 2^ipa_bits bytes.
 
-    (mmu.c:kvm_arch_prepare_memory_region, linux 7.2)"""
+    Source: mmu.c:kvm_arch_prepare_memory_region, Linux 7.2."""
     bits = address_bits(machine)
     space = 1 << bits
-    for index, (base, size) in enumerate(machine.memory):
-        end = base + size
-        if end <= space:
-            continue
-        message = f"the memory slot {_extent(base, size)} ends beyond the {bits}-bit address space"
-        needed = (end - 1).bit_length()
-        hint = f"end it at {space:#x}"
-        if needed <= IPA_BITS_GREATEST:
-            hint = f"write 'ipa_bits: {needed}', or end it at {space:#x}"
-        related: tuple[tuple[Path, str], ...] = ()
-        if machine.ipa_bits != IPA_BITS_DEFAULT:  # otherwise it may not be written
-            related = ((("ipa_bits",), "the address space"),)
-        # The sum of base and size overflows its 64 bits, which KVM looks at first.
-        kernel = Answer(SLOT, "EINVAL", "set") if end >= 1 << 64 else None
-        yield Finding(("memory", index, "base"), message, hint=hint, related=related, kernel=kernel)
+    for index, slot in enumerate(machine.memory):
+        end = slot.base + slot.size
+        if end > space:
+            yield _out_of_range(machine, index, slot, bits)
+
+
+def _out_of_range(machine: Machine, index: int, slot: MemorySlot, bits: int) -> Finding:
+    """Return the finding that a slot ends above the address space of `bits` bits."""
+    base, size = slot
+    end = base + size
+    last = (1 << bits) - 1
+    message = f"memory slot {_extent(base, size)} exceeds the {bits}-bit address space"
+    needed = (end - 1).bit_length()
+    hint = f"move the slot so that it ends at {last:#x} or below"
+    if needed <= IPA_BITS_GREATEST:
+        hint = f"set 'ipa_bits: {needed}', or {hint}"
+    related: tuple[tuple[Path, str], ...] = ()
+    if machine.ipa_bits != IPA_BITS_DEFAULT:  # otherwise it might not be written
+        related = ((("ipa_bits",), f"the last address is {last:#x}"),)
+    # The sum of base and size overflows its 64 bits, which KVM checks first.
+    kernel = Answer(SLOT, "EINVAL", "set") if end >= 1 << 64 else None
+    return Finding(("memory", index, "base"), message, hint=hint, related=related, kernel=kernel)
 
 
 @machine_rule("VMC205", Answer(SLOT, "EINVAL", "set"))
-def memory_slots_within_limits(machine: Machine) -> Iterator[Finding]:
-    """A memory slot holds less than 8 TiB, and there are at most 32,767 of them.
+def memory_slot_limit_exceeded(machine: Machine) -> Iterator[Finding]:
+    """A memory slot must be smaller than 8 TiB, and a VM can have at most 32767 slots.
 
-    8 TiB are 2^31 pages of 4 KiB; a host with larger pages takes more. (kvm_main.c:kvm_set_memory_region,
-    KVM_CAP_NR_MEMSLOTS; measured on 6.1, 6.12, 7.2)"""
+    8 TiB are 2^31 pages of 4 KiB. A host with larger pages accepts larger slots.
+
+    Source: kvm_main.c:kvm_set_memory_region, KVM_CAP_NR_MEMSLOTS; tested on 6.1, 6.12, and 7.2."""
     for index, (base, size) in enumerate(machine.memory):
         if size >= MEMORY_SLOT_END:
-            message = (
-                f"the memory slot at {base:#x} has {size:#x} bytes,"
-                " but KVM takes less than 8 TiB in one"
-            )
-            yield Finding(("memory", index, "size"), message, hint="make several of it")
+            message = f"memory slot {base:#x} must be smaller than 8 TiB, not {size:#x} bytes"
+            hint = "write several smaller slots, one after the other"
+            yield Finding(("memory", index, "size"), message, hint=hint)
     count = len(machine.memory)
     if count > MOST_MEMORY_SLOTS:
-        message = f"there are {count} memory slots, but KVM takes {MOST_MEMORY_SLOTS} at most"
-        yield Finding(("memory", MOST_MEMORY_SLOTS), message, hint="make some of them larger")
+        message = f"the VM has {count} memory slots; KVM allows at most {MOST_MEMORY_SLOTS}"
+        hint = "write fewer and larger slots"
+        yield Finding(("memory", MOST_MEMORY_SLOTS), message, hint=hint)
 
 
 def _extent(base: int, size: int) -> str:
-    """A slot's first and last address, or where it is if it is empty."""
-    return f"{base:#x}..{base + size - 1:#x}" if size else f"{base:#x}"
+    """Return the first and the last address of a slot, or its base if it is empty."""
+    return f"{base:#x}-{base + size - 1:#x}" if size else f"{base:#x}"
 
 
 RULES = (
-    ipa_bits_in_range,
-    memory_slots_aligned,
-    memory_slots_disjoint,
-    memory_slots_addressable,
-    memory_slots_within_limits,
+    ipa_bits_out_of_range,
+    misaligned_memory_slot,
+    overlapping_memory_slots,
+    memory_slot_out_of_range,
+    memory_slot_limit_exceeded,
 )

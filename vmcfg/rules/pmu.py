@@ -40,24 +40,24 @@ FILTER = abi.setting(abi.PMU_V3_FILTER)
 VCPU_INIT = "KVM_ARM_VCPU_INIT"
 
 USUAL = 23
-"""The PMU's PPI by the Base System Architecture."""
+"""The PPI of the PMU by the Base System Architecture."""
 
 EL2_ONLY = {
-    MAINTENANCE: "the GIC's maintenance interrupt",
-    DEFAULT_TIMERS["hyp_physical"]: "the EL2 physical timer's",
-    DEFAULT_TIMERS["hyp_virtual"]: "the EL2 virtual timer's",
+    MAINTENANCE: "the GIC maintenance interrupt",
+    DEFAULT_TIMERS["hyp_physical"]: "the EL2 physical timer",
+    DEFAULT_TIMERS["hyp_virtual"]: "the EL2 virtual timer",
 }
-"""PPIs that a guest's firmware and kernel know for what EL2 uses."""
+"""PPIs that firmware and kernel of a guest expect for EL2."""
 
 Users = list[tuple[int, Vcpu]]
-"""PMU interrupts by INTID, each with the vCPU that has it."""
+"""PMU interrupts by INTID, each with its vCPU."""
 
 NUMBERS = {"ppi": (0, GREATEST_PPI), "spi": (0, GREATEST_SPI), "": (PPI_BASE, SPI_END - 1)}
-"""The first and last number of a PMU interrupt, by the prefix with which it is written."""
+"""The first and the last number of a PMU interrupt, by its prefix as written."""
 
 
 def _bad_number(written: int | IrqRange | None) -> int | None:
-    """The first number as written that is not a PPI or an SPI; None if all of them are."""
+    """Return the first written number that is not a PPI or an SPI; None if all of them are."""
     if written is None:
         return None
     if isinstance(written, int):
@@ -71,7 +71,7 @@ def _bad_number(written: int | IrqRange | None) -> int | None:
 
 
 def _users(machine: Machine) -> Users:
-    """The PMU interrupts that are PPIs or SPIs, as VMC504 asserts; in the order of creation."""
+    """Return the PMU interrupts that are PPIs or SPIs (see VMC504), in the order of creation."""
     return [
         (intid, vcpu)
         for vcpu in machine.vcpus
@@ -79,14 +79,26 @@ def _users(machine: Machine) -> Users:
     ]
 
 
-def _has_irq(user: tuple[int, Vcpu]) -> str:
-    """Which vCPU has which interrupt, in words."""
+def _user_text(user: tuple[int, Vcpu]) -> str:
+    """Return which vCPU has which interrupt, in words."""
     intid, vcpu = user
     return f"vCPU {vcpu.name} has {interrupt_text(intid)}"
 
 
+def _irq_text(user: tuple[int, Vcpu]) -> str:
+    """Return an interrupt with its vCPU, in words."""
+    intid, vcpu = user
+    return f"{interrupt_text(intid)} on vCPU {vcpu.name}"
+
+
+def _uses_irq(user: tuple[int, Vcpu]) -> str:
+    """Return whose PMU uses which interrupt, in words."""
+    intid, vcpu = user
+    return f"the PMU of vCPU {vcpu.name} uses {interrupt_text(intid)}"
+
+
 def _by_origin(users: Users) -> dict[Path, tuple[int, Vcpu]]:
-    """The first user of each interrupt as written, by where that is."""
+    """Return the first user of each written interrupt, by the place where it is written."""
     first: dict[Path, tuple[int, Vcpu]] = {}
     for user in users:
         first.setdefault(user[1].irq_at, user)
@@ -94,42 +106,48 @@ def _by_origin(users: Users) -> dict[Path, tuple[int, Vcpu]]:
 
 
 def _related(users: Users, except_at: Path) -> tuple[tuple[Path, str], ...]:
-    """Where else interrupts of these users are written, with who has which."""
+    """Return the other places of interrupts of these users, with the vCPU and its interrupt."""
     origins = _by_origin(users)
-    return tuple((at, _has_irq(user)) for at, user in origins.items() if at != except_at)
+    return tuple((at, _user_text(user)) for at, user in origins.items() if at != except_at)
 
 
 def _at(user: tuple[int, Vcpu]) -> Path:
-    """Where a user's interrupt is written."""
+    """Return where the interrupt of a user is written."""
     return user[1].irq_at
 
 
 @machine_rule("VMC501", Answer(IRQ))
-def pmu_irqs_of_one_kind(machine: Machine) -> Iterator[Finding]:
-    """The PMU interrupts of a VM are all PPIs or all SPIs.
+def mixed_pmu_irq_types(machine: Machine) -> Iterator[Finding]:
+    """The PMU interrupts of a VM must be all PPIs or all SPIs.
 
-    KVM's document demands it (Documentation/virt/kvm/devices/vcpu.rst, 1.1), but its code takes an SPI after a PPI,
-    and only refuses a PPI after an SPI with EINVAL. (pmu-emul.c:pmu_irq_is_valid; measured on 6.1, 6.12, 7.2)"""
+    The kernel documentation requires this, but KVM accepts an SPI after a PPI. It rejects only a
+    PPI after an SPI, with EINVAL.
+
+    Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
+    tested on 6.1, 6.12, and 7.2."""
     users = _users(machine)
     ppis = [user for user in users if is_ppi(user[0])]
     if not ppis or len(ppis) == len(users):
         return
     spis = [user for user in users if is_spi(user[0])]
-    # What is written later is the odd one.
+    # The finding is about the type that is written later.
     rest, odd = (ppis, spis) if _at(ppis[0]) <= _at(spis[0]) else (spis, ppis)
-    message = (
-        f"{_has_irq(odd[0])}, but {_has_irq(rest[0])}:"
-        " a VM's PMU interrupts are all PPIs or all SPIs"
-    )
+    message = f"PMU interrupts mix PPIs and SPIs: {_irq_text(odd[0])}, {_irq_text(rest[0])}"
     intid = rest[0][0]
-    hint = f"write {intid} for all" if is_ppi(intid) else "give each vCPU an SPI of its own"
-    related = _related([rest[0], *odd[1:]], _at(odd[0]))
-    kernel = Answer(IRQ, "EINVAL", "set") if _kvm_refuses_mix(users) else None
-    yield Finding(_at(odd[0]), message, hint=hint, related=related, kernel=kernel)
+    hint = f"use {intid} on every vCPU" if is_ppi(intid) else "use a different SPI on every vCPU"
+    at = _at(odd[0])
+    yield Finding(
+        at,
+        message,
+        label=_user_text(odd[0]),
+        hint=hint,
+        related=_related([rest[0], *odd[1:]], at),
+        kernel=Answer(IRQ, "EINVAL", "set") if _kvm_rejects_mix(users) else None,
+    )
 
 
-def _kvm_refuses_mix(users: Users) -> bool:
-    """Whether KVM refuses one of these PPIs and SPIs if they are set in this order
+def _kvm_rejects_mix(users: Users) -> bool:
+    """Return whether KVM rejects one of these PPIs and SPIs if they are set in this order
     (pmu-emul.c:pmu_irq_is_valid).
     """
     if is_spi(users[0][0]):
@@ -145,10 +163,12 @@ def _kvm_refuses_mix(users: Users) -> bool:
 
 
 @machine_rule("VMC502", Answer(IRQ, "EINVAL", "set"))
-def pmu_ppis_agree(machine: Machine) -> Iterator[Finding]:
-    """A PPI is the same number on every vCPU: it is one interrupt to the guest, private to each.
+def mismatched_pmu_ppis(machine: Machine) -> Iterator[Finding]:
+    """A PMU PPI must have the same number on every vCPU: to the guest it is one interrupt, with a
+    private instance per vCPU.
 
-    (Documentation/virt/kvm/devices/vcpu.rst, 1.1; pmu-emul.c:pmu_irq_is_valid; measured on 6.1, 6.12, 7.2)"""
+    Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
+    tested on 6.1, 6.12, and 7.2."""
     users = _users(machine)
     counts: dict[int, int] = {}
     for intid, _ in users:
@@ -156,21 +176,26 @@ def pmu_ppis_agree(machine: Machine) -> Iterator[Finding]:
     if len(counts) < 2 or not all(map(is_ppi, counts)):
         return
     first_intid, _ = min(users, key=_at)
-    # Most vCPUs are right; where no number has most, the one that is written first is.
+    # The number of most vCPUs is right; if there is no such number, the one that is written first.
     usual = max(counts, key=lambda intid: (counts[intid], intid == first_intid))
     right = next(user for user in users if user[0] == usual)
     wrong = [user for user in users if user[0] != usual]
-    message = f"{_has_irq(wrong[0])}, but {_has_irq(right)}: a PPI is the same on every vCPU"
-    hint = f"write {usual} for all, or once as 'pmu: {{irq: {usual}}}'"
+    message = f"PMU PPIs must be equal: {_irq_text(wrong[0])}, {_irq_text(right)}"
+    hint = f"use {usual} on every vCPU, for example with 'pmu: {{irq: {usual}}}'"
     at = _at(wrong[0])
-    related = _related([right, *wrong[1:]], at)
     is_alone = len(wrong) == 1 and len(users) > 2
-    fix = _rewritten(wrong[0][1].irq_written, usual) if is_alone else None
-    yield Finding(at, message, hint=hint, related=related, fix=fix)
+    yield Finding(
+        at,
+        message,
+        label=_user_text(wrong[0]),
+        hint=hint,
+        related=_related([right, *wrong[1:]], at),
+        fix=_rewritten(wrong[0][1].irq_written, usual) if is_alone else None,
+    )
 
 
 def _rewritten(written: int | IrqRange | None, ppi: int) -> str | None:
-    """A PPI, written as another interrupt is; None where that is a range."""
+    """Return a PPI in the form of another interrupt as written; None if that is a range."""
     if isinstance(written, int):
         return str(ppi)
     if written is None or written.first != written.last:
@@ -179,10 +204,11 @@ def _rewritten(written: int | IrqRange | None, ppi: int) -> str | None:
 
 
 @machine_rule("VMC503", Answer(IRQ, "EINVAL", "set"))
-def pmu_spis_distinct(machine: Machine) -> Iterator[Finding]:
-    """An SPI is one vCPU's only: there is one of each number in a VM.
+def duplicate_pmu_spi(machine: Machine) -> Iterator[Finding]:
+    """Two PMUs must not use the same SPI: unlike a PPI, an SPI exists only once per VM.
 
-    (Documentation/virt/kvm/devices/vcpu.rst, 1.1; pmu-emul.c:pmu_irq_is_valid; measured on 6.1, 6.12, 7.2)"""
+    Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
+    tested on 6.1, 6.12, and 7.2."""
     users = _users(machine)
     intids = {intid for intid, _ in users}
     if len(intids) == len(users) or any(map(is_ppi, intids)):
@@ -190,36 +216,35 @@ def pmu_spis_distinct(machine: Machine) -> Iterator[Finding]:
     by_intid: dict[int, list[Vcpu]] = {}
     for intid, vcpu in sorted(users, key=_at):
         by_intid.setdefault(intid, []).append(vcpu)
-    free = next(
-        (intid for intid in range(SPI_BASE, machine.nr_irqs()) if intid not in intids), None
-    )
-    hint = "give each vCPU an SPI of its own"
+    used = intids | {intid_of(device.irq) for device in machine.devices}
+    free = next((intid for intid in range(SPI_BASE, machine.nr_irqs()) if intid not in used), None)
+    hint = "use different SPIs"
     if free is not None:
-        hint += f"; no PMU has {interrupt_text(free)} yet"
+        hint += f"; no PMU or device uses {interrupt_text(free)}"
     for intid, vcpus in by_intid.items():
         if len(vcpus) > 1:
             yield _shared_spi(intid, vcpus, hint)
 
 
 def _shared_spi(intid: int, vcpus: list[Vcpu], hint: str) -> Finding:
-    """The finding that several vCPUs have one SPI."""
+    """Return the finding that several PMUs use one SPI."""
     first, second, *more = vcpus
-    message = (
-        f"{interrupt_text(intid)} of vCPU {second.name} is vCPU {first.name}'s already:"
-        " an SPI is one vCPU's only"
-    )
-    if first.irq_at == second.irq_at:
-        who = f"{len(vcpus)} vCPUs, {first.name} and {second.name} first"
-        message = f"{interrupt_text(intid)} is given to {who}: an SPI is one vCPU's only"
+    who = f"vCPUs {first.name} and {second.name} both"
+    if more:
+        who = f"{len(vcpus)} vCPUs, such as {first.name} and {second.name},"
+    message = f"PMU SPIs must differ: {who} use {interrupt_text(intid)}"
     related = _related([(intid, vcpu) for vcpu in (first, *more)], second.irq_at)
-    return Finding(second.irq_at, message, hint=hint, related=related)
+    label = ""
+    if first.irq_at != second.irq_at:
+        label = _user_text((intid, second))
+    return Finding(second.irq_at, message, label=label, hint=hint, related=related)
 
 
 @machine_rule("VMC504", Answer(IRQ, "EINVAL", "set"))
-def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
-    """A PMU interrupt is a PPI (INTID 16 to 31) or an SPI (INTID 32 to 1019).
+def invalid_pmu_irq(machine: Machine) -> Iterator[Finding]:
+    """A PMU interrupt must be a PPI (INTID 16 to 31) or an SPI (INTID 32 to 1019).
 
-    (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured on 6.1, 6.12, 7.2)"""
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1, 6.12, and 7.2."""
     written = {vcpu.irq_at: vcpu.irq_written for vcpu in machine.vcpus if vcpu.pmu_irq is not None}
     for at, irq in written.items():
         number = _bad_number(irq)
@@ -229,153 +254,194 @@ def pmu_irqs_are_ppis_or_spis(machine: Machine) -> Iterator[Finding]:
             yield _bad_intid(machine, at, number)
     is_used = ("pmu", "irq") in {vcpu.irq_at for vcpu in machine.vcpus}
     if not is_used and _bad_number(machine.pmu.irq) is not None:
-        message = "pmu.irq is neither a PPI nor an SPI; every vCPU has an interrupt of its own"
-        yield Finding(("pmu", "irq"), message, hint="remove it", kernel=NEVER_ASKED)
+        message = "'pmu.irq' is not a PPI or an SPI, and every vCPU has its own 'pmu_irq'"
+        yield Finding(("pmu", "irq"), message, hint="remove 'irq'", kernel=NEVER_ASKED)
 
 
 def _bad_prefixed(machine: Machine, at: Path, irq: IrqRange, number: int) -> Finding:
-    """The finding about the number of a PPI or an SPI that there is not."""
+    """Return the finding about a number that no PPI or no SPI has."""
     intid = irq.base + number
-    one, greatest = ("a PPI", GREATEST_PPI) if irq.prefix == "ppi" else ("an SPI", GREATEST_SPI)
+    kind, greatest = ("PPI", GREATEST_PPI) if irq.prefix == "ppi" else ("SPI", GREATEST_SPI)
     message = (
-        f"{_whose(machine, at, intid)} {irq.prefix}:{number}, but {one}'s number is 0 to {greatest}"
+        f"{kind} number of the PMU interrupt of {_whose(machine, at, intid)}"
+        f" must be 0 to {greatest}, not {number}"
     )
     hint = _prefix_hint(irq.prefix, number)
-    # As an INTID it may be another interrupt that KVM takes.
-    is_taken = PPI_BASE <= intid < SPI_END
-    kernel = Answer(IRQ) if is_taken else _answer_to(intid)
+    # As an INTID it can be another interrupt, which KVM accepts.
+    is_accepted = PPI_BASE <= intid < SPI_END
+    kernel = Answer(IRQ) if is_accepted else _answer_to(intid)
     is_certain = irq.prefix == "ppi" and is_ppi(number) and irq.first == irq.last
     return Finding(at, message, hint=hint, kernel=kernel, fix=str(number) if is_certain else None)
 
 
 def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
-    """The finding about an INTID that is neither a PPI nor an SPI."""
-    whose = _whose(machine, at, intid)
-    message = f"{whose} {interrupt_text(intid)} as PMU interrupt, which is neither a PPI nor an SPI"
-    hint = "write a PPI, INTID 16 to 31, or an SPI, INTID 32 to 1019"
+    """Return the finding about an INTID that is not a PPI or an SPI."""
+    message = (
+        f"PMU interrupt of {_whose(machine, at, intid)} must be a PPI or an SPI,"
+        f" not {_intid_text(intid)}"
+    )
+    hint = "use INTID 16 to 31 (PPI) or 32 to 1019 (SPI)"
     if intid < PPI_BASE:
         as_ppi, as_spi = intid + PPI_BASE, intid + SPI_BASE
         hint = (
-            f"PPI {intid} is INTID {as_ppi} (ppi:{intid});"
-            f" SPI {intid} is INTID {as_spi} (spi:{intid})"
+            f"if you mean {interrupt_text(as_ppi)}, write 'ppi:{intid}';"
+            f" if you mean {interrupt_text(as_spi)}, write 'spi:{intid}'"
         )
     return Finding(at, message, hint=hint, kernel=_answer_to(intid))
 
 
+def _intid_text(intid: int) -> str:
+    """Return an INTID with its kind; without it if no interrupt has that INTID."""
+    return interrupt_text(intid) if intid <= INTID_GREATEST else f"INTID {intid}"
+
+
 def _whose(machine: Machine, at: Path, intid: int) -> str:
-    """Which vCPUs have an interrupt that is written at a place, in words."""
+    """Return the vCPUs whose interrupt is written at a place, in words."""
     vcpus = [vcpu for vcpu in machine.vcpus if vcpu.irq_at == at and vcpu.pmu_irq == intid]
     if len(vcpus) == 1:
-        return f"vCPU {vcpus[0].name} has"
-    return f"{len(vcpus)} vCPUs, {vcpus[0].name} first, have"
+        return f"vCPU {vcpus[0].name}"
+    return f"{len(vcpus)} vCPUs (first: {vcpus[0].name})"
 
 
 def _answer_to(intid: int) -> Answer | None:
-    """What KVM answers to such a PMU interrupt, where that is not what the rule says."""
-    # What an int has no bits for is cut, and then is another number.
+    """Return the answer of KVM to such a PMU interrupt, if the rule has another."""
+    # KVM sees only the bits of an int, which are then another number.
     return NEVER_ASKED if intid > INTID_GREATEST else None
 
 
 def _prefix_hint(prefix: str, number: int) -> str:
-    """What was probably meant by a number that there is not: an INTID."""
+    """Return the hint for a number that is probably an INTID."""
     if prefix == "ppi" and is_ppi(number):
         ppi = number - PPI_BASE
-        return f"PPI {ppi} is INTID {number}: write {number}, or ppi:{ppi}"
+        return f"if you mean INTID {number} (PPI {ppi}), write {number} or 'ppi:{ppi}'"
     if prefix == "spi" and is_spi(number):
         spi = number - SPI_BASE
-        return f"SPI {spi} is INTID {number}: write {number}, or spi:{spi}"
-    return "ppi:0 is INTID 16, ppi:15 is INTID 31; spi:0 is INTID 32, spi:987 is INTID 1019"
+        return f"if you mean INTID {number} (SPI {spi}), write {number} or 'spi:{spi}'"
+    return "use ppi:0 to ppi:15 (INTID 16 to 31) or spi:0 to spi:987 (INTID 32 to 1019)"
 
 
 @machine_rule("VMC505", Answer(VCPU_INIT, "EINVAL", "set", since=(6, 5)))
-def all_vcpus_have_pmu_irqs(machine: Machine) -> Iterator[Finding]:
-    """Either every vCPU has a PMU interrupt, or none has.
+def missing_pmu_irq(machine: Machine) -> Iterator[Finding]:
+    """Either all vCPUs must have a PMU interrupt, or none.
 
-    vCPU features are VM-wide since 6.5: a vCPU with PMU_V3 beside one without is refused on 6.12 and 7.2, and
-    taken on 6.1. (arm.c:kvm_vcpu_init_changed; measured)"""
+    Since Linux 6.5, all vCPUs of a VM must have the same features: KVM rejects a vCPU with PMU_V3
+    after one without. Linux 6.1 accepts it.
+
+    Source: arm.c:kvm_vcpu_init_changed; tested on 6.1, 6.12, and 7.2."""
     without = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is None]
     users = _users(machine)
     if not without or not users:
         return
     vcpu = min(without, key=lambda vcpu: vcpu.at)
     example = min(users, key=_at)
+    intid, other = example
     message = (
-        f"vCPU {vcpu.name} has no PMU interrupt, but {_has_irq(example)}: all have one, or none"
+        f"vCPU {vcpu.name} has no PMU interrupt, but vCPU {other.name} has"
+        f" {interrupt_text(intid)}: all must have one, or none"
     )
-    hint = "give it an SPI of its own: 'pmu_irq'"
-    intid, _ = example
-    if is_ppi(intid):
-        shared = f"'pmu: {{irq: {intid}}}'" if machine.pmu == Pmu() else f"'irq: {intid}' to pmu"
-        hint = f"add {shared}, for all that have none"
     others = dict.fromkeys(each.at for each in without if each.at != vcpu.at)
-    related = ((_at(example), _has_irq(example)), *((at, "none here either") for at in others))
-    yield Finding(vcpu.at, message, hint=hint, related=related)
+    related = (
+        (_at(example), _user_text(example)),
+        *((at, "also without PMU interrupt") for at in others),
+    )
+    yield Finding(
+        vcpu.at,
+        message,
+        label="no PMU interrupt",
+        hint=_hint_to_add(machine, intid),
+        related=related,
+    )
+
+
+def _hint_to_add(machine: Machine, intid: int) -> str:
+    """Return the hint for vCPUs without a PMU interrupt if another vCPU has `intid`."""
+    if not is_ppi(intid):
+        return "add a 'pmu_irq' with its own SPI"
+    if machine.pmu == Pmu():
+        return f"add 'pmu: {{irq: {intid}}}', which applies to all vCPUs without 'pmu_irq'"
+    return f"add 'irq: {intid}' to 'pmu', which applies to all vCPUs without 'pmu_irq'"
 
 
 @machine_rule("VMC506", Answer(INIT, "EINVAL", "init"))
-def pmu_spis_below_nr_irqs(machine: Machine) -> Iterator[Finding]:
-    """A PMU's SPI is below the GIC's number of INTIDs.
+def pmu_spi_out_of_range(machine: Machine) -> Iterator[Finding]:
+    """The SPI of a PMU must be lower than the number of INTIDs of the GIC.
 
-    That is `gic.nr_irqs`; where it is not written, 256 if the plan sets up the GIC, and 992, the most that KVM takes,
-    if the monitor does. KVM takes any SPI at first and refuses at PMU INIT, when it can no longer be changed.
-    (vgic.c:kvm_vgic_set_owner; measured on 6.1, 6.12, 7.2)"""
+    The limit is `gic.nr_irqs`. If it is not set, the limit is 256 if the plan sets up the GIC, or
+    992, the KVM maximum, if the VMM does. KVM accepts any SPI at first and rejects it at PMU INIT,
+    when it can no longer be changed.
+
+    Source: vgic.c:kvm_vgic_set_owner; tested on 6.1, 6.12, and 7.2."""
     limit = machine.nr_irqs()
     over = [user for user in _users(machine) if is_spi(user[0]) and user[0] >= limit]
     if not over:
         return
     is_written = machine.gic is not None and machine.gic.nr_irqs is not None
-    bound = f"KVM takes {limit} INTIDs at most"
-    if is_written or machine.sets_up_gic():
-        bound = f"nr_irqs is {limit}"
-    related = ((("gic", "nr_irqs"), f"{limit} INTIDs"),) if is_written else ()
+    bound = f"KVM allows at most {limit} INTIDs"
+    if is_written:
+        bound = f"'nr_irqs' is {limit}"
+    elif machine.sets_up_gic():
+        bound = f"'nr_irqs' is {limit} (default)"
+    related = ((("gic", "nr_irqs"), f"last SPI: {interrupt_text(limit - 1)}"),)
     for at, user in _by_origin(over).items():
-        message = f"{_has_irq(user)}, but {bound}: the last SPI is {interrupt_text(limit - 1)}"
         greatest = max(intid for intid, vcpu in over if vcpu.irq_at == at)
-        # The end of the 32 INTIDs that hold the greatest.
+        # The end of the 32 INTIDs that contain the greatest.
         needed = greatest - greatest % NR_IRQS_STEP + NR_IRQS_STEP
-        hint = "write a lower SPI"
+        hint = f"use {interrupt_text(limit - 1)} or lower"
         if needed <= NR_IRQS_GREATEST and machine.gic is not None:
-            hint = f"write 'nr_irqs: {needed}' under gic, or a lower SPI"
-        yield Finding(at, message, hint=hint, related=related)
+            hint = f"set 'nr_irqs: {needed}' in 'gic', or {hint}"
+        yield Finding(
+            at,
+            f"{_uses_irq(user)}, but {bound}",
+            hint=hint,
+            related=related if is_written else (),
+        )
 
 
 @machine_rule("VMC507", Answer("KVM_RUN", "EINVAL", "run"))
-def pmu_ppi_is_no_timers(machine: Machine) -> Iterator[Finding]:
-    """A PMU's PPI is none that a timer or the GIC takes at the first KVM_RUN.
+def pmu_ppi_conflict(machine: Machine) -> Iterator[Finding]:
+    """The PMU must not use a PPI that a timer or the GIC claims at the first KVM_RUN.
 
-    Those are `timers.virtual` and `timers.physical`, 27 and 30 where they are not written; with the feature `el2` also
-    `timers.hyp_virtual` (28), `timers.hyp_physical` (26) and `gic.maintenance_irq` (25, where KVM says EEXIST). KVM
-    takes the number and initialises the PMU; the timer then finds its PPI taken. (arch_timer.c:timer_irqs_are_valid;
-    measured on 6.1, 6.12, 7.2, with EL2 on 7.2)"""
+    Those are `timers.virtual` (default 27) and `timers.physical` (30). With the feature `el2`, they
+    are also `timers.hyp_virtual` (28), `timers.hyp_physical` (26), and `gic.maintenance_irq` (25;
+    there, KVM_RUN fails with EEXIST). KVM accepts the number and initializes the PMU. Then the
+    timer cannot claim its PPI.
+
+    Source: arch_timer.c:timer_irqs_are_valid; tested on 6.1, 6.12, and 7.2, with EL2 on 7.2."""
     claimed = {claimed.intid: claimed for claimed in reversed(machine.claimed_ppis())}
     clashing = [user for user in _users(machine) if user[0] in claimed]
     if not clashing:
         return
     first = clashing[0]
     owner = claimed[first[0]]
-    message = f"{_has_irq(first)}, but that is taken by {owner.name}"
+    default = "" if owner.written else " by default"
     related = _related(clashing, _at(first))
     if owner.written:
         related = ((owner.at, owner.name), *related)
-    kernel = Answer("KVM_RUN", "EEXIST", "run") if owner.at[0] == "gic" else None
-    yield Finding(_at(first), message, hint=_usual_hint(machine), related=related, kernel=kernel)
+    yield Finding(
+        _at(first),
+        f"{_uses_irq(first)}, which {owner.name} also uses{default}",
+        hint=_usual_hint(machine),
+        related=related,
+        kernel=Answer("KVM_RUN", "EEXIST", "run") if owner.at[0] == "gic" else None,
+    )
 
 
 def _usual_hint(machine: Machine) -> str:
-    """A PPI that a PMU can have."""
+    """Return the hint with a PPI that the PMU can use."""
     taken = {claimed.intid for claimed in machine.claimed_ppis()}
     if USUAL not in taken:
-        return f"{interrupt_text(USUAL)} is what QEMU, kvmtool and crosvm use"
+        return f"use {interrupt_text(USUAL)}, as QEMU, kvmtool, and crosvm do"
     free = next(intid for intid in range(USUAL, PPI_BASE, -1) if intid not in taken)
-    return f"{interrupt_text(free)} is free"
+    return f"use {interrupt_text(free)}, which is free"
 
 
 @machine_rule("VMC508", Answer(IRQ), WARNING)
-def pmu_ppi_is_not_el2s(machine: Machine) -> Iterator[Finding]:
-    """Without EL2, a PMU's PPI is not 25, 26 or 28 either.
+def el2_ppi_as_pmu_irq(machine: Machine) -> Iterator[Finding]:
+    """Without EL2, the PMU should not use INTID 25, 26, or 28 (PPI 9, 10, 12).
 
-    KVM takes them, but guests expect the GIC's maintenance interrupt and the EL2 timers there. (BSA; measured on 6.1,
-    6.12, 7.2)"""
+    KVM accepts them, but guests expect the GIC maintenance interrupt and the EL2 timers there.
+
+    Source: Arm Base System Architecture; tested on 6.1, 6.12, and 7.2."""
     if machine.has_el2():
         return
     claimed = {claimed.intid for claimed in machine.claimed_ppis()}
@@ -384,108 +450,111 @@ def pmu_ppi_is_not_el2s(machine: Machine) -> Iterator[Finding]:
     if not clashing:
         return
     first = clashing[0]
-    message = f"{_has_irq(first)}, which guests take for {EL2_ONLY[first[0]]}"
+    message = f"{_uses_irq(first)}, where guests expect {EL2_ONLY[first[0]]}"
     related = _related(clashing, _at(first))
     yield Finding(_at(first), message, hint=_usual_hint(machine), related=related)
 
 
 @machine_rule("VMC509", Answer(IRQ))
-def pmu_spis_are_no_devices(machine: Machine) -> Iterator[Finding]:
-    """A PMU's SPI is none of the monitor's own devices'.
+def pmu_spi_conflict(machine: Machine) -> Iterator[Finding]:
+    """The PMU must not use the SPI of a VMM device.
 
-    KVM takes it, and then drops the device's interrupt without an error: the SPI has an owner in the kernel.
-    (vgic.c:vgic_validate_injection, linux 7.2)"""
+    KVM accepts it and then silently drops the interrupts of the device, because the SPI has an
+    owner in the kernel.
+
+    Source: vgic.c:vgic_validate_injection, Linux 7.2."""
     # Of devices that share an SPI, the first is named.
     devices: dict[int, int] = {}
     for index, device in enumerate(machine.devices):
         devices.setdefault(intid_of(device.irq), index)
     clashing = [user for user in _users(machine) if user[0] in devices and is_spi(user[0])]
     for at, user in _by_origin(clashing).items():
-        index = devices[user[0]]
+        intid, vcpu = user
+        index = devices[intid]
         name = machine.devices[index].name
         message = (
-            f"{_has_irq(user)}, which is the device {name}'s:"
-            " KVM would drop the device's interrupts"
+            f"the PMU of vCPU {vcpu.name} and device '{name}' both use {interrupt_text(intid)}:"
+            " KVM drops the interrupts of the device"
         )
-        hint = "give one of the two another SPI"
-        related = ((("devices", index, "irq"), f"the device {name}"),)
+        related = ((("devices", index, "irq"), f"device '{name}'"),)
+        hint = "use another SPI for one of them"
         yield Finding(at, message, hint=hint, related=related)
 
 
 @machine_rule("VMC510", Answer(SET_PMU, "ENODEV", "set"))
-def pmu_settings_have_a_pmu(machine: Machine) -> Iterator[Finding]:
-    """`pmu.device`, `pmu.counters` and `pmu.filter` are written for vCPUs with a PMU, and so with a PMU interrupt.
+def pmu_settings_without_pmu(machine: Machine) -> Iterator[Finding]:
+    """`pmu.device`, `pmu.counters`, and `pmu.filter` require vCPUs with a PMU, and therefore with a
+    PMU interrupt.
 
-    (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured on 6.1, 6.12, 7.2)"""
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1, 6.12, and 7.2."""
     if machine.has_pmu():
         return
     for key, call in (("device", SET_PMU), ("counters", SET_NR_COUNTERS), ("filter", FILTER)):
         if getattr(machine.pmu, key) not in (None, ()):
-            message = (
-                f"pmu.{key} is written, but no vCPU has a PMU interrupt, and so none has a PMU"
-            )
-            hint = f"add 'irq: {USUAL}' to pmu"
+            message = f"'pmu.{key}' is set, but no vCPU has a PMU interrupt and thus a PMU"
+            hint = f"add 'irq: {USUAL}' to 'pmu'"
             kernel = Answer(call, "ENODEV", "set")
             yield Finding(("pmu", key), message, hint=hint, on="key", kernel=kernel)
 
 
 @machine_rule("VMC511", Answer(SET_NR_COUNTERS), WARNING)
-def counters_have_a_device(machine: Machine) -> Iterator[Finding]:
-    """`pmu.counters` is written with `pmu.device`.
+def counters_without_device(machine: Machine) -> Iterator[Finding]:
+    """`pmu.counters` should be set only with `pmu.device`.
 
-    KVM's document demands it (Documentation/virt/kvm/devices/vcpu.rst, 1.5); its code takes the number without.
-    (measured on 7.2)"""
+    The kernel documentation requires it, but KVM accepts the number without.
+
+    Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.5; tested on 7.2."""
     if machine.pmu.counters is not None and machine.pmu.device is None:
-        message = "pmu.counters is written without pmu.device, which KVM's document demands"
-        hint = "name the host's PMU: 'device: armv8_pmuv3_0'"
+        message = "'pmu.counters' requires 'pmu.device', according to the kernel documentation"
+        hint = "add the host PMU, for example 'device: armv8_pmuv3_0'"
         yield Finding(("pmu", "counters"), message, hint=hint, on="key")
 
 
 @machine_rule("VMC512", Answer(SET_NR_COUNTERS, "EINVAL", "set"))
-def counters_in_range(machine: Machine) -> Iterator[Finding]:
-    """A PMU has at most 31 event counters, which is what PMCR_EL0.N can say.
+def counters_out_of_range(machine: Machine) -> Iterator[Finding]:
+    """A PMU can have at most 31 event counters, the maximum of PMCR_EL0.N.
 
-    A host's PMU has fewer, often 6. (pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; measured on 7.2)"""
+    Host PMUs have fewer, often 6.
+
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; tested on 7.2."""
     counters = machine.pmu.counters
     if counters is not None and counters > COUNTERS_GREATEST:
-        message = (
-            f"pmu.counters is {counters}, but a PMU has at most {COUNTERS_GREATEST} event counters"
-        )
-        # What the attribute has no bits for is cut, and then is another number.
+        message = f"'pmu.counters' must be at most {COUNTERS_GREATEST}, not {counters}"
+        hint = "use the number of a host PMU, often 6, or remove 'counters'"
+        # KVM sees only the bits of the attribute, which are then another number.
         kernel = NEVER_ASKED if counters > U32_GREATEST else None
-        yield Finding(("pmu", "counters"), message, kernel=kernel)
+        yield Finding(("pmu", "counters"), message, hint=hint, kernel=kernel)
 
 
 @machine_rule("VMC513", Answer(FILTER, "EINVAL", "set"))
-def filters_fit_the_events(machine: Machine) -> Iterator[Finding]:
-    """A filter's events are at most 0xffff, the last that PMUv3 has.
+def event_out_of_range(machine: Machine) -> Iterator[Finding]:
+    """The events of a filter must be at most 0xffff, the maximum of PMUv3.
 
-    A host with PMUv3.0 has 0x3ff as its last, and refuses what is beyond. (pmu-emul.c:kvm_arm_pmu_v3_set_attr; measured
-    on 6.1, 6.12, 7.2)"""
+    On a host with PMUv3.0 the maximum is 0x3ff, and KVM rejects higher events.
+
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1, 6.12, and 7.2."""
     for index, (_, events) in enumerate(machine.pmu.filter):
         if events.last > EVENT_GREATEST:
-            message = (
-                f"the filter's events {events} end beyond {EVENT_GREATEST:#x},"
-                " the last that a PMU has"
-            )
-            # What the attribute has no bits for is cut, and then is another range.
+            message = f"PMU events must be at most {EVENT_GREATEST:#x}, not {events}"
+            # KVM sees only the bits of the attribute, which are then another range.
             is_cut = max(events.first, events.last - events.first) > EVENT_GREATEST
             kernel = NEVER_ASKED if is_cut else None
-            yield Finding(("pmu", "filter", index, "events"), message, kernel=kernel)
+            hint = f"use events from 0x0 to {EVENT_GREATEST:#x}"
+            yield Finding(("pmu", "filter", index, "events"), message, hint=hint, kernel=kernel)
 
 
 RULES = (
-    pmu_irqs_of_one_kind,
-    pmu_ppis_agree,
-    pmu_spis_distinct,
-    pmu_irqs_are_ppis_or_spis,
-    all_vcpus_have_pmu_irqs,
-    pmu_spis_below_nr_irqs,
-    pmu_ppi_is_no_timers,
-    pmu_ppi_is_not_el2s,
-    pmu_spis_are_no_devices,
-    pmu_settings_have_a_pmu,
-    counters_have_a_device,
-    counters_in_range,
-    filters_fit_the_events,
+    mixed_pmu_irq_types,
+    mismatched_pmu_ppis,
+    duplicate_pmu_spi,
+    invalid_pmu_irq,
+    missing_pmu_irq,
+    pmu_spi_out_of_range,
+    pmu_ppi_conflict,
+    el2_ppi_as_pmu_irq,
+    pmu_spi_conflict,
+    pmu_settings_without_pmu,
+    counters_without_device,
+    counters_out_of_range,
+    event_out_of_range,
 )

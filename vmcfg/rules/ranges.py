@@ -1,7 +1,8 @@
-"""VMC302 to VMC306: ranges, and how many vCPUs there are.
+"""VMC302 to VMC306: ranges, and the number of vCPUs.
 
-If one of these rules is broken, there is no machine to plan. The rules look at what is written, before a range is expanded. They also look at what could be read
-of a description in part, so that one wrong word does not hide a wrong range elsewhere.
+If one of these rules is broken, there is no machine to plan. The rules check values as written,
+before ranges are expanded. They also check a description that could be read only in part, so that
+one wrong word does not hide a wrong range elsewhere.
 """
 
 from __future__ import annotations
@@ -18,49 +19,54 @@ from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer, Rule
 from vmcfg.kernel.limits import MOST_VCPUS
 
-COUNTS = Rule(
+LENGTHS = Rule(
     "VMC302",
-    "ranges-run-in-step",
-    """A range of interrupts holds as many as the vCPUs that it is dealt out to.
+    "range-length-mismatch",
+    """A range of interrupts must contain exactly one interrupt per vCPU that it is assigned to.
 
-    A value without a range is the same for all.""",
+    A value without a range applies to all of them.""",
 )
 
-FORWARD = Rule(
-    "VMC303", "ranges-run-forward", """A range goes from its lesser to its greater end."""
+REVERSED = Rule(
+    "VMC303",
+    "reversed-range",
+    """The first number of a range must not exceed the last.""",
 )
 
 AT_MOST_512 = Rule(
     "VMC304",
-    "vcpus-at-most-512",
-    """A VM has at most 512 vCPUs: KVM's limit on arm64 for their number and for their ids.
+    "too-many-vcpus",
+    """A VM can have at most 512 vCPUs: on arm64, KVM limits their number and their ids to that.
 
-    Ranges are counted before anything is expanded. (KVM_CAP_MAX_VCPUS on Linux 6.1, 6.12 and 7.2)""",
+    Ranges are counted before they are expanded.
+
+    Source: KVM_CAP_MAX_VCPUS on 6.1, 6.12, and 7.2.""",
     kernel=Answer("KVM_CREATE_VCPU", "EINVAL", "set"),
 )
 
-AT_LEAST_ONE = Rule("VMC305", "vcpus-at-least-one", """A VM has at least one vCPU.""")
+AT_LEAST_ONE = Rule("VMC305", "zero-vcpus", """A VM must have at least one vCPU.""")
 
 AFFINITIES = Rule(
     "VMC306",
-    "affinities-are-bytes",
-    """Each of an MPIDR's four affinity fields is 0 to 255: it has 8 bits in the register.""",
+    "affinity-out-of-range",
+    """Each of the four affinity fields of an MPIDR must be 0 to 255: it has 8 bits in the register.
+    """,
 )
 
-RULES = (COUNTS, FORWARD, AT_MOST_512, AT_LEAST_ONE, AFFINITIES)
-"""The rules that leave no machine to plan where they are broken."""
+RULES = (LENGTHS, REVERSED, AT_MOST_512, AT_LEAST_ONE, AFFINITIES)
+"""The rules without which there is no machine to plan."""
 
 
 WrittenIrq = int | IrqRange | Unread | None
 
 
 def range_findings(description: Description | HalfRead) -> list[Found]:
-    """The findings that leave no machine. What could not be read is passed over."""
+    """Return the findings without a machine. Values that could not be read are skipped."""
     written = _written(description)
     vcpus = written.vcpus
     found = [
         *_reversed_events(written.events),
-        *_reversed_irq(written.shared_irq, ("pmu", "irq"), "pmu.irq"),
+        *_reversed_irq(written.shared_irq, ("pmu", "irq"), "in 'pmu.irq'"),
     ]
     if isinstance(vcpus, Unread):
         return found
@@ -74,7 +80,7 @@ def range_findings(description: Description | HalfRead) -> list[Found]:
     if count > MOST_VCPUS:
         found.append(_too_many(count))
     elif not found and all(map(_is_whole, vcpus)):
-        # Otherwise a vCPU more or less may be all that is wrong, and it is said already.
+        # Otherwise the number of vCPUs might be the only problem, and it is reported already.
         without_irq = sum(_vcpus_of(entry) for entry in vcpus if entry.pmu_irq is None)
         found += _wrong_counts(count, without_irq, written.shared_irq)
     return found
@@ -84,7 +90,7 @@ def range_findings(description: Description | HalfRead) -> list[Found]:
 
 
 class _HalfReadVcpu:
-    """An entry of `vcpus` in which something could not be read, or was one key too many."""
+    """An entry of `vcpus` with a value that could not be read, or with an unknown key."""
 
     __slots__ = ("mpidr", "pmu_irq")
 
@@ -97,7 +103,7 @@ _Entry = VcpuEntry | _HalfReadVcpu
 
 
 class _Written:
-    """What these rules look at: `vcpus`, `pmu.irq`, and the events of each filter entry."""
+    """The values that these rules check: `vcpus`, `pmu.irq`, and the events of each filter entry."""
 
     __slots__ = ("events", "shared_irq", "vcpus")
 
@@ -137,7 +143,7 @@ def _entry(entry: VcpuEntry | HalfRead | Unread) -> _Entry:
 
 
 def _value(mapping: Any, key: str) -> Any:
-    """What is written for a key: `UNREAD` if that could not be read, None if nothing is written."""
+    """Return the value of a key: `UNREAD` if it could not be read, None if nothing is written."""
     if mapping is None:
         return None
     if isinstance(mapping, Unread):
@@ -146,14 +152,14 @@ def _value(mapping: Any, key: str) -> Any:
 
 
 def _is_whole(entry: _Entry) -> bool:
-    """Whether every value of an entry of `vcpus` could be read."""
+    """Return whether every value of an entry of `vcpus` could be read."""
     if isinstance(entry, VcpuEntry):
         return True
     return not isinstance(entry.mpidr, Unread) and not isinstance(entry.pmu_irq, Unread)
 
 
 def _vcpus_of(entry: _Entry) -> int:
-    """How many vCPUs an entry of `vcpus` stands for; one where its MPIDR could not be read."""
+    """Return the number of vCPUs of an entry of `vcpus`; 1 if its MPIDR could not be read."""
     return entry.mpidr.total() if isinstance(entry.mpidr, MpidrRange) else 1
 
 
@@ -161,116 +167,120 @@ def _vcpus_of(entry: _Entry) -> int:
 
 
 def _wrong_counts(count: int, without_irq: int, shared_irq: WrittenIrq) -> Iterator[Found]:
-    """What is wrong with the number of vCPUs, or of the interrupts that some of them share."""
+    """Return the problem in the number of vCPUs, or of the interrupts in `pmu.irq`."""
     if count > MOST_VCPUS:
         yield _too_many(count)
     elif count == 0:
-        hint = "write a number of them, or list them by MPIDR"
-        yield AT_LEAST_ONE, Finding(("vcpus",), "the VM has no vCPU", hint)
+        hint = "write the number of vCPUs, or a list of vCPUs by MPIDR"
+        yield AT_LEAST_ONE, Finding(("vcpus",), "the VM has no vCPUs", hint)
     elif isinstance(shared_irq, IrqRange):
-        yield from _shared_out_of_step(shared_irq, without_irq)
+        yield from _shared_length_mismatch(shared_irq, without_irq)
 
 
 def _too_many(count: int) -> Found:
-    message = f"the VM has {count} vCPUs, but KVM takes {MOST_VCPUS} at most"
-    return AT_MOST_512, Finding(("vcpus",), message, f"leave {count - MOST_VCPUS} of them out")
+    message = f"the VM has {count} vCPUs; KVM allows at most {MOST_VCPUS}"
+    return AT_MOST_512, Finding(("vcpus",), message, f"remove {count - MOST_VCPUS} of them")
 
 
 # Reversed ranges ----------------------------------------------------------------------------------
 
 
 def _reversed_events(entries: list[EventRange | Unread | None]) -> Iterator[Found]:
-    """The ranges of events of filter entries that run backwards."""
+    """Return the findings about reversed ranges of events."""
     for index, events in enumerate(entries):
         if isinstance(events, EventRange) and events.first > events.last:
             path = ("pmu", "filter", index, "events")
-            message = f"the range of events {events} runs backwards"
-            yield FORWARD, Finding(path, message, f"write {events.last:#x}-{events.first:#x}")
+            message = f"the range of events {events} is reversed"
+            yield REVERSED, Finding(path, message, f"write {events.last:#x}-{events.first:#x}")
 
 
-def _reversed_irq(irq: WrittenIrq, path: Path, name: str) -> Iterator[Found]:
-    """The range of interrupts that `name` is, where it runs backwards."""
+def _reversed_irq(irq: WrittenIrq, path: Path, whose: str) -> Iterator[Found]:
+    """Return the finding about a reversed range of interrupts; `whose` is after it in the message."""
     if isinstance(irq, IrqRange) and irq.total() == 0:
-        message = f"{name} runs backwards: {irq.text(irq.first, irq.last)}"
-        yield FORWARD, Finding(path, message, f"write {irq.text(irq.last, irq.first)}")
+        message = f"the range {irq.text(irq.first, irq.last)} {whose} is reversed"
+        yield REVERSED, Finding(path, message, f"write {irq.text(irq.last, irq.first)}")
 
 
 # Entries of vcpus ---------------------------------------------------------------------------------
 
 
 def _entry_findings(entry: _Entry, path: Path) -> list[Found]:
-    """The findings about one entry of `vcpus`."""
+    """Return the findings about one entry of `vcpus`."""
     mpidr, irq = entry.mpidr, entry.pmu_irq
     found: list[Found] = []
     if isinstance(mpidr, MpidrRange):
         found += _wrong_affinities(mpidr, (*path, "mpidr"))
-    found += _reversed_irq(irq, (*path, "pmu_irq"), f"the range of interrupts of {_name_of(mpidr)}")
+    found += _reversed_irq(irq, (*path, "pmu_irq"), f"for {_name_of(mpidr)}")
     if not found and isinstance(irq, IrqRange) and not isinstance(mpidr, Unread):
-        found += _out_of_step(irq, mpidr, _vcpus_of(entry), path)
+        found += _length_mismatch(irq, mpidr, _vcpus_of(entry), path)
     return found
 
 
 def _wrong_affinities(mpidr: MpidrRange, path: Path) -> Iterator[Found]:
-    """The fields of an MPIDR that do not fit 8 bits, or that run backwards."""
+    """Return the findings about fields of an MPIDR that exceed 8 bits or are reversed."""
     for level, first, last in zip((3, 2, 1, 0), mpidr.first, mpidr.last, strict=True):
         greatest = max(first, last)
         if greatest > 255:
-            message = f"vCPU {mpidr}: Aff{level} is {greatest}, but an affinity field has 8 bits: 0 to 255"
+            message = f"Aff{level} of vCPU {mpidr} must be 0 to 255, not {greatest}"
             hint = _numbering_of_kvm(mpidr) if level == 0 else None
+            hint = hint or "use numbers from 0 to 255 in all four fields"
             yield AFFINITIES, Finding(path, message, hint)
         elif first > last:
-            message = f"vCPU {mpidr}: the range of Aff{level} runs backwards"
-            yield FORWARD, Finding(path, message, f"write {mpidr.forward()}")
+            message = f"the range of Aff{level} in MPIDR {mpidr} is reversed"
+            yield REVERSED, Finding(path, message, f"write {mpidr.forward()}")
 
 
 def _numbering_of_kvm(mpidr: MpidrRange) -> str | None:
-    """How KVM numbers the vCPUs of an MPIDR whose Aff0 is too great, if that looks like an index."""
+    """Return the hint for an MPIDR whose Aff0 looks like an index: the numbering of KVM."""
     first, last = mpidr.first[3], mpidr.last[3]
     if first == last < MOST_VCPUS:
-        return f"vCPU {first} of KVM is {mpidr_text(mpidr_of_id(first))}"
+        mpidr_of_first = mpidr_text(mpidr_of_id(first))
+        return f"if you mean the vCPU with id {first}, write {mpidr_of_first}"
     if first < last < MOST_VCPUS and mpidr.first[:3] == mpidr.last[:3] == (0, 0, 0):
-        return f"in KVM's numbering Aff0 goes to 15, and then Aff1: 0.0.0-{last // 16}.0-15"
+        return f"write 0.0.0-{last // 16}.0-15: KVM numbers Aff0 from 0 to 15, then increments Aff1"
     return None
 
 
-# Ranges in step -----------------------------------------------------------------------------------
+# Lengths of ranges ---------------------------------------------------------------------------------
 
 
-def _out_of_step(irq: IrqRange, mpidr: int | MpidrRange, count: int, path: Path) -> Iterator[Found]:
-    """The finding if an entry for `count` vCPUs has a range of more or fewer interrupts.
+def _length_mismatch(
+    irq: IrqRange, mpidr: int | MpidrRange, count: int, path: Path
+) -> Iterator[Found]:
+    """Return the finding if an entry for `count` vCPUs has a range of more or fewer interrupts.
 
-    A single interrupt is for all.
+    A single interrupt applies to all of them.
     """
     if irq.total() <= 1 or irq.total() == count:
         return
     name = _text_of(mpidr)
-    vcpus = f"{count} vCPUs, {name}" if count > 1 else f"one vCPU, {name}"
-    message = f"{irq.total()} interrupts are dealt out to {vcpus}"
+    vcpus = f"the {count} vCPUs {name}" if count > 1 else f"the vCPU {name}"
+    message = f"'pmu_irq' lists {irq.total()} interrupts for {vcpus}"
     hint = f"write {irq.text(irq.first, irq.first + count - 1)}"
-    related = (((*path, "mpidr"), f"{vcpus} here"),)
-    yield COUNTS, Finding((*path, "pmu_irq"), message, hint, related=related)
+    related = (((*path, "mpidr"), f"{count} vCPUs" if count > 1 else "1 vCPU"),)
+    yield LENGTHS, Finding((*path, "pmu_irq"), message, hint, related=related)
 
 
-def _shared_out_of_step(irq: IrqRange, without_irq: int) -> Iterator[Found]:
-    """The finding if pmu.irq is a range that is not as long as there are vCPUs without their own."""
+def _shared_length_mismatch(irq: IrqRange, without_irq: int) -> Iterator[Found]:
+    """Return the finding if pmu.irq is a range with more or fewer interrupts than vCPUs that use it."""
     if irq.total() <= 1 or irq.total() == without_irq:
         return
     message = (
-        f"pmu.irq holds {irq.total()} interrupts, but {without_irq} vCPUs have none of their own"
+        f"'pmu.irq' lists {irq.total()} interrupts for the {without_irq} vCPUs without 'pmu_irq'"
     )
-    hint = "remove it: every vCPU has one of its own"
+    hint = "remove it: every vCPU has its own 'pmu_irq'"
     if without_irq:
-        hint = f"end the range at {irq.first + without_irq - 1}"
-    related = ((("vcpus",), "the vCPUs"),)
-    yield COUNTS, Finding(("pmu", "irq"), message, hint, related=related)
+        hint = f"write {irq.text(irq.first, irq.first + without_irq - 1)}"
+    related = ((("vcpus",), f"{without_irq} without 'pmu_irq'"),)
+    yield LENGTHS, Finding(("pmu", "irq"), message, hint, related=related)
 
 
 # Words --------------------------------------------------------------------------------------------
 
 
 def _name_of(mpidr: int | MpidrRange | Unread) -> str:
-    """What messages call an entry of `vcpus`: by its MPIDR as written."""
-    return "this vCPU" if isinstance(mpidr, Unread) else f"vCPU {_text_of(mpidr)}"
+    """Return the words for an entry of `vcpus`: with its MPIDR as written."""
+    return "a vCPU" if isinstance(mpidr, Unread) else f"vCPU {_text_of(mpidr)}"
 
 
 def _text_of(mpidr: int | MpidrRange) -> str:

@@ -1,4 +1,4 @@
-"""VMC6xx: the SMCCC filter. The hundred is that of `timers`."""
+"""VMC6xx: the SMCCC filter. VMC601-605 are in `timers` and `steal_time`."""
 
 from __future__ import annotations
 
@@ -16,74 +16,83 @@ SMCCC = abi.setting(abi.SMCCC_FILTER)
 
 
 @machine_rule("VMC606", Answer(SMCCC, "EINVAL", "set"))
-def smccc_ranges_end_in_32_bits(machine: Machine) -> Iterator[Finding]:
-    """A range of the SMCCC filter has at least one function, and ends at 0xffffffff at the latest.
+def invalid_smccc_range(machine: Machine) -> Iterator[Finding]:
+    """A range of the SMCCC filter must contain at least one function id and must not end above
+    0xffffffff.
 
-    (hypercalls.c:kvm_smccc_set_filter; measured on 6.12, 7.2)"""
+    Source: hypercalls.c:kvm_smccc_set_filter; tested on 6.12 and 7.2."""
     for index, entry in enumerate(machine.smccc_filter):
         at = ("smccc_filter", index, "count")
         if entry.count == 0:
-            message = f"the SMCCC filter's range at {entry.base:#x} has no function"
-            yield Finding(at, message, hint="leave it out")
+            message = f"the SMCCC filter range at {entry.base:#x} is empty"
+            yield Finding(at, message, hint="set 'count' to 1 or more, or remove the entry")
         elif _last_of(entry) > U32_GREATEST:
-            message = f"the SMCCC filter's range {_extent(entry)} ends beyond 32 bits"
+            message = f"SMCCC filter range {_extent(entry)} exceeds 32 bits"
             room = max(0, U32_GREATEST + 1 - entry.base)
-            # A base or count beyond 32 bits is cut: what then becomes of it is another range.
+            hint = f"set 'count' to {room} or less" if room else "use a 'base' of at most 32 bits"
+            # KVM sees only 32 bits of a base or a count, which is then another range.
             is_cut = max(entry.base, entry.count) > U32_GREATEST
             kernel = NEVER_ASKED if is_cut else None
-            yield Finding(at, message, hint=f"at most {room} functions", kernel=kernel)
+            yield Finding(at, message, hint=hint, kernel=kernel)
 
 
 @machine_rule("VMC607", Answer(SMCCC, "EEXIST", "set"))
-def smccc_ranges_disjoint(machine: Machine) -> Iterator[Finding]:
-    """No two ranges of the SMCCC filter share a function.
+def overlapping_smccc_ranges(machine: Machine) -> Iterator[Finding]:
+    """Ranges of the SMCCC filter must not overlap.
 
-    (hypercalls.c:kvm_smccc_set_filter; measured on 6.12, 7.2)"""
+    Source: hypercalls.c:kvm_smccc_set_filter; tested on 6.12 and 7.2."""
     entries = machine.smccc_filter
     for index, entry in enumerate(entries):
         for other, earlier in enumerate(entries[:index]):
             if _overlap(entry, earlier.base, _last_of(earlier)):
-                message = f"the SMCCC filter's range {_extent(entry)} overlaps {_extent(earlier)}"
-                yield Finding(
-                    ("smccc_filter", index, "base"),
-                    message,
-                    hint="a function has one entry",
-                    related=((("smccc_filter", other, "base"), "the earlier range"),),
-                )
-                break  # one finding a range is enough
+                yield _overlapping(index, entry, other, earlier)
+                break  # one finding per range is enough
+
+
+def _overlapping(index: int, entry: SmcccEntry, other: int, earlier: SmcccEntry) -> Finding:
+    """Return the finding that the range at `index` overlaps the earlier one at `other`."""
+    message = f"SMCCC filter range {_extent(entry)} overlaps range {_extent(earlier)}"
+    last = _last_of(earlier)
+    return Finding(
+        ("smccc_filter", index, "base"),
+        message,
+        hint="remove one of the two, or change 'base' and 'count' so that they do not overlap",
+        related=((("smccc_filter", other, "base"), f"this range ends at {last:#x}"),),
+    )
 
 
 @machine_rule("VMC608", Answer(SMCCC, "EEXIST", "set"))
-def smccc_ranges_not_reserved(machine: Machine) -> Iterator[Finding]:
-    """No range of the SMCCC filter has one of the Arm architecture calls, which KVM keeps to itself.
+def reserved_smccc_range(machine: Machine) -> Iterator[Finding]:
+    """A range of the SMCCC filter must not contain Arm architecture calls, which are reserved for
+    KVM: 0x80000000-0x8000ffff and 0xc0000000-0xc000ffff.
 
-    Those are 0x80000000..0x8000ffff and 0xc0000000..0xc000ffff. (hypercalls.c:init_smccc_filter; measured on 6.12,
-    7.2)"""
+    Source: hypercalls.c:init_smccc_filter; tested on 6.12 and 7.2."""
     for index, entry in enumerate(machine.smccc_filter):
         for reserved in SMCCC_RESERVED:
             if _overlap(entry, reserved.start, reserved.stop - 1):
                 message = (
-                    f"the SMCCC filter's range {_extent(entry)}"
-                    " has functions that KVM keeps to itself"
+                    f"SMCCC filter range {_extent(entry)} contains function ids"
+                    " that are reserved for KVM"
                 )
-                hint = f"KVM's own are {reserved.start:#x}..{reserved.stop - 1:#x}"
+                kvm_only = f"{reserved.start:#x}-{reserved.stop - 1:#x}"
+                hint = f"remove {kvm_only} from the range"
                 yield Finding(("smccc_filter", index, "base"), message, hint=hint)
-                break  # one finding a range is enough
+                break  # one finding per range is enough
 
 
 def _last_of(entry: SmcccEntry) -> int:
-    """The last function id of a range."""
+    """Return the last function id of a range."""
     return entry.base + entry.count - 1
 
 
 def _extent(entry: SmcccEntry) -> str:
-    """The first and last function id of a range."""
-    return f"{entry.base:#x}..{_last_of(entry):#x}"
+    """Return the first and the last function id of a range."""
+    return f"{entry.base:#x}-{_last_of(entry):#x}"
 
 
 def _overlap(entry: SmcccEntry, first: int, last: int) -> bool:
-    """Whether a range has a function id from `first` to `last`."""
+    """Return whether a range contains a function id from `first` to `last`."""
     return entry.base <= last and first <= _last_of(entry)
 
 
-RULES = (smccc_ranges_end_in_32_bits, smccc_ranges_disjoint, smccc_ranges_not_reserved)
+RULES = (invalid_smccc_range, overlapping_smccc_ranges, reserved_smccc_range)

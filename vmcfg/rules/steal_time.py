@@ -1,4 +1,4 @@
-"""VMC6xx: steal time. The hundred is that of `timers`."""
+"""VMC6xx: steal time. VMC601, 602 and 606-608 are in `timers` and `smccc`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BASE = ("steal_time", "base")
 
 
 @machine_rule("VMC603", Answer(PVTIME, "EINVAL", "set"))
-def steal_time_aligned(machine: Machine) -> Iterator[Finding]:
-    """Steal time begins at a multiple of 64.
+def misaligned_steal_time(machine: Machine) -> Iterator[Finding]:
+    """Steal time must start at a multiple of 64.
 
-    (pvtime.c:kvm_arm_pvtime_set_attr; measured on 6.1, 6.12, 7.2)"""
+    Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1, 6.12, and 7.2."""
     if machine.steal_time is None:
         return
     base = machine.steal_time.base
@@ -30,54 +30,59 @@ def steal_time_aligned(machine: Machine) -> Iterator[Finding]:
     if beyond:
         down = base - beyond
         up = down + STEAL_TIME_SIZE
-        message = f"steal time begins at {base:#x}, which is not a multiple of {STEAL_TIME_SIZE}"
-        yield Finding(BASE, message, hint=f"the nearest: {down:#x} and {up:#x}")
+        message = f"'steal_time.base' must be a multiple of {STEAL_TIME_SIZE}, not {base:#x}"
+        hint = f"use the nearest multiple: {down:#x} or {up:#x}"
+        yield Finding(BASE, message, hint=hint)
 
 
 @machine_rule("VMC604", Answer(PVTIME, "EINVAL", "set"))
-def steal_time_in_one_slot(machine: Machine) -> Iterator[Finding]:
-    """Steal time, 64 bytes a vCPU, lies wholly inside one memory slot.
+def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
+    """Steal time, which has 64 bytes per vCPU, must be inside one memory slot.
 
-    KVM asks for a slot at each address; only inside one is every address backed. (pvtime.c:kvm_arm_pvtime_set_attr;
-    measured on 6.1, 6.12, 7.2)"""
+    KVM requires a slot at the address of each vCPU. Only inside one slot is every byte sure to have
+    memory.
+
+    Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1, 6.12, and 7.2."""
     addresses = steal_time_addresses(machine)
     if addresses is None:
         return
     base, end = addresses.start, addresses.stop
     if any(slot.base <= base and end <= slot.base + slot.size for slot in machine.memory):
         return
-    message = (
-        f"steal time, {base:#x}..{end - 1:#x} for {len(machine.vcpus)} vCPUs,"
-        " does not lie inside one memory slot"
-    )
-    # KVM asks only whether each vCPU's address is in a slot, be it one slot or several.
+    message = f"steal time {base:#x}-{end - 1:#x} is not inside one memory slot"
+    # KVM checks only that the address of each vCPU is in some slot.
     is_backed = all(_is_in_memory(machine, address) for address in addresses)
-    kernel = Answer(PVTIME) if is_backed else None
-    yield Finding(BASE, message, hint=_slot_hint(machine, base, end), kernel=kernel)
+    yield Finding(
+        BASE,
+        message,
+        label=f"{STEAL_TIME_SIZE} bytes for each vCPU: {end - base} bytes",
+        hint=_slot_hint(machine, base, end),
+        kernel=Answer(PVTIME) if is_backed else None,
+    )
 
 
 def _is_in_memory(machine: Machine, address: int) -> bool:
-    """Whether an address is in a memory slot."""
+    """Return whether an address is in a memory slot."""
     return any(slot.base <= address < slot.base + slot.size for slot in machine.memory)
 
 
 def _slot_hint(machine: Machine, base: int, end: int) -> str:
-    """What to write so that base..end is in one memory slot: a new one, or one that is there."""
-    # The pages around base..end, as large as a host may have them.
+    """Return the hint that puts base-end into one memory slot: a new one, or an existing one."""
+    # The pages around base-end, as large as a host can have them.
     first = base - base % GREATEST_PAGE_SIZE
     last = end + -end % GREATEST_PAGE_SIZE
     # Not 1 << ipa_bits: an impossible number of bits, which VMC201 finds, would need much memory.
     is_addressable = (last - 1).bit_length() <= machine.ipa_bits
     if is_addressable and _is_free(machine, first, last):
-        return f"add {{base: {first:#x}, size: {(last - first) >> 10}KiB}} to memory"
+        return f"add {{base: {first:#x}, size: {(last - first) >> 10}KiB}} to 'memory'"
     slot = _roomy_slot(machine, end - base)
     if slot is None:
-        return "move it into a slot of its own"
-    return f"move it into a slot, to {slot.base:#x} for one"
+        return "add a memory slot for it and move it there"
+    return f"move it into a memory slot, for example to {slot.base:#x}"
 
 
 def _is_free(machine: Machine, base: int, end: int) -> bool:
-    """Whether neither memory nor a frame of the GIC has an address of base..end."""
+    """Return whether no memory slot and no frame of the GIC has an address of base-end."""
     for slot in machine.memory:
         if base < slot.base + slot.size and slot.base < end:
             return False
@@ -85,7 +90,7 @@ def _is_free(machine: Machine, base: int, end: int) -> bool:
 
 
 def _roomy_slot(machine: Machine, size: int) -> MemorySlot | None:
-    """The first memory slot at whose base there is room for so many bytes of steal time."""
+    """Return the first memory slot that has room for `size` bytes of steal time at its base."""
     for slot in machine.memory:
         if slot.size >= size and slot.base % STEAL_TIME_SIZE == 0:
             return slot
@@ -93,18 +98,20 @@ def _roomy_slot(machine: Machine, size: int) -> MemorySlot | None:
 
 
 @machine_rule("VMC605", Answer(PVTIME))
-def steal_time_outside_frames(machine: Machine) -> Iterator[Finding]:
-    """Steal time lies in no frame of the GIC: what KVM writes there the guest could never read.
+def steal_time_in_frame(machine: Machine) -> Iterator[Finding]:
+    """Steal time must not overlap a GIC frame: the guest could never read what KVM writes there.
 
-    (measured on 6.1, 6.12, 7.2)"""
+    Source: tested on 6.1, 6.12, and 7.2."""
     addresses = steal_time_addresses(machine)
     if addresses is None:
         return
     base, end = addresses.start, addresses.stop
     for frame in frames(machine):
         if frame.overlaps(base, end):
-            message = f"steal time, {base:#x}..{end - 1:#x}, lies in {frame.name}, {frame.extent}"
-            yield Finding(BASE, message, hint="move it", related=((frame.at, frame.name),))
+            message = f"steal time {base:#x}-{end - 1:#x} overlaps {frame.name} ({frame.extent})"
+            hint = "move it to a memory slot that does not overlap the GIC"
+            related = ((frame.at, f"{frame.name} ends at {frame.end - 1:#x}"),)
+            yield Finding(BASE, message, hint=hint, related=related)
 
 
-RULES = (steal_time_aligned, steal_time_in_one_slot, steal_time_outside_frames)
+RULES = (misaligned_steal_time, steal_time_outside_slot, steal_time_in_frame)

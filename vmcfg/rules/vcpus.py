@@ -19,25 +19,27 @@ from vmcfg.vm.machine import Machine, Vcpu
 SET_MPIDR = "KVM_SET_ONE_REG(MPIDR_EL1)"
 
 GIC_IS_V3 = ((("gic", "version"), "GICv3"),)
-"""Where a rule about GICv3 also points."""
+"""The second place of rules about GICv3."""
 
 
 # MPIDRs --------------------------------------------------------------------------------------
 
 
 @machine_rule("VMC301", Answer(SET_MPIDR))
-def mpidrs_distinct(machine: Machine) -> Iterator[Finding]:
-    """No two vCPUs have one MPIDR.
+def duplicate_mpidr(machine: Machine) -> Iterator[Finding]:
+    """Every vCPU must have its own MPIDR.
 
-    KVM takes any value; which of the two PSCI, SGIs and the GIC's registers then reach is undefined.
-    (sys_regs.c, linux 7.2: no check on 6.1, 6.12, 7.2)"""
+    KVM accepts any value. If two vCPUs share an MPIDR, it is undefined which of them PSCI calls,
+    SGIs, and GIC registers reach.
+
+    Source: sys_regs.c, Linux 7.2; no check on 6.1, 6.12, and 7.2."""
     if len({vcpu.mpidr for vcpu in machine.vcpus}) == len(machine.vcpus):
         return
     users: dict[int, list[Path]] = {}
     for vcpu in sorted(machine.vcpus, key=lambda vcpu: vcpu.at):
         users.setdefault(vcpu.mpidr, []).append(vcpu.at)
     unused = (mpidr for mpidr in map(mpidr_of_id, count()) if mpidr not in users)
-    # Ranges that overlap share many MPIDRs for one cause: the first of them stands for all.
+    # Overlapping ranges share many MPIDRs for one reason: only the first of them is reported.
     seen: set[tuple[Path, ...]] = set()
     for mpidr, places in users.items():
         if len(places) > 1 and tuple(places) not in seen:
@@ -46,73 +48,84 @@ def mpidrs_distinct(machine: Machine) -> Iterator[Finding]:
 
 
 def _shared_mpidr(mpidr: int, places: list[Path], unused: Iterator[int]) -> Finding:
-    """The finding that vCPUs at these places have one MPIDR; its hint takes from `unused`."""
+    """Return the finding that the vCPUs at these places share an MPIDR.
+
+    Its hint takes free MPIDRs from `unused`.
+    """
     first, second, *more = places
     name = mpidr_text(mpidr)
-    message = f"MPIDR {name} is another vCPU's already"
+    message = f"MPIDR {name} is already used by another vCPU"
+    hint = f"use a free MPIDR, such as {mpidr_text(next(unused))}"
     if more:
-        message = f"MPIDR {name} is that of {len(places)} vCPUs"
-    # One for each vCPU but the first, as far as they fit on a line.
-    wanted = min(len(places) - 1, 4)
-    suggested = [mpidr_text(next(unused)) for _ in range(wanted)]
-    related = [(first, f"vCPU {name} is first here")]
-    related += [(at, f"vCPU {name} here too") for at in more]
-    hint = f"not taken yet: {', '.join(suggested)}"
-    return Finding(second, message, hint=hint, related=tuple(related))
+        message = f"MPIDR {name} is used by {len(places)} vCPUs"
+        # One for each vCPU except the first, as far as they fit on a line.
+        wanted = min(len(more), 3)
+        others = ", ".join(mpidr_text(next(unused)) for _ in range(wanted))
+        hint = f"use free MPIDRs, {hint.removeprefix('use a free MPIDR, ')}, {others}"
+    related = [(first, f"first use of {name}")]
+    related += [(at, f"also {name}") for at in more]
+    return Finding(second, message, hint=hint, related=tuple(related), label=f"{name} again")
 
 
 @machine_rule("VMC307", Answer(SET_MPIDR))
-def aff3_is_zero_with_gicv3(machine: Machine) -> Iterator[Finding]:
-    """With GICv3, Aff3 of every MPIDR is 0.
+def nonzero_aff3_with_gicv3(machine: Machine) -> Iterator[Finding]:
+    """With GICv3, Aff3 of every MPIDR must be 0.
 
-    KVM takes it, but GICR_TYPER and GICD_IROUTER of the vGIC have no Aff3: the guest finds no redistributor of that
-    vCPU. (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, linux 7.2)"""
+    KVM accepts other values, but GICR_TYPER and GICD_IROUTER of the vGIC have no Aff3: the guest
+    does not find the redistributor of such a vCPU.
+
+    Source: vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, Linux 7.2."""
     if machine.gic_version() == 3:
         for vcpu in _first_of_each_place(machine, _has_aff3):
             message = (
-                f"vCPU {vcpu.name} has Aff3 {aff3(vcpu.mpidr)},"
-                " but a guest with GICv3 can't reach it: Aff3 must be 0"
+                f"Aff3 of vCPU {vcpu.name} must be 0, not {aff3(vcpu.mpidr)}:"
+                " a guest with GICv3 cannot reach it"
             )
-            yield Finding(vcpu.at, message, related=GIC_IS_V3)
+            hint = "use 0 as the first of the four numbers"
+            yield Finding(vcpu.at, message, hint=hint, related=GIC_IS_V3)
 
 
 @machine_rule("VMC308", Answer(SET_MPIDR))
-def aff0_below_16_with_gicv3(machine: Machine) -> Iterator[Finding]:
-    """With GICv3, Aff0 of every MPIDR is at most 15.
+def aff0_above_15_with_gicv3(machine: Machine) -> Iterator[Finding]:
+    """With GICv3, Aff0 of every MPIDR must be at most 15.
 
-    KVM takes it, but an SGI's target list has 16 bits, one for each Aff0. With 8 and 200 in one VM, a guest's SGIs for
-    either of them reach 8 on 6.12 and 7.2, and 200 on 6.1.
-    (vgic-mmio-v3.c:vgic_v3_dispatch_sgi, linux 7.2; measured)"""
+    KVM accepts other values, but the target list of an SGI has 16 bits, one per Aff0. If a VM has
+    vCPUs with Aff0 8 and 200, the SGIs of the guest for either of them reach 8 on Linux 6.12 and
+    7.2, and 200 on 6.1.
+
+    Source: vgic-mmio-v3.c:vgic_v3_dispatch_sgi, Linux 7.2; tested on 6.1, 6.12, and 7.2."""
     if machine.gic_version() == 3:
         for vcpu in _first_of_each_place(machine, _has_great_aff0):
             message = (
-                f"vCPU {vcpu.name} has Aff0 {aff0(vcpu.mpidr)},"
-                f" but with GICv3 an SGI can only name an Aff0 up to {GREATEST_AFF0}"
+                f"Aff0 of vCPU {vcpu.name} must be at most {GREATEST_AFF0} with GICv3,"
+                " for SGIs to reach it"
             )
             yield Finding(vcpu.at, message, hint=_numbering_of_kvm(vcpu), related=GIC_IS_V3)
 
 
 @machine_rule("VMC309", Answer(SET_MPIDR), WARNING)
-def affinities_fit_gicv3(machine: Machine) -> Iterator[Finding]:
-    """Where the description says nothing of the GIC, MPIDRs are such as a guest with GICv3 can reach.
+def possibly_unreachable_vcpu(machine: Machine) -> Iterator[Finding]:
+    """Without `gic`, every MPIDR should be one that a guest with GICv3 can reach.
 
-    With GICv3, which most monitors make, Aff3 must be 0 and Aff0 at most 15. Write
-    `gic: {version: 2, set_up_by: monitor}` where the monitor makes a GICv2. (vgic-mmio-v3.c, linux 7.2)"""
+    With GICv3, which most VMMs create, Aff3 must be 0 and Aff0 must be at most 15. If the VMM
+    creates a GICv2, write `gic: {version: 2, set_up_by: monitor}`.
+
+    Source: vgic-mmio-v3.c, Linux 7.2."""
     if machine.gic is not None:
         return
     for vcpu in _first_of_each_place(machine, _is_unreachable_by_gicv3):
         if _has_aff3(vcpu):
-            what = f"Aff3 {aff3(vcpu.mpidr)}, not 0"
-            hint = "write 'gic: {version: 2, set_up_by: monitor}' if the monitor makes a GICv2"
+            value = f"Aff3 {aff3(vcpu.mpidr)}, not 0"
+            hint = "if the VMM creates a GICv2, add 'gic: {version: 2, set_up_by: monitor}'"
         else:
-            what = f"Aff0 {aff0(vcpu.mpidr)}, above {GREATEST_AFF0}"
+            value = f"Aff0 {aff0(vcpu.mpidr)}, above {GREATEST_AFF0}"
             hint = _numbering_of_kvm(vcpu)
-        message = f"vCPU {vcpu.name} has {what}: with a GICv3 a guest can't reach it"
+        message = f"vCPU {vcpu.name} has {value}: a guest with GICv3 cannot reach it"
         yield Finding(vcpu.at, message, hint=hint)
 
 
 def _first_of_each_place(machine: Machine, is_wrong: Callable[[Vcpu], bool]) -> Iterator[Vcpu]:
-    """The wrong vCPUs, but of those that are written at one place only the first."""
+    """Return the wrong vCPUs; of those that are written at the same place, only the first."""
     seen: set[Path] = set()
     for vcpu in machine.vcpus:
         if is_wrong(vcpu) and vcpu.at not in seen:
@@ -133,44 +146,48 @@ def _is_unreachable_by_gicv3(vcpu: Vcpu) -> bool:
 
 
 def _numbering_of_kvm(vcpu: Vcpu) -> str:
-    """What KVM assigns to a vCPU whose Aff0 looks like an id."""
+    """Return the hint for a vCPU whose Aff0 looks like an id: the MPIDR that KVM assigns to it."""
     number = aff0(vcpu.mpidr)
     mpidr = mpidr_text(mpidr_of_id(number))
-    return f"KVM's vCPU {number} is {mpidr}; a cluster holds 16 vCPUs, Aff0 0 to {GREATEST_AFF0}"
+    return f"if you mean the vCPU with id {number}, write {mpidr}: KVM numbers Aff0 from 0 to 15"
 
 
 # Numbers and features ------------------------------------------------------------------------
 
 
 @machine_rule("VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
-def vcpus_fit_gicv2(machine: Machine) -> Iterator[Finding]:
-    """A VM with GICv2 has at most 8 vCPUs: its registers have a byte of CPU targets.
+def too_many_vcpus_for_gicv2(machine: Machine) -> Iterator[Finding]:
+    """A VM with GICv2 can have at most 8 vCPUs: its registers have one byte of CPU targets.
 
-    A host with a GICv2 refuses the ninth vCPU. One with a GICv3 that can emulate GICv2 takes it, and then refuses the
-    GIC with E2BIG. (vgic-init.c:kvm_vgic_create; measured on 6.1, 6.12, 7.2 with a GICv2)"""
+    A host with a GICv2 rejects the ninth vCPU. A host with a GICv3 that can emulate GICv2 accepts
+    it and then rejects the GIC with E2BIG.
+
+    Source: vgic-init.c:kvm_vgic_create; tested on 6.1, 6.12, and 7.2 with a GICv2."""
     vcpus = len(machine.vcpus)
     if machine.gic_version() == 2 and vcpus > GICV2_MOST_VCPUS:
-        message = f"the VM has {vcpus} vCPUs, but GICv2 serves {GICV2_MOST_VCPUS} at most"
-        hint = "take GICv3, or leave some out"
-        yield Finding(("vcpus",), message, hint=hint, related=((("gic", "version"), "GICv2"),))
+        message = f"the VM has {vcpus} vCPUs; GICv2 supports at most {GICV2_MOST_VCPUS}"
+        hint = f"use GICv3, or reduce the VM to {GICV2_MOST_VCPUS} vCPUs"
+        related = ((("gic", "version"), "GICv2"),)
+        yield Finding(("vcpus",), message, hint=hint, related=related)
 
 
 @machine_rule("VMC311", None, WARNING)
-def features_listed_once(machine: Machine) -> Iterator[Finding]:
-    """A feature is listed once."""
+def duplicate_feature(machine: Machine) -> Iterator[Finding]:
+    """A feature should be listed only once."""
     for index, feature in enumerate(machine.features):
         first = machine.features.index(feature)
         if first != index:
-            message = f"the feature {feature} is listed twice"
-            related = ((("features", first), "listed first"),)
-            yield Finding(("features", index), message, hint="remove one", related=related)
+            message = f"duplicate feature '{feature}'"
+            related = ((("features", first), "first listed here"),)
+            hint = "remove one of them"
+            yield Finding(("features", index), message, hint=hint, related=related)
 
 
 RULES = (
-    mpidrs_distinct,
-    aff3_is_zero_with_gicv3,
-    aff0_below_16_with_gicv3,
-    affinities_fit_gicv3,
-    vcpus_fit_gicv2,
-    features_listed_once,
+    duplicate_mpidr,
+    nonzero_aff3_with_gicv3,
+    aff0_above_15_with_gicv3,
+    possibly_unreachable_vcpu,
+    too_many_vcpus_for_gicv2,
+    duplicate_feature,
 )

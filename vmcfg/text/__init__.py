@@ -1,6 +1,5 @@
-"""Bytes to nodes with positions: YAML read event by event.
+"""From bytes to nodes with positions: YAML, read event by event.
 
-Comes in: a file's bytes. Goes out: a `Tree`, whose nodes keep their text and their place, or the
-VMC10x findings that are in the way. Unknown here: which keys a description has, and what its values
-mean.
+In: the bytes of a file. Out: a `Tree`, whose nodes keep their text and their position, or the
+VMC10x findings that prevent it. Unknown here: the keys of a description, and the meaning of values.
 """

@@ -1,7 +1,7 @@
-"""Events to nodes: what PyYAML's parsers give, made into a tree, and what is wrong with it.
+"""Events to nodes: the events of a PyYAML parser as a tree, and the problems in it.
 
-Every key and value keeps its event, and with it its place and its own text. Aliases are resolved
-and their multiplication is bounded.
+Every key and value keeps its event, and with it its position and its own text. Aliases are
+resolved, and their expansion is bounded.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from vmcfg.text.nodes import Alias, Content, Mapping, Node, Sequence, span_of
 from vmcfg.text.rules import ALIAS, BOUNDED, DUPLICATE_KEY, NO_MERGE, NO_TAG, PLAIN_KEY
 
 DEEPEST = 64
-"""How many mappings and lists may stand inside each other."""
+"""The maximum nesting of mappings and lists."""
 
 MOST_NODES = 100_000
-"""How many nodes a document may have with its aliases written out."""
+"""The maximum number of nodes of a document after alias expansion."""
 
 NodeEvent = AliasEvent | ScalarEvent | MappingStartEvent | SequenceStartEvent
-"""An event with which a node begins."""
+"""An event that begins a node."""
 
 
 class Stop(Exception):
-    """Reading can't go on: the finding about it has been noted."""
+    """Reading cannot continue: the finding about it has been noted."""
 
 
 class Notes:
@@ -50,21 +50,21 @@ class Notes:
     def note(
         self, rule: Rule, finding: Finding, span: Span, related: tuple[tuple[Span, str], ...] = ()
     ) -> None:
-        """Note a finding, placed at `span` and at the pointer of its path."""
+        """Note a finding at `span` and at the pointer of its path."""
         place = Position(span, pointer(finding.path))
         others = [(Position(other, ""), words) for other, words in related]
         self.diagnostics.append(diagnose(self.file, rule, finding, place, others))
 
     def stop(self, rule: Rule, finding: Finding, span: Span) -> Stop:
-        """Note a finding after which reading can't go on; the exception to raise."""
+        """Note a finding after which reading cannot continue. Return the exception to raise."""
         self.note(rule, finding, span)
         return Stop()
 
 
 class NodeReader:
-    """Reads nodes from `get`, which gives the next event.
+    """Reads nodes from `get`, which returns the next event.
 
-    Recursion is as deep as the document, so at most `DEEPEST`.
+    Recursion is as deep as the document, at most `DEEPEST`.
     """
 
     def __init__(self, get: Callable[[], Any], notes: Notes) -> None:
@@ -73,18 +73,16 @@ class NodeReader:
         self.anchors: dict[str, Content | None] = {}
         """By name; None while the anchored node is still being read."""
         self.sizes: dict[int, int] = {}
-        """How many nodes a mapping or list stands for, by its Python id."""
+        """The number of nodes in a mapping or list after alias expansion, by its Python id."""
         self.aliased = 0
-        """How many nodes all aliases so far stand for."""
+        """The number of nodes that all aliases so far refer to."""
 
     def node(self, event: NodeEvent, path: Path, depth: int) -> Node:
-        """The node that begins with `event`."""
+        """Return the node that begins with `event`."""
         if isinstance(event, AliasEvent):
             return self.alias(event, path)
         if event.tag is not None:
-            message = (
-                f"the tag '{excerpt(event.tag)}' is not wanted: fields have types of their own"
-            )
+            message = f"the tag '{excerpt(event.tag)}' is not allowed"
             self.notes.note(NO_TAG, Finding(path, message, "remove the tag"), span_of(event))
         anchor: str | None = event.anchor
         if anchor is not None:
@@ -97,18 +95,19 @@ class NodeReader:
     def content(
         self, event: ScalarEvent | MappingStartEvent | SequenceStartEvent, path: Path, depth: int
     ) -> Content:
-        """The scalar, mapping or list that begins with `event`."""
+        """Return the scalar, mapping, or list that begins with `event`."""
         if isinstance(event, ScalarEvent):
             return event
         if depth == DEEPEST:
-            message = f"nesting goes more than {DEEPEST} deep"
-            raise self.notes.stop(BOUNDED, Finding(path, message), span_of(event))
+            message = f"the document is nested more than {DEEPEST} levels deep"
+            finding = Finding(path, message, "remove the extra levels of lists or mappings")
+            raise self.notes.stop(BOUNDED, finding, span_of(event))
         if isinstance(event, MappingStartEvent):
             return self.mapping(event, path, depth + 1)
         return self.sequence(event, path, depth + 1)
 
     def mapping(self, event: MappingStartEvent, path: Path, depth: int) -> Mapping:
-        """The mapping that begins with `event`, read to its end."""
+        """Return the mapping that begins with `event`, read to its end."""
         get = self.get
         mapping = Mapping(event.start_mark)
         keys, values = mapping.keys, mapping.values
@@ -117,12 +116,12 @@ class NodeReader:
             if not isinstance(key, ScalarEvent):
                 if isinstance(key, MappingEndEvent):
                     break
-                raise self.not_a_word(key, path)
+                raise self.complex_key(key, path)
             if key.tag is not None or key.anchor is not None:
                 self.node(key, path, depth)
             name = key.value
             value = get()
-            # Most values are scalars without tag and anchor, and need no call.
+            # Most values are scalars without tag and anchor: for these a call would cost too much.
             if (
                 not isinstance(value, ScalarEvent)
                 or value.anchor is not None
@@ -141,7 +140,7 @@ class NodeReader:
         return mapping
 
     def sequence(self, event: SequenceStartEvent, path: Path, depth: int) -> Sequence:
-        """The list that begins with `event`, read to its end."""
+        """Return the list that begins with `event`, read to its end."""
         get = self.get
         sequence = Sequence(event.start_mark)
         items = sequence.items
@@ -156,7 +155,7 @@ class NodeReader:
         return sequence
 
     def alias(self, event: AliasEvent, path: Path) -> Alias:
-        """The alias that `event` is; its target came before it and does not contain it."""
+        """Return the alias of `event`. Its target is before it and does not contain it."""
         name: str = event.anchor  # type: ignore[assignment]  # an alias always has one
         target = self.anchors.get(name)
         if target is None:
@@ -164,22 +163,25 @@ class NodeReader:
             raise self.notes.stop(ALIAS, Finding(path, message, hint), span_of(event))
         self.aliased += self.size(target)
         if self.aliased > MOST_NODES:
-            message = (
-                f"aliases multiply: written out, the document has more than {MOST_NODES:,} nodes"
-            )
-            raise self.notes.stop(BOUNDED, Finding(path, message), span_of(event))
+            message = f"the document has more than {MOST_NODES} nodes after alias expansion"
+            finding = Finding(path, message, "remove aliases of values that contain aliases")
+            raise self.notes.stop(BOUNDED, finding, span_of(event))
         return Alias(event, target)
 
     def why_not(self, name: str) -> tuple[str, str | None]:
-        """Why an alias of this name stands for nothing, and a hint."""
+        """Return why an alias of this name has no target, and a hint."""
         if name in self.anchors:
-            return f"the alias *{excerpt(name)} stands inside its own anchor", None
+            message = f"alias '*{excerpt(name)}' refers to the value that contains it"
+            return message, "remove the alias"
+        message = f"no anchor '&{excerpt(name)}' is defined before alias '*{excerpt(name)}'"
         known = sorted(each for each, content in self.anchors.items() if content is not None)
-        hint = f"anchors so far: {excerpt(', '.join(known))}" if known else None
-        return f"no anchor &{excerpt(name)} comes before the alias *{excerpt(name)}", hint
+        if not known:
+            return message, "write the value here instead of the alias"
+        defined = excerpt(", ".join(f"*{each}" for each in known))
+        return message, f"use an alias whose anchor is defined: {defined}"
 
     def size(self, node: Node) -> int:
-        """How many nodes `node` stands for, aliases written out."""
+        """Return the number of nodes in `node` after alias expansion."""
         content = node.target if isinstance(node, Alias) else node
         if isinstance(content, ScalarEvent):
             return 1
@@ -189,28 +191,25 @@ class NodeReader:
             known = self.sizes[id(content)] = 1 + sum(map(self.size, inner))
         return known
 
-    def not_a_word(self, key: NodeEvent, path: Path) -> Stop:
-        """Note that something other than a scalar is a key."""
+    def complex_key(self, key: NodeEvent, path: Path) -> Stop:
+        """Note that a key is not a scalar."""
         what = "a list"
         if isinstance(key, AliasEvent):
             what = "an alias"
         elif isinstance(key, MappingStartEvent):
             what = "a mapping"
-        message = f"{what} can't be a key: write a word"
-        return self.notes.stop(PLAIN_KEY, Finding(path, message), span_of(key))
+        finding = Finding(path, f"{what} cannot be a key", "write the name of a key")
+        return self.notes.stop(PLAIN_KEY, finding, span_of(key))
 
     def note_merge(self, key: ScalarEvent, path: Path) -> None:
         """Note a merge key."""
-        message = "'<<' is not read: YAML 1.2 has no merge keys"
-        hint = (
-            "pmu.irq gives every vCPU its interrupt; a range (mpidr: 0.0.0.0-3) writes many vCPUs"
-            " at once"
-        )
+        message = "the merge key '<<' is not allowed: YAML 1.2 does not define it"
+        hint = "write the keys here; 'pmu: {irq: ...}' sets the interrupt of every vCPU"
         self.notes.note(NO_MERGE, Finding((*path, key.value), message, hint), span_of(key))
 
     def note_duplicate(self, key: ScalarEvent, first: ScalarEvent, path: Path) -> None:
-        """Note that `key` stands in the same mapping as `first`."""
-        message = f"the key '{excerpt(key.value)}' stands twice in this mapping"
-        finding = Finding((*path, key.value), message, "keep one of the two")
-        related = ((span_of(first), "first written here"),)
+        """Note that `key` is in the same mapping as `first`."""
+        message = f"duplicate key '{excerpt(key.value)}'"
+        finding = Finding((*path, key.value), message, "remove one of the two")
+        related = ((span_of(first), "first use"),)
         self.notes.note(DUPLICATE_KEY, finding, span_of(key), related)

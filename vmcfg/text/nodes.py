@@ -1,4 +1,4 @@
-"""The nodes of a document, each with its place and its own text."""
+"""The nodes of a document, each with its position and its own text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vmcfg.findings.position import Span
 
 
 class Mapping:
-    """A mapping's keys and values, each by the key's text.
+    """The keys and values of a mapping, by the text of the key.
 
-    A duplicate key keeps its first place and last value.
+    A duplicate key keeps its first position and its last value.
     """
 
     __slots__ = ("end_mark", "keys", "start_mark", "values")
@@ -27,7 +27,7 @@ class Mapping:
 
 
 class Sequence:
-    """A list's items."""
+    """The items of a list."""
 
     __slots__ = ("end_mark", "items", "start_mark")
 
@@ -38,7 +38,7 @@ class Sequence:
 
 
 class Alias:
-    """The use of an anchored node somewhere else; `target` is never itself an alias."""
+    """A reference to an anchored node; `target` is never itself an alias."""
 
     __slots__ = ("end_mark", "start_mark", "target")
 
@@ -49,21 +49,21 @@ class Alias:
 
 
 Content = ScalarEvent | Mapping | Sequence
-"""A node as it is written.
+"""A node as written.
 
-A scalar is its event: nothing has to be copied, and its marks wait until they are asked.
+A scalar is its event: nothing is copied, and its marks are read only if they are needed.
 """
 
 Node = Content | Alias
 
 
 def span_of(marked: Any) -> Span:
-    """The span of an event or a node."""
+    """Return the span of an event or a node."""
     start, end = marked.start_mark, marked.end_mark
     return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
 @lru_cache(maxsize=2)
 def lines_of(text: str) -> list[str]:
-    """The lines of `text` as YAML counts them; the same list for each of many findings."""
+    """Return the lines of `text` as YAML counts them. The cache serves files with many findings."""
     return re.split("\r\n|[\r\n]", text)

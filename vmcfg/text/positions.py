@@ -1,4 +1,4 @@
-"""Where paths stand in a document's text."""
+"""The positions of paths in the text of a document."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from vmcfg.text.nodes import Alias, Content, Mapping, Node, Sequence, lines_of, 
 
 
 class Positions:
-    """The positions of one document: `root` is its mapping, `text` what it was read from."""
+    """The positions in one document: `root` is its mapping, read from `text`."""
 
     def __init__(self, root: Mapping, text: str) -> None:
         self.root = root
         self.text = text
         self.paths: dict[int, Path] = {}
-        """Where each node is written, by its Python id; filled at the first alias."""
+        """The path where each node is written, by its Python id; filled at the first alias."""
 
     def position(self, path: Path, on: On) -> Position:
-        """Where `path` stands. What lies behind an alias is placed where it is written.
+        """Return the position of `path`. The target of an alias has the position of its anchor.
 
-        A path that goes on beyond what is written comes down to the last node that exists.
+        If `path` leads to nothing, the position is that of the last node on it that exists.
         """
         node: Node = self.root
         written: Path = ()
@@ -35,7 +35,7 @@ class Positions:
             elif isinstance(here, Sequence) and isinstance(step, int) and step < len(here.items):
                 inner, key = here.items[step], None
             if inner is None:
-                # The key may stay: vcpus.pmu_irq, without an index, comes down to the key vcpus.
+                # The key remains: vcpus.pmu_irq, without an index, gets the position of key vcpus.
                 node = here
                 break
             node, written = inner, (*written, step)
@@ -50,9 +50,9 @@ class Positions:
         return Position(self.span_of_value(content), pointer(written), tuple(uses))
 
     def behind(self, node: Node, written: Path, uses: list[Span]) -> tuple[Content, Path]:
-        """What `node`, at `written`, stands for, and where that is written.
+        """Return the content of `node`, which is at `written`, and the path where it is written.
 
-        If it is an alias, its place is added to `uses`.
+        If `node` is an alias, its span is added to `uses`.
         """
         if not isinstance(node, Alias):
             return node, written
@@ -62,22 +62,22 @@ class Positions:
         return node.target, self.paths.get(id(node.target), ())
 
     def span_of_value(self, node: Content) -> Span:
-        """The span of a value; of a collection in block style, up to the end of its last value.
+        """Return the span of a value; a collection in block style ends with its last value.
 
-        The parser lets such a collection end where the next key begins, lines further down.
+        For the parser, such a collection ends where the next key begins, some lines below.
         """
         span = span_of(node)
         end = span_of(_last_value(node, span.line))
         end_line, end_column = end.end_line, end.end_column
         if end_column == 1 and end_line > end.line:
-            # A block scalar too ends where the next line begins.
+            # A block scalar also ends where the next line begins.
             end_line -= 1
             end_column = len(lines_of(self.text)[end_line - 1]) + 1
         return span._replace(end_line=end_line, end_column=end_column)
 
 
 def _last_value(node: Node, first_line: int) -> Node:
-    """The value with which `node` ends; a collection itself if it is empty or ends on that line."""
+    """Return the last value in `node`; `node` itself if it is empty or ends on that line."""
     while isinstance(node, (Mapping, Sequence)):
         is_on_first_line = node.end_mark.column != 0 and span_of(node).end_line == first_line
         inner = list(node.values.values()) if isinstance(node, Mapping) else node.items

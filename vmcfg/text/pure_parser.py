@@ -1,7 +1,7 @@
-"""PyYAML's parser in Python, made to read every text as libyaml does; for where that is missing.
+"""The Python parser of PyYAML, changed to read every text as libyaml does, for systems without it.
 
-The two differ over tabs, over plain scalars between brackets, over directives, and over where an
-empty value stands; here the one in C is right, because it is the one that nearly everybody has.
+The two differ about tabs, plain scalars between brackets, directives, and the position of empty
+values. Here libyaml is right, because nearly every system has it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from yaml.tokens import FlowEntryToken, FlowMappingEndToken, FlowSequenceEndToke
 
 
 class PurePythonParser(Reader, Scanner, Parser):
-    """PyYAML's parser where there is no libyaml."""
+    """The parser for PyYAML without libyaml."""
 
     def __init__(self, stream: str) -> None:
         Reader.__init__(self, stream)
@@ -24,14 +24,14 @@ class PurePythonParser(Reader, Scanner, Parser):
         Parser.__init__(self)
 
     def scan_directive(self) -> Any:
-        """The next directive; one that libyaml does not know is an error here too."""
+        """Return the next directive; one that libyaml does not know is an error here too."""
         token = super().scan_directive()
         if token.name not in ("YAML", "TAG"):
             raise ScannerError(None, None, "found unknown directive name", token.start_mark)
         return token
 
     def scan_to_next_token(self) -> None:
-        """Skip what stands between tokens; tabs too where no key can begin, as libyaml does."""
+        """Skip to the next token, over tabs too if no key can begin there, as libyaml does."""
         while True:
             super().scan_to_next_token()
             if self.peek() != "\t" or (self.allow_simple_key and not self.flow_level):
@@ -39,9 +39,9 @@ class PurePythonParser(Reader, Scanner, Parser):
             self.forward()
 
     def scan_plain(self) -> ScalarToken:
-        """A plain scalar as libyaml reads it.
+        """Return the next plain scalar as libyaml reads it.
 
-        Tabs are blanks; between brackets '?' is a letter and ':,' an error.
+        Tabs are blanks; between brackets, '?' is a letter and ':,' is an error.
         """
         start = end = self.get_mark()
         written = gap = ""
@@ -61,7 +61,7 @@ class PurePythonParser(Reader, Scanner, Parser):
         return ScalarToken(written, True, start, end)
 
     def _plain_length(self, start: Any) -> int:
-        """How many characters up to the next blank belong to the scalar that began at `start`."""
+        """Return the length of the part of the scalar that ends at the next blank."""
         length = 0
         while (char := self.peek(length)) not in "\0 \t\r\n":
             after = self.peek(length + 1)
@@ -76,7 +76,9 @@ class PurePythonParser(Reader, Scanner, Parser):
         return length
 
     def _plain_gap(self, start: Any) -> tuple[str, bool]:
-        """What the blanks and line breaks from here stand for, and whether there is a break."""
+        """Return the text that replaces the blanks and breaks from here, and whether one is a
+        break.
+        """
         blanks = ""
         breaks = 0
         while (char := self.peek()) in " \t\r\n":
@@ -92,7 +94,7 @@ class PurePythonParser(Reader, Scanner, Parser):
         return ("\n" * (breaks - 1) or " ", True) if breaks else (blanks, False)
 
     def process_empty_scalar(self, mark: Any) -> ScalarEvent:
-        """What is left out, at `mark`; between brackets where libyaml puts it, at what follows."""
+        """Return the event of an omitted value; between brackets, it is at the next token."""
         following = self.peek_token()  # type: ignore[no-untyped-call]
         if self.flow_level or isinstance(
             following, (FlowEntryToken, FlowMappingEndToken, FlowSequenceEndToken)

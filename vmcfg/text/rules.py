@@ -1,55 +1,66 @@
-"""VMC100 to VMC108: what a file must be before its keys and values are looked at."""
+"""VMC100 to VMC108: requirements on a file before its keys and values are read."""
 
 from __future__ import annotations
 
 from vmcfg.findings.rule import Rule
 
-SYNTAX = Rule("VMC100", "text-is-yaml", """The text is YAML.""")
+SYNTAX = Rule("VMC100", "invalid-yaml", """The text must be valid YAML.""")
 
 ENCODING = Rule(
     "VMC101",
-    "text-is-utf-8",
-    """The text is UTF-8 (a byte order mark and CRLF are fine), without control characters.
+    "invalid-character",
+    """The text must be UTF-8 without control characters. A byte order mark at the start and CRLF
+    line ends are allowed.
 
-    The line breaks U+0085, U+2028 and U+2029 are refused too: YAML counts them as line ends, editors don't, and every
-    line number after one would be wrong. So is a byte order mark anywhere but at the start: nobody sees it.""",
+    The characters U+0085, U+2028, and U+2029 are not allowed: YAML treats them as line breaks, but
+    editors do not, so that every line number after one would be wrong. U+FEFF is allowed only at
+    the start, because it is invisible.""",
 )
 
 ONE_DOCUMENT = Rule(
-    "VMC102", "one-document", """A file holds exactly one document, and that is a mapping."""
+    "VMC102",
+    "invalid-document",
+    """A file must contain exactly one document, which must be a mapping.""",
 )
 
 DUPLICATE_KEY = Rule(
     "VMC103",
-    "keys-are-unique",
-    """A key stands once in a mapping. YAML readers would silently keep the last.""",
+    "duplicate-key",
+    """A mapping must not contain a key twice: YAML readers would silently use the last one.""",
 )
 
-PLAIN_KEY = Rule("VMC104", "keys-are-words", """A key is a single word, written where it stands.""")
+PLAIN_KEY = Rule(
+    "VMC104",
+    "complex-key",
+    """A key must be a scalar, not an alias, a list, or a mapping.""",
+)
 
 NO_TAG = Rule(
     "VMC105",
-    "no-tags",
-    """Nothing is tagged: each field has its own type, which a tag could only contradict.""",
+    "yaml-tag",
+    """YAML tags are not allowed: every key has a fixed type, which a tag could only contradict.""",
 )
 
 ALIAS = Rule(
     "VMC106",
-    "aliases-have-anchors",
-    """An alias stands for an anchored node that came before it and does not contain it.""",
+    "invalid-alias",
+    """An alias must refer to an anchor before it, and must not be inside the anchored value.""",
 )
 
 BOUNDED = Rule(
     "VMC107",
-    "documents-are-bounded",
-    """Nesting goes at most 64 deep, and a document with its aliases written out has at most 100,000 nodes.""",
+    "oversized-document",
+    """A document must be nested at most 64 levels deep, and must have at most 100000 nodes after
+    alias expansion.""",
 )
 
 NO_MERGE = Rule(
     "VMC108",
-    "no-merge-keys",
-    """Nothing is merged with `<<`, which YAML 1.2 does not have. `pmu.irq` gives every vCPU its interrupt, and ranges
-    (`mpidr: 0.0.0.0-3`) write many vCPUs at once.""",
+    "merge-key",
+    """The merge key `<<` is not allowed: YAML 1.2 does not define it.
+
+    `pmu.irq` sets the interrupt of every vCPU, and a range (`mpidr: 0.0.0.0-3`) describes many
+    vCPUs in one entry.""",
 )
 
 RULES = (SYNTAX, ENCODING, ONE_DOCUMENT, DUPLICATE_KEY, PLAIN_KEY, NO_TAG, ALIAS, BOUNDED, NO_MERGE)

@@ -10,6 +10,7 @@ from vmcfg.description.model import Description, VcpuEntry
 from vmcfg.description.written import IrqRange, MpidrRange
 from vmcfg.findings.position import Path
 from vmcfg.kernel.limits import MOST_VCPUS
+from vmcfg.kernel.version import LINUX_6_1
 from vmcfg.vm.machine import Machine, Vcpu
 
 
@@ -17,7 +18,8 @@ def machine(description: Description) -> Machine:
     """The VM of a description without range findings."""
     return Machine(
         name=description.name,
-        host_kernel=description.host_kernel,
+        host_kernel=description.host_kernel or LINUX_6_1,
+        has_default_host_kernel=description.host_kernel is None,
         ipa_bits=description.ipa_bits,
         memory=description.memory,
         gic=description.gic,

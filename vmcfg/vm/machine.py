@@ -23,7 +23,7 @@ from vmcfg.description.model import (
 from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.findings.position import Path
 from vmcfg.kernel.limits import NR_IRQS_DEFAULT, NR_IRQS_GREATEST
-from vmcfg.kernel.version import Version
+from vmcfg.kernel.version import Version, version_text
 
 
 class Vcpu(NamedTuple):
@@ -82,6 +82,7 @@ class Machine(NamedTuple):
 
     name: str
     host_kernel: Version
+    has_default_host_kernel: bool
     ipa_bits: int
     memory: tuple[MemorySlot, ...]
     gic: Gic | None
@@ -92,6 +93,15 @@ class Machine(NamedTuple):
     smccc_filter: tuple[SmcccEntry, ...]
     features: tuple[str, ...]
     devices: tuple[Device, ...]
+
+    def on_kernel(self, version: Version) -> "Machine":
+        """Return the same VM for another oldest host kernel."""
+        return self._replace(host_kernel=version, has_default_host_kernel=False)
+
+    def host_kernel_text(self) -> str:
+        """Return the oldest host kernel in words: ``6.1 (default)`` if nobody set it."""
+        text = version_text(self.host_kernel)
+        return f"{text} (default)" if self.has_default_host_kernel else text
 
     def has_pmu(self) -> bool:
         """Whether any vCPU has a PMU interrupt, and so a PMU."""
