@@ -94,8 +94,7 @@ def test_without_performer_nothing_is_done_and_one_sentence_said(
     done = shell("status=0; . ./plan.sh || status=$?; echo $status")
     assert (done.returncode, done.stdout) == (0, "3\n")
     assert done.stderr == (
-        "vmcfg: vmcfg_set_attr is not defined, so nothing is done: define it before you source "
-        "this plan\n"
+        "vmcfg: vmcfg_set_attr is not defined: define it before you source this plan\n"
     )
     assert shell("set -eu; . ./plan.sh; echo goes on").returncode == 3
     assert shell("exec ./plan.sh").returncode != 0
@@ -237,8 +236,8 @@ def test_what_only_the_host_knows_is_a_finding(chosen: tuple[str, ...], tmp_path
     option = " ".join(chosen[:2])
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.decode().startswith(
-        "<stdin>:4:24: error[VMC705] only the host knows the number of its PMU armv8_pmuv3_0,"
-        f" which {option} can't leave open\n"
+        f"<stdin>:4:24: error[VMC705] {option} requires the number of PMU 'armv8_pmuv3_0',"
+        " which only the host knows\n"
     )
     assert not output.exists()
     assert vmcfg("emit", *chosen, "--unchecked", "-", standard_input=WITH_HOST_PMU).returncode == 1

@@ -24,7 +24,7 @@ from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Rule
 from vmcfg.formats.registry import FORMATS, Format
-from vmcfg.formats.unresolved import VALUES_ARE_KNOWN, unresolved_findings
+from vmcfg.formats.unresolved import UNRESOLVED_VALUE, unresolved_findings
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.lowering import lower
@@ -262,11 +262,11 @@ def _held_to_api(checked: Checked, api: Api) -> Checked:
 def _unresolved(plan: Plan, tree: Tree, wanted: _Wanted) -> list[Diagnostic]:
     """The findings that stand in the way of a plan that is to run as it stands."""
     numbers = wanted.options["numbers"]
-    if not numbers and not wanted.format.runs_as_it_stands:
+    if not numbers and not wanted.format.is_executable:
         return []
     option = "--numbers" if numbers else f"--format {wanted.format.name}"
     return [
-        _diagnostic(tree, VALUES_ARE_KNOWN, finding)
+        _diagnostic(tree, UNRESOLVED_VALUE, finding)
         for finding in unresolved_findings(plan, option)
     ]
 

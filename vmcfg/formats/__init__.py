@@ -1,6 +1,6 @@
-"""Plans written down, a module a format; `registry` lists them.
+"""The output formats of plans, with one module per format; `registry` lists them.
 
-Comes in: a `Plan`, and the `Tree` that knows where its paths stand in the description. Goes out:
-text. A format is a function of these two. Unknown here: files, terminals, options of the command
-line but the format's own.
+In: a `Plan`, and the `Tree` that has the positions of its paths in the description. Out: text. A
+format is a function of these two. Unknown here: files, terminals, and command-line options other
+than those of a format.
 """

@@ -1,10 +1,8 @@
-"""A plan as one C11 file: a table of commands and a function that performs them; with a main() it
-is a program.
+"""A plan as one C11 file: a table of commands, a function that executes them, and possibly main().
 
-The C is performer.c beside this file, which compiles by itself: its marked sections are filled in
-here, or left out. What is written compiles against the <linux/kvm.h> of any kernel since 6.1:
-numbers stand in the table, and where the header has a name for one, a _Static_assert holds them
-together.
+The C code is performer.c in this directory, which can be compiled alone. Its marked sections are
+filled in here, or removed. The result compiles with <linux/kvm.h> of any kernel since 6.1: the
+table contains numbers, and a _Static_assert compares each with the name in the header, if any.
 """
 
 from __future__ import annotations
@@ -34,52 +32,52 @@ PERFORMER = Path(__file__).with_name("performer.c")
 SECTION = re.compile(
     r"(?ms)^/\* vmcfg: (?P<name>[a-z -]+) \*/\n(?P<body>.*?)^/\* vmcfg: end of (?P=name) \*/\n"
 )
-"""A part of performer.c that is put in, left out or kept when a plan is written. Sections may stand
-in each other.
-"""
+"""A part of performer.c that is replaced, removed, or kept. Sections can be nested."""
 
 KEPT = None
-"""In place of a section's text: it stays as it is in performer.c, but for the sections in it."""
+"""Replaces no section: it stays as in performer.c, except the sections inside it."""
 
 NUMBERED = ("vcpu", "its")
-"""The targets of which there are several, told apart by the number after their colon."""
+"""The targets with a number after their colon, of which there can be several."""
 
 _PLAIN = f"{ascii_letters}{digits} -_.,:=+@%/()".encode()
-"""What stands for itself in a string literal."""
+"""The characters that need no escape in a string literal."""
 
 HEADING = """\
 /*
- * The plan of {vm}, made by vmcfg from {file}, for kernels {host_kernel} and later.
- * Commands: {count}. They are {perform}.{cautions}
+ * Plan of {vm}, created by vmcfg from {file}, for Linux {host_kernel} and later.
+ * Number of commands: {count}. They are {perform}.{cautions}
  *
 {use} */
 """
 
 USE = """\
- * vmcfg_perform() performs them on descriptors that the caller has made. Compile this file by itself; a caller gets the
- * declarations with
+ * vmcfg_perform() executes them on file descriptors that the caller passes. Compile this file as its own object. A
+ * caller gets the declarations with
  *
  *     #define VMCFG_DECLARATIONS
  *     #include "plan.c"
 """  # noqa: E501
 
 USE_MAIN = """\
- * This program makes the VM, prints what KVM says to each command, enters each vCPU once without running its guest, and
- * ends with 0 if KVM took everything, 1 if it refused something, 3 if it can't be asked. Nothing is left of the VM.
+ * This program creates the VM, prints the answer of KVM to each command, enters each vCPU once without executing guest
+ * instructions, and destroys the VM. It ends with 0 if KVM accepted everything, 1 if KVM rejected something, and 3 if
+ * KVM is not available.
  *
  *     aarch64-linux-gnu-gcc -std=c11 -static -o plan plan.c && scp plan host: && ssh host ./plan
 """  # noqa: E501
 
 DESCRIPTORS = """\
-/* The descriptors that the commands speak to. {who_fills} */
+/* The file descriptors of the targets. {who_fills} */
 struct vmcfg_fds {{
 {members}}};
 """
 
 
 def c(plan: Plan, tree: Tree, main: bool = False) -> str:
-    """A C11 file that performs the plan on the caller's descriptors; with `main`, a program that
-    makes the VM.
+    """Return a C11 file that executes the plan on file descriptors of its caller.
+
+    With `main`, it is a program that creates the VM.
     """
     stand_ins = _stand_ins(plan) if main and plan.perform() != "whole" else {}
     every = [*plan.commands, *(command for gic in stand_ins.values() for command in gic)]
@@ -106,7 +104,7 @@ def c(plan: Plan, tree: Tree, main: bool = False) -> str:
 
 
 def _filled(text: str, sections: Mapping[str, str | None]) -> str:
-    """`text` with its sections replaced by name."""
+    """Return `text` with its sections replaced by name."""
 
     def replaced(section: re.Match[str]) -> str:
         replacement = sections[section["name"]]
@@ -129,12 +127,12 @@ def _heading(plan: Plan, tree: Tree, main: bool) -> str:
 
 
 def _in_comment(text: str) -> str:
-    """A name in ASCII that neither ends a comment nor begins one in it."""
+    """Return a name in ASCII without the delimiters of comments."""
     return ascii_line(text).replace("*/", "*\\/").replace("/*", "/\\*")
 
 
 def _string(text: str) -> str:
-    """A C string literal."""
+    """Return a C string literal."""
     characters = [
         chr(byte) if byte in _PLAIN else f"\\{byte:03o}"
         for byte in text.encode("utf-8", "surrogateescape")
@@ -143,7 +141,7 @@ def _string(text: str) -> str:
 
 
 def _phases() -> str:
-    """The bit of each phase, and all of them."""
+    """Return the definitions of the bit of each phase, and of all phases."""
     lines = []
     for place, phase in enumerate(PHASES):
         lines.append(f"/* {PHASE_DOCS[phase]} */\n#define {_phase(phase)} 0x{1 << place:x}u\n")
@@ -156,15 +154,15 @@ def _phase(phase: PlanPhase) -> str:
 
 
 def _descriptors(plan: Plan, every: Iterable[Command]) -> str:
-    """The struct of descriptors: one member a kind of target, an array where there are several."""
+    """Return the struct of descriptors: one member per kind of target, possibly an array."""
     kinds = {"vm": 1, "gic": 1, "vcpu": max(vcpu.id for vcpu in plan.machine.vcpus) + 1}
     for kind, number in map(_target, every):
         kinds[kind] = max(kinds.get(kind, 0), number + 1)
     members = [f"\tint {kind};\n" for kind in kinds if kind not in NUMBERED]
-    who_fills = "Those that no command speaks to are not used."
+    who_fills = "Those without commands are not used."
     if plan.scope == WHOLE_VM:
         members.insert(0, "\tint kvm;\t/* /dev/kvm, opened for reading and writing */\n")
-        who_fills = "The caller opens `kvm`; the commands of the phase `create` make the others."
+        who_fills = "The caller opens `kvm`; the commands of phase `create` create the others."
     told = {"vcpu": "by the id of KVM_CREATE_VCPU", "its": "by its number"}
     members += [
         f"\tint {kind}[{kinds[kind]}];\t/* {told[kind]} */\n" for kind in NUMBERED if kind in kinds
@@ -173,7 +171,7 @@ def _descriptors(plan: Plan, every: Iterable[Command]) -> str:
 
 
 def _target(command: Command) -> tuple[str, int]:
-    """What a command speaks to, and which of several."""
+    """Return the kind of target of a command, and its number."""
     kind, _, number = command.target.partition(":")
     return kind, int(number or 0)
 
@@ -185,11 +183,11 @@ def _target_cases(every: Iterable[Command]) -> Iterator[str]:
 
 
 def _assertions(every: Iterable[Command]) -> str:
-    """What the headers have a name for, held to the number that is used."""
+    """Return assertions that compare the names in the headers with the numbers in the table."""
     asserted = {}
     for command in every:
         operation, value, attr = command.operation, command.row.value, command.row.attr
-        # The size of what an ioctl takes is in its number, and so held with it.
+        # The number of an ioctl contains the size of its argument, which is checked with it.
         request = f"{operation.ioctl} == {operation.request:#x}"
         asserted[operation.ioctl] = f"_Static_assert({request}, {{}});\n"
         for name, number in operation.c_names(command):
@@ -199,11 +197,11 @@ def _assertions(every: Iterable[Command]) -> str:
             layout = _layout(value)
             asserted[f"struct {value.word}"] = f"#ifdef {attr.name}\n{layout}#endif\n"
     checks = "".join(text.format(_string(name)) for name, text in asserted.items())
-    return f"\n/* The numbers of the table are those of this header. */\n{checks}"
+    return f"\n/* The numbers in the table are those of the header. */\n{checks}"
 
 
 def _layout(value: Struct) -> str:
-    """Assertions of a struct's size and of where its fields lie."""
+    """Return assertions about the size of a struct and the offsets of its fields."""
     name, size = value.word, struct.calcsize(value.layout)
     lines = [f"_Static_assert(sizeof(struct {name}) == {size}, {{0}});\n"]
     for field, offset in value.c_layout():
@@ -233,15 +231,13 @@ def _row(command: Command, tree: Tree | None) -> str:
 
 
 def _errnos() -> list[str]:
-    """The errnos that a program gives by name."""
+    """Return the errnos that a program prints by name."""
     of_rows = {name for row in SEQUENCE for name in row.errors}
     return sorted({*RUN_ERRORS, "EACCES", "EBADF", "EMFILE", "ENOTTY"} | of_rows)
 
 
 def _stand_ins(plan: Plan) -> dict[int, tuple[Command, ...]]:
-    """For each GIC version that may stand in for the monitor's, the likeliest first, its
-    commands.
-    """
+    """Return the commands of each GIC that can replace that of the VMM, the likeliest first."""
     version = plan.machine.gic_version()
     versions = (3, 2) if version is None else (version,)
     vcpus = len(plan.machine.vcpus)
@@ -249,6 +245,6 @@ def _stand_ins(plan: Plan) -> dict[int, tuple[Command, ...]]:
 
 
 def _gic(version: int) -> str:
-    """The line of a GIC in the table of those that may stand in."""
+    """Return the line of a GIC in the table of possible stand-ins."""
     _, number = abi.DEVICE_TYPES[version]
     return f'\t\t{{ {number}, "GICv{version}", vmcfg_gicv{version} }},\n'

@@ -1,4 +1,4 @@
-"""A plan as JSON Lines, one command a line between a header and an end; and as one JSON object."""
+"""A plan as JSON Lines, one command per line between header and end, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def jsonl(plan: Plan, tree: Tree) -> str:
-    """A header, the commands and an end, so that a cut stream shows; schemas/plan-v1.schema.json
-    has the keys.
+    """Return a header, the commands, and an end, which shows that nothing was truncated.
+
+    The keys are those of schemas/plan-v1.schema.json.
     """
     header = _dumps({"op": "plan", **plan.header()})
     end = _dumps({"op": "end", "count": len(plan.commands)})
@@ -23,7 +24,7 @@ def jsonl(plan: Plan, tree: Tree) -> str:
 
 
 def json_object(plan: Plan, tree: Tree) -> str:
-    """One object: the header's keys, and `commands`."""
+    """Return one object: the keys of the header, and `commands`."""
     header = _dumps(plan.header())
     commands = ",\n".join(_commands(plan, tree))
     inner = f"[\n{commands}\n]" if commands else "[]"
@@ -31,9 +32,7 @@ def json_object(plan: Plan, tree: Tree) -> str:
 
 
 def _commands(plan: Plan, tree: Tree) -> Iterator[str]:
-    """Each command as a JSON object. Its names and numbers are vmcfg's own words, which need no
-    escaping in JSON.
-    """
+    """Return each command as a JSON object. No name or number of vmcfg needs escapes in JSON."""
     origins: dict[Path, str] = {}
     calls: dict[tuple[str, Payload | None, int | None], str] = {}
     for seq, command in enumerate(plan.commands, 1):

@@ -1,7 +1,7 @@
 /* vmcfg: heading */
 /*
- * The performer of the plans that `vmcfg emit --format c` writes. What stands between two markers, as these lines do, is
- * put in or left out when a plan is written; as it stands, the file compiles by itself, with a plan of two commands.
+ * The C code of `vmcfg emit --format c`. Text between two markers, such as these lines, is replaced or removed in a plan.
+ * Unchanged, this file compiles alone, with a plan of two commands.
  */
 /* vmcfg: end of heading */
 
@@ -26,7 +26,7 @@
 /* vmcfg: end of phases */
 
 /* vmcfg: descriptors */
-/* The descriptors that the commands speak to. */
+/* The file descriptors of the targets. */
 struct vmcfg_fds {
 	int kvm;	/* /dev/kvm, opened for reading and writing */
 	int vm;
@@ -37,15 +37,15 @@ struct vmcfg_fds {
 
 /* A command that failed. */
 struct vmcfg_failure {
-	unsigned int seq;	/* its number, from 1 */
-	const char *words;	/* the command as `vmcfg emit` prints it */
-	const char *origin;	/* line:column of the description that it comes from; NULL where it carries no value */
+	unsigned int seq;	/* number of the command, from 1 */
+	const char *words;	/* the command as in `vmcfg emit` */
+	const char *origin;	/* its line:column in the description; NULL for a command without a value */
 	int error;		/* errno */
 };
 
 /*
- * Performs the commands of `phases`, in their order. Returns 0; or -1 where one failed, which is told in *failure, and
- * after which no other is performed.
+ * Executes the commands of `phases`, in order. Returns 0 if all succeeded. At the first failure, fills in *failure and
+ * returns -1.
  */
 int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure);
 
@@ -61,8 +61,8 @@ struct vmcfg_command {
 	unsigned int number;	/* of the vCPU or the ITS */
 	unsigned long request;
 	uint32_t group;
-	uint64_t attr;		/* or the register's id, or all that the ioctl takes */
-	const void *data;	/* what the ioctl reads, or what the attribute's or register's address points to */
+	uint64_t attr;		/* attribute, register id, or argument of the ioctl */
+	const void *data;	/* argument of the ioctl, or value of the attribute or register */
 };
 /* vmcfg: table */
 
@@ -89,7 +89,7 @@ static int *vmcfg_fd(struct vmcfg_fds *fds, const struct vmcfg_command *command)
 	}
 }
 
-/* Returns -1 and sets errno where the command fails. */
+/* Returns -1 and sets errno if the command fails. */
 static int vmcfg_perform_one(struct vmcfg_fds *fds, const struct vmcfg_command *command)
 {
 	int *fd = vmcfg_fd(fds, command);
@@ -176,7 +176,7 @@ int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failu
 }
 /* vmcfg: main */
 
-/* The name of an errno: it is what one looks for in the kernel's source. */
+/* Returns the name of an errno, which is what the kernel source contains. */
 static const char *vmcfg_errno(int error)
 {
 	static char number[32];
@@ -192,7 +192,7 @@ static const char *vmcfg_errno(int error)
 	}
 }
 
-/* Performs one command and says what became of it; or after a refusal, that it was not reached. */
+/* Executes one command and prints the answer of KVM. After a rejected command, prints "not reached" instead. */
 static void vmcfg_try(struct vmcfg_fds *fds, const struct vmcfg_command *command, int *refused)
 {
 	const char *outcome = "ok";
@@ -209,7 +209,7 @@ static void vmcfg_try(struct vmcfg_fds *fds, const struct vmcfg_command *command
 /* vmcfg: stand-in tables */
 /* vmcfg: end of stand-in tables */
 
-/* The GIC is the monitor's: makes one in its place, which nothing of the plan depends on. */
+/* The VMM sets up the GIC: creates one instead, on which no command of the plan depends. */
 static void vmcfg_stand_in(struct vmcfg_fds *fds, int *refused)
 {
 	static const struct {
@@ -229,7 +229,7 @@ static void vmcfg_stand_in(struct vmcfg_fds *fds, int *refused)
 
 		if (i + 1 < sizeof(gics) / sizeof(gics[0]) && ioctl(fds->vm, KVM_CREATE_DEVICE, &test) < 0)
 			continue;
-		fprintf(stderr, "vmcfg: the GIC is the monitor's; a %s stands in for it\n", gics[i].name);
+		fprintf(stderr, "vmcfg: the VMM sets up the GIC; this program uses a %s instead\n", gics[i].name);
 		for (command = gics[i].commands; command->words && !*refused; command++) {
 			if (vmcfg_perform_one(fds, command) < 0) {
 				fprintf(stderr, "%s: %s\n", command->words, vmcfg_errno(errno));
@@ -241,7 +241,7 @@ static void vmcfg_stand_in(struct vmcfg_fds *fds, int *refused)
 }
 /* vmcfg: end of stand-in */
 
-/* Enters a vCPU and leaves it at once: KVM makes every check of the first KVM_RUN, and runs no guest instruction. */
+/* Enters a vCPU: KVM makes every check of the first KVM_RUN, but does not execute guest instructions. */
 static int vmcfg_enter(int fd, size_t size)
 {
 	struct kvm_run *run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -260,7 +260,7 @@ int main(void)
 	int refused = 0;
 	int size;
 
-	/* Every vCPU is an open file, and 512 of them may be more than the usual limit. */
+	/* Every vCPU is an open file, and 512 of them can exceed the usual limit. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -273,7 +273,7 @@ int main(void)
 	}
 /* vmcfg: pmu check */
 	if (ioctl(fds.kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PMU_V3) <= 0) {
-		fprintf(stderr, "this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)\n");
+		fprintf(stderr, "this host does not support a PMU for guests (KVM_CAP_ARM_PMU_V3 is 0)\n");
 		return 3;
 	}
 /* vmcfg: end of pmu check */

@@ -1,4 +1,4 @@
-"""The formats of plans: `vmcfg emit --format` and all that lists them read this table."""
+"""The table of plan formats, used by `vmcfg emit --format` and everything that lists them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """What a format's module has: a function of the plan, and of the tree that has its places."""
+    """The function of a format: of a plan, and of the tree with its positions."""
 
     def __call__(self, plan: Plan, tree: Tree, **options: bool) -> str:
-        """The plan as text."""
+        """Return the plan as text."""
 
 
 class Format:
     """A format: `writer` is its function in a module of this room, as ``module.function``.
 
-    `options` are the options of `vmcfg emit` that it alone takes, `suffix` ends the names of its
-    files, and a format that `runs_as_it_stands` can leave no number open that only a host knows.
+    `options` are the options of `vmcfg emit` for this format only, and `suffix` ends the names of
+    its files. If it `is_executable`, every number must be known when the plan is emitted.
     """
 
-    __slots__ = ("name", "options", "runs_as_it_stands", "suffix", "writer")
+    __slots__ = ("is_executable", "name", "options", "suffix", "writer")
 
     def __init__(
         self,
@@ -33,16 +33,16 @@ class Format:
         writer: str,
         suffix: str,
         options: tuple[str, ...] = (),
-        runs_as_it_stands: bool = False,
+        is_executable: bool = False,
     ) -> None:
         self.name = name
         self.writer = writer
         self.suffix = suffix
         self.options = options
-        self.runs_as_it_stands = runs_as_it_stands
+        self.is_executable = is_executable
 
     def written(self, plan: Plan, tree: Tree, options: dict[str, bool]) -> str:
-        """`plan` in this format. Its module is loaded only now: no start pays for the others."""
+        """Return `plan` in this format. Its module is imported only here, to keep starts fast."""
         module, _, function = self.writer.partition(".")
         write: Writer = getattr(import_module(f"vmcfg.formats.{module}"), function)
         return write(plan, tree, **{name: options[name] for name in self.options})
@@ -54,8 +54,8 @@ FORMATS = {
         Format("text", writer="text.text", suffix="plan", options=("numbers", "comments")),
         Format("json", writer="json_lines.json_object", suffix="json"),
         Format("jsonl", writer="json_lines.jsonl", suffix="jsonl"),
-        Format("sh", writer="sh.sh", suffix="sh", runs_as_it_stands=True),
-        Format("c", writer="c.c", suffix="c", options=("main",), runs_as_it_stands=True),
+        Format("sh", writer="sh.sh", suffix="sh", is_executable=True),
+        Format("c", writer="c.c", suffix="c", options=("main",), is_executable=True),
     )
 }
-"""By name, in the order in which they are documented."""
+"""By name, in the order of the documentation."""

@@ -1,6 +1,4 @@
-"""A plan as a POSIX shell script, to be sourced by the script that knows how to perform a
-command.
-"""
+"""A plan as a POSIX shell script, sourced by the script that defines how to execute a command."""
 
 from __future__ import annotations
 
@@ -12,29 +10,29 @@ from vmcfg.plans.plan import Plan
 from vmcfg.text.tree import Tree
 
 PERFORMER = "vmcfg_set_attr"
-"""What the caller defines: it is called once a command with the six fields as arguments."""
+"""The function of the caller: it is called once per command with the six fields as arguments."""
 
 NO_PERFORMER = 3
 
 HEAD = f"""\
 # shellcheck shell=sh
-# The plan of {{vm}}, made by vmcfg from {{file}}, for kernels {{host_kernel}} and later.
-# Commands: {{count}}. They are {{perform}}.{{cautions}}
+# Plan of {{vm}}, created by vmcfg from {{file}}, for Linux {{host_kernel}} and later.
+# Number of commands: {{count}}. They are {{perform}}.{{cautions}}
 #
-# To be sourced by a script that says how one command is performed:
+# Source this file from a script that defines how to execute one command:
 #
-#     {PERFORMER}() {{{{ # OP TARGET GROUP ATTR TYPE VALUE, as `vmcfg emit` prints them
+#     {PERFORMER}() {{{{ # arguments: OP TARGET GROUP ATTR TYPE VALUE, as in `vmcfg emit`
 #         ...
 #     }}}}
 #     . ./plan.sh
 #
-# {PERFORMER} is called once a command, in order. Where it fails nothing more is called, and its status is returned.
-# Where there is none nothing is done, and the status is {NO_PERFORMER}.
+# {PERFORMER} is called once per command, in order. If it fails, the plan ends and returns its status.
+# If it is not defined, the plan does nothing and returns {NO_PERFORMER}.
 
-# In braces, here and at the end, so that a word that is cut is no command.
+# The braces, also at the end, prevent the execution of a truncated file.
 {{{{ vmcfg_plan() {{{{
     if ! command -v {PERFORMER} >/dev/null 2>&1; then
-        echo 'vmcfg: {PERFORMER} is not defined, so nothing is done: define it before you source this plan' >&2
+        echo 'vmcfg: {PERFORMER} is not defined: define it before you source this plan' >&2
         return {NO_PERFORMER}
     fi
 """  # noqa: E501
@@ -47,9 +45,7 @@ TAIL = """\
 
 
 def sh(plan: Plan, tree: Tree) -> str:
-    """A script that does nothing unless it is whole: one function, and the call of it on the last
-    line.
-    """
+    """Return a script of one function, called on the last line: truncated, it does nothing."""
     header = plan.header()
     head = HEAD.format(
         vm=ascii_line(header["vm"]),
@@ -59,7 +55,7 @@ def sh(plan: Plan, tree: Tree) -> str:
         perform=performed(plan),
         cautions="".join(f"\n# {sentence}" for sentence in cautions(plan)),
     )
-    # `|| return`, because `set -e` is off wherever the caller asks for the status.
+    # `|| return` is needed because `set -e` has no effect if the caller checks the status.
     calls = [
         f"    {PERFORMER} {' '.join(map(quote, command.fields()))} || return\n"
         for command in plan.commands

@@ -1,6 +1,4 @@
-"""A plan as text: one command a line, six fields, for shells to read; or in numbers, for C to
-scan.
-"""
+"""A plan as text: one command per line with six fields, as words for shells or as numbers for C."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from vmcfg.text.tree import Tree
 
 
 def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) -> str:
-    """The commands, one a line. With `comments`, lines that begin with ``#`` say what each is and
-    where it is from.
+    """Return the commands, one per line.
+
+    With `comments`, lines that begin with ``#`` describe each command and name its position.
     """
     lines = []
     if comments:
@@ -31,8 +30,7 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
             if command.row.name == "pmu.filter" and not filtered:
                 filtered = True
                 lines.append(
-                    "# Events that no entry of pmu.filter names are"
-                    f" {plan.machine.unfiltered_events()}."
+                    f"# Events in no entry of 'pmu.filter' are {plan.machine.unfiltered_events()}."
                 )
             lines.append(_comment(command, tree, plan.unread is not None))
         lines.append(_numbers(command) if numbers else command.text())
@@ -40,8 +38,9 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
 
 
 def _numbers(command: Command) -> str:
-    """``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, data; of set-reg 0 and the
-    register's id.
+    """Return ``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, and data.
+
+    A set-reg has group 0 and the id of the register.
     """
     data = command.data or b""
     call = command.call()
@@ -55,11 +54,11 @@ def _numbers(command: Command) -> str:
 
 def _heading(plan: Plan, tree: Tree) -> list[str]:
     header = plan.header()
-    what = "The plan" if plan.unread is None else "What reads back the plan"
-    commands = "It is" if plan.unread is None else "These are"
+    what = "Plan" if plan.unread is None else "Commands that read back the plan"
+    commands = "It is" if plan.unread is None else "They are"
     lines = [
         (
-            f"# {what} of {header['vm']}, from {printable(tree.file)}, for kernels"
+            f"# {what} of {header['vm']}, from {printable(tree.file)}, for Linux"
             f" {header['host_kernel']} and later."
         ),
         f"# {commands} {performed(plan)}.",
@@ -79,6 +78,6 @@ def _comment(command: Command, tree: Tree, reads_back: bool) -> str:
     start = ""
     if reads_back and command.row.value.read_by_key:
         region = int.from_bytes(command.read_start, "little")
-        start = f" Its buffer starts as {region:#x}, the region that is asked for."
+        start = f" Its buffer must contain {region:#x} before the call: the index of the region."
     doc = command.row.read_doc if reads_back else command.row.doc
     return f"#{where}{who}{what} {doc}{start}"

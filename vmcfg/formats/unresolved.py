@@ -1,6 +1,4 @@
-"""VMC705: numbers in a plan that only a host knows, which a format that runs as it stands cannot
-leave open.
-"""
+"""VMC705: numbers in a plan that only a host knows, and that an executable format needs."""
 
 from __future__ import annotations
 
@@ -12,47 +10,40 @@ from vmcfg.findings.rule import Rule
 from vmcfg.plans.command import Command
 from vmcfg.plans.plan import Plan
 
-VALUES_ARE_KNOWN = Rule(
+UNRESOLVED_VALUE = Rule(
     "VMC705",
-    "values-are-known",
-    """What a program is to perform as it stands has no value that only the host knows.
+    "unresolved-value",
+    """An executable plan must not have values that only the host knows.
 
-    A host PMU has a name, and another number on every host (/sys/bus/event_source/devices/NAME/type). A plan that names
-    it can be had as text or JSON, for who resolves the name; in numbers, in shell and in C it can't be said.""",
+    A host PMU has a name, and a number that differs between hosts
+    (/sys/bus/event_source/devices/NAME/type). With one `--host`, or with several hosts that have
+    the same number, `vmcfg emit` writes the number. Without, `--numbers`, `sh`, and `c` cannot be
+    emitted; `text`, `json`, and `jsonl` contain the name, for a program that resolves it.""",
     found_by="emit",
 )
-"""No rule of a description: `vmcfg emit` holds its plan to it, for the formats that are performed
-as they stand.
-"""
+"""Not a rule about descriptions: `vmcfg emit` checks plans for executable formats with it."""
 
 
 def unresolved_commands(plan: Plan) -> list[Command]:
-    """The commands that have a number which only the host knows, so that no program can perform
-    them as they stand.
-    """
+    """Return the commands with a number that only the host knows."""
     return [command for command in plan.commands if not command.is_resolved]
 
 
 def unresolved_findings(plan: Plan, option: str) -> Iterator[Finding]:
-    """A finding for each command that has a number which only the host knows, and which `option`
-    can't leave open.
-    """
+    """Return a finding for each command whose number `option` needs and only the host knows."""
     for command in unresolved_commands(plan):
         if command.host_name is None:
             at: Path = next(vcpu.irq_at for vcpu in plan.machine.vcpus if vcpu.pmu_irq is not None)
             message = (
-                f"no kernel has a number for KVM_DEV_TYPE_ARM_PMU_V3, which {option} can't leave"
-                " open"
+                f"{option} requires the number of KVM_DEV_TYPE_ARM_PMU_V3, which no released"
+                " kernel defines"
             )
-            hint = "give your kernel's with --device-type N"
+            hint = "add '--device-type N' with the number in your kernel"
         else:
             at = command.origin or ()
             message = (
-                f"only the host knows the number of its PMU {command.host_name},"
-                f" which {option} can't leave open"
+                f"{option} requires the number of PMU '{command.host_name}',"
+                " which only the host knows"
             )
-            hint = (
-                "emit text or jsonl and resolve the name on the host, where `vmcfg try` does it by"
-                " itself"
-            )
+            hint = "add '--host' with the host file of the host, or use '--format jsonl'"
         yield Finding(at, message, hint)

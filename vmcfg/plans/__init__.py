@@ -1,7 +1,7 @@
-"""What KVM is told: a machine lowered to ordered commands, and plans read back and compared.
+"""Plans: a machine lowered to ordered commands, and plans that are read and compared.
 
-Comes in: a `Machine`, or a plan's JSON Lines. Goes out: a `Plan`, whose commands each know their
-operation, their row of the sequence, their value, and the path that the value comes from. The table
-is `sequence`; what a command is, `command` and `operations`; what a value is, `values`. Unknown
-here: YAML, lines and columns, which rules hold, and how a plan is printed.
+In: a `Machine`, or the JSON Lines of a plan. Out: a `Plan`, whose commands each have their
+operation, their row of the sequence, their value, and the path of its origin. `sequence` is the
+table; `command` and `operations` define commands, and `values` defines values. Unknown here: YAML,
+lines and columns, rules, and how a plan is printed.
 """

@@ -1,6 +1,4 @@
-"""What a command is: one operation on one object, with a value; and the row of the sequence that it
-comes from.
-"""
+"""Commands: one operation on one object, with a value, and the row of the sequence behind it."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -19,16 +17,13 @@ if TYPE_CHECKING:
     from vmcfg.kernel.ioctls import Vm
 
 Target = Literal["vm", "gic", "its", "vcpu", "pmu"]
-"""The kinds of objects that commands speak to. `pmu` is the device of the interfaces that were
-never merged.
-"""
+"""The kinds of targets. `pmu` is the device of the two interfaces that were never merged."""
 
 
 class Operation:
-    """One way of telling KVM something: the ioctl, what it is given, and how a command of it is
-    written and performed.
+    """An ioctl, its arguments, and how a command with it is written and executed.
 
-    The operations themselves are in `vmcfg.plans.operations`, one class each.
+    `vmcfg.plans.operations` has one class per operation.
     """
 
     word: ClassVar[str]
@@ -37,71 +32,65 @@ class Operation:
     """Its name in the uapi."""
     request: ClassVar[int]
     does: ClassVar[str] = ""
-    """What the plan's schema says of it beyond its ioctl."""
+    """What the schema of plans adds to the name of its ioctl."""
     sets_value: ClassVar[bool] = False
-    """Whether it sets a value of an object that exists: these alone are in the scope
-    `attributes`.
-    """
+    """Whether it sets a value of an existing object. The scope `attributes` has only these."""
     makes_target: ClassVar[bool] = False
-    """Whether it makes the object that it names, and so needs none to speak to."""
+    """Whether it creates its target, which therefore must not exist before."""
 
     def group(self, command: "Command") -> str:
-        """The third field of a plan's line."""
+        """Return the third field of a plan line."""
         return "-"
 
     def attr(self, command: "Command") -> str:
-        """The fourth field of a plan's line."""
+        """Return the fourth field of a plan line."""
         return "-"
 
     def title(self, command: "Command") -> str:
-        """The ioctl and what it sets, as findings name it:
+        """Return the ioctl and what it sets, as in findings:
         ``KVM_CREATE_DEVICE(KVM_DEV_TYPE_ARM_VGIC_V3)``.
         """
         return self.ioctl
 
     def arguments(self, command: "Command") -> dict[str, Any]:
-        """What the ioctl is given, by the keys of schemas/plan-v1.schema.json."""
+        """Return the arguments of the ioctl by the keys of schemas/plan-v1.schema.json."""
         raise NotImplementedError
 
     def payload(self, arguments: Mapping[str, Any], row: "Row") -> Payload:
-        """The value that a plan's line says by the keys of `arguments`.
+        """Return the value in the `arguments` of a plan line.
 
-        Raises `KeyError`, `TypeError`, `AttributeError`, `ValueError` or `struct.error` where it
-        says none.
+        Raises `KeyError`, `TypeError`, `AttributeError`, `ValueError`, or `struct.error` if they
+        have no valid value.
         """
         raise NotImplementedError
 
     def perform(self, vm: "Vm", command: "Command") -> None:
-        """Tell KVM. Raises `OSError`."""
+        """Execute the command. Raises `OSError`."""
         raise NotImplementedError
 
     def read(self, vm: "Vm", command: "Command") -> bytes:
-        """What KVM says, for an operation that reads. Raises `OSError`."""
+        """Return the value from KVM, for an operation that reads. Raises `OSError`."""
         raise NotImplementedError
 
     def c_members(self, command: "Command") -> Iterator[str]:
-        """The members of `struct vmcfg_command`, as C initializers, that carry what the ioctl is
-        given.
-        """
+        """Return the members of `struct vmcfg_command` with the arguments, as C initializers."""
         raise NotImplementedError
 
     def c_names(self, command: "Command") -> Iterator[tuple[str, str]]:
-        """The uapi's names that a command stands for, each with its number in C."""
+        """Return the names of the uapi for a command, each with its number in C."""
         return iter(())
 
     def schema(self, rows: "Sequence[Row]") -> dict[str, Any]:
-        """The JSON Schema of what `arguments` gives, and of the value; `rows` are those of the
-        operation.
-        """
+        """Return the JSON Schema of arguments and value; `rows` are those of the operation."""
         raise NotImplementedError
 
 
 class Selected(NamedTuple):
     """One value that a row sends.
 
-    `origin` is where it is written, or what called for it. `vcpu` is whom it is for, `its` the
-    number of the ITS. `attr_id` is the attribute's number, where that names the vCPU. Without a
-    `payload` only the host knows the number of what is called `host_name`.
+    `origin` is where it is written, or what it comes from. `vcpu` is the vCPU that it is for, and
+    `its` is the number of the ITS. `attr_id` is the attribute number if that identifies the vCPU.
+    Without a `payload`, only the host knows the number for `host_name`.
     """
 
     payload: Payload | None
@@ -115,12 +104,12 @@ class Selected(NamedTuple):
 class Row:
     """One kind of command.
 
-    `attr` is the attribute of set-attr and `register` the register of set-reg. `field` is the key
-    of the description that it carries, by its dotted path. `since` is the first mainline release
-    that has it and `source` says who says so; `errors` what each errno means there, `absent` what
-    older kernels say. `readable` is true where KVM gives the value back, and `read_doc` says then
-    what it is; `vm_wide` is true of what is set once and read back on every vCPU. It is sent under
-    `apis`, and where `gic_version` is not None, to a GIC of that version alone.
+    `attr` is the attribute of set-attr, and `register` is the register of set-reg. `field` is the
+    dotted path of the key of the description. `since` is the first release that supports it, with
+    its `source`. `errors` has the meaning of each errno, and older kernels fail with `absent`.
+    `readable` is true if KVM can return the value, which `read_doc` then describes. `vm_wide` is
+    true if the value is set once and can be read back on every vCPU. The command is sent with
+    `apis`, and if `gic_version` is not None, only to a GIC of that version.
     """
 
     __slots__ = (
@@ -193,12 +182,11 @@ class Row:
 
 
 class Command(NamedTuple):
-    """One command: `operation` is its row's, or where it reads back what the row sets, the one that
-    reads.
+    """One command: `operation` is that of its row, or the one that reads back what the row sets.
 
-    `value` shows `payload`, cut to its C type; without a payload only the host knows the number of
-    what is called `host_name`. `mpidr` is its vCPU's, dotted. `attr_id` is the attribute's number
-    where that names the vCPU, and is another in each command of the row.
+    `value` is the text of `payload`, cut to its C type; without a payload, only the host knows the
+    number for `host_name`. `mpidr` is that of its vCPU, dotted. `attr_id` is the attribute number
+    if that identifies the vCPU and therefore differs between commands of the row.
     """
 
     operation: Operation
@@ -213,7 +201,7 @@ class Command(NamedTuple):
 
     @property
     def attr(self) -> Attr | None:
-        """The device attribute that is set or read, if the command is one of those."""
+        """Return the device attribute that the command sets or reads, if any."""
         attr = self.row.attr
         if attr is None or self.attr_id is None:
             return attr
@@ -221,33 +209,32 @@ class Command(NamedTuple):
 
     @property
     def number(self) -> int:
-        """The value where it is one number."""
+        """Return the value if it is one number."""
         assert self.payload is not None
         (number,) = self.payload
         return number
 
     @property
     def data(self) -> bytes | None:
-        """What the kernel reads at the attribute's or register's address; None where it reads
-        nothing, or is not known.
+        """Return what the kernel reads at the address of the attribute or register.
+
+        None if it reads nothing there, or if the value is unknown.
         """
         return None if self.payload is None else self.row.value.data(self.payload)
 
     @property
     def is_resolved(self) -> bool:
-        """Whether every number that the ioctl is given is known."""
+        """Return whether every number in the arguments of the ioctl is known."""
         return self.payload is not None
 
     @property
     def read_start(self) -> bytes:
-        """What the buffer of a GET holds before the call, as long as what the kernel writes
-        there.
-        """
+        """Return the buffer of a GET before the call, as long as what the kernel writes there."""
         assert self.payload is not None
         return self.row.value.read_start(self.payload)
 
     def fields(self) -> tuple[str, str, str, str, str, str]:
-        """The six fields of the text format: op, target, group, attr, type, value."""
+        """Return the six fields of the text format: op, target, group, attr, type, value."""
         operation = self.operation
         return (
             operation.word,
@@ -259,18 +246,18 @@ class Command(NamedTuple):
         )
 
     def text(self) -> str:
-        """The command as a line of the text format."""
+        """Return the command as a line of the text format."""
         return " ".join(self.fields())
 
     @property
     def title(self) -> str:
-        """The ioctl and what it sets, as findings name it:
+        """Return the ioctl and what it sets, as in findings:
         ``KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)``.
         """
         return self.operation.title(self)
 
     def call(self) -> dict[str, Any]:
-        """The ioctl behind the command, by the keys of schemas/plan-v1.schema.json: its request and
-        its argument.
+        """Return the request and the arguments of the ioctl by the keys of
+        schemas/plan-v1.schema.json.
         """
         return {"request": hex(self.operation.request), **self.operation.arguments(self)}

@@ -1,7 +1,6 @@
-"""Two plans compared: which commands one has and the other lacks, which carry another value, which
-come elsewhere.
+"""Two plans compared: commands that were added, removed, changed, or reordered.
 
-What comes before: `lowering`. Next: ``vmcfg diff``.
+In: two plans from `lowering`. Out: the differences that ``vmcfg diff`` prints.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Placed(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """One difference. `old` is None of what was added, `new` of what was removed."""
+    """One difference. `old` is None if it was added, and `new` is None if it was removed."""
 
     kind: str
     old: Placed | None
@@ -34,7 +33,7 @@ class Difference(NamedTuple):
 
     @property
     def command(self) -> Command:
-        """The command as it is, or as it was where it is no more."""
+        """Return the new command, or the old one if it was removed."""
         placed = self.new or self.old
         assert placed is not None
         return placed.command
@@ -44,10 +43,9 @@ _Identity = tuple[object, ...]
 
 
 def differences(old: Plan, new: Plan) -> list[Difference]:
-    """What sets `new` apart from `old`, in the order of the plans; nothing where they tell KVM the
-    same.
+    """Return the differences between two plans in plan order; none if their commands are the same.
 
-    Where commands change places, as few as can be are called reordered.
+    If commands change their order, as few of them as possible are reported as reordered.
     """
     found = []
     same: list[tuple[Placed, Placed]] = []
@@ -67,9 +65,7 @@ def differences(old: Plan, new: Plan) -> list[Difference]:
 
 
 def _by_identity(plan: Plan) -> dict[_Identity, list[Placed]]:
-    """The commands that set the same thing of the same object: one each, but for slots, regions and
-    filters.
-    """
+    """Return the commands by what they set; only slots, regions, and filters have several each."""
     found: dict[_Identity, list[Placed]] = defaultdict(list)
     for seq, command in enumerate(plan.commands, 1):
         op, target, group, attr, _, _ = command.fields()
@@ -80,11 +76,10 @@ def _by_identity(plan: Plan) -> dict[_Identity, list[Placed]]:
 def _paired(
     olds: list[Placed], news: list[Placed]
 ) -> Iterator[tuple[Placed | None, Placed | None]]:
-    """Commands of one identity, each with its counterpart: the same value where there is one, else
-    by their order.
+    """Return commands of one identity in pairs: those with equal values first, then in order.
 
-    Slots and regions have their index in the value, without gaps from 0, and so meet those of their
-    index.
+    The values of slots and regions contain their index from 0 without gaps, so that the same
+    indexes are paired.
     """
     by_value = defaultdict(list)
     for right in news:
@@ -106,7 +101,7 @@ def _paired(
 
 
 def _longest_rising(numbers: list[int]) -> set[int]:
-    """The places of a longest rising subsequence of `numbers`."""
+    """Return the positions of a longest rising subsequence of `numbers`."""
     ends: list[int] = []
     places: list[int] = []
     before: list[int | None] = []
@@ -127,9 +122,7 @@ _ROWS = {row.name: place for place, row in enumerate(SEQUENCE)}
 
 
 def _order(difference: Difference) -> tuple[int, int, str, bool, int]:
-    """As the table has the commands, and those of one row by their object; what goes before what
-    comes instead.
-    """
+    """Return the sort key of a difference: its row, its object, and removals before additions."""
     kind, _, number = difference.command.target.partition(":")
     seq = (difference.new or difference.old or Placed(0, difference.command)).seq
     return (

@@ -1,6 +1,4 @@
-"""A machine lowered to the ordered commands that set it up, each with its row and where it comes
-from.
-"""
+"""A machine lowered to the ordered commands that set it up, each with its row and its origin."""
 
 from __future__ import annotations
 
@@ -24,10 +22,10 @@ def lower(
     device_type: int | None = None,
     pmu_types: Mapping[str, int] | None = None,
 ) -> Plan:
-    """The plan of `machine`: of `scope`, the commands of `phases`, in the order of the sequence.
+    """Return the plan of `machine` in `scope`: the commands of `phases`, in sequence order.
 
-    Under an `api` that has a PMU device, `device_type` is the number of its type, where the kernel
-    meant has one. `pmu_types` are the numbers of the host's PMUs, by name, where they are known.
+    For an `api` with a PMU device, `device_type` is the number of its type in the kernel that will
+    execute the plan. `pmu_types` are the numbers of the host PMUs by name, if they are known.
     """
     commands = []
     vcpu_targets = {vcpu.id: (f"vcpu:{vcpu.id}", vcpu.name) for vcpu in machine.vcpus}
@@ -43,7 +41,7 @@ def lower(
                 target = f"its:{selected.its}"
             elif selected.vcpu is not None:
                 vcpu_target, mpidr = vcpu_targets[selected.vcpu.id]
-                # The PMU device is one object: its attribute's number names the vCPU.
+                # The PMU device is one object: the attribute number identifies the vCPU.
                 target = target if target == "pmu" else vcpu_target
             payload = selected.payload
             if payload is None:
@@ -55,9 +53,7 @@ def lower(
 def _resolved(
     selected: Selected, device_type: int | None, pmu_types: Mapping[str, int]
 ) -> Payload | None:
-    """The number that the host or the kernel meant has for what a row selects, where it is
-    known.
-    """
+    """Return the number of the host or its kernel for a selected value; None if it is unknown."""
     number = device_type if selected.host_name is None else pmu_types.get(selected.host_name)
     return None if number is None else (number,)
 

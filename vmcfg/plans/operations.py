@@ -1,4 +1,4 @@
-"""The operations: every ioctl that a plan uses, a class each."""
+"""The operations: every ioctl that a plan uses, with one class each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Unsupported(ValueError):
-    """A plan's line that says something that vmcfg does not know."""
+    """A plan line with something that vmcfg does not support."""
 
 
 class _ByValue(Operation):
     """An ioctl whose argument is one number."""
 
     argument: ClassVar[str]
-    """What the number is."""
+    """The meaning of the number."""
 
     def arguments(self, command: Command) -> dict[str, Any]:
         return {"arg": hex(command.number)}
@@ -42,20 +42,20 @@ class _ByValue(Operation):
 
 
 HEX = {"$ref": "#/$defs/hex"}
-"""A number in hex, by the schema of plans."""
+"""A hexadecimal number, in the schema of plans."""
 BYTES = {"$ref": "#/$defs/bytes"}
-"""Bytes in hex digits, by the schema of plans."""
+"""Bytes as hexadecimal digits, in the schema of plans."""
 
 
 class CreateVm(_ByValue):
-    """KVM_CREATE_VM on /dev/kvm; the number is the VM's type, which holds its address width."""
+    """KVM_CREATE_VM on /dev/kvm; the number is the VM type, which contains its address bits."""
 
     word = "create-vm"
     ioctl = "KVM_CREATE_VM"
     request = abi.CREATE_VM
     argument = (
-        "The ioctl's argument: the VM's type, which holds the width of guest-physical addresses in"
-        " bits."
+        "The argument of the ioctl: the VM type, which contains the number of bits of"
+        " guest-physical addresses."
     )
     makes_target = True
 
@@ -87,10 +87,12 @@ class AddMemory(Operation):
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
         return {
             "properties": {
-                "slot": {"description": "The slot's number.", "type": "integer", "minimum": 0},
-                "base": {"description": "Guest-physical address of its first byte.", **HEX},
+                "slot": {"description": "Number of the slot.", "type": "integer", "minimum": 0},
+                "base": {"description": "Guest-physical address of the first byte.", **HEX},
                 "size": {
-                    "description": "Its length in bytes. Who performs the plan brings the pages.",
+                    "description": (
+                        "Size in bytes. The program that executes the plan provides the memory."
+                    ),
                     **HEX,
                 },
             },
@@ -99,12 +101,12 @@ class AddMemory(Operation):
 
 
 class CreateVcpu(_ByValue):
-    """KVM_CREATE_VCPU; the number is the vCPU's id."""
+    """KVM_CREATE_VCPU; the number is the vCPU id."""
 
     word = "create-vcpu"
     ioctl = "KVM_CREATE_VCPU"
     request = abi.CREATE_VCPU
-    argument = "The ioctl's argument: the vCPU's id."
+    argument = "The argument of the ioctl: the vCPU id."
     makes_target = True
 
     def perform(self, vm: Vm, command: Command) -> None:
@@ -112,7 +114,7 @@ class CreateVcpu(_ByValue):
 
 
 class CreateDevice(Operation):
-    """KVM_CREATE_DEVICE; the number is the device's type, which the PMU's has in no kernel."""
+    """KVM_CREATE_DEVICE; the number is the device type. The PMU device has none in any kernel."""
 
     word = "create-device"
     ioctl = "KVM_CREATE_DEVICE"
@@ -131,7 +133,7 @@ class CreateDevice(Operation):
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         number = arguments["device_id"]
         if number not in abi.DEVICE_NAMES:
-            raise Unsupported(f"vmcfg knows no device type {number}")
+            raise Unsupported(f"unknown device type {number}")
         return (number,)
 
     def perform(self, vm: Vm, command: Command) -> None:
@@ -150,8 +152,8 @@ class CreateDevice(Operation):
                 "attr": {"enum": [*known, abi.PMU_TYPE]},
                 "device_id": {
                     "description": (
-                        f"The device type's number; null of {abi.PMU_TYPE}, which has none in any"
-                        " kernel, unless --device-type gave it."
+                        f"Number of the device type; null for {abi.PMU_TYPE}, which no released"
+                        " kernel defines, unless --device-type was used."
                     ),
                     "type": ["integer", "null"],
                     "minimum": 0,
@@ -171,7 +173,7 @@ class CreateDevice(Operation):
 
 
 class InitVcpu(Operation):
-    """KVM_ARM_VCPU_INIT: the features are added to the host's preferred target."""
+    """KVM_ARM_VCPU_INIT: the features are added to the preferred target of the host."""
 
     word = "init-vcpu"
     ioctl = "KVM_ARM_VCPU_INIT"
@@ -184,7 +186,7 @@ class InitVcpu(Operation):
         names = arguments["value"].split(",")
         known = FEATURE_WORD.names((-1,))
         if not set(names) <= set(known):
-            raise Unsupported(f"vmcfg knows the features {', '.join(known)}")
+            raise Unsupported(f"the features must be from {', '.join(known)}")
         return (feature_word(names),)
 
     def perform(self, vm: Vm, command: Command) -> None:
@@ -203,8 +205,8 @@ class InitVcpu(Operation):
                 "value": {"pattern": "^[A-Z0-9_]+(?:,[A-Z0-9_]+)*$"},
                 "feature_words": {
                     "description": (
-                        "What is ORed into the words of kvm_vcpu_init.features that"
-                        " KVM_ARM_PREFERRED_TARGET gave."
+                        "Bits that are ORed into kvm_vcpu_init.features, as returned by"
+                        " KVM_ARM_PREFERRED_TARGET."
                     ),
                     "type": "array",
                     "items": HEX,
@@ -217,12 +219,12 @@ class InitVcpu(Operation):
 
 
 class FinalizeVcpu(_ByValue):
-    """KVM_ARM_VCPU_FINALIZE; the number is a feature's."""
+    """KVM_ARM_VCPU_FINALIZE; the number is that of a feature."""
 
     word = "finalize-vcpu"
     ioctl = "KVM_ARM_VCPU_FINALIZE"
     request = abi.ARM_VCPU_FINALIZE
-    argument = "What the ioctl's int holds: the feature's number."
+    argument = "The int of the ioctl: the number of the feature."
 
     def perform(self, vm: Vm, command: Command) -> None:
         vm.finalize_vcpu(command.target, command.number)
@@ -239,7 +241,7 @@ class _RegisterOperation(Operation):
     """An ioctl on one register of a vCPU."""
 
     points: ClassVar[str]
-    """What kvm_one_reg.addr does to the value."""
+    """The relation between kvm_one_reg.addr and the value."""
 
     def attr(self, command: Command) -> str:
         return _register(command).name
@@ -289,7 +291,7 @@ class SetReg(_RegisterOperation):
 
 
 class GetReg(_RegisterOperation):
-    """KVM_GET_ONE_REG, whose value is the one expected."""
+    """KVM_GET_ONE_REG; the value is the expected one."""
 
     word = "get-reg"
     ioctl = "KVM_GET_ONE_REG"
@@ -352,7 +354,7 @@ class SetAttr(_AttrOperation):
     word = "set-attr"
     ioctl = "KVM_SET_DEVICE_ATTR"
     request = abi.SET_DEVICE_ATTR
-    does = " on the target's file descriptor"
+    does = " on the file descriptor of the target"
     sets_value = True
 
     def perform(self, vm: Vm, command: Command) -> None:
@@ -362,8 +364,8 @@ class SetAttr(_AttrOperation):
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
         data = {
             "description": (
-                "What kvm_device_attr.addr points to. Absent where the attribute doesn't use it;"
-                " null where only the host knows it, and who performs the plan must refuse."
+                "What kvm_device_attr.addr points to. Absent if the attribute does not use it. Null"
+                " if only the host knows it; the program that executes the plan must then fail."
             ),
             "anyOf": [BYTES, {"type": "null"}],
         }
@@ -382,7 +384,7 @@ class SetAttr(_AttrOperation):
 
 
 class GetAttr(_AttrOperation):
-    """KVM_GET_DEVICE_ATTR, whose value is the one expected."""
+    """KVM_GET_DEVICE_ATTR; the value is the expected one."""
 
     word = "get-attr"
     ioctl = "KVM_GET_DEVICE_ATTR"
@@ -402,8 +404,8 @@ class GetAttr(_AttrOperation):
         keyed = [row.attr.name for row in rows if row.attr is not None and row.value.read_by_key]
         data = "What kvm_device_attr.addr is expected to point to after the call."
         start = (
-            "What kvm_device_attr.addr must point to before the call, where KVM reads it too:"
-            " which redistributor region is asked for."
+            "What kvm_device_attr.addr must point to before the call, if KVM reads it too: the"
+            " index of the redistributor region."
         )
         return {
             "properties": {
@@ -419,7 +421,7 @@ class GetAttr(_AttrOperation):
 
 
 def has_pmu(commands: Iterable[Command]) -> bool:
-    """Whether commands make a vCPU with a PMU."""
+    """Return whether commands create a vCPU with a PMU."""
     for command in commands:
         if command.operation is INIT_VCPU and "PMU_V3" in FEATURE_WORD.names((command.number,)):
             return True
@@ -427,7 +429,7 @@ def has_pmu(commands: Iterable[Command]) -> bool:
 
 
 def one_of(words: Sequence[str]) -> dict[str, Any]:
-    """The schema of one of some words."""
+    """Return the schema of one of several words."""
     return {"const": words[0]} if len(words) == 1 else {"enum": list(words)}
 
 
@@ -447,28 +449,28 @@ def _attr(command: Command) -> Attr:
 
 
 def _hex(command: Command) -> str | None:
-    """What the address points to, in hex digits; None where only the host knows it."""
+    """Return what the address points to, in hexadecimal; None if only the host knows it."""
     data = command.data
     return None if data is None else data.hex()
 
 
 def _payload_of_data(arguments: Mapping[str, Any], row: Row) -> Payload:
-    """The value that a line's `data` holds."""
+    """Return the value in `data` of a line."""
     if arguments["data"] is None:
         raise Unsupported(
-            "its data is null: only the host knows it, so it has to be resolved there"
+            "'data' is null because only the host knows it: emit the plan on the host"
         )
     return row.value.cut(row.value.payload(bytes.fromhex(arguments["data"])))
 
 
 def _c_data(command: Command) -> str:
-    """What an attribute's or register's address points to, as a C expression."""
+    """Return what the address of an attribute or register points to, as a C expression."""
     data, value = command.data, command.row.value
     if data is None:
         raise ValueError(f"only the host knows the value of {command.text()}")
     if value.c_type is not None:
         return f"&(const {value.c_type}){{ {value.c_number(_payload(command))} }}"
-    # A struct that older headers lack, as its bytes; the words have its fields.
+    # Older headers do not have the struct: write its bytes. The text has its fields.
     return f"(const unsigned char[]){{ {', '.join(f'0x{byte:02x}' for byte in data)} }}"
 
 
@@ -495,7 +497,7 @@ OPERATIONS = (
     GET_REG,
     GET_ATTR,
 )
-"""Every operation that a plan may have."""
+"""Every operation of plans."""
 
 READING: dict[Operation, Operation] = {SET_ATTR: GET_ATTR, SET_REG: GET_REG}
 """The operation that reads what another one sets."""

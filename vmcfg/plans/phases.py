@@ -1,4 +1,4 @@
-"""The phases of a plan, in the order in which they are performed."""
+"""The phases of a plan, in the order in which they are executed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ LATE: PlanPhase = "late"
 PHASES: tuple[PlanPhase, ...] = (CREATE, CONFIGURE, GIC_INIT, PMU_INIT, LATE)
 
 PHASE_DOCS: dict[PlanPhase, str] = {
-    CREATE: "The VM, its memory, its vCPUs and its devices come into being.",
+    CREATE: "Create the VM, its memory slots, its vCPUs, and its devices.",
     CONFIGURE: (
-        "Everything that an initialisation freezes: how many interrupts, where the frames lie,"
-        " who interrupts with what."
+        "Settings made before initialization: number of INTIDs, frame addresses, interrupt numbers."
     ),
     GIC_INIT: (
-        "The vGIC is initialised: no vCPU can be added, and the number of interrupts is fixed."
+        "Initialize the vGIC. After this, no vCPU can be added, and the number of INTIDs is fixed."
     ),
     PMU_INIT: (
-        "Each vCPU's PMU is initialised, which takes an initialised vGIC and claims the interrupt."
+        "Initialize the PMU of each vCPU. This requires an initialized vGIC and claims the"
+        " interrupt."
     ),
-    LATE: "What needs memory and vCPUs, and nothing before the first KVM_RUN needs.",
+    LATE: (
+        "Settings that need memory slots and vCPUs, and that nothing needs before the first"
+        " KVM_RUN."
+    ),
 }

@@ -1,4 +1,4 @@
-"""A plan: the commands for one machine, in order, and what a reader must know before the first."""
+"""A plan: the commands for one machine, in order, and the header for its reader."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WHOLE_VM: Scope = "vm"
 SCOPES: tuple[Scope, ...] = (ATTRIBUTES, WHOLE_VM)
 
 Perform = Literal["whole", "after-gic-init", "around-gic-init"]
-"""Where the VMM's own GIC comes: nowhere, before the plan, or after the plan's phase `create`."""
+"""When the VMM sets up its own GIC: never, before the plan, or after its phase `create`."""
 
 
 class Plan(NamedTuple):
-    """The commands for one machine, in order. `scope`, `unchecked` and `api` say how it was made.
+    """The commands for one machine, in order, with the `scope`, `unchecked`, and `api` they have.
 
-    `unread` is None of a plan that sets; of one that reads back, the attributes that KVM has no GET
-    for.
+    In a plan that reads back, `unread` lists the attributes that KVM cannot return; in a plan that
+    sets, it is None.
     """
 
     machine: Machine
@@ -34,9 +34,7 @@ class Plan(NamedTuple):
     unread: tuple[str, ...] | None = None
 
     def header(self) -> dict[str, Any]:
-        """What a reader must know before the first command, by the keys of
-        schemas/plan-v1.schema.json.
-        """
+        """Return the header of the plan by the keys of schemas/plan-v1.schema.json."""
         machine = self.machine
         version = machine.gic_version()
         header: dict[str, Any] = {
@@ -58,9 +56,7 @@ class Plan(NamedTuple):
         return header
 
     def perform(self) -> Perform:
-        """Where the monitor's own GIC comes: nowhere, or before the plan, or after its phase
-        `create`.
-        """
+        """Return when the VMM sets up its own GIC: never, before or within the plan."""
         if self.machine.sets_up_gic():
             return "whole"
         return "around-gic-init" if self.scope == WHOLE_VM else "after-gic-init"

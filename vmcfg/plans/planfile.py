@@ -1,7 +1,6 @@
-"""A plan in JSON Lines read back, to be performed: whole, and every line in agreement with itself
-and with the table.
+"""A plan in JSON Lines, read to be executed: complete, and each line consistent with the table.
 
-What comes before: the bytes of ``vmcfg emit --scope vm --format jsonl``. Next: `perform`.
+In: the bytes of ``vmcfg emit --scope vm --format jsonl``. Out: the commands for `trial.perform`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload
 
 _EXPLANATORY = ("seq", "phase", "mpidr", "origin")
-"""The keys of a command that are neither its six fields nor its ioctl."""
+"""The keys of a command other than its six fields and its ioctl."""
 
 _SIX = ("op", "target", "group", "attr", "type", "value")
 
@@ -31,9 +30,7 @@ _MPIDR = re.compile(
 
 
 class PlanFile(NamedTuple):
-    """A whole VM's plan. `origins` says of each command where in its description it comes from, if
-    that is told.
-    """
+    """A plan of a whole VM. `origins` has the origin of each command, or None."""
 
     name: str
     commands: tuple[Command, ...]
@@ -43,20 +40,19 @@ class PlanFile(NamedTuple):
 
 
 class _Odd(Exception):
-    """What is wrong with one line."""
+    """A problem in one line."""
 
 
 def read_plan(data: bytes, file: str) -> PlanFile:
-    """The plan in `data`. Raises `NoFile` where it is not one whole VM's that can be performed as
-    it stands.
-    """
+    """Return the plan in `data`. Raises `NoFile` if it is not an executable whole-VM plan."""
     try:
         lines = [_object(line) for line in data.decode().removesuffix("\n").split("\n")]
     except (UnicodeDecodeError, _Odd):
         lines = []
     if len(lines) < 2:
         raise NoFile(
-            f"{file} is no plan in JSON Lines: make one with 'vmcfg emit --scope vm --format jsonl'"
+            f"{file} is not a plan in JSON Lines;"
+            " run 'vmcfg emit --scope vm --format jsonl' to create one"
         )
     header, *middle, end = lines
     number = 1
@@ -65,8 +61,8 @@ def read_plan(data: bytes, file: str) -> PlanFile:
         number = len(lines)
         if end != {"op": "end", "count": len(middle)}:
             raise _Odd(
-                f'a plan of {len(middle)} commands ends with {{"op":"end","count":{len(middle)}}}:'
-                " this one is cut"
+                f"a plan with {len(middle)} commands must end with"
+                f' {{"op":"end","count":{len(middle)}}}: this one is truncated'
             )
         made: set[str] = set()
         commands = []
@@ -93,34 +89,31 @@ def _object(line: str) -> dict[str, Any]:
 
 def _check_header(header: dict[str, Any]) -> None:
     if header.get("op") != "plan" or header.get("format") != "vmcfg.plan":
-        raise _Odd('a plan begins with its header, {"op":"plan","format":"vmcfg.plan", ...}')
+        raise _Odd('a plan must begin with a header: {"op":"plan","format":"vmcfg.plan", ...}')
     if not str(header.get("format_version")).startswith("1."):
-        raise _Odd(
-            f"this vmcfg reads plans of format version 1, not {header.get('format_version')}"
-        )
+        raise _Odd(f"'format_version' must be 1.x, not {header.get('format_version')}")
     if header.get("scope") != WHOLE_VM:
         raise _Odd(
-            f"the plan's scope is {header.get('scope')}, but only a whole VM's can be performed:"
-            " --scope vm"
+            f"'scope' must be 'vm', not '{header.get('scope')}': use 'vmcfg emit --scope vm'"
         )
     if header.get("api") != VCPU:
-        raise _Odd(f"no kernel knows the API {header.get('api')}; only --api vcpu can be performed")
+        raise _Odd(f"'api' must be 'vcpu', not '{header.get('api')}': no kernel supports others")
     says_perform = header.get("perform") in ("whole", "around-gic-init")
     says_gic = header.get("gic", "") in (None, "v2", "v3")
     if not (says_perform and says_gic):
-        raise _Odd("the header does not say whose GIC it is, by 'perform' and 'gic'")
+        raise _Odd("the header needs valid values for 'perform' and 'gic'")
     if not isinstance(header.get("vm"), str):
-        raise _Odd("the header does not name the VM")
+        raise _Odd("the header needs the name of the VM in 'vm'")
 
 
 def _command(line: dict[str, Any], seq: int, made: set[str]) -> Command:
-    """The command of one line; `made` are the targets that the lines before have made."""
+    """Return the command of one line; `made` are the targets that earlier lines created."""
     if line.get("seq") != seq:
-        raise _Odd(f"seq is {line.get('seq')}, but {seq} comes here: a line is missing, or moved")
+        raise _Odd(f"'seq' must be {seq}, not {line.get('seq')}: a line is missing or was moved")
     row = _row(line)
     operation = row.operation
     if line.get("phase") != row.phase:
-        raise _Odd(f"{operation.word} is of the phase {row.phase}, not {line.get('phase')}")
+        raise _Odd(f"'phase' of {operation.word} must be '{row.phase}', not '{line.get('phase')}'")
     payload = _payload(line, row)
     value = row.value.text(payload)
     command = Command(operation, row, str(line["target"]), value, payload, _mpidr(line, row))
@@ -130,12 +123,12 @@ def _command(line: dict[str, Any], seq: int, made: set[str]) -> Command:
 
 
 def _row(line: dict[str, Any]) -> Row:
-    """The row of the sequence that a line is of."""
+    """Return the row of the sequence for a line."""
     for row in SEQUENCE:
         if VCPU in row.apis and _is_of(line, row):
             return row
     told = " ".join(str(line.get(key)) for key in _SIX[:4])
-    raise _Odd(f"vmcfg knows no command '{told}'")
+    raise _Odd(f"unknown command '{told}'")
 
 
 def _is_of(line: dict[str, Any], row: Row) -> bool:
@@ -148,49 +141,45 @@ def _is_of(line: dict[str, Any], row: Row) -> bool:
 
 
 def _mpidr(line: dict[str, Any], row: Row) -> str | None:
-    """The MPIDR of the vCPU that a line is for, dotted."""
+    """Return the dotted MPIDR of the vCPU of a line; None for other targets."""
     mpidr = line.get("mpidr")
     if row.target != "vcpu" and mpidr is None:
         return None
     if row.target == "vcpu" and isinstance(mpidr, str) and _MPIDR.fullmatch(mpidr):
         return mpidr
-    raise _Odd("'mpidr' is for commands to a vCPU: its affinity, as 0.0.0.0")
+    raise _Odd("'mpidr' must be the dotted MPIDR of the vCPU, such as 0.0.0.0")
 
 
 def _payload(line: dict[str, Any], row: Row) -> Payload:
-    """What a command carries, from the keys that are for the kernel."""
+    """Return the value of a command, from the keys with the arguments of the ioctl."""
     try:
         return row.operation.payload(line, row)
     except Unsupported as error:
         raise _Odd(str(error)) from None
     except (KeyError, TypeError, ValueError, AttributeError, struct.error):
-        raise _Odd(f"what {row.operation.word} carries is missing or no number") from None
+        raise _Odd(f"the value of {row.operation.word} is missing or invalid") from None
 
 
 def _check_agreement(line: dict[str, Any], command: Command) -> None:
-    """Raise `_Odd` where a key of the line says something else than `command`, or is one too many
-    or missing.
-    """
+    """Raise `_Odd` if a key of the line conflicts with `command`, is unknown, or is missing."""
     stated = {key: value for key, value in line.items() if key not in _EXPLANATORY}
     meant = dict(zip(_SIX, command.fields(), strict=True)) | command.call()
     for key in (*meant, *stated):
         if stated.get(key) != meant.get(key):
             here, rest = json.dumps(stated.get(key)), json.dumps(meant.get(key))
-            raise _Odd(f"'{key}' is {here}, but the rest of the line means {rest}")
+            raise _Odd(f"'{key}' is {here}, which conflicts with the rest of the line: {rest}")
 
 
 def _check_target(command: Command, made: set[str]) -> None:
-    """Raise `_Odd` where `command` speaks to an object that is not made, or makes one that is; note
-    what it makes.
-    """
+    """Raise `_Odd` if the target of `command` is missing or created again. Note new ones."""
     operation, target = command.operation, command.target
     if (operation is CREATE_VM) != (not made):
-        raise _Odd("a plan makes one VM, with its first command")
+        raise _Odd("a plan must create exactly one VM, with its first command")
     if operation.makes_target and target in made:
-        raise _Odd(f"{target} is made twice")
+        raise _Odd(f"{target} is created twice")
     if not operation.makes_target and target not in made:
-        raise _Odd(f"{target} is used, but not made before")
+        raise _Odd(f"{target} is used before it is created")
     if operation is CREATE_VCPU and target != f"vcpu:{command.number}":
-        raise _Odd(f"the target is {target}, but vCPU {command.number} is made")
+        raise _Odd(f"'target' must be vcpu:{command.number}, not {target}")
     if operation.makes_target:
         made.add(target)

@@ -1,6 +1,4 @@
-"""The way back: the commands that show, by KVM's own answers, that a machine is set up as
-planned.
-"""
+"""Reading back: the commands whose answers show that KVM has set up a machine as planned."""
 
 from __future__ import annotations
 
@@ -20,11 +18,9 @@ _MPIDR_ROW = next(row for row in SEQUENCE if row.name == "vcpu.mpidr")
 
 
 def reads(commands: Sequence[Command]) -> Iterator[tuple[int, Command]]:
-    """The GETs that show what `commands`, a whole VM's, have done: each with the place of the
-    command that it is about.
+    """Return the GETs for `commands` of a whole VM, each with the index of the command it checks.
 
-    The value of each is the one expected. Every vCPU's MPIDR is among them, also where KVM gives
-    it.
+    Each has the expected value. The MPIDR of every vCPU is read, even if KVM assigned it.
     """
     vcpus = {
         command.target: command.mpidr for command in commands if command.operation is CREATE_VCPU
@@ -32,7 +28,7 @@ def reads(commands: Sequence[Command]) -> Iterator[tuple[int, Command]]:
     mpidr_is_set = {command.target for command in commands if command.row is _MPIDR_ROW}
     for place, command in enumerate(commands):
         if command.operation is INIT_VCPU and command.target not in mpidr_is_set:
-            # The plan sets nothing here: it counts on KVM's own MPIDR for this vCPU's id.
+            # The plan does not set it: it relies on the MPIDR that KVM assigns to this id.
             yield place, _expected_mpidr(command)
         if not command.row.readable:
             continue
@@ -45,7 +41,7 @@ def reads(commands: Sequence[Command]) -> Iterator[tuple[int, Command]]:
 
 
 def _expected_mpidr(command: Command) -> Command:
-    """The command that reads MPIDR_EL1 of the vCPU that `command` is for."""
+    """Return the command that reads MPIDR_EL1 of the vCPU of `command`."""
     assert command.mpidr is not None
     affinities = bytes(map(int, command.mpidr.split(".")))
     payload = (mpidr_register(int.from_bytes(affinities, "big")),)
@@ -59,9 +55,7 @@ def read_back(
     unchecked: bool = False,
     api: Api = VCPU,
 ) -> Plan:
-    """The plan that reads what `lower` sets in `phases`, once it was performed: the MPIDRs by id,
-    then the rest.
-    """
+    """Return the plan that reads back what `lower` sets in `phases`, MPIDRs first."""
     commands = lower(machine, WHOLE_VM, PHASES, unchecked, api).commands
     every = [get for _, get in reads(commands) if get.row.phase in phases]
     mpidrs = {get.target: get for get in every if get.operation is GET_REG}
@@ -75,9 +69,7 @@ def read_back(
 
 
 def _unreadable(commands: Sequence[Command], phases: tuple[PlanPhase, ...]) -> tuple[str, ...]:
-    """The names of the attributes that `commands` set in `phases` and KVM has no GET for, each
-    once.
-    """
+    """Return the names of the attributes in `commands` and `phases` that KVM cannot return."""
     titles = {}
     for command in commands:
         row = command.row

@@ -1,6 +1,4 @@
-"""The JSON Schema of plans: what schemas/plan-v1.schema.json holds. Operations, rows and phases say
-what is in it.
-"""
+"""The JSON Schema of plans, generated from operations, rows, and phases."""
 
 from __future__ import annotations
 
@@ -18,18 +16,16 @@ from vmcfg.plans.sequence import SEQUENCE
 Schema = dict[str, Any]
 
 NUMBERED = ("its", "vcpu")
-"""The targets of which there are several, told apart by a number."""
+"""The targets with a number, of which there can be several."""
 
 
 def text() -> str:
-    """The schema as its file holds it."""
+    """Return the schema as text, as in its file."""
     return json.dumps(schema(), indent=2) + "\n"
 
 
 def _rows(operation: Operation) -> list[Row]:
-    """The rows whose commands are of an operation: its own, or for one that reads, those that it
-    can read back.
-    """
+    """Return the rows of an operation; of one that reads, the rows that it can read back."""
     setting = {reading: each for each, reading in READING.items()}
     if operation in setting:
         rows = [row for row in SEQUENCE if row.operation is setting[operation]]
@@ -38,32 +34,32 @@ def _rows(operation: Operation) -> list[Row]:
 
 
 def _types(rows: Iterable[Row]) -> list[str]:
-    """The types of the values of some rows, each once."""
+    """Return the types of the values of some rows, each once."""
     return list(dict.fromkeys(row.value.word for row in rows))
 
 
 def _operations() -> Schema:
-    """The property `op`."""
+    """Return the schema of the property `op`."""
     reading = list(READING.values())
     does = [f"{each.word} is {each.ioctl}{each.does}" for each in OPERATIONS if each not in reading]
     reads = [f"{each.word} is {each.ioctl}" for each in reading]
     return {
         "description": (
-            f"What is done: {', '.join(does)}. With --get, what reads it back: {', '.join(reads)}."
+            f"The operation: {', '.join(does)}. With --get, it reads back: {', '.join(reads)}."
         ),
         "enum": [each.word for each in OPERATIONS],
     }
 
 
 def _attr_pattern() -> str:
-    """What may be in the fourth field: a name of the uapi, a register, a number, or nothing."""
+    """Return the pattern of the fourth field: a uapi name, a register, a number, or nothing."""
     registers = [row.register.name for row in SEQUENCE if row.register is not None]
     names = "|".join(["KVM_[A-Z0-9_]+", *registers, "0x(?:0|[1-9a-f][0-9a-f]*)", "-"])
     return rf"^(?:{names})$(?!\n)"
 
 
 def _definition(operation: Operation) -> Schema:
-    """The schema of a command of one operation."""
+    """Return the schema of a command of one operation."""
     rows = _rows(operation)
     properties: Schema = {
         "op": {"const": operation.word},
@@ -79,7 +75,7 @@ def _definition(operation: Operation) -> Schema:
 
 
 def _target(rows: list[Row]) -> Schema:
-    """What an operation speaks to; nothing where that is any object."""
+    """Return the schema of the target of an operation; nothing if all targets are possible."""
     targets = sorted({row.target for row in rows})
     if len(targets) > 3 or ("gic" in targets and "vcpu" in targets):
         return {}
@@ -91,7 +87,7 @@ def _target(rows: list[Row]) -> Schema:
 
 
 def _names(rows: list[Row]) -> Schema:
-    """What an operation's third and fourth fields are."""
+    """Return the schemas of the third and fourth fields of an operation."""
     registers = [row.register.name for row in rows if row.register is not None]
     if registers:
         return {"group": {"const": "-"}, "attr": one_of(registers)}
@@ -101,15 +97,15 @@ def _names(rows: list[Row]) -> Schema:
 
 
 def schema() -> Schema:
-    """The JSON Schema (2020-12) of plans."""
+    """Return the JSON Schema (2020-12) of plans."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:vmcfg:schema:plan:1",
         "title": "vmcfg: plan, version 1",
         "description": (
-            "What `vmcfg emit` prints, with --get too: each line of --format jsonl (a header, the"
-            " commands in order, an end, so that a cut stream shows), and the one object of"
-            " --format json."
+            "The output of `vmcfg emit`, also with --get: each line of --format jsonl (a header,"
+            " the commands in order, and an end that shows that nothing was truncated), or the one"
+            " object of --format json."
         ),
         "oneOf": [
             {"$ref": "#/$defs/header-line"},
@@ -126,12 +122,12 @@ def schema() -> Schema:
                 "unevaluatedProperties": False,
             },
             "end-line": {
-                "description": "The last line of JSON Lines. A stream without it was cut.",
+                "description": "The last line of JSON Lines. A stream without it was truncated.",
                 "type": "object",
                 "properties": {
                     "op": {"const": "end"},
                     "count": {
-                        "description": "How many commands came between the header and this line.",
+                        "description": "Number of commands between the header and this line.",
                         "type": "integer",
                         "minimum": 0,
                     },
@@ -144,7 +140,7 @@ def schema() -> Schema:
                 "$ref": "#/$defs/header",
                 "properties": {
                     "commands": {
-                        "description": "The commands, in the order in which KVM must get them.",
+                        "description": "The commands, in the order of execution.",
                         "type": "array",
                         "items": {"$ref": "#/$defs/command"},
                     }
@@ -153,83 +149,78 @@ def schema() -> Schema:
                 "unevaluatedProperties": False,
             },
             "header": {
-                "description": "What a reader must know before the first command.",
+                "description": "The header of the plan.",
                 "type": "object",
                 "properties": {
-                    "format": {"description": "What this is.", "const": "vmcfg.plan"},
+                    "format": {"description": "Identifies the format.", "const": "vmcfg.plan"},
                     "format_version": {
                         "description": (
-                            "The version of this format. A reader that knows another first number"
-                            " should refuse it."
+                            "Version of this format. A reader should reject an unknown first"
+                            " number."
                         ),
                         "const": "1.0",
                     },
                     "vm": {
-                        "description": "The VM's name.",
+                        "description": "Name of the VM.",
                         "type": "string",
                         "pattern": "^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,62})$(?!\\n)",
                     },
                     "api": {
                         "description": (
-                            "How a PMU interrupt's vCPU is named. vcpu, the merged one: not at all,"
-                            " the attribute is its own file descriptor's. pmu-device: by its index,"
-                            " in bits 31..0 of the attribute of one device. pmu-device-mpidr: by"
-                            " its compressed MPIDR, in bits 63..32 of that."
+                            "How the vCPU of a PMU interrupt is identified. vcpu (the merged API):"
+                            " by its file descriptor. pmu-device: by its index, in bits [31:0] of"
+                            " the attribute of one device. pmu-device-mpidr: by its compressed"
+                            " MPIDR, in bits [63:32] of that."
                         ),
                         "enum": list(APIS),
                     },
                     "merged": {
                         "description": (
-                            "Stands where the API was never merged: no kernel takes the plan."
+                            "Present if the API was never merged: no released kernel supports it."
                         ),
                         "const": False,
                     },
                     "note": {
-                        "description": "What an API is that was never merged.",
+                        "description": "Description of an API that was never merged.",
                         "type": "string",
                     },
                     "not_read_back": {
                         "description": (
-                            "Stands where --get was given, whose commands read what the plan sets:"
-                            " the attributes that are set and that KVM has no GET for."
+                            "Present with --get, whose commands read back what the plan sets:"
+                            " attributes that the plan sets and that KVM cannot return."
                         ),
                         "type": "array",
                         "items": {"type": "string", "pattern": "^(?:KVM_[A-Z0-9_]+)$(?!\\n)"},
                         "uniqueItems": True,
                     },
                     "host_kernel": {
-                        "description": "The oldest host kernel that the plan was made for.",
+                        "description": "Oldest host kernel that the plan supports.",
                         "type": "string",
                         "pattern": "^(?:(?:0|[1-9][0-9]*)\\.(?:0|[1-9][0-9]*))$(?!\\n)",
                         "examples": ["6.12"],
                     },
                     "scope": {
                         "description": (
-                            "attributes: what is set. vm: also what makes the VM, its vCPUs and its"
-                            " devices."
+                            "attributes: commands that set attributes and MPIDRs. vm: also those"
+                            " that create the VM, its memory, vCPUs, and devices."
                         ),
                         "enum": list(SCOPES),
                     },
                     "gic": {
-                        "description": (
-                            "The GIC that the description names; null where it leaves it to the"
-                            " monitor altogether."
-                        ),
+                        "description": "GIC version of the description; null if it has no 'gic'.",
                         "enum": ["v2", "v3", None],
                     },
                     "perform": {
                         "description": (
-                            "Where the monitor's own GIC comes. whole: nowhere, the plan sets it"
-                            " up. after-gic-init: the plan is one block, performed after the"
-                            " monitor's CTRL_INIT. around-gic-init: the phase create comes before"
-                            " the monitor makes its GIC, the rest after its CTRL_INIT."
+                            "When the VMM sets up the GIC. whole: never, because the plan does it."
+                            " after-gic-init: before the plan, which is executed after CTRL_INIT."
+                            " around-gic-init: after the phase create; the rest of the plan is"
+                            " executed after CTRL_INIT."
                         ),
                         "enum": ["whole", "after-gic-init", "around-gic-init"],
                     },
                     "unchecked": {
-                        "description": (
-                            "Stands where --unchecked was given: the plan may break rules."
-                        ),
+                        "description": "Present with --unchecked: the plan might break rules.",
                         "const": True,
                     },
                 },
@@ -256,9 +247,9 @@ def schema() -> Schema:
                     "op": _operations(),
                     "target": {
                         "description": (
-                            "Whose file descriptor: vm, gic, its:N in file order, vcpu:ID, the id"
-                            " of KVM_CREATE_VCPU, or pmu, the device of the APIs that were never"
-                            " merged."
+                            "The object whose file descriptor is used: vm, gic, its:N in file"
+                            " order, vcpu:ID with the id of KVM_CREATE_VCPU, or pmu, the device of"
+                            " the APIs that were never merged."
                         ),
                         "type": "string",
                         "pattern": "^(?:vm|gic|pmu|(?:its|vcpu):(?:0|[1-9][0-9]*))$(?!\\n)",
@@ -266,7 +257,7 @@ def schema() -> Schema:
                     },
                     "group": {
                         "description": (
-                            "The attribute's group by its uapi name; - where there is none."
+                            "The group of the attribute by its uapi name, or - without a group."
                         ),
                         "type": "string",
                         "pattern": "^(?:KVM_[A-Z0-9_]+|-)$(?!\\n)",
@@ -274,8 +265,8 @@ def schema() -> Schema:
                     },
                     "attr": {
                         "description": (
-                            "The attribute, register or device type by its uapi name; in hex where"
-                            " the uapi gives no name; - where there is none."
+                            "The attribute, register, or device type by its uapi name; hexadecimal"
+                            " if the uapi has no name; - if there is none."
                         ),
                         "type": "string",
                         "pattern": _attr_pattern(),
@@ -283,42 +274,38 @@ def schema() -> Schema:
                     },
                     "type": {
                         "description": (
-                            "The C type of the value: none where there is no value; features: names"
-                            " of KVM_ARM_VCPU_INIT's features; memory: a memory slot; else the name"
-                            " of a C struct, whose fields the value names."
+                            "The C type of the value. none: no value; features: names of features"
+                            " of KVM_ARM_VCPU_INIT; memory: a memory slot; otherwise the name of a"
+                            " C struct, whose fields are named in the value."
                         ),
                         "enum": _types(SEQUENCE),
                     },
                     "value": {
                         "description": (
-                            "The value as text, of a get-attr or get-reg the value expected: INTIDs"
-                            " and counts in decimal; addresses, registers and packed words in hex;"
-                            " pmu:NAME a host PMU whose number only the host knows; - where there"
-                            " is none."
+                            "The value as text, in get-attr and get-reg the expected value: INTIDs"
+                            " and counts are decimal; addresses, registers, and other words are"
+                            " hexadecimal; pmu:NAME is a host PMU whose number only the host knows;"
+                            " - means no value."
                         ),
                         "type": "string",
                         "pattern": "^(?:[!-~]+)$(?!\\n)",
                         "examples": ["23"],
                     },
                     "seq": {
-                        "description": (
-                            "The command's number in what is printed, from 1 without gaps."
-                        ),
+                        "description": "Number of the command in the output, from 1 without gaps.",
                         "type": "integer",
                         "minimum": 1,
                     },
                     "phase": {
                         "description": (
-                            "create: objects come into being. configure: what an initialisation"
-                            " freezes. gic-init: the vGIC's CTRL_INIT. pmu-init: each PMU's INIT."
-                            " late: the rest, before the first KVM_RUN."
+                            "create: create objects. configure: settings made before"
+                            " initialization. gic-init: CTRL_INIT of the vGIC. pmu-init: INIT of"
+                            " each PMU. late: other settings, before the first KVM_RUN."
                         ),
                         "enum": list(PHASES),
                     },
                     "mpidr": {
-                        "description": (
-                            "The MPIDR of the vCPU that the command is for, Aff3.Aff2.Aff1.Aff0."
-                        ),
+                        "description": "MPIDR of the vCPU of the command: Aff3.Aff2.Aff1.Aff0.",
                         "type": "string",
                         "pattern": (
                             "^(?:(?:0|[1-9][0-9]{0,2})(?:\\.(?:0|[1-9][0-9]{0,2})){3})$(?!\\n)"
@@ -326,13 +313,13 @@ def schema() -> Schema:
                         "examples": ["0.0.1.0"],
                     },
                     "request": {
-                        "description": "The ioctl's request number.",
+                        "description": "Request number of the ioctl.",
                         "$ref": "#/$defs/hex",
                     },
                     "origin": {
                         "description": (
-                            "Where the value stands in the description; for a command that carries"
-                            " none, what called for it."
+                            "Position of the value in the description; for a command without a"
+                            " value, the position that it comes from."
                         ),
                         "$ref": "#/$defs/origin",
                     },
@@ -356,27 +343,27 @@ def schema() -> Schema:
             **{each.word: _definition(each) for each in OPERATIONS},
             "hex": {"type": "string", "pattern": "^(?:0x(?:0|[1-9a-f][0-9a-f]{0,15}))$(?!\\n)"},
             "bytes": {
-                "description": "Bytes as hex digits, little-endian.",
+                "description": "Bytes as hexadecimal digits, little-endian.",
                 "type": "string",
                 "pattern": "^(?:(?:[0-9a-f]{2})+)$(?!\\n)",
                 "examples": ["17000000"],
             },
             "origin": {
                 "description": (
-                    "A place in the description, where it is written, also when it is used through"
-                    " an alias."
+                    "A position in the description; a value used through an alias has the position"
+                    " of its anchor."
                 ),
                 "type": "object",
                 "properties": {
                     "pointer": {
-                        "description": "The place by RFC 6901.",
+                        "description": "JSON pointer (RFC 6901).",
                         "type": "string",
                         "format": "json-pointer",
                         "pattern": "^(?:(?:/(?:[^~/]|~[01])*)*)$(?!\\n)",
                     },
-                    "line": {"description": "The line, from 1.", "type": "integer", "minimum": 1},
+                    "line": {"description": "Line, from 1.", "type": "integer", "minimum": 1},
                     "column": {
-                        "description": "The column in code points, from 1.",
+                        "description": "Column in code points, from 1.",
                         "type": "integer",
                         "minimum": 1,
                     },

@@ -1,8 +1,7 @@
-"""What KVM is told, in which order: the one table of commands, read top to bottom.
+"""The commands for KVM in their order: one table, read from top to bottom.
 
-Each row selects from a `Machine` the values that it sends, each with the path that it comes from.
-The order is this list; why it may not be another is in `order`, whose constraints a test replays
-against every plan.
+Each row selects the values that it sends from a `Machine`, each with the path of its origin. The
+order is that of this list. `order` has the reasons, and a test checks every plan against them.
 """
 
 from __future__ import annotations
@@ -67,15 +66,15 @@ from vmcfg.plans.values import (
 )
 
 _FRAME_ERRORS = {
-    "EINVAL": "not aligned, wraps around, or overlaps another frame",
-    "E2BIG": "beyond the guest's address space (ipa_bits)",
-    "EEXIST": "this address is set already",
+    "EINVAL": "the address is misaligned, exceeds 64 bits, or overlaps another frame",
+    "E2BIG": "the frame exceeds the guest-physical address space (ipa_bits)",
+    "EEXIST": "the address is already set",
 }
 
 _TIMER_ERRORS = {
-    "EINVAL": "not a PPI, or there is no in-kernel GIC yet",
-    "EBUSY": "a vCPU has run already",
-    "ENXIO": "this kernel does not know the attribute",
+    "EINVAL": "the INTID is not a PPI, or the VM has no in-kernel GIC yet",
+    "EBUSY": "a vCPU has already run",
+    "ENXIO": "the kernel does not support the attribute",
 }
 
 _SOURCE = "linux 7.2, arch/arm64/kvm/"
@@ -93,9 +92,9 @@ SEQUENCE = (
         value=WORD,
         select=vm_type,
         field="ipa_bits",
-        doc="Makes the VM, with guest-physical addresses of so many bits.",
+        doc="Creates the VM with this number of bits of guest-physical addresses.",
         source=_SOURCE + "mmu.c:kvm_init_ipa_range",
-        errors={"EINVAL": "the host has fewer bits, or fewer than 32 were asked for"},
+        errors={"EINVAL": "the host supports fewer bits, or the number is below 32"},
     ),
     Row(
         name="memory.slot",
@@ -105,12 +104,12 @@ SEQUENCE = (
         value=MEMORY_SLOT,
         select=memory_slots,
         field="memory",
-        doc="Adds a memory slot; who performs the plan brings the pages.",
+        doc="Adds a memory slot. The program that executes the plan provides the memory.",
         source="linux 7.2, virt/kvm/kvm_main.c:kvm_set_memory_region",
         errors={
-            "EINVAL": "not page-aligned, empty, or wraps around",
-            "EEXIST": "overlaps another slot",
-            "EFAULT": "beyond the guest's address space (ipa_bits)",
+            "EINVAL": "the slot is not page-aligned, is empty, or exceeds 64 bits",
+            "EEXIST": "the slot overlaps another slot",
+            "EFAULT": "the slot exceeds the guest-physical address space (ipa_bits)",
         },
     ),
     Row(
@@ -121,12 +120,12 @@ SEQUENCE = (
         value=WORD,
         select=vcpu_ids,
         field="vcpus",
-        doc="Makes a vCPU, in ascending order of ids. KVM derives an MPIDR from the id.",
+        doc="Creates a vCPU, in ascending order of ids. KVM derives an MPIDR from the id.",
         source=_SOURCE + "arm.c:kvm_arch_vcpu_precreate",
         errors={
-            "EINVAL": "the id or the number of vCPUs is over the limit: 512, with GICv2 8",
-            "EEXIST": "this id is taken",
-            "EBUSY": "the vGIC is initialised already",
+            "EINVAL": "the id or the number of vCPUs exceeds the limit: 512, with GICv2 8",
+            "EEXIST": "the id is already used",
+            "EBUSY": "the vGIC is already initialized",
         },
     ),
     Row(
@@ -137,13 +136,13 @@ SEQUENCE = (
         value=DEVICE_TYPE,
         select=gic_type,
         field="gic.version",
-        doc="Makes the in-kernel vGIC.",
+        doc="Creates the in-kernel vGIC.",
         source=_SOURCE + "vgic/vgic-init.c:kvm_vgic_create",
         errors={
-            "ENODEV": "this host can't emulate this GIC",
-            "E2BIG": "there are more vCPUs than this GIC can serve: 8 with GICv2",
-            "EEXIST": "there is a vGIC already",
-            "EBUSY": "a vCPU has run already",
+            "ENODEV": "the host does not support this GIC version",
+            "E2BIG": "the VM has more vCPUs than this GIC supports: 8 with GICv2",
+            "EEXIST": "the VM already has a vGIC",
+            "EBUSY": "a vCPU has already run",
         },
     ),
     Row(
@@ -154,9 +153,12 @@ SEQUENCE = (
         value=DEVICE_TYPE,
         select=its_types,
         field="gic.its",
-        doc="Makes an ITS, by which a GICv3 gets message-signalled interrupts (LPIs).",
+        doc="Creates an ITS, which gives a GICv3 message-signaled interrupts (LPIs).",
         source=_SOURCE + "vgic/vgic-its.c:vgic_its_create",
-        errors={"ENODEV": "this host can't emulate an ITS", "ENOMEM": "the host is out of memory"},
+        errors={
+            "ENODEV": "the host does not support an ITS",
+            "ENOMEM": "the host is out of memory",
+        },
     ),
     Row(
         name="pmu_device.create",
@@ -167,8 +169,8 @@ SEQUENCE = (
         select=pmu_device_type,
         field="vcpus.pmu_irq",
         doc=(
-            "Makes the device by which the PMU interrupts of all vCPUs are set; its type has no"
-            " number in any kernel."
+            "Creates the device that sets the PMU interrupts of all vCPUs. No released kernel"
+            " defines a number for its type."
         ),
         since=NEVER,
         source=_V8,
@@ -183,11 +185,11 @@ SEQUENCE = (
         value=FEATURE_WORD,
         select=vcpu_features,
         field="vcpus",
-        doc="Initialises a vCPU with its features, starting from the host's preferred target.",
+        doc="Initializes a vCPU with its features, based on the preferred target of the host.",
         source=_SOURCE + "arm.c:kvm_arch_vcpu_ioctl_vcpu_init",
         errors={
             "EINVAL": "the host lacks a feature, or another vCPU has other features",
-            "ENOENT": "this kernel does not know a feature",
+            "ENOENT": "the kernel does not support a feature",
             "ENODEV": "the host has no PMU that KVM can use",
         },
     ),
@@ -199,9 +201,9 @@ SEQUENCE = (
         value=FEATURE,
         select=finalized_features,
         field="features",
-        doc="Fixes the vector lengths of a vCPU with SVE, which can't run before.",
+        doc="Fixes the vector lengths of a vCPU with SVE, which cannot run before this.",
         source=_SOURCE + "reset.c:kvm_arm_vcpu_finalize",
-        errors={"EINVAL": "the vCPU has no SVE", "EPERM": "finalised already"},
+        errors={"EINVAL": "the vCPU has no SVE", "EPERM": "SVE is already finalized"},
     ),
     Row(
         name="vcpu.mpidr",
@@ -212,13 +214,13 @@ SEQUENCE = (
         value=WORD,
         select=set_mpidrs,
         field="vcpus.mpidr",
-        doc="Sets MPIDR_EL1 of a vCPU whose MPIDR is not the one that KVM gives to its id.",
-        read_doc="MPIDR_EL1, by which guest and GIC know the vCPU.",
+        doc="Sets MPIDR_EL1 of a vCPU if KVM assigns another MPIDR to its id.",
+        read_doc="MPIDR_EL1, which identifies the vCPU to the guest and the GIC.",
         source=_SOURCE
-        + "sys_regs.c:reset_mpidr; before 6.10 (commit e016333745c7) a reset loses the value",
+        + "sys_regs.c:reset_mpidr; before 6.10 (commit e016333745c7), a reset loses the value",
         errors={
-            "ENOEXEC": "the vCPU is not initialised",
-            "ENOENT": "this kernel does not know the register",
+            "ENOEXEC": "the vCPU is not initialized",
+            "ENOENT": "the kernel does not support the register",
         },
         readable=True,
     ),
@@ -232,17 +234,17 @@ SEQUENCE = (
         select=smccc_ranges,
         field="smccc_filter",
         doc=(
-            "What becomes of the guest's calls of a range of SMCCC functions: 0 KVM handles them, 1"
-            " denies, 2 forwards."
+            "Sets how KVM treats a range of SMCCC functions: 0 handles the calls, 1 denies them, 2"
+            " forwards them to the VMM."
         ),
         since=(6, 4),
         source=_SOURCE
-        + "hypercalls.c:kvm_smccc_set_filter; merge kvmarm-6.4; refused by 6.1, taken by 6.12"
-        " (measured)",
+        + "hypercalls.c:kvm_smccc_set_filter; merge kvmarm-6.4; tested: EINVAL on 6.1, accepted on"
+        " 6.12",
         errors={
-            "EINVAL": "an empty range, one that wraps around, or a kernel before 6.4",
-            "EEXIST": "overlaps an earlier range, or one that KVM reserves",
-            "EBUSY": "a vCPU has run already",
+            "EINVAL": "the range is empty or exceeds 32 bits, or the kernel is older than 6.4",
+            "EEXIST": "the range overlaps an earlier or a reserved range",
+            "EBUSY": "a vCPU has already run",
         },
         absent="EINVAL",
     ),
@@ -255,14 +257,14 @@ SEQUENCE = (
         value=COUNT,
         select=gic_value("nr_irqs"),
         field="gic.nr_irqs",
-        doc="How many INTIDs the GIC has, the 32 private ones included; 256 where it is not set.",
+        doc="Sets the number of INTIDs, including the 32 private ones; the default is 256.",
         source=_SOURCE + "vgic/vgic-kvm-device.c:vgic_set_common_attr",
         errors={
             "EINVAL": (
-                "less than 64, more than 992 (whatever the documents say of 1024), or not a"
+                "the number is below 64, above 992 (the kernel documentation allows 1024), or not a"
                 " multiple of 32"
             ),
-            "EBUSY": "set already, or the vGIC is initialised",
+            "EBUSY": "the number is already set, or the vGIC is initialized",
         },
         readable=True,
     ),
@@ -277,8 +279,8 @@ SEQUENCE = (
         select=gic_value("distributor", 3),
         field="gic.distributor",
         doc=(
-            "Where the GICv3 distributor's 64 KiB lie. First of the frames, so that an overlap is"
-            " an errno and not a dead VM."
+            "Sets the address of the GICv3 distributor, 64 KiB. It is set before the other frames,"
+            " so that an overlap fails immediately and does not make the VM unusable."
         ),
         source=_SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr",
         errors=_FRAME_ERRORS,
@@ -295,8 +297,8 @@ SEQUENCE = (
         select=redistributor_region_words,
         field="gic.redistributors",
         doc=(
-            "A redistributor region: count in bits 63..52, base in 51..16, index in 11..0. In index"
-            " order from 0."
+            "Adds a redistributor region, in index order from 0: count in bits [63:52], base in"
+            " [51:16], index in [11:0]."
         ),
         source=_SOURCE + "vgic/vgic-mmio-v3.c:vgic_v3_alloc_redist_region",
         errors=_FRAME_ERRORS,
@@ -313,8 +315,8 @@ SEQUENCE = (
         select=gic_value("redistributors", 3),
         field="gic.redistributors",
         doc=(
-            "Where the redistributors lie, 128 KiB a vCPU; the older form, which can't be mixed"
-            " with regions."
+            "Sets the address of the redistributors, 128 KiB per vCPU. This older form cannot be"
+            " combined with regions."
         ),
         source=_SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr",
         errors=_FRAME_ERRORS,
@@ -330,7 +332,7 @@ SEQUENCE = (
         value=ADDRESS,
         select=gic_value("distributor", 2),
         field="gic.distributor",
-        doc="Where the GICv2 distributor's 4 KiB lie.",
+        doc="Sets the address of the GICv2 distributor, 4 KiB.",
         source=_SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr",
         errors=_FRAME_ERRORS,
         readable=True,
@@ -345,7 +347,7 @@ SEQUENCE = (
         value=ADDRESS,
         select=gic_value("cpu_interface", 2),
         field="gic.cpu_interface",
-        doc="Where the GICv2 CPU interface's 8 KiB lie.",
+        doc="Sets the address of the GICv2 CPU interface, 8 KiB.",
         source=_SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr",
         errors=_FRAME_ERRORS,
         readable=True,
@@ -359,15 +361,15 @@ SEQUENCE = (
         value=INTID,
         select=maintenance_irq,
         field="gic.maintenance_irq",
-        doc="The GIC's maintenance PPI, for guests with EL2; 25 where it is not set.",
+        doc="Sets the PPI of the GIC maintenance interrupt, for guests with EL2; by default 25.",
         since=(6, 15),
         source=_SOURCE
-        + "vgic/vgic-kvm-device.c:vgic_set_common_attr; merge kvmarm-6.15; ENXIO on 6.12, taken by"
-        " 7.2 (measured)",
+        + "vgic/vgic-kvm-device.c:vgic_set_common_attr; merge kvmarm-6.15; tested: ENXIO on 6.12,"
+        " accepted on 7.2",
         errors={
-            "EINVAL": "not a PPI",
-            "EBUSY": "the vGIC is initialised",
-            "ENXIO": "this kernel does not know the attribute",
+            "EINVAL": "the INTID is not a PPI",
+            "EBUSY": "the vGIC is initialized",
+            "ENXIO": "the kernel does not support the attribute",
         },
         readable=True,
     ),
@@ -380,12 +382,12 @@ SEQUENCE = (
         value=ADDRESS,
         select=its_addresses,
         field="gic.its",
-        doc="Where an ITS's 128 KiB lie.",
+        doc="Sets the address of an ITS, 128 KiB.",
         source=_SOURCE + "vgic/vgic-its.c:vgic_its_set_attr",
         errors={
-            "EINVAL": "not aligned, or wraps around",
-            "E2BIG": "beyond the guest's address space (ipa_bits)",
-            "EEXIST": "this address is set already",
+            "EINVAL": "the address is misaligned, or exceeds 64 bits",
+            "E2BIG": "the ITS exceeds the guest-physical address space (ipa_bits)",
+            "EEXIST": "the address is already set",
         },
         readable=True,
     ),
@@ -398,7 +400,7 @@ SEQUENCE = (
         value=NO_VALUE,
         select=its_inits,
         field="gic.its",
-        doc="Initialises an ITS.",
+        doc="Initializes an ITS.",
         source=_SOURCE + "vgic/vgic-its.c:vgic_its_set_attr",
         errors={},
     ),
@@ -411,7 +413,7 @@ SEQUENCE = (
         value=SIGNED_INTID,
         select=timer_irq("virtual"),
         field="timers.virtual",
-        doc="The PPI of the EL1 virtual timer, on all vCPUs.",
+        doc="Sets the PPI of the EL1 virtual timer for all vCPUs.",
         source=_SOURCE + "arch_timer.c:kvm_arm_timer_set_attr",
         errors=_TIMER_ERRORS,
         readable=True,
@@ -426,7 +428,7 @@ SEQUENCE = (
         value=SIGNED_INTID,
         select=timer_irq("physical"),
         field="timers.physical",
-        doc="The PPI of the EL1 physical timer, on all vCPUs.",
+        doc="Sets the PPI of the EL1 physical timer for all vCPUs.",
         source=_SOURCE + "arch_timer.c:kvm_arm_timer_set_attr",
         errors=_TIMER_ERRORS,
         readable=True,
@@ -441,7 +443,7 @@ SEQUENCE = (
         value=SIGNED_INTID,
         select=timer_irq("hyp_virtual"),
         field="timers.hyp_virtual",
-        doc="The PPI of the EL2 virtual timer, on all vCPUs; unused without EL2.",
+        doc="Sets the PPI of the EL2 virtual timer for all vCPUs; used only with EL2.",
         since=(6, 4),
         source=_SOURCE
         + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12"
@@ -459,7 +461,7 @@ SEQUENCE = (
         value=SIGNED_INTID,
         select=timer_irq("hyp_physical"),
         field="timers.hyp_physical",
-        doc="The PPI of the EL2 physical timer, on all vCPUs; unused without EL2.",
+        doc="Sets the PPI of the EL2 physical timer for all vCPUs; used only with EL2.",
         since=(6, 4),
         source=_SOURCE
         + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12"
@@ -477,15 +479,13 @@ SEQUENCE = (
         value=HOST_PMU_TYPE,
         select=pmu_device,
         field="pmu.device",
-        doc=(
-            "Which of the host's PMUs counts, for all vCPUs; they can then run on that PMU's CPUs"
-            " only."
-        ),
+        doc=("Sets the host PMU for all vCPUs, which can then run only on the CPUs of that PMU."),
         source=_SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_pmu",
         errors={
             "ENXIO": "the host has no such PMU",
             "EBUSY": (
-                "a vCPU has run, this one's PMU is initialised, or a filter is set for another PMU"
+                "a vCPU has run, the PMU of this vCPU is initialized, or a filter is set for"
+                " another PMU"
             ),
             "ENODEV": "the vCPU has no PMU",
         },
@@ -502,18 +502,18 @@ SEQUENCE = (
         select=pmu_number("counters"),
         field="pmu.counters",
         doc=(
-            "How many event counters all vCPUs have. A later SET_PMU would put it back to the PMU's"
-            " own."
+            "Sets the number of event counters for all vCPUs. A later SET_PMU resets it to that of"
+            " the host PMU."
         ),
         since=(6, 16),
         source=_SOURCE
         + 'pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters; merge kvmarm-6.16 ("Allow userspace to limit'
-        ' the number of PMU counters"); ENXIO on 6.12, taken by 7.2 (measured)',
+        ' the number of PMU counters"); tested: ENXIO on 6.12, accepted on 7.2',
         errors={
-            "EINVAL": "the PMU has fewer counters",
-            "EBUSY": "this vCPU's PMU is initialised",
+            "EINVAL": "the host PMU has fewer counters",
+            "EBUSY": "the PMU of this vCPU is initialized",
             "ENODEV": "the vCPU has no PMU",
-            "ENXIO": "this kernel does not know the attribute",
+            "ENXIO": "the kernel does not support the attribute",
         },
         vm_wide=True,
         apis=(VCPU,),
@@ -528,13 +528,13 @@ SEQUENCE = (
         select=pmu_event_ranges,
         field="pmu.filter",
         doc=(
-            "Which events the guest may count, for all vCPUs: 0 allows, 1 denies; the first one's"
-            " opposite is the default."
+            "Sets whether the guest may count a range of events, for all vCPUs: 0 allows, 1 denies."
+            " Other events get the opposite of the first entry."
         ),
         source=_SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_attr",
         errors={
-            "EINVAL": "beyond the PMU's events: 16 bits, with PMUv3.0 10",
-            "EBUSY": "a vCPU has run, or this one's PMU is initialised",
+            "EINVAL": "an event exceeds 16 bits, with PMUv3.0 10 bits",
+            "EBUSY": "a vCPU has run, or the PMU of this vCPU is initialized",
             "ENODEV": "the vCPU has no PMU",
         },
         vm_wide=True,
@@ -549,11 +549,14 @@ SEQUENCE = (
         value=SIGNED_INTID,
         select=pmu_irqs,
         field="vcpus.pmu_irq",
-        doc="The overflow interrupt of one vCPU's PMU.",
+        doc="Sets the PMU overflow interrupt of one vCPU.",
         source=_SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_attr",
         errors={
-            "EINVAL": "no in-kernel GIC, neither PPI nor SPI, or at odds with another vCPU's",
-            "EBUSY": "set already, or this vCPU's PMU is initialised",
+            "EINVAL": (
+                "the VM has no in-kernel GIC, the INTID is not a PPI or an SPI, or it conflicts"
+                " with that of another vCPU"
+            ),
+            "EBUSY": "the interrupt is already set, or the PMU of this vCPU is initialized",
             "ENODEV": "the vCPU has no PMU",
         },
         readable=True,
@@ -569,8 +572,8 @@ SEQUENCE = (
         select=pmu_irqs_by_index,
         field="vcpus.pmu_irq",
         doc=(
-            "The overflow interrupt of the vCPU whose index is bits 31..0 of the attribute's"
-            " number."
+            "Sets the PMU overflow interrupt of the vCPU whose index is in bits [31:0] of the"
+            " attribute number."
         ),
         since=NEVER,
         source=_V8,
@@ -588,8 +591,8 @@ SEQUENCE = (
         select=pmu_irqs_by_mpidr,
         field="vcpus.pmu_irq",
         doc=(
-            "The overflow interrupt of the vCPU whose MPIDR is bits 63..32 of the attribute's"
-            " number."
+            "Sets the PMU overflow interrupt of the vCPU whose MPIDR is in bits [63:32] of the"
+            " attribute number."
         ),
         since=NEVER,
         source="proposed in the review of version 8, January 2016; not merged",
@@ -606,9 +609,9 @@ SEQUENCE = (
         value=NO_VALUE,
         select=gic_init,
         field="gic",
-        doc="Initialises the vGIC, after the last vCPU and before the first PMU.",
+        doc="Initializes the vGIC, after the last vCPU is created and before a PMU is initialized.",
         source=_SOURCE + "vgic/vgic-init.c:vgic_init",
-        errors={"EBUSY": "a vCPU is half created", "ENOMEM": "the host is out of memory"},
+        errors={"EBUSY": "a vCPU is being created", "ENOMEM": "the host is out of memory"},
     ),
     Row(
         name="pmu.init",
@@ -619,14 +622,14 @@ SEQUENCE = (
         value=NO_VALUE,
         select=pmu_inits,
         field="vcpus.pmu_irq",
-        doc="Initialises one vCPU's PMU, which claims its interrupt.",
+        doc="Initializes the PMU of one vCPU, which claims its interrupt.",
         source=_SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_init",
         errors={
-            "ENODEV": "the vCPU has no PMU, or the vGIC is not initialised",
+            "ENODEV": "the vCPU has no PMU, or the vGIC is not initialized",
             "ENXIO": "the interrupt is not set",
             "EINVAL": "the SPI is not below the number of INTIDs",
             "EEXIST": "another device in the kernel has claimed the interrupt",
-            "EBUSY": "initialised already",
+            "EBUSY": "the PMU is already initialized",
         },
         apis=(VCPU,),
     ),
@@ -639,12 +642,12 @@ SEQUENCE = (
         value=ADDRESS,
         select=steal_time_bases,
         field="steal_time.base",
-        doc="Where one vCPU's 64 bytes of steal time lie.",
+        doc="Sets the address of the steal time of one vCPU, 64 bytes.",
         source=_SOURCE + "pvtime.c:kvm_arm_pvtime_set_attr",
         errors={
-            "EINVAL": "not a multiple of 64, or there is no memory slot",
-            "EEXIST": "set already",
-            "ENXIO": "the host keeps no scheduler statistics",
+            "EINVAL": "the address is not a multiple of 64, or is outside all memory slots",
+            "EEXIST": "the address is already set",
+            "ENXIO": "the host does not collect scheduler statistics",
         },
         readable=True,
     ),

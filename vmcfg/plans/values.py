@@ -1,8 +1,7 @@
-"""The types of the values that KVM is told: how each is cut to its C type, written in a plan, and
-put into memory.
+"""The types of values: how each is cut to its C type, written in a plan, and stored in memory.
 
-A value is a `Payload`, a tuple of integers whatever its type, so that every command carries one and
-the same kind of thing: none for a type without a value, one for a number, one a field for a struct.
+Every value is a `Payload`, a tuple of integers: empty for a type without a value, one integer for a
+number, and one per field for a struct.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from vmcfg.kernel.features import VCPU_FEATURES
 Payload = tuple[int, ...]
 
 READ_PATTERN = 0x5A5A_5A5A_5A5A_5A5A
-"""What the buffer of a GET holds before the call: a value that no plan sets."""
+"""The contents of the buffer of a GET before the call: a value that no plan sets."""
 
 
 class ValueType:
-    """The type of a command's value, here of a value that is not there: the base of all others.
+    """The type of the value of a command. This base class is the type without a value.
 
-    `word` is the type in a plan, `explained` what a person reads of it.
+    `word` is the type in a plan, and `explained` is its description.
     """
 
     __slots__ = ("explained", "word")
@@ -30,43 +29,41 @@ class ValueType:
     is_interrupt = False
     """Whether the value is an INTID."""
     read_by_key = False
-    """Whether a GET must be told, in its buffer, which of several values it asks for."""
+    """Whether the buffer of a GET must select one of several values before the call."""
     c_type: str | None = None
-    """The C type of one number, where the value is one."""
+    """The C type of the value if it is one number."""
 
     def __init__(self, word: str, explained: str) -> None:
         self.word = word
         self.explained = explained
 
     def cut(self, payload: Payload) -> Payload:
-        """`payload` as its C type holds it: only an unchecked value is ever too large for that."""
+        """Return `payload` cut to its C type. Only an unchecked value can exceed that."""
         return payload
 
     def text(self, payload: Payload) -> str:
-        """The value as a plan writes it."""
+        """Return the value as in a plan."""
         return "-"
 
     def data(self, payload: Payload) -> bytes | None:
-        """What an attribute's or register's address points to; None where it points to nothing."""
+        """Return what the address of an attribute or register points to; None if nothing."""
         return None
 
     def payload(self, data: bytes) -> Payload:
-        """The value that `data`, read from a kernel or a plan, holds. Raises `ValueError` or
-        `struct.error`.
-        """
+        """Return the value in `data`. Raises `ValueError` or `struct.error`."""
         return ()
 
     def c_number(self, payload: Payload) -> str:
-        """The value as a C constant, where it has a `c_type`."""
+        """Return the value as a C constant if it has a `c_type`."""
         raise ValueError(f"{self.word} is not one number")
 
     def read_start(self, payload: Payload) -> bytes:
-        """What the buffer of a GET of this value holds before the call."""
+        """Return the contents of the buffer of a GET of this value before the call."""
         raise ValueError(f"{self.word} cannot be read")
 
 
 class Integer(ValueType):
-    """A number of a C type. `hexadecimal` says how a plan writes it."""
+    """A number of a C type, in plans hexadecimal or decimal."""
 
     __slots__ = ("c_type", "greatest", "hexadecimal", "is_interrupt", "least", "signed", "size")
 
@@ -107,9 +104,7 @@ class Integer(ValueType):
 
 
 class RedistributorRegion(Integer):
-    """A redistributor region as KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION packs it: a GET names it by its
-    index.
-    """
+    """The word of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. A GET selects a region by its index."""
 
     __slots__ = ()
 
@@ -124,10 +119,9 @@ class RedistributorRegion(Integer):
 
 
 class Struct(ValueType):
-    """A C struct that an attribute takes: `layout` in the letters of the module struct, and its
-    fields' names.
+    """A C struct of an attribute: `layout` in the format of the module struct, and field names.
 
-    Fields whose names are in `hexadecimal` are written so.
+    Fields whose names are in `hexadecimal` are written in hexadecimal.
     """
 
     __slots__ = ("fields", "hexadecimal", "layout")
@@ -143,7 +137,7 @@ class Struct(ValueType):
         self.hexadecimal = hexadecimal
 
     def field_bits(self) -> list[int]:
-        """How many bits each field has; padding is none."""
+        """Return the number of bits of each field, without padding."""
         return [self.BITS[letter] for letter in self.layout if letter in self.BITS]
 
     def cut(self, payload: Payload) -> Payload:
@@ -160,7 +154,7 @@ class Struct(ValueType):
         return struct.unpack(self.layout, data)
 
     def c_layout(self) -> list[tuple[str, int]]:
-        """Each field with its offset in bytes."""
+        """Return each field with its offset in bytes."""
         offsets = []
         offset = 0
         for field, bits in zip(self.fields, self.field_bits(), strict=True):
@@ -170,9 +164,7 @@ class Struct(ValueType):
 
 
 class MemorySlot(ValueType):
-    """A slot of KVM_SET_USER_MEMORY_REGION: its number, base and size; who performs the plan brings
-    the pages.
-    """
+    """A slot of KVM_SET_USER_MEMORY_REGION: its number, base, and size."""
 
     __slots__ = ()
 
@@ -186,7 +178,7 @@ class MemorySlot(ValueType):
 
 
 class Features(ValueType):
-    """Feature bits of KVM_ARM_VCPU_INIT, written by their names."""
+    """Feature bits of KVM_ARM_VCPU_INIT, written as names."""
 
     __slots__ = ()
 
@@ -194,7 +186,7 @@ class Features(ValueType):
         super().__init__("features", "bits of kvm_vcpu_init.features")
 
     def names(self, payload: Payload) -> list[str]:
-        """The names of the bits that are set, without KVM_ARM_VCPU_, by ascending bit."""
+        """Return the names of the bits that are set, without KVM_ARM_VCPU_, by ascending bit."""
         (word,) = payload
         return [name for name, bit in VCPU_FEATURES.items() if word >> bit & 1]
 
@@ -203,14 +195,12 @@ class Features(ValueType):
 
 
 def feature_word(names: Iterable[str]) -> int:
-    """The first word of kvm_vcpu_init.features with these features, each named once as in
-    VCPU_FEATURES.
-    """
+    """Return the first word of kvm_vcpu_init.features with these different names."""
     return sum(1 << VCPU_FEATURES[name] for name in names)
 
 
 def region_index(payload: Payload) -> int:
-    """The index of a redistributor region: bits 11..0 of what packs it."""
+    """Return the index of a redistributor region: bits [11:0] of its word."""
     return payload[0] & 0xFFF
 
 
@@ -226,17 +216,17 @@ def _fields_text(names: Sequence[str], numbers: Payload, hexadecimal: Sequence[s
 
 NO_VALUE = ValueType("none", "none")
 COUNT = Integer("u32")
-"""A count, or another number that is no address and no interrupt."""
+"""A count, or another number that is not an address or an interrupt."""
 DEVICE_TYPE = Integer("u32")
 FEATURE = Integer("s32")
 HOST_PMU_TYPE = Integer("s32")
-"""The number of a host PMU, which is another one on each host."""
+"""The number of a host PMU, which differs between hosts."""
 INTID = Integer("u32", is_interrupt=True)
 SIGNED_INTID = Integer("s32", is_interrupt=True)
-"""An INTID where KVM takes an int: the PMU's and the timers'."""
+"""An INTID that KVM reads as int: of a PMU or a timer."""
 ADDRESS = Integer("u64", hexadecimal=True)
 WORD = Integer("u64", hexadecimal=True)
-"""A register, an id, or another packed word."""
+"""A register, an id, or another word."""
 REGION = RedistributorRegion()
 EVENT_FILTER = Struct(
     "kvm_pmu_event_filter",

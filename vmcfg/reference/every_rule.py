@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmcfg.description import rules as description_rules
 from vmcfg.findings.rule import Rule
-from vmcfg.formats.unresolved import VALUES_ARE_KNOWN
+from vmcfg.formats.unresolved import UNRESOLVED_VALUE
 from vmcfg.rules import apis, hosts, ranges
 from vmcfg.rules.machine_rules import MACHINE_RULES
 from vmcfg.text import rules as text_rules
@@ -18,7 +18,7 @@ def every_rule() -> list[Rule]:
         *description_rules.RULES,
         *ranges.RULES,
         *MACHINE_RULES,
-        VALUES_ARE_KNOWN,
+        UNRESOLVED_VALUE,
         *hosts.RULES,
         *apis.RULES,
         *trial_rules.RULES,
