@@ -92,6 +92,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "reference": (
         "every_rule",
         "examples",
+        "layout",
         "rule_text",
         "attribute_text",
         "order_text",

@@ -61,6 +61,10 @@ to be written as; or a kernel that performs it.
 """
 
 
+SOURCE = "Source: "
+"""How the last paragraph of an explanation begins, if it names the source of the rule."""
+
+
 class Rule:
     """A truth about descriptions: its id, its name, how grave a breach is, and what KVM makes of
     one.
@@ -86,6 +90,24 @@ class Rule:
         self.severity = severity
         self.kernel = kernel
         self.found_by = found_by
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """Return the paragraphs of the explanation, each on one line; the first is the summary.
+
+        The paragraph that names the source is not among them.
+        """
+        return [each for each in self._all_paragraphs() if not each.startswith(SOURCE)]
+
+    @property
+    def source(self) -> str | None:
+        """Return what the rule is based on; None if its explanation names no source."""
+        last = self._all_paragraphs()[-1]
+        return last.removeprefix(SOURCE) if last.startswith(SOURCE) else None
+
+    def _all_paragraphs(self) -> list[str]:
+        """Return all paragraphs of `doc`, in their order, each on one line."""
+        return [" ".join(each.split()) for each in self.doc.strip().split("\n\n")]
 
     def __repr__(self) -> str:
         return f"{self.id} {self.name}"
