@@ -165,6 +165,15 @@ def test_the_source_is_the_last_paragraph(rule: Rule) -> None:
         assert list(rule_lines(rule, 1000))[-1] == f"source: {rule.source}"
 
 
+def test_a_source_is_split_off() -> None:
+    rule = Rule("VMC999", "example", "A summary.\n\nDetails on\ntwo lines.\n\nSource: a.c:f,\n7.2.")
+    assert rule.paragraphs == ["A summary.", "Details on two lines."]
+    assert rule.source == "a.c:f, 7.2."
+    assert Rule("VMC999", "example", "A summary.").source is None
+    lines = list(rule_lines(rule))
+    assert lines[-2:] == ["", "source: a.c:f, 7.2."]
+
+
 # Examples --------------------------------------------------------------------------------------
 
 WITH_EXAMPLE = [rule for rule in every_rule() if rule.found_by == "validate"]
