@@ -1,5 +1,8 @@
-"""The README is run: its files are written, its commands executed, their output compared to the
-letter.
+"""The README and the reference are run: their files are written, their commands executed, and the
+output compared byte for byte. Their links lead somewhere, and their options exist.
+
+The reference consists of hand-written parts and of generated text; test_share.py checks that it is
+current. `pytest --bless` writes the output into the README and the parts.
 """
 
 from __future__ import annotations
@@ -7,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +23,18 @@ import click
 import pytest
 import yaml
 
+from vmcfg import __version__
 from vmcfg.cli import COMMANDS, vmcfg
+from vmcfg.reference.every_rule import every_rule
+from vmcfg.reference.surprises import accepted, differences
+from vmcfg.shell.reference_page import PARTS
 
-README = Path(__file__).parent.parent / "README.md"
-ROOT = README.parent
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+REFERENCE = ROOT / "REFERENCE.md"
+INTEGRATIONS = PARTS / "integrations.md"
+WRITTEN = [README, *sorted(PARTS.glob("*.md"))]
+"""The pages that people write."""
 
 
 class Block(NamedTuple):
@@ -31,9 +44,9 @@ class Block(NamedTuple):
     before: str
 
 
-def blocks() -> list[Block]:
-    """The fenced blocks of the README, each with its first line and all the text before it."""
-    lines = README.read_text(encoding="utf-8").splitlines()
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, each with its first line and all the text before it."""
+    lines = page.read_text(encoding="utf-8").splitlines()
     found = []
     start = None
     for number, line in enumerate(lines):
@@ -41,21 +54,20 @@ def blocks() -> list[Block]:
             if start is None:
                 start = number
             else:
+                text = "".join(f"{each}\n" for each in lines[start + 1 : number])
                 before = " ".join(lines[:start])
-                found.append(
-                    Block(
-                        lines[start][3:],
-                        "\n".join(lines[start + 1 : number]) + "\n",
-                        start + 2,
-                        before,
-                    )
-                )
+                found.append(Block(lines[start][3:], text, start + 2, before))
                 start = None
     return found
 
 
+def prose(page: Path) -> str:
+    """The text of a page without its fenced blocks."""
+    return re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8"))
+
+
 def test_every_block_is_run_or_is_the_set_up() -> None:
-    kinds = {block.language for block in blocks()}
+    kinds = {block.language for page in WRITTEN for block in blocks(page)}
     assert kinds == {"yaml", "console", "sh", "yml", "json", "vim"}
 
 
@@ -84,24 +96,34 @@ def work(tmp_path: Path) -> Path:
     return folder
 
 
-def test_readme_says_what_happens(work: Path, env: dict[str, str]) -> None:
+def prompts(text: str) -> Iterator[tuple[str, str, str]]:
+    """Each command of a console block: how it is written, what the shell reads, the output."""
+    for part in re.split(r"(?m)^\$ ", text)[1:]:
+        command, _, expected = part.partition("\n")
+        written = f"$ {command}\n"
+        while expected.startswith("> "):
+            line, _, expected = expected.partition("\n")
+            command += "\n" + line[2:]
+            written += f"{line}\n"
+        yield written, command, expected
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
+def test_a_page_says_what_happens(page: Path, work: Path, env: dict[str, str], bless: bool) -> None:
     """A yaml block is the last file named before it; in a console block `$ ` begins a command, `> `
     carries it on.
     """
     (work / "sample-configs").symlink_to(ROOT / "sample-configs")
-    ran = 0
-    for block in blocks():
+    text = page.read_text(encoding="utf-8")
+    for block in blocks(page):
         if block.language == "yaml":
             # Settings of other programs are yml.
             named = re.findall(r"`([\w.-]+\.yaml)`", block.before)
-            assert named, f"README.md:{block.line}: no file is named before this block"
+            assert named, f"{page.name}:{block.line}: no file is named before this block"
             (work / named[-1]).write_text(block.text)
         if block.language == "console":
-            for part in re.split(r"(?m)^\$ ", block.text)[1:]:
-                command, _, expected = part.partition("\n")
-                while expected.startswith("> "):
-                    line, _, expected = expected.partition("\n")
-                    command += "\n" + line[2:]
+            shown = ""
+            for written, command, expected in prompts(block.text):
                 done = subprocess.run(
                     ["sh", "-c", command],
                     cwd=work,
@@ -111,19 +133,66 @@ def test_readme_says_what_happens(work: Path, env: dict[str, str]) -> None:
                     timeout=60,
                     check=False,
                 )
-                assert done.stdout + done.stderr == expected, f"README.md:{block.line}: {command}"
-                ran += 1
-    assert ran >= 4
+                output = done.stdout + done.stderr
+                shown += written + output
+                assert bless or output == expected, (
+                    f"{page.name}:{block.line}: {command}\nIf the new output is right: run 'python"
+                    " -m pytest --bless tests/test_docs.py' and 'python -m vmcfg.shell'"
+                )
+            text = text.replace(f"```console\n{block.text}```", f"```console\n{shown}```")
+    if bless and text != page.read_text(encoding="utf-8"):
+        page.write_text(text, encoding="utf-8")
+
+
+def test_every_command_of_the_reference_is_in_a_part() -> None:
+    """The parts are run; the generated text has no command to run."""
+
+    def run(page: Path) -> list[tuple[str, str]]:
+        return [each[:2] for each in blocks(page) if each.language in ("console", "sh")]
+
+    assert Counter(run(REFERENCE)) == Counter(each for page in WRITTEN[1:] for each in run(page))
 
 
 def test_the_set_up_is_the_documented_one() -> None:
-    set_up = [block.text for block in blocks() if block.language == "sh"]
+    set_up = [block.text for block in blocks(README) if block.language == "sh"]
     install = (
         "python3 -m venv .venv && .venv/bin/pip install ."
         " && .venv/bin/vmcfg emit sample-configs/minimal.yaml\n"
     )
     assert install in set_up
     assert "tests/run\n" in set_up
+
+
+# Commands and options -----------------------------------------------------------------------------
+
+
+def options_of(name: str) -> set[str]:
+    command = vmcfg.get_command(click.Context(vmcfg), name)
+    assert command is not None
+    context = click.Context(command)
+    return {option for param in command.get_params(context) for option in param.opts}
+
+
+EVERY_OPTION = {"--version"}.union(*map(options_of, COMMANDS))
+
+
+@pytest.mark.parametrize("page", [README, REFERENCE], ids=lambda page: page.stem)
+def test_every_named_command_and_option_exists(page: Path) -> None:
+    for code in re.findall(r"`([^`]+)`", prose(page)):
+        try:
+            words = shlex.split(code)
+        except ValueError:
+            continue
+        if words[:1] == ["vmcfg"] and len(words) > 1:
+            name = words[1]
+            assert name in COMMANDS or name == "COMMAND", f"{page.name}: `{code}`"
+            known = EVERY_OPTION if name == "COMMAND" else options_of(name)
+            options = [word for word in words[2:] if re.match("--?[a-z]", word)]
+        else:
+            known = EVERY_OPTION
+            options = words[:1] if words and re.match("--?[a-z]", words[0]) else []
+        for option in options:
+            assert option.partition("=")[0] in known, f"{page.name}: `{code}`"
 
 
 def test_every_command_stands_in_the_table() -> None:
@@ -157,15 +226,76 @@ def test_every_format_stands_in_the_table(name: str) -> None:
         )
 
 
+# Links --------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> list[str]:
+    """The anchors that GitHub makes of the headings of a page."""
+    found = []
+    for words in re.findall(r"(?m)^#+ (.+)$", prose(page)):
+        shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words)
+        kept = (letter for letter in shown.lower() if letter.isalnum() or letter in "-_ ")
+        found.append("".join(kept).replace(" ", "-"))
+    return found
+
+
+PAGES = sorted(ROOT.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", prose(page))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match("https?:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        to = (page.parent / path) if path else page
+        assert to.exists(), f"{page.name} links to {target}, which does not exist"
+        if fragment:
+            assert fragment in anchors(to), f"{page.name} links to {target}: no such heading"
+
+
+def test_no_two_headings_of_the_reference_have_one_anchor() -> None:
+    twice = [each for each, times in Counter(anchors(REFERENCE)).items() if times > 1]
+    assert not twice, f"REFERENCE.md has several headings for {twice}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *WRITTEN[1:]], ids=lambda page: page.stem)
+def test_nothing_is_said_to_be_published(page: Path) -> None:
+    """There is no package index and no address where vmcfg is."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"pypi|pipx? install (?:-\S+ )*vmcfg\b|https?://\S*vmcfg", text)
+
+
+# What the reference contains ----------------------------------------------------------------------
+
+
+def test_the_reference_has_every_rule_and_every_surprise() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    for rule in every_rule():
+        assert f"\n#### {rule.id} {rule.name}\n" in text
+    surprising = {each.rule.id for each in accepted((ROOT / "tests" / "cases").glob("*.yaml"))}
+    assert surprising >= {"VMC301", "VMC407", "VMC408", "VMC501", "VMC505", "VMC509", "VMC701"}
+    for rule in every_rule():
+        if rule.kernel is not None and rule.kernel.errno is None:
+            assert rule.id in surprising, f"{rule.id}: KVM accepts it, but no case shows it"
+    for id in surprising:
+        assert re.search(rf"\n#### Accepted: \S+ \({id}\)\n", text)
+    about = {str(each.about).partition(" ")[0] for each in differences()}
+    assert about >= {"VMC404", "VMC501", "VMC511"}
+
+
+# Integrations -------------------------------------------------------------------------------------
+
 RIGHT = "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n"
 WRONG = RIGHT.replace("23", "8")
 
 
 def settings(key: str) -> Any:
-    """The one yml block of the README that has this key."""
+    """The one yml block of the integrations that has this key."""
     (found,) = [
         each
-        for block in blocks()
+        for block in blocks(INTEGRATIONS)
         if block.language == "yml" and key in (each := yaml.safe_load(block.text))
     ]
     return found
@@ -177,7 +307,9 @@ def test_the_workflow_reports_findings(work: Path, env: dict[str, str]) -> None:
     assert set(workflow) == {"name", True, "jobs"}
     (job,) = workflow["jobs"].values()
     steps = [step["run"] for step in job["steps"] if "run" in step]
-    assert steps[0] == "pipx install vmcfg"
+    rev = settings("repos")["repos"][0]["rev"]
+    assert rev == f"v{__version__}"
+    assert steps[0] == f"pipx install git+WHERE-THIS-REPOSITORY-IS@{rev}"
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -193,7 +325,7 @@ def test_the_workflow_reports_findings(work: Path, env: dict[str, str]) -> None:
 
 
 def test_the_editors_schema_is_there_for_the_files(work: Path, env: dict[str, str]) -> None:
-    (block,) = [block for block in blocks() if block.language == "json"]
+    (block,) = [block for block in blocks(INTEGRATIONS) if block.language == "json"]
     ((schema, patterns),) = json.loads(block.text)["yaml.schemas"].items()
     written = re.findall(r"`(vmcfg schema > [^`]+)`", block.before)
     subprocess.run(["sh", "-c", written[-1]], cwd=work, env=env, check=True)
@@ -208,7 +340,7 @@ def test_the_editors_schema_is_there_for_the_files(work: Path, env: dict[str, st
 
 
 def test_vim_lists_findings(work: Path, env: dict[str, str], program: Callable[[str], str]) -> None:
-    (block,) = [block for block in blocks() if block.language == "vim"]
+    (block,) = [block for block in blocks(INTEGRATIONS) if block.language == "vim"]
     (work / "vimrc").write_text(block.text)
     (work / "my edge.vmcfg.yaml").write_text(WRONG)
     each = r"bufname(v:val.bufnr).':'.v:val.lnum.':'.v:val.col.v:val.type.v:val.nr"

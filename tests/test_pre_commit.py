@@ -1,4 +1,4 @@
-"""The hooks, installed and run by pre-commit itself, with the README's configuration."""
+"""The hooks, installed and run by pre-commit itself, with the configuration of REFERENCE.md."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Repositories:
         return done.stdout.strip()
 
     def configure(self, **hook: object) -> None:
-        """Use the README's configuration, with this repository, and `hook` in place of its own."""
+        """Use the configuration of REFERENCE.md, with this repository and, if given, `hook`."""
         config = settings("repos")
         (repo,) = config["repos"]
         repo["repo"], repo["rev"] = str(self.vmcfg), self.git(self.vmcfg, "rev-parse", "HEAD")
@@ -114,7 +114,7 @@ def check_it_finds(repositories: Repositories, **env: str) -> None:
     assert "other.yaml" not in done.stdout
 
 
-def test_the_readmes_hook_installs_itself_and_finds(repositories: Repositories) -> None:
+def test_the_documented_hook_installs_itself_and_finds(repositories: Repositories) -> None:
     repositories.configure()
     check_it_finds(repositories)
 

@@ -92,10 +92,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "reference": (
         "every_rule",
         "examples",
+        "layout",
         "rule_text",
         "attribute_text",
         "order_text",
         "identifier_text",
+        "surprises",
     ),
     "reports": (
         "form",
@@ -127,7 +129,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "schema",
     ),
     "cli": (),
-    "shell": ("command_line", "completion", "manual", "generated", "__main__"),
+    "shell": (
+        "command_line",
+        "completion",
+        "manual",
+        "markdown",
+        "reference_page",
+        "generated",
+        "__main__",
+    ),
     "__main__": (),
 }
 

@@ -22,6 +22,8 @@ from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.kernel.host import Host
 from vmcfg.reference.every_rule import every_rule
+from vmcfg.reference.examples import EXAMPLES, FOLDER, example_of
+from vmcfg.reference.rule_text import NEVER_REACHES_KVM, findings_in, rule_lines, text_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,11 +147,95 @@ def test_names_are_in_lower_case(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", every_rule(), ids=str)
 def test_every_rule_explains_itself(rule: Rule) -> None:
-    first, *_ = rule.doc.strip().split("\n\n")
+    first = rule.paragraphs[0]
     assert re.fullmatch(r"[A-Z`].*[.)]", first, re.DOTALL), (
         f"{rule.id} {rule.name}: begin its docstring with a sentence that says what must hold;"
         f" 'vmcfg explain {rule.id}' prints it"
     )
+
+
+@pytest.mark.parametrize("rule", every_rule(), ids=str)
+def test_the_source_is_the_last_paragraph(rule: Rule) -> None:
+    for paragraph in rule.paragraphs:
+        assert not re.match("(?i)source", paragraph), (
+            f"{rule.id}: write its source as the last paragraph of the docstring, which begins with"
+            " 'Source: '"
+        )
+    if rule.source is not None:
+        words = " ".join(" ".join(rule_lines(rule)).split())
+        assert words.endswith(f"source: {rule.source}")
+
+
+def test_a_source_is_split_off() -> None:
+    rule = Rule("VMC999", "example", "A summary.\n\nDetails on\ntwo lines.\n\nSource: a.c:f,\n7.2.")
+    assert rule.paragraphs == ["A summary.", "Details on two lines."]
+    assert rule.source == "a.c:f, 7.2."
+    assert Rule("VMC999", "example", "A summary.").source is None
+    lines = list(rule_lines(rule))
+    assert lines[-2:] == ["", "source: a.c:f, 7.2."]
+
+
+# Examples --------------------------------------------------------------------------------------
+
+WITH_EXAMPLE = [rule for rule in every_rule() if rule.found_by == "validate"]
+
+
+def test_every_rule_of_descriptions_has_an_example() -> None:
+    missing = sorted({rule.id for rule in WITH_EXAMPLE} - set(EXAMPLES))
+    assert not missing, (
+        f"no example explains {', '.join(missing)}: add a short case to EXAMPLES in"
+        " vmcfg/reference/examples.py"
+    )
+    others = sorted(set(EXAMPLES) - {rule.id for rule in WITH_EXAMPLE})
+    assert not others, (
+        f"remove {', '.join(others)} from EXAMPLES in vmcfg/reference/examples.py: no description"
+        " breaks it"
+    )
+    assert list(EXAMPLES) == sorted(EXAMPLES), "sort EXAMPLES by rule"
+
+
+@pytest.mark.parametrize("rule", WITH_EXAMPLE, ids=str)
+def test_the_example_is_short_and_breaks_its_rule(rule: Rule) -> None:
+    example = example_of(rule.id)
+    assert example is not None
+    choose = "choose another case in EXAMPLES in vmcfg/reference/examples.py, or write one"
+    assert example.exists(), f"{FOLDER.name}/{example.name} is missing: run python -m vmcfg.shell"
+    lines = text_of(example).splitlines()
+    assert len(lines) <= 25, f"{example.name} has {len(lines)} lines: {choose}"
+    assert max(map(len, lines)) <= 92, f"{example.name} has a line of over 92 columns: {choose}"
+    assert findings_in(example, rule), f"{example.name} does not break {rule.id}: {choose}"
+
+
+@pytest.mark.parametrize("rule", WITH_EXAMPLE, ids=str)
+def test_the_printed_answer_is_the_answer_to_the_example(rule: Rule) -> None:
+    """And it is what the rule itself says of the kernel, so that text and example agree."""
+    example = example_of(rule.id)
+    assert example is not None
+    answers = [found.kernel for found in findings_in(example, rule)]
+    text = "\n".join(rule_lines(rule))
+    begins = "    kernel: "
+    printed = re.findall(f"(?m)^(?:{begins}|    {re.escape(NEVER_REACHES_KVM)}$)", text)
+    words = " ".join(text.split())
+    assert len(printed) == len(answers)
+    for line, answer in zip(printed, answers, strict=True):
+        assert (line == begins) == (answer is not None)
+        assert answer is None or f" kernel: {answer}" in words
+    if rule.kernel is None:
+        assert set(answers) == {None}
+    else:
+        assert None not in answers, (
+            f"KVM answers to {rule.id}, but not to {example.name}: choose another case in EXAMPLES"
+            " in vmcfg/reference/examples.py"
+        )
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_text_is_as_wide_as_the_terminal_and_at_most_100_columns(width: int) -> None:
+    for rule in every_rule():
+        for line in rule_lines(rule, width):
+            # An example and a single long word stay as they are.
+            may_be_long = line.startswith("    ") or " " not in line
+            assert len(line) <= min(width, 100) or may_be_long, line
 
 
 # Features --------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Completion in real shells, manual pages under real linters; and that share/ is what the commands
-of today make.
+"""Completion in real shells, manual pages under real linters; and that all generated files are
+current.
 """
 
 from __future__ import annotations

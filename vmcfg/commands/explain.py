@@ -1,9 +1,10 @@
-"""``vmcfg explain``: rules, attributes, the order and the names of a vCPU, from the tables
-themselves.
+"""``vmcfg explain``: rules, keys, the order of the commands, and the identifiers of a vCPU, from
+the tables that vmcfg itself uses.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -17,72 +18,75 @@ from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.attribute_text import attribute_lines, attributes_lines
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.identifier_text import identifiers_lines
+from vmcfg.reference.layout import WIDEST, wrapped
 from vmcfg.reference.order_text import order_lines
 from vmcfg.reference.rule_text import rule_lines
+from vmcfg.reports.terminal import columns
 
 
 @click.command()
 @click.argument("name", required=False)
 def explain(name: str | None) -> int:
-    """Explain NAME: a rule (VMC503), an attribute (pmu.irq), or a topic.
+    """Explain NAME: a rule (VMC503), a key (pmu.irq), or a topic.
 
-    The topics are order, of the commands, and why; attributes, all that KVM is told, in one table;
-    and identifiers, the names of a vCPU, and what each can't say. Without NAME, list what can be
-    explained.
+    Topics: order (the order of the commands and its reasons), attributes (all commands and KVM
+    attributes in one table), identifiers (the identifiers of a vCPU and their limits). Without
+    NAME, list everything that can be explained.
     """
-    files.print_out("\n".join(explanation(name)) + "\n")
+    files.print_out("\n".join(explanation(name, columns(sys.stdout))) + "\n")
     return 0
 
 
-def explanation(name: str | None) -> Iterator[str]:
-    """The lines that explain a rule, an attribute or a topic; without a name, those that list them
-    all.
+def explanation(name: str | None, width: int = WIDEST) -> Iterator[str]:
+    """Return the lines that explain a rule, a key, or a topic, in text of at most `width` columns.
+
+    If `name` is None, the lines list everything that can be explained. Raises `click.UsageError`
+    if there is nothing of that name.
     """
     if name is None:
-        return _list()
+        return _list(width)
     rules = {word: rule for rule in every_rule() for word in (rule.id, rule.name)}
     rule = rules.get(name.upper()) or rules.get(name.lower())
     if rule is not None:
-        return rule_lines(rule)
+        return rule_lines(rule, width)
     if name in TOPICS:
-        return TOPICS[name].lines()
+        return TOPICS[name].lines(width)
     keys = every_field()
     rows = [row for row in SEQUENCE if name in (row.name, row.field)]
     key = rows[0].field if rows and name not in keys else name
     if key in keys:
-        return attribute_lines(key, keys[key], rows)
+        return attribute_lines(key, keys[key], rows, width)
     likely = nearest(name, [*rules, *keys, *(row.name for row in SEQUENCE), *TOPICS])
-    advice = "'vmcfg explain' lists everything." if likely is None else f"Did you mean {likely!r}?"
-    raise click.UsageError(f"There is nothing called {printable(name)!r} to explain. {advice}")
+    advice = "Run 'vmcfg explain' to list everything."
+    if likely is not None:
+        advice = f"If you mean {likely!r}, write that."
+    raise click.UsageError(f"{printable(name)!r} is not a rule, a key, or a topic. {advice}")
 
 
-def _list() -> Iterator[str]:
-    """Everything that can be explained, each with a few words."""
+def _list(width: int) -> Iterator[str]:
+    """Yield everything that can be explained, each with a summary."""
     yield "Rules:"
     for rule in every_rule():
         yield f"  {rule.id}  {rule.severity:7}  {rule.name}"
     yield ""
-    yield "Attributes:"
+    yield "Keys:"
     for name, field in every_field().items():
-        yield f"  {name:24}  {field.doc}"
+        yield from wrapped(field.doc, width, f"  {name:24}  ")
     yield ""
     yield "Topics:"
     for name, topic in TOPICS.items():
-        yield f"  {name:24}  {topic.summary}"
+        yield from wrapped(topic.summary, width, f"  {name:24}  ")
 
 
 class Topic(NamedTuple):
-    """Something to explain that is neither rule nor attribute."""
+    """Something to explain that is not a rule or a key."""
 
     summary: str
-    lines: Callable[[], Iterator[str]]
+    lines: Callable[[int], Iterator[str]]
 
 
 TOPICS = {
-    "order": Topic("Every command in its order, and why.", order_lines),
-    "attributes": Topic(
-        "Everything that KVM is told, with its uapi name, its key, since when, and its errors.",
-        attributes_lines,
-    ),
-    "identifiers": Topic("The names of a vCPU, and what each can't say.", identifiers_lines),
+    "order": Topic("The order of the commands and its reasons.", order_lines),
+    "attributes": Topic("All commands and KVM attributes in one table.", attributes_lines),
+    "identifiers": Topic("The identifiers of a vCPU and their limits.", identifiers_lines),
 }

@@ -65,6 +65,10 @@ form of a plan, or a kernel that executes it.
 """
 
 
+SOURCE = "Source: "
+"""How the last paragraph of an explanation begins, if it names the source of the rule."""
+
+
 class Rule:
     """A rule about descriptions: its id, its name, the severity of a breach, and the answer of KVM.
 
@@ -94,6 +98,24 @@ class Rule:
         """Return the name in words, with acronyms as usual: ``PMU PPI conflict``."""
         words = self.name.split("-")
         return " ".join(ACRONYMS.get(word, word) for word in words)
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """Return the paragraphs of the explanation, each on one line; the first is the summary.
+
+        The paragraph that names the source is not among them.
+        """
+        return [each for each in self._all_paragraphs() if not each.startswith(SOURCE)]
+
+    @property
+    def source(self) -> str | None:
+        """Return what the rule is based on; None if its explanation names no source."""
+        last = self._all_paragraphs()[-1]
+        return last.removeprefix(SOURCE) if last.startswith(SOURCE) else None
+
+    def _all_paragraphs(self) -> list[str]:
+        """Return all paragraphs of `doc`, in their order, each on one line."""
+        return [" ".join(each.split()) for each in self.doc.strip().split("\n\n")]
 
     def __repr__(self) -> str:
         return f"{self.id} {self.name}"

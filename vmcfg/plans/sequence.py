@@ -77,7 +77,7 @@ _TIMER_ERRORS = {
     "ENXIO": "the kernel does not support the attribute",
 }
 
-_SOURCE = "linux 7.2, arch/arm64/kvm/"
+_SOURCE = "Linux 7.2, arch/arm64/kvm/"
 
 _DEVICE_APIS = (PMU_DEVICE, PMU_DEVICE_MPIDR)
 
@@ -105,7 +105,7 @@ SEQUENCE = (
         select=memory_slots,
         field="memory",
         doc="Adds a memory slot. The program that executes the plan provides the memory.",
-        source="linux 7.2, virt/kvm/kvm_main.c:kvm_set_memory_region",
+        source="Linux 7.2, virt/kvm/kvm_main.c:kvm_set_memory_region",
         errors={
             "EINVAL": "the slot is not page-aligned, is empty, or exceeds 64 bits",
             "EEXIST": "the slot overlaps another slot",

@@ -1,5 +1,5 @@
-"""What vmcfg knows, in words for people: every rule, key, attribute, order and identifier.
+"""What vmcfg knows, in words: every rule, key, and command, the order, and the identifiers.
 
-Comes in: the tables of the rooms below. Goes out: lines of text for `vmcfg explain`. Unknown here:
-the command line, and any description but the examples.
+Comes in: the tables of the rooms below. Goes out: lines of text for `vmcfg explain`, and the parts
+of them for REFERENCE.md. Unknown here: the command line, and any description except the examples.
 """

@@ -1,4 +1,4 @@
-"""A key in words, with all that KVM is told of it; and all that KVM is told, in one table."""
+"""A key in words, with every command that carries its value; and all commands in one table."""
 
 from __future__ import annotations
 
@@ -10,85 +10,101 @@ from vmcfg.kernel.version import LINUX_6_1, NEVER, version_text
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.reference.layout import WIDEST, wrapped
 
 
-def attribute_lines(name: str, field: Field, rows: list[Row]) -> Iterator[str]:
-    """A key of descriptions, and every row of the sequence that carries it."""
-    yield f"{name}: {field.doc}"
+def attribute_lines(name: str, field: Field, rows: list[Row], width: int = WIDEST) -> Iterator[str]:
+    """Yield the lines that explain a key and every row of the sequence that carries its value."""
+    yield from wrapped(f"{name}: {field.doc}", width)
     yield ""
-    yield f"  value    {kind_words(field.kind)}"
+    yield from wrapped(kind_words(field.kind), width, "  value    ")
     if field.default is not None:
-        yield f"  default  {field.default}"
+        yield from wrapped(field.default, width, "  default  ")
     if field.examples:
-        yield f"  example  {', '.join(map(str, field.examples))}"
+        yield from wrapped(", ".join(map(str, field.examples)), width, "  example  ")
     for row in rows:
         yield ""
-        yield f"  {row.doc}"
+        yield from wrapped(row.doc, width, "  ")
         if row.attr is not None:
-            yield f"    sets     {_group(row.attr)}, {_number(row)}, {row.value.word}"
-        command = f"{row.operation.word} {row.target}"
-        yield f"    command  {command}, phase {row.phase}{apis_note(row)}"
-        yield f"    since    {_since(row)}"
-        yield f"    source   {row.source}"
+            sets = f"{group_text(row.attr)}, {number_text(row)}, {row.value.word}"
+            yield from wrapped(sets, width, "    sets     ")
+        command = f"{row.operation.word} {row.target}, phase {row.phase}{apis_note(row)}"
+        yield from wrapped(command, width, "    command  ")
+        yield from wrapped(since_text(row), width, "    since    ")
+        yield from wrapped(row.source, width, "    source   ")
         for errno, words in row.errors.items():
-            yield f"    {errno:8} {words}"
+            yield from wrapped(words, width, f"    {errno:8} ")
 
 
-def _since(row: Row) -> str:
-    """The first release that has what a row sends."""
+def since_text(row: Row) -> str:
+    """Return the first Linux release that accepts the command of a row."""
     if row.since == NEVER:
         return "never merged"
     return "6.1 or earlier" if row.since == LINUX_6_1 else version_text(row.since)
 
 
-def _number(row: Row) -> str:
-    """A row's attribute by name and number; or that the number is the vCPU's name."""
+def number_text(row: Row) -> str:
+    """Return the name and number of a row's attribute; a number that identifies the vCPU differs
+    from command to command.
+    """
     assert row.attr is not None
     if VCPU not in row.apis:
-        return "the vCPU's name"
+        return "a number that identifies the vCPU"
     return f"{row.attr.name} ({row.attr.id:#x})"
 
 
-def _group(attr: Attr) -> str:
+def group_text(attr: Attr) -> str:
+    """Return the name and number of an attribute's group."""
     return f"{attr.group} ({attr.group_id})"
 
 
 def apis_note(row: Row) -> str:
-    """With which --api a row is sent, where that is not the merged one."""
+    """Return the values of --api with which a row is sent, if these are not the default one."""
     return "" if VCPU in row.apis else f", with --api {' or '.join(row.apis)}"
 
 
-def attributes_lines() -> Iterator[str]:
-    """Every row of the sequence: a table turned over, whose columns are a line each, since none is
-    short.
-    """
-    yield (
-        "Everything that KVM is told, in order: its name in the uapi, its key, its value, its"
-        " errors."
+def command_text(row: Row) -> str:
+    """Return what a row sends: the command, and the attribute that it sets, if any."""
+    command = f"{row.operation.word} {row.target}"
+    if row.attr is None:
+        return command
+    return f"{group_text(row.attr)}, {number_text(row)}: {command}"
+
+
+def attributes_lines(width: int = WIDEST) -> Iterator[str]:
+    """Yield every row of the sequence; each of its columns is a line, because all are long."""
+    yield from wrapped(
+        "All commands in their order, with the name of each attribute in the uapi, the key that it"
+        " is set from, its value, and the meaning of each errno.",
+        width,
     )
     keys = every_field()
     for row in SEQUENCE:
         yield ""
-        command = f"{row.operation.word} {row.target}"
-        if row.attr is not None:
-            command = f"{_group(row.attr)}, {_number(row)}: {command}"
-        yield command
-        yield f"  {row.doc}"
-        yield f"  written  {row.field}: {kind_words(keys[row.field].kind)}"
-        yield f"  value    {row.value.explained}"
-        yield f"  read     {_read_back(row)}"
-        yield f"  since    {_since(row)}"
-        yield f"  source   {row.source}"
-        for errno, words in row.errors.items():
-            yield f"  {errno:8} {words}"
-        if LINUX_6_1 < row.since < NEVER and row.attr is not None:
-            yield f"  {row.absent:8} older kernels"
+        yield from wrapped(command_text(row), width, rest="  ")
+        yield from wrapped(row.doc, width, "  ")
+        written = f"{row.field}: {kind_words(keys[row.field].kind)}"
+        yield from wrapped(written, width, "  written  ")
+        yield from wrapped(row.value.explained, width, "  value    ")
+        yield from wrapped(read_back_text(row), width, "  read     ")
+        yield from wrapped(since_text(row), width, "  since    ")
+        yield from wrapped(row.source, width, "  source   ")
+        for errno, words in errors_of(row).items():
+            yield from wrapped(words, width, f"  {errno:8} ")
 
 
-def _read_back(row: Row) -> str:
-    """Where what a row sets can be read back."""
+def read_back_text(row: Row) -> str:
+    """Return where the value that a row sets can be read."""
     if not row.operation.sets_value:
         return "-"
     if not row.readable:
         return "KVM has no GET for it"
     return "on every vCPU" if row.vm_wide else "yes"
+
+
+def errors_of(row: Row) -> dict[str, str]:
+    """Return the meaning of each errno of a row, including kernels without its attribute."""
+    errors = dict(row.errors)
+    if LINUX_6_1 < row.since < NEVER and row.attr is not None:
+        errors.setdefault(row.absent, f"the kernel is older than {version_text(row.since)}")
+    return errors

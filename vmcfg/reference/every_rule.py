@@ -1,4 +1,4 @@
-"""Every rule that a finding may name, from all the rooms that have some."""
+"""Every rule that a finding can name, from all rooms that have rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vmcfg.trial import rules as trial_rules
 
 
 def every_rule() -> list[Rule]:
-    """Every rule that a finding may name, in the order of their ids."""
+    """Return every rule that a finding can name, in the order of their ids."""
     rules = (
         *text_rules.RULES,
         *description_rules.RULES,

@@ -1,34 +1,32 @@
-"""The identifiers of a vCPU in words, and what each cannot say."""
+"""The identifiers of a vCPU in words, with the limits of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from vmcfg.plans.apis import API_DOCS
+from vmcfg.reference.layout import WIDEST, wrapped
 from vmcfg.vm.identifier_limits import LIMITS
 
 
-def identifiers_lines() -> Iterator[str]:
-    """How each API names a vCPU, and the limits of each identifier."""
-    yield (
-        "A vCPU has several names, and each API takes another. `vmcfg show` lists them, `vmcfg"
-        " decode` goes back."
+def identifiers_lines(width: int = WIDEST) -> Iterator[str]:
+    """Yield how each interface identifies a vCPU, then the limits of each identifier."""
+    yield from wrapped(
+        "A vCPU has several identifiers, and different interfaces use different ones. `vmcfg show`"
+        " lists them; `vmcfg decode` finds the vCPU that an identifier belongs to.",
+        width,
     )
     yield ""
-    yield "How user space says of which vCPU a PMU interrupt is (emit --api):"
+    yield "How the vCPU of a PMU interrupt is identified (emit --api):"
     for name, doc in API_DOCS.items():
         yield ""
         yield f"  {name}"
-        yield from _indented(doc)
+        yield from wrapped(doc, width, "    ")
     yield ""
-    yield "What each name can't say:"
+    yield "The limits of each identifier:"
     for limit in LIMITS:
         yield ""
-        yield f"  {limit.name}"
-        for text in (limit.holds, limit.bites, f"({limit.source})"):
-            yield from _indented(text)
-
-
-def _indented(text: str) -> list[str]:
-    return wrap(text, 116, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+        yield from wrapped(limit.name, width, "  ")
+        yield from wrapped(limit.holds, width, "    ")
+        yield from wrapped(limit.bites, width, "    ")
+        yield from wrapped(limit.source, width, "    source: ")

@@ -1,65 +1,75 @@
-"""A rule in words: what must hold, what KVM makes of a breach, and an example."""
+"""A rule in words: what must hold, an example that breaks it, and what KVM does with that."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 from vmcfg.checking.check import check
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import FoundBy, Rule
 from vmcfg.reference.examples import example_of
+from vmcfg.reference.layout import WIDEST, wrapped
 
 FOUND_BY: dict[FoundBy, str] = {
-    "host": "`--host` asks for it, of hosts that `vmcfg probe --format json` has described.",
-    "emit": "`vmcfg emit` finds it, for what it is asked to emit. The kernel is never asked.",
-    "try": "`vmcfg try` finds it, by asking the kernel.",
+    "host": (
+        "Found by `vmcfg validate --host` and `vmcfg emit --host`, which compare the description"
+        " with a host file from `vmcfg probe --format json`."
+    ),
+    "emit": "Found by `vmcfg emit`, depending on its options; this problem never reaches KVM.",
+    "try": "Found by `vmcfg try`, which executes the plan on this host.",
 }
-"""What finds that a rule is broken, where that is not a check of the description alone."""
+"""Which command finds that a rule is broken, if a check of only the description does not."""
+
+NEVER_REACHES_KVM = "Checked by vmcfg only; this problem never reaches KVM."
 
 
-def rule_lines(rule: Rule) -> Iterator[str]:
-    """A rule, explained."""
+def rule_lines(rule: Rule, width: int = WIDEST) -> Iterator[str]:
+    """Yield the lines that explain a rule; text has at most `width` columns per line."""
     yield f"{rule.id} {rule.name} ({rule.severity})"
-    yield ""
-    yield inspect.cleandoc(rule.doc)
-    yield ""
-    yield kernel_sentence(rule)
-    yield from _example_lines(rule)
-
-
-def kernel_sentence(rule: Rule) -> str:
-    """What KVM has to do with a rule."""
+    for paragraph in rule.paragraphs:
+        yield ""
+        yield from wrapped(paragraph, width)
     if rule.found_by in FOUND_BY:
-        return FOUND_BY[rule.found_by]
-    if rule.kernel is None:
-        return "The kernel is never asked."
-    return f"The kernel: {rule.kernel}."
-
-
-def _example_lines(rule: Rule) -> Iterator[str]:
-    """A description that breaks the rule, and what is found in it."""
+        yield ""
+        yield from wrapped(FOUND_BY[rule.found_by], width)
     example = example_of(rule.id)
-    if example is None:
-        return
-    data = example.read_bytes()
+    if example is not None:
+        yield from _example_lines(rule, example, width)
+    if rule.source is not None:
+        yield ""
+        yield from wrapped(rule.source, width, "source: ")
+
+
+def _example_lines(rule: Rule, example: Path, width: int) -> Iterator[str]:
+    """Yield the lines of a description that breaks the rule, and of what is found in it."""
     yield ""
     yield "For example:"
     yield ""
-    for line in data.decode("utf-8", "backslashreplace").splitlines():
-        yield f"    {line}"
-    yield ""
-    for found in check(data, example.name).diagnostics:
-        if found.rule == rule.id:
-            yield f"    {_headline(found)}"
-            if found.hint is not None:
-                yield f"    hint: {found.hint}"
+    yield from (f"    {line}" for line in text_of(example).splitlines())
+    for found in findings_in(example, rule):
+        yield ""
+        for line in finding_lines(found):
+            yield from wrapped(line, width, "    ", "      ")
 
 
-def _headline(found: Diagnostic) -> str:
-    """A finding on one line, as every report for people begins it."""
+def text_of(example: Path) -> str:
+    """Return the text of an example; bytes that are not UTF-8 are escaped."""
+    return example.read_bytes().decode("utf-8", "backslashreplace")
+
+
+def findings_in(example: Path, rule: Rule) -> list[Diagnostic]:
+    """Return the findings of a rule in an example."""
+    found = check(example.read_bytes(), example.name).diagnostics
+    return [each for each in found if each.rule == rule.id]
+
+
+def finding_lines(found: Diagnostic) -> Iterator[str]:
+    """Yield a finding as reports for people print it: its headline, hint, and kernel's answer."""
     line, column = found.span.line, found.span.column
-    return (
-        f"{found.file}:{line}:{column}: {found.severity}[{found.rule}] {printable(found.message)}"
-    )
+    place = f"{found.file}:{line}:{column}"
+    yield f"{place}: {found.severity}[{found.rule}] {printable(found.message)}"
+    if found.hint is not None:
+        yield f"hint: {printable(found.hint)}"
+    yield NEVER_REACHES_KVM if found.kernel is None else f"kernel: {found.kernel}"

@@ -1,5 +1,5 @@
-"""``python -m vmcfg.shell`` writes every generated file anew; what it would not change is left
-alone.
+"""``python -m vmcfg.shell`` writes every generated file; files that would not change are not
+written.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from vmcfg.shell.generated import SHARE, generated
 
 
 def main() -> None:
-    """Write every generated file where the checkout has it, and remove what is generated no
-    more.
+    """Write every generated file at its path in the checkout, and remove those that are no longer
+    generated.
     """
     content = generated()
     for path, data in content.items():

@@ -1,5 +1,5 @@
-"""Every generated file, by its path in a checkout: completion scripts, manual pages, and two
-schemas.
+"""Every generated file, by its path in a checkout: completion scripts, manual pages, two schemas,
+the examples of rules, and REFERENCE.md.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from vmcfg import files
 from vmcfg.description import schema as description_schema
 from vmcfg.plans import schema as plan_schema
 from vmcfg.reference.examples import FOLDER, chosen_cases
-from vmcfg.shell import completion, manual
+from vmcfg.shell import completion, manual, reference_page
 
 SHARE = Path(__file__).parent / "share"
 """What an installation has in share/ below its prefix, where shells and man(1) look."""
 
+REFERENCE = Path(__file__).parent.parent.parent / "REFERENCE.md"
+
 
 def shared() -> dict[str, str]:
-    """Every file of share/ by its path in there."""
+    """Return every file of share/ by its path in there."""
     return {
         "bash-completion/completions/vmcfg": completion.bash(),
         "zsh/site-functions/_vmcfg": completion.zsh(),
@@ -26,12 +28,14 @@ def shared() -> dict[str, str]:
 
 
 def generated() -> dict[Path, bytes]:
-    """Every generated file's content, by where it lies."""
+    """Return the content of every generated file by its path."""
     schemas = files.packed("schemas")
+    cases = files.packed("tests") / "cases"
     texts = {SHARE / name: text for name, text in shared().items()}
     texts[schemas / "vm-v1.schema.json"] = description_schema.text()
     texts[schemas / "plan-v1.schema.json"] = plan_schema.text()
+    texts[REFERENCE] = reference_page.page(cases)
     content = {path: text.encode() for path, text in texts.items()}
-    for case in chosen_cases(files.packed("tests") / "cases"):
+    for case in chosen_cases(cases):
         content[FOLDER / case.name] = case.read_bytes()
     return content
