@@ -33,15 +33,15 @@ def refused(value: int) -> dict[str, str]:
     return {each.name: each.reason for each in readings(value) if each.reason is not None}
 
 
-REDIST = "attr of GICv3's REDIST_REGS"
-SYSREGS = "attr of GICv3's CPU_SYSREGS"
-LEVELS = "attr of GICv3's LEVEL_INFO"
-GICV2 = "attr of GICv2's DIST_REGS, CPU_REGS"
+REDIST = "attr of GICv3 REDIST_REGS"
+SYSREGS = "attr of GICv3 CPU_SYSREGS"
+LEVELS = "attr of GICv3 LEVEL_INFO"
+GICV2 = "attr of GICv2 DIST_REGS, CPU_REGS"
 BY_INDEX = "attr of the PMU device, by index"
 BY_MPIDR = "attr of the PMU device, by MPIDR"
 IRQ_LINE = "KVM_IRQ_LINE word"
-CELL = "device tree's interrupts cell"
-REG = "device tree's reg of a CPU"
+CELL = "device tree interrupts cell"
+REG = "device tree reg of a CPU"
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,20 @@ REG = "device tree's reg of a CPU"
     [
         (16, "vCPU id", "MPIDR 0.0.1.0"),
         (511, "vCPU id", "MPIDR 0.0.31.15"),
-        (0x80000100, "MPIDR_EL1", "MPIDR 0.0.1.0, which KVM gives to vCPU id 16"),
-        (0x80002000, "MPIDR_EL1", "MPIDR 0.0.32.0: no vCPU id gives it"),
-        (0x01_8002_0305, "MPIDR_EL1", "MPIDR 1.2.3.5: no vCPU id gives it, and with Aff3 not 0"),
+        (0x80000100, "MPIDR_EL1", "MPIDR 0.0.1.0, which KVM assigns to vCPU id 16"),
+        (0x80002000, "MPIDR_EL1", "MPIDR 0.0.32.0: KVM assigns it to no id"),
+        (
+            0x01_8002_0305,
+            "MPIDR_EL1",
+            "MPIDR 1.2.3.5: KVM assigns it to no id, and a guest with GICv3 cannot reach a vCPU with Aff3",
+        ),
         (
             0xC1000000,
             "MPIDR_EL1",
-            "MPIDR 0.0.0.0, which KVM gives to vCPU id 0; U: a uniprocessor; MT: Aff0 is a thread",
+            "MPIDR 0.0.0.0, which KVM assigns to vCPU id 0; U: uniprocessor; MT: Aff0 is a thread",
         ),
-        (0x100, "compressed MPIDR", "MPIDR 0.0.1.0, which KVM gives to vCPU id 16"),
-        (0xC8, "compressed MPIDR", "with Aff0 over 15 a GICv3's SGIs go astray"),
+        (0x100, "compressed MPIDR", "MPIDR 0.0.1.0, which KVM assigns to vCPU id 16"),
+        (0xC8, "compressed MPIDR", "with GICv3, SGIs do not reach a vCPU with Aff0 above 15"),
         (0x100_0000_0008, REDIST, "MPIDR 0.0.1.0, offset 0x8, GICR_TYPER"),
         (0x100_0001_0100, REDIST, "MPIDR 0.0.1.0, offset 0x10100, GICR_ISENABLER0"),
         (0x100_0000_C230, SYSREGS, "MPIDR 0.0.1.0, ICC_PMR_EL1"),
@@ -78,14 +82,14 @@ REG = "device tree's reg of a CPU"
             "KVM_CAP_ARM_IRQ_LINE_",
         ),
         (0x1000028, IRQ_LINE, "INTID 40 (SPI 8)"),
-        (0x1050028, IRQ_LINE, "INTID 40 (SPI 8), with a vCPU that KVM does not look at"),
+        (0x1050028, IRQ_LINE, "INTID 40 (SPI 8), with a vCPU that KVM ignores"),
         (0x50001, IRQ_LINE, "the FIQ line of vCPU id 5"),
-        (23, "INTID", "INTID 23 (PPI 7); as a GSIV"),
-        (15, "INTID", "INTID 15 (SGI 15), which can't be a PMU's"),
-        (8192, "INTID", "INTID 8192 (LPI), which can't be a PMU's"),
+        (23, "INTID", "INTID 23 (PPI 7); also its GSIV"),
+        (15, "INTID", "INTID 15 (SGI 15), which cannot be a PMU interrupt"),
+        (8192, "INTID", "INTID 8192 (LPI), which cannot be a PMU interrupt"),
         (7, CELL, "after 1: INTID 23 (PPI 7), after 0: INTID 39 (SPI 7)"),
         (987, CELL, "after 0: INTID 1019 (SPI 987)"),
-        (0x100, REG, "MPIDR 0.0.1.0, which KVM gives to vCPU id 16; in one cell"),
+        (0x100, REG, "MPIDR 0.0.1.0, which KVM assigns to vCPU id 16; in one cell"),
         (0x1_0002_0305, REG, "MPIDR 1.2.3.5"),
     ],
 )
@@ -96,31 +100,31 @@ def test_what_a_number_can_be(value: int, name: str, meaning: str) -> None:
 @pytest.mark.parametrize(
     ("value", "name", "reason"),
     [
-        (512, "vCPU id", "below 512"),
-        (512, "vCPU index", "512 vCPUs at most"),
-        (0x100, "MPIDR_EL1", "bit 31 is one"),
-        (0x82000000, "MPIDR_EL1", "bits 63..40 and 29..25 are zero"),
-        (1 << 40 | 1 << 31, "MPIDR_EL1", "bits 63..40 and 29..25 are zero"),
+        (512, "vCPU id", "at most 511"),
+        (512, "vCPU index", "at most 512 vCPUs"),
+        (0x100, "MPIDR_EL1", "bit 31 is 1"),
+        (0x82000000, "MPIDR_EL1", "bits [63:40] and [29:25] are 0"),
+        (1 << 40 | 1 << 31, "MPIDR_EL1", "bits [63:40] and [29:25] are 0"),
         (1 << 32, "compressed MPIDR", "32 bits"),
         (0x100_0000_0009, REDIST, "multiple of 4"),
         (0x100_0002_0000, REDIST, "end at offset 0x20000"),
-        (0x100_0000_C231, SYSREGS, "no register of the CPU interface"),
-        (0x100_0000_0400, LEVELS, "bits 31..10 are 0"),
+        (0x100_0000_C231, SYSREGS, "not a register of the CPU interface"),
+        (0x100_0000_0400, LEVELS, "bits [31:10] are 0"),
         (0x100_0000_0021, LEVELS, "a multiple of 32"),
         (8 << 32, GICV2, "at most 8 vCPUs"),
-        (1 << 40, GICV2, "bits 63..40 are zero"),
-        (1 << 32, BY_INDEX, "bits 63..32 are reserved"),
-        (0x100_0000_0001, BY_MPIDR, "bits 31..0 name nothing"),
-        (0x3000017, IRQ_LINE, "a type, 0 to 2, and not 3"),
+        (1 << 40, GICV2, "bits [63:40] are 0"),
+        (1 << 32, BY_INDEX, "bits [63:32] are reserved"),
+        (0x100_0000_0001, BY_MPIDR, "bits [31:0] are 0"),
+        (0x3000017, IRQ_LINE, "a type from 0 to 2, not 3"),
         (0x2000028, IRQ_LINE, "type 2 is a PPI, which INTID 40 (SPI 8) is not"),
         (0x1000017, IRQ_LINE, "type 1 is an SPI, which INTID 23 (PPI 7) is not"),
-        (0x22000017, IRQ_LINE, "vCPU 512 can't be"),
+        (0x22000017, IRQ_LINE, "vCPU 512 does not exist"),
         (2, IRQ_LINE, "0 for IRQ or 1 for FIQ"),
         (1 << 32, IRQ_LINE, "32 bits"),
         (1020, "INTID", "INTID 1020 (reserved)"),
         (1 << 24, "INTID", "24 bits"),
-        (988, CELL, "SPIs 0 to 987"),
-        (1 << 24, REG, "all others are zero"),
+        (988, CELL, "SPIs are 0 to 987"),
+        (1 << 24, REG, "all others are 0"),
     ],
 )
 def test_what_a_number_cannot_be(value: int, name: str, reason: str) -> None:
@@ -195,7 +199,7 @@ def test_an_mpidr_is_shown_by_its_other_names() -> None:
         assert word in said
     aff3 = decode("7.1.2.3").stdout
     assert f"{7 << 32 | 1 << 31 | 0x10203:#x}" in aff3
-    assert "can't be  device tree's reg of a CPU        one cell has no room for Aff3" in aff3
+    assert "can't be  device tree reg of a CPU        one cell has no room for Aff3" in aff3
     assert "can't be  vCPU id" in decode("0.0.0.16").stdout
 
 

@@ -177,11 +177,11 @@ def test_decode_goes_back_from_every_name(vcpu: Names) -> None:
         ("MPIDR_EL1", int(told["mpidr_el1"], 16)),
         ("compressed MPIDR", int(told["compressed"], 16)),
         ("attr of the PMU device, by MPIDR", int(told["compressed"], 16) << 32),
-        ("attr of GICv3's REDIST_REGS", int(told["compressed"], 16) << 32 | 8),
-        ("attr of GICv3's CPU_SYSREGS", int(told["compressed"], 16) << 32 | 0xC665),
-        ("attr of GICv3's LEVEL_INFO", int(told["compressed"], 16) << 32 | 32),
+        ("attr of GICv3 REDIST_REGS", int(told["compressed"], 16) << 32 | 8),
+        ("attr of GICv3 CPU_SYSREGS", int(told["compressed"], 16) << 32 | 0xC665),
+        ("attr of GICv3 LEVEL_INFO", int(told["compressed"], 16) << 32 | 32),
         (
-            "device tree's reg of a CPU",
+            "device tree reg of a CPU",
             sum(int(cell, 16) << 32 * at for at, cell in enumerate(reversed(told["reg"]))),
         ),
     ):
@@ -196,7 +196,7 @@ def test_decode_goes_back_from_every_name(vcpu: Names) -> None:
         assert said.startswith(interrupt)
         assert (f" of vCPU id {vcpu.id} " in said) == (vcpu.intid < 32)
         assert ("LAYOUT_2" in said) == told["irq_line_layout2"]
-        assert interrupt in meaning("device tree's interrupts cell", told["interrupts"][1])
+        assert interrupt in meaning("device tree interrupts cell", told["interrupts"][1])
 
 
 @settings(deadline=None)
@@ -251,7 +251,9 @@ def test_notes_say_what_a_word_needs() -> None:
         return " ".join(notes(machine))
 
     assert told("vcpus: 256\npmu: {irq: 23}") == ""
-    assert "of vCPU 256 needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2" in told("vcpus: 257\npmu: {irq: 23}")
+    assert "of vCPU 256 requires KVM_CAP_ARM_IRQ_LINE_LAYOUT_2" in told(
+        "vcpus: 257\npmu: {irq: 23}"
+    )
     assert "of 256 vCPUs, from id 256 on, needs" in told("vcpus: 512\npmu: {irq: 23}")
     assert told("vcpus: 512\npmu: {irq: spi:0-511}") == ""
     sparse = "vcpus: [{mpidr: 0.0.0.0}, {mpidr: 0.0.0.2}]\npmu: {irq: 23}\n"

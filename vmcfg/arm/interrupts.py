@@ -1,4 +1,4 @@
-"""Interrupts by INTID: SGIs, PPIs, SPIs and LPIs."""
+"""Interrupts by INTID: SGIs, PPIs, SPIs, and LPIs."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ PPI_BASE = 16
 SPI_BASE = 32
 
 SPI_END = 1020
-"""One more than the last SPI: 1020..1023 are reserved."""
+"""One more than the last SPI: 1020-1023 are reserved."""
 GREATEST_PPI = SPI_BASE - PPI_BASE - 1
 GREATEST_SPI = SPI_END - SPI_BASE - 1
 LPI_BASE = 8192
-"""The first LPI; between it and the SPIs no interrupt is that KVM has."""
+"""The first LPI. KVM has no interrupts between SPIs and LPIs."""
 
 
 def is_ppi(intid: int) -> bool:
-    """Whether `intid` is a private peripheral interrupt: 16..31."""
+    """Return whether `intid` is a private peripheral interrupt: 16-31."""
     return PPI_BASE <= intid < SPI_BASE
 
 
 def is_spi(intid: int) -> bool:
-    """Whether `intid` is a shared peripheral interrupt: 32..1019."""
+    """Return whether `intid` is a shared peripheral interrupt: 32-1019."""
     return SPI_BASE <= intid < SPI_END
 
 
 def interrupt_text(intid: int) -> str:
-    """An interrupt by both of its numbers: INTID 40 (SPI 8)."""
+    """Return the text of an interrupt with both of its numbers: INTID 40 (SPI 8)."""
     if intid < PPI_BASE:
         kind = f"SGI {intid}"
     elif intid < SPI_BASE:

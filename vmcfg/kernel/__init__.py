@@ -1,7 +1,6 @@
-"""KVM as its header files and its ioctls have it: numbers, names and limits, and how a host is
-asked.
+"""KVM as in its header files and its ioctls: numbers, names, limits, and how a host is queried.
 
-Comes in: nothing, or numbers for an ioctl. Goes out: what the uapi calls things, and what a host's
-KVM has. What `probe --script` carries to a host stands here and imports nothing from outside this
-room. Unknown here: descriptions, rules and plans.
+In: nothing, or numbers for an ioctl. Out: names of the uapi, and what KVM on a host supports. The
+modules that `probe --script` copies to a host are here and import only the standard library and
+each other. Unknown here: descriptions, rules, and plans.
 """

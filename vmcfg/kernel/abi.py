@@ -1,12 +1,12 @@
-"""KVM's arm64 ABI: the numbers and names of <linux/kvm.h> and <asm/kvm.h>, as of Linux 7.2."""
+"""The arm64 ABI of KVM: numbers and names of <linux/kvm.h> and <asm/kvm.h>, as of Linux 7.2."""
 
 from __future__ import annotations
 
 
 class Attr:
-    """A device attribute by the uapi's names and numbers.
+    """A device attribute with the names and numbers of the uapi.
 
-    An attribute without a name is its number in hex.
+    The name of an attribute without a name is its number in hexadecimal.
     """
 
     __slots__ = ("group", "group_id", "id", "name")
@@ -19,12 +19,12 @@ class Attr:
 
     @property
     def title(self) -> str:
-        """What a message calls it: its name, or its group's where it has none."""
+        """Return the name for messages: that of the attribute, or of its group if it has none."""
         return self.group if self.name.startswith("0x") else self.name
 
 
 class Register:
-    """A vCPU register that KVM_SET_ONE_REG sets: its name in the architecture, and its id."""
+    """A vCPU register for KVM_SET_ONE_REG, with its architectural name and its id."""
 
     __slots__ = ("id", "name")
 
@@ -34,9 +34,7 @@ class Register:
 
 
 def setting(attr: Attr) -> str:
-    """How a message calls the setting of an attribute:
-    KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ).
-    """
+    """Return the call that sets an attribute: KVM_SET_DEVICE_ATTR(KVM_ARM_VCPU_PMU_V3_IRQ)."""
     return f"KVM_SET_DEVICE_ATTR({attr.title})"
 
 
@@ -48,7 +46,7 @@ PMU_V3_SET_NR_COUNTERS = Attr(
     "KVM_ARM_VCPU_PMU_V3_CTRL", 0, "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", 4
 )
 PMU_DEVICE_IRQ = Attr("KVM_DEV_ARM_PMU_GRP_IRQ", 0, "0x0", 0)
-"""The group of the PMU device that was never merged; the attribute's number is the vCPU's name."""
+"""The group of the PMU device that was never merged; the attribute number identifies the vCPU."""
 PVTIME_IPA = Attr("KVM_ARM_VCPU_PVTIME_CTRL", 2, "KVM_ARM_VCPU_PVTIME_IPA", 0)
 SMCCC_FILTER = Attr("KVM_ARM_VM_SMCCC_CTRL", 0, "KVM_ARM_VM_SMCCC_FILTER", 0)
 TIMER_IRQ_VTIMER = Attr("KVM_ARM_VCPU_TIMER_CTRL", 1, "KVM_ARM_VCPU_TIMER_IRQ_VTIMER", 0)
@@ -73,12 +71,12 @@ PMU_EVENT_ACTIONS = {"allow": 0, "deny": 1}
 SMCCC_ACTIONS = {"handle": 0, "deny": 1, "forward": 2}
 
 DEVICE_TYPES = {2: ("KVM_DEV_TYPE_ARM_VGIC_V2", 5), 3: ("KVM_DEV_TYPE_ARM_VGIC_V3", 7)}
-"""The vGIC's device type by the GIC's version."""
+"""The device type of the vGIC, by the version of the GIC."""
 
 ITS_TYPE = ("KVM_DEV_TYPE_ARM_VGIC_ITS", 8)
 
 PMU_TYPE = "KVM_DEV_TYPE_ARM_PMU_V3"
-"""The PMU device's type, which no kernel has a number for."""
+"""The type of the PMU device, for which no released kernel defines a number."""
 
 INTERRUPT_DEVICES = {
     "KVM_DEV_TYPE_ARM_VGIC_V2": 5,
@@ -86,15 +84,15 @@ INTERRUPT_DEVICES = {
     "KVM_DEV_TYPE_ARM_VGIC_ITS": 8,
     "KVM_DEV_TYPE_ARM_VGIC_V5": 16,
 }
-"""The device types of arm64's interrupt controllers, which a host may have or not."""
+"""The device types of interrupt controllers on arm64, which a host might support."""
 
 DEVICE_NAMES = {number: name for name, number in INTERRUPT_DEVICES.items()}
 
 MADE_DEVICES = (*(number for _, number in DEVICE_TYPES.values()), ITS_TYPE[1])
-"""The types of the devices that a plan makes."""
+"""The types of the devices that a plan creates."""
 
 CREATE_DEVICE_TEST = 1
-"""The flag of KVM_CREATE_DEVICE that only asks whether the host has the type."""
+"""The flag with which KVM_CREATE_DEVICE only checks whether the host supports the type."""
 GET_API_VERSION = 0xAE00
 CHECK_EXTENSION = 0xAE03
 GET_VCPU_MMAP_SIZE = 0xAE04

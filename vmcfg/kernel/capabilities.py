@@ -37,4 +37,4 @@ CAPABILITIES = {
     "KVM_CAP_ARM_EL2": 240,
     "KVM_CAP_ARM_EL2_E2H0": 241,
 }
-"""The capabilities that say what an arm64 host's KVM can do, and its limits."""
+"""The capabilities that describe the features and limits of KVM on an arm64 host."""

@@ -1,6 +1,4 @@
-"""The features of a vCPU: KVM's bits for KVM_ARM_VCPU_INIT, and the words by which a description
-asks for them.
-"""
+"""The features of a vCPU: the bits of KVM_ARM_VCPU_INIT, and the words for them in descriptions."""
 
 from __future__ import annotations
 
@@ -15,15 +13,14 @@ VCPU_FEATURES = {
     "PTRAUTH_GENERIC": 6,
     "HAS_EL2": 7,
 }
-"""The feature bits of KVM_ARM_VCPU_INIT that vmcfg sets, by their names without KVM_ARM_VCPU_."""
+"""The feature bits of KVM_ARM_VCPU_INIT that vmcfg sets, by name without KVM_ARM_VCPU_."""
 
 
 class Feature:
-    """What one word of `features` stands for.
+    """The meaning of one word in `features`.
 
-    `bits` are names of `VCPU_FEATURES`, `capabilities` those that say that a host has it, `since`
-    the first release that does. `finalized` is the bit that KVM_ARM_VCPU_FINALIZE must be told,
-    where there is one.
+    `bits` are names of `VCPU_FEATURES`. A host supports the feature if it has all `capabilities`;
+    kernels support it since `since`. `finalized` is the bit for KVM_ARM_VCPU_FINALIZE, if any.
     """
 
     __slots__ = ("bits", "capabilities", "finalized", "since", "word")
@@ -59,7 +56,7 @@ FEATURES = {
             capabilities=("KVM_CAP_ARM_PTRAUTH_ADDRESS", "KVM_CAP_ARM_PTRAUTH_GENERIC"),
         ),
         # Merge kvmarm-6.16, "KVM: arm64: Allow userspace to request KVM_ARM_VCPU_EL2*";
-        # KVM_CAP_ARM_EL2 is 0 on 6.12 and 1 on 7.2 (measured).
+        # KVM_CAP_ARM_EL2 is 0 on 6.12 and 1 on 7.2 (tested).
         Feature(
             "el2",
             bits=("HAS_EL2",),
@@ -68,4 +65,4 @@ FEATURES = {
         ),
     )
 }
-"""By the word that a description uses."""
+"""By the word in descriptions."""

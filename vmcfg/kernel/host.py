@@ -1,4 +1,4 @@
-"""A host as `vmcfg probe --format json` describes it, for checks without the host."""
+"""A host as described by `vmcfg probe --format json`, for checks without the host itself."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from vmcfg.kernel.version import Version, version_of
 
 
 class HostPmu(NamedTuple):
-    """One of the host's PMUs: its name, the number of its type, and the CPUs that have it, as the
-    kernel lists them.
-    """
+    """A PMU of the host: its name, its type number, and its CPUs as the kernel lists them."""
 
     name: str
     type: int
@@ -21,8 +19,9 @@ class HostPmu(NamedTuple):
 
 
 class Host(NamedTuple):
-    """What one host's KVM has. `attributes` are those that KVM_HAS_DEVICE_ATTR denies, by target,
-    group and name.
+    """What KVM on one host supports.
+
+    `lacking` are the attributes that KVM_HAS_DEVICE_ATTR denies, by target, group, and name.
     """
 
     name: str
@@ -34,26 +33,26 @@ class Host(NamedTuple):
 
 
 def host_file(data: bytes, file: str) -> dict[str, Any]:
-    """The host file in `data`. Raises `NoFile` where it is none."""
+    """Return the JSON object of the host file in `data`. Raises `NoFile` if it is not one."""
     try:
         host = json.loads(data)
     except (ValueError, RecursionError):
         host = None
     if not isinstance(host, dict) or host.get("format") != "vmcfg.host":
         raise NoFile(
-            f"{printable(file)} is no host file: make one with 'vmcfg probe --format json'"
+            f"{printable(file)} is not a host file: run 'vmcfg probe --format json' on the host"
+            " to create one"
         )
     if not str(host.get("format_version")).startswith("1."):
         raise NoFile(
-            f"{printable(file)} is a host file of another version: {host.get('format_version')}"
+            f"'format_version' of host file {printable(file)} must be 1.x,"
+            f" not {host.get('format_version')}"
         )
     return host
 
 
 def read_host(data: bytes, file: str) -> Host:
-    """The host that a host file describes; it is called by the file's name. Raises `NoFile` where
-    it is none.
-    """
+    """Return the host in a host file, named after `file`. Raises `NoFile` if it is not one."""
     told = host_file(data, file)
     try:
         return Host(
@@ -70,5 +69,6 @@ def read_host(data: bytes, file: str) -> Host:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NoFile(
-            f"{printable(file)} is not a whole host file: {type(error).__name__} {error}"
+            f"{printable(file)} is not a complete host file: {type(error).__name__} {error};"
+            " run 'vmcfg probe --format json' on the host again"
         ) from None

@@ -1,4 +1,4 @@
-"""The PMUs of this host's CPUs, as the kernel lists them."""
+"""The PMUs of the CPUs of this host, as the kernel lists them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class HostPmu(NamedTuple):
-    """One of the host's PMUs: the number by which SET_PMU names it, and the CPUs that have it."""
+    """A PMU of the host: its number for SET_PMU, and its CPUs."""
 
     type: int
     cpus: str
 
 
 def host_pmus(folder: str = "/sys/bus/event_source/devices") -> dict[str, HostPmu]:
-    """The PMUs of the host's CPUs by name: those that say which CPUs they are of."""
+    """Return the PMUs of CPUs by name: those with a list of CPUs in sysfs."""
     found = {}
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         told = [_first_line(os.path.join(folder, name, file)) for file in ("type", "cpus")]

@@ -1,7 +1,7 @@
-"""KVM itself, through its ioctls: the only module that talks to /dev/kvm.
+"""KVM through its ioctls: the only module that uses /dev/kvm.
 
-It needs nothing but the standard library and this room, and no newer Python than 3.7, so that
-`probe --script` can carry it to a host. Every method raises `OSError` with the kernel's errno.
+It imports only the standard library and this room, and runs on Python 3.7, so that `probe --script`
+can copy it to a host. Every method raises `OSError` with the errno of the kernel.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ _IMMEDIATE_EXIT = 1
 
 
 class NoKvm(Exception):
-    """KVM can't be asked on this machine; the text is one clear sentence."""
+    """KVM cannot be used on this machine; the text is one sentence with the reason."""
 
 
 def _ioctl(descriptor: int, request: int, argument: int = 0) -> int:
-    # Not fcntl.ioctl: its argument is a C int, and a KVM_RUN that ends with EINTR must not be tried
-    # again.
+    # Not fcntl.ioctl: its argument is a C int, and it repeats a KVM_RUN that fails with EINTR.
     result: int = _libc.ioctl(descriptor, request, argument)
     if result < 0:
         number = ctypes.get_errno()
@@ -41,30 +40,28 @@ def _ioctl(descriptor: int, request: int, argument: int = 0) -> int:
 
 
 def _with(descriptor: int, request: int, data: bytes) -> bytes:
-    """What `data` has become after an ioctl that reads and writes it."""
+    """Return `data` after an ioctl that reads and writes it."""
     buffer = ctypes.create_string_buffer(data, len(data))
     _ioctl(descriptor, request, ctypes.addressof(buffer))
     return buffer.raw
 
 
 class Kvm:
-    """An open /dev/kvm. Raises `NoKvm` where there is none for us."""
+    """An open /dev/kvm. Raises `NoKvm` if it cannot be used."""
 
     def __init__(self, path: str = "/dev/kvm") -> None:
         machine = os.uname().machine
         if machine != "aarch64":
-            raise NoKvm(
-                f"this machine is {machine}, not arm64: its KVM has none of these attributes"
-            )
+            raise NoKvm(f"this machine is {machine}, not arm64: run this on an arm64 host")
         try:
             self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except PermissionError:
             raise NoKvm(
-                f"no permission to open {path}: run as root, or join the group that owns it"
+                f"no permission to open {path}: run as root or as a member of its group"
             ) from None
         except FileNotFoundError:
             raise NoKvm(
-                f"there is no {path}: this kernel has no KVM, or did not start at EL2"
+                f"{path} does not exist: the kernel has no KVM, or was not booted at EL2"
             ) from None
         except OSError as error:
             raise NoKvm(f"cannot open {path}: {error.strerror}") from None
@@ -72,17 +69,18 @@ class Kvm:
         self.run_size = _ioctl(self.descriptor, abi.GET_VCPU_MMAP_SIZE)
 
     def capability(self, number: int) -> int:
-        """What KVM_CHECK_EXTENSION says of a capability: 0 where it is absent."""
+        """Return the value of a capability from KVM_CHECK_EXTENSION; 0 without it."""
         return _ioctl(self.descriptor, abi.CHECK_EXTENSION, number)
 
     def close(self) -> None:
-        """Close /dev/kvm; VMs made through it live on until they are closed."""
+        """Close /dev/kvm; VMs that were created with it exist until they are closed."""
         os.close(self.descriptor)
 
 
 class Vm:
-    """A VM of this process, gone when it is closed. A plan's targets name its objects: ``vm``,
-    ``gic``, ``vcpu:ID``.
+    """A VM of this process, which is destroyed when it is closed.
+
+    Its objects have the names of plan targets: ``vm``, ``gic``, ``vcpu:ID``.
     """
 
     def __init__(self, host: Kvm, type: int) -> None:
@@ -91,7 +89,7 @@ class Vm:
         self._memory: list[mmap.mmap] = []
 
     def close(self) -> None:
-        """Close the VM and everything in it: nothing of it is left in the kernel."""
+        """Close the VM and all its objects, so that nothing of it remains in the kernel."""
         for descriptor in reversed(list(self.descriptors.values())):
             os.close(descriptor)
         self.descriptors.clear()
@@ -100,20 +98,18 @@ class Vm:
         self._memory.clear()
 
     def capability(self, number: int) -> int:
-        """What KVM_CHECK_EXTENSION says of a capability for this VM."""
+        """Return the value of a capability for this VM from KVM_CHECK_EXTENSION."""
         return _ioctl(self.descriptors["vm"], abi.CHECK_EXTENSION, number)
 
     def add_memory(self, slot: int, base: int, size: int) -> None:
-        """Back `size` guest-physical bytes from `base` with memory. Raises `NoKvm` where there is
-        no room for it.
-        """
+        """Add a memory slot. Raises `NoKvm` if the process has no address space for it."""
         try:
             pages = mmap.mmap(
                 -1, max(size, _PAGE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
             )
         except (OSError, OverflowError, ValueError):
             raise NoKvm(
-                f"this process has no {size:#x} bytes of address space for the memory slot at"
+                f"this process cannot allocate {size:#x} bytes of address space for memory slot"
                 f" {base:#x}"
             ) from None
         self._memory.append(pages)
@@ -125,16 +121,16 @@ class Vm:
         )
 
     def create_vcpu(self, target: str, vcpu_id: int) -> None:
-        """Make a vCPU."""
+        """Create a vCPU."""
         self.descriptors[target] = _ioctl(self.descriptors["vm"], abi.CREATE_VCPU, vcpu_id)
 
     def create_device(self, target: str, type: int) -> None:
-        """Make an in-kernel device."""
+        """Create an in-kernel device."""
         made = _with(self.descriptors["vm"], abi.CREATE_DEVICE, struct.pack("=III", type, 0, 0))
         self.descriptors[target] = struct.unpack("=III", made)[1]
 
     def has_device(self, type: int) -> bool:
-        """Whether this host can make devices of that type."""
+        """Return whether the host supports devices of a type."""
         try:
             _with(
                 self.descriptors["vm"],
@@ -148,7 +144,7 @@ class Vm:
         return True
 
     def init_vcpu(self, target: str, features: int) -> None:
-        """Initialise a vCPU with the feature bits `features` on the host's preferred target."""
+        """Initialize a vCPU with the bits `features`, based on the preferred target of the host."""
         preferred = _with(self.descriptors["vm"], abi.ARM_PREFERRED_TARGET, bytes(32))
         cpu, word, *rest = struct.unpack("=8I", preferred)
         _with(
@@ -158,15 +154,15 @@ class Vm:
         )
 
     def finalize_vcpu(self, target: str, feature: int) -> None:
-        """Finalise a feature of a vCPU."""
+        """Finalize a feature of a vCPU."""
         _with(self.descriptors[target], abi.ARM_VCPU_FINALIZE, struct.pack("=i", feature))
 
     def set_reg(self, target: str, register: int, data: bytes) -> None:
-        """Set a vCPU's register."""
+        """Set a register of a vCPU."""
         self._one_reg(abi.SET_ONE_REG, target, register, data)
 
     def get_reg(self, target: str, register: int, size: int = 8) -> bytes:
-        """The `size` bytes of a vCPU's register."""
+        """Return the `size` bytes of a register of a vCPU."""
         return self._one_reg(abi.GET_ONE_REG, target, register, bytes(size))
 
     def _one_reg(self, request: int, target: str, register: int, data: bytes) -> bytes:
@@ -179,20 +175,20 @@ class Vm:
         return buffer.raw
 
     def set_attr(self, target: str, group: int, attr: int, data: bytes | None) -> None:
-        """Set a device attribute; `data` is None where it carries no value."""
+        """Set a device attribute; `data` is None if it has no value."""
         self._attr(abi.SET_DEVICE_ATTR, target, group, attr, data)
 
     def get_attr(self, target: str, group: int, attr: int, start: bytes) -> bytes:
-        """The value of a device attribute, written over `start`."""
+        """Return the value of a device attribute; `start` is the buffer before the call."""
         return self._attr(abi.GET_DEVICE_ATTR, target, group, attr, start)
 
     def has_attr(self, target: str, group: int, attr: int) -> bool:
-        """Whether this kernel knows a device attribute."""
+        """Return whether the kernel supports a device attribute."""
         try:
             self._attr(abi.HAS_DEVICE_ATTR, target, group, attr, None)
         except OSError as error:
-            # 6.1 says EINVAL to every attribute of a VM, and ENODEV is the ITS's word for one that
-            # it does not know.
+            # Linux 6.1 fails with EINVAL for every attribute of a VM, and an ITS fails with ENODEV
+            # for an unknown attribute.
             if error.errno in (errno.ENXIO, errno.EINVAL, errno.ENODEV):
                 return False
             raise
@@ -205,9 +201,7 @@ class Vm:
         return buffer.raw
 
     def run(self, target: str) -> None:
-        """Enter a vCPU and leave it at once: every check of the first KVM_RUN is made, no guest
-        instruction runs.
-        """
+        """Enter KVM_RUN once with all its checks, without executing guest instructions."""
         descriptor = self.descriptors[target]
         with mmap.mmap(descriptor, self.host.run_size, mmap.MAP_SHARED) as shared:
             shared[_IMMEDIATE_EXIT] = 1

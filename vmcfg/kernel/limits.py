@@ -1,27 +1,27 @@
-"""The limits of KVM/arm64 that no header file of its user interface names."""
+"""The limits of KVM/arm64 that are in no header file of its uapi."""
 
 from __future__ import annotations
 
 # vCPUs ---------------------------------------------------------------------------------------
 
 MOST_VCPUS = 512
-"""KVM_MAX_VCPUS of arm64, which bounds ids and count alike (6.1, 6.12, 7.2)."""
+"""KVM_MAX_VCPUS of arm64, the limit of ids and of their number (6.1, 6.12, 7.2)."""
 
 GICV2_MOST_VCPUS = 8
-"""VGIC_V2_MAX_CPUS: the registers of a GICv2 have a byte of CPU targets."""
+"""VGIC_V2_MAX_CPUS: the registers of a GICv2 have one byte of CPU targets."""
 
 # Memory --------------------------------------------------------------------------------------
 
 IPA_BITS_LEAST = 32
 IPA_BITS_GREATEST = 52
 IPA_BITS_DEFAULT = 40
-"""The width of guest-physical addresses (mmu.c:kvm_init_ipa_range), and what KVM_CREATE_VM uses for
-0 (KVM_PHYS_SHIFT).
+"""The number of bits of guest-physical addresses (mmu.c:kvm_init_ipa_range); the default is that of
+KVM_CREATE_VM with 0 (KVM_PHYS_SHIFT).
 """
 
 LEAST_PAGE_SIZE = 0x1000
 GREATEST_PAGE_SIZE = 0x10000
-"""The page sizes of arm64 hosts, of which memory slots are multiples
+"""The page sizes of arm64 hosts. Memory slots must be multiples of the page size
 (kvm_main.c:kvm_set_memory_region).
 """
 
@@ -29,7 +29,7 @@ MOST_MEMORY_SLOTS = 32767
 """KVM_USER_MEM_SLOTS, which KVM_CAP_NR_MEMSLOTS returns (6.1, 6.12, 7.2)."""
 
 MEMORY_SLOT_END = 1 << 43
-"""One more byte than a slot may have: KVM_MEM_MAX_NR_PAGES is 2^31 - 1, here of 4 KiB
+"""One more byte than the maximum of a slot: KVM_MEM_MAX_NR_PAGES is 2^31 - 1, here of 4 KiB
 (kvm_main.c:kvm_set_memory_region).
 """
 
@@ -38,12 +38,12 @@ MEMORY_SLOT_END = 1 << 43
 NR_IRQS_LEAST = 64
 NR_IRQS_GREATEST = 992
 NR_IRQS_STEP = 32
-"""What KVM accepts, although its documentation says 1024 (vgic-kvm-device.c:vgic_set_common_attr;
-measured on 6.1, 6.12, 7.2).
+"""The range of KVM; the kernel documentation allows up to 1024 (vgic-kvm-device.c:
+vgic_set_common_attr; tested on 6.1, 6.12, and 7.2).
 """
 
 NR_IRQS_DEFAULT = 256
-"""How many INTIDs a vGIC has that is not told (VGIC_NR_IRQS_LEGACY)."""
+"""The default number of INTIDs of a vGIC (VGIC_NR_IRQS_LEGACY)."""
 
 MOST_REGIONS = 256
 """The index of a redistributor region has 12 bits in the attribute and 8 in KVM
@@ -52,14 +52,14 @@ MOST_REGIONS = 256
 
 REGION_COUNT_LEAST = 1
 REGION_COUNT_GREATEST = 4095
-"""How many redistributors a region has: 12 bits of the attribute
+"""The number of redistributors in a region: 12 bits of the attribute
 (vgic-mmio-v3.c:vgic_v3_alloc_redist_region).
 """
 
 # The PMU -------------------------------------------------------------------------------------
 
 COUNTERS_GREATEST = 31
-"""How many event counters PMCR_EL0.N can state (pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters)."""
+"""The maximum of PMCR_EL0.N (pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters)."""
 
 EVENT_GREATEST = 0xFFFF
 """The last event of PMUv3; with PMUv3.0 it is 0x3ff (pmu-emul.c:kvm_arm_pmu_v3_set_attr)."""
@@ -70,7 +70,7 @@ SMCCC_RESERVED = (
     range(0x8000_0000, 0x8001_0000),
     range(0xC000_0000, 0xC001_0000),
 )
-"""The Arm architecture calls, SMC32 and SMC64, which KVM keeps to itself
+"""The Arm architecture calls, SMC32 and SMC64, which are reserved for KVM
 (hypercalls.c:init_smccc_filter).
 """
 

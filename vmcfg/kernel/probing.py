@@ -1,6 +1,6 @@
-"""What a host's KVM has, by asking: the content of a host file.
+"""The contents of a host file: what KVM on this host supports.
 
-Like `ioctls` it needs only the standard library and this room, so that `probe --script` can carry
+Like `ioctls`, it imports only the standard library and this room, so that `probe --script` can copy
 it to a host.
 """
 
@@ -18,20 +18,19 @@ from vmcfg.kernel.ioctls import Kvm, Vm
 from vmcfg.kernel.version import running_release
 
 GIC_TYPES = {"KVM_DEV_TYPE_ARM_VGIC_V3": 3, "KVM_DEV_TYPE_ARM_VGIC_V2": 2}
-"""The vGICs that are made to ask for their attributes, and their versions."""
+"""The vGICs that are created to query their attributes, with their versions."""
 
 
 def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
-    """The host file of this machine; `attributes` are those to ask for. Raises `NoKvm` where KVM
-    can't be asked.
+    """Return the host file of this machine. Raises `NoKvm` if KVM cannot be used.
 
-    Each of them has the keys `target` ("vm", "vcpu", "gic" or "its"), `group`, `attr`, `group_id`,
-    `attr_id`, and `gic`, the version of the GIC that has it, or None.
+    `attributes` are the attributes to query. Each has the keys `target` ("vm", "vcpu", "gic", or
+    "its"), `group`, `attr`, `group_id`, `attr_id`, and `gic`: the version of its GIC, or None.
     """
     with closing(Kvm()) as host:
         api_version = host.api_version
         with closing(Vm(host, 0)) as vm:
-            # Some are a VM's alone: /dev/kvm itself says EINVAL.
+            # Some capabilities exist only for a VM: on /dev/kvm they fail with EINVAL.
             capabilities = {name: vm.capability(number) for name, number in CAPABILITIES.items()}
             devices = [name for name, number in INTERRUPT_DEVICES.items() if vm.has_device(number)]
         known = _known(host, attributes, capabilities, devices)
@@ -64,11 +63,11 @@ def _known(
     capabilities: dict[str, int],
     devices: list[str],
 ) -> set[int]:
-    """The indexes of the attributes that the host has."""
+    """Return the indexes of the attributes that the host supports."""
     known = set()
     gics = [name for name in GIC_TYPES if name in devices]
-    # A VM has one GIC, so each is made in a VM of its own; without any, the rest is asked for all
-    # the same.
+    # A VM can have only one GIC, so each is created in its own VM. Without a GIC, the other
+    # attributes are still queried.
     for gic in gics or [""]:
         with closing(Vm(host, 0)) as vm:
             _furnish(vm, capabilities, devices, gic)
@@ -81,9 +80,7 @@ def _known(
 
 
 def _furnish(vm: Vm, capabilities: dict[str, int], devices: list[str], gic: str) -> None:
-    """Give a VM a vCPU, with a PMU if the host has one for guests, and the devices whose attributes
-    are asked for.
-    """
+    """Create a vCPU, if possible with a PMU, and the devices whose attributes are queried."""
     vm.create_vcpu("vcpu", 0)
     features = 1 << VCPU_FEATURES["PSCI_0_2"]
     if capabilities["KVM_CAP_ARM_PMU_V3"]:

@@ -1,4 +1,4 @@
-"""A kernel's version: compared as two numbers, and the running one's."""
+"""Kernel versions, compared as two numbers, and the version of the running kernel."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import os
 import re
 
 Version = tuple[int, int]
-"""A kernel's version, compared as numbers: 6.10 is later than 6.9."""
+"""A kernel version, compared as numbers: 6.10 is later than 6.9."""
 
 LINUX_6_1: Version = (6, 1)
-"""The oldest kernel that vmcfg plans for."""
+"""The oldest kernel that vmcfg supports."""
 
 NEVER: Version = (1 << 16, 0)
-"""The release that has what was never merged: later than every kernel's version."""
+"""The version of what was never merged: later than every release."""
 
 
 def version_text(version: Version) -> str:
-    """A version as it is written: ``6.10``."""
+    """Return the text of a version: ``6.10``."""
     return f"{version[0]}.{version[1]}"
 
 
 def version_of(release: str) -> Version:
-    """The first two numbers of a kernel's release, such as ``6.12.107``. Raises `ValueError`."""
+    """Return the first two numbers of a release such as ``6.12.107``. Raises `ValueError`."""
     major, minor, *_ = release.split(".")
     return int(major), int(minor.partition("-")[0])
 
 
 def running_release() -> str:
-    """The running kernel's release, X.Y.Z. Debian's `uname -r` says only X.Y.0 of some; its version
-    says the rest.
+    """Return the release of the running kernel, X.Y.Z.
+
+    On Debian, `uname -r` of some kernels is X.Y.0: the version string then contains X.Y.Z.
     """
     uname = os.uname()
     packaged = re.search(r"\bDebian ([0-9]+\.[0-9]+\.[0-9]+)-", uname.version)

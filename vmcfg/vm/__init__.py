@@ -1,5 +1,5 @@
-"""The VM that a description comes to: ranges expanded, ids given, and every identifier of a vCPU.
+"""The VM of a description: with expanded ranges, ids, and every identifier of a vCPU.
 
-Comes in: a whole `Description`. Goes out: a `Machine`, the GIC's frames, and what each vCPU is
-called where. Unknown here: which rules hold, and what KVM is told.
+In: a complete `Description`. Out: a `Machine`, the frames of its GIC, and the identifiers of each
+vCPU. Unknown here: rules, and commands of KVM.
 """

@@ -1,4 +1,4 @@
-"""A description expanded to one VM: each vCPU with its id, its MPIDR and its interrupt."""
+"""A description expanded to one VM: each vCPU with its id, its MPIDR, and its interrupt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmcfg.vm.machine import Machine, Vcpu
 
 
 def machine(description: Description) -> Machine:
-    """The VM of a description without range findings."""
+    """Return the VM of a description without findings about ranges."""
     return Machine(
         name=description.name,
         host_kernel=description.host_kernel or LINUX_6_1,
@@ -34,20 +34,20 @@ def machine(description: Description) -> Machine:
 
 
 _Written = tuple[int, bool, int | None, Path, Path, int | IrqRange | None]
-"""A vCPU in file order, still without an id: the other fields of a `Vcpu`."""
+"""A vCPU in file order: the fields of `Vcpu` without the id."""
 
 _SHARED_AT: Path = ("pmu", "irq")
 
 
 def _in_file_order(description: Description) -> list[_Written]:
-    """The vCPUs in file order, of which the first is the boot vCPU."""
+    """Return the vCPUs in file order; the first is the boot vCPU."""
     if isinstance(description.vcpus, int):
         return _counted(description.vcpus, description.pmu.irq)
     return _listed(description.vcpus, description.pmu.irq)
 
 
 def _counted(count: int, shared: int | IrqRange | None) -> list[_Written]:
-    """As many vCPUs as written, with the MPIDRs that KVM gives by itself; `shared` is pmu.irq."""
+    """Return `count` vCPUs with the MPIDRs that KVM assigns; `shared` is pmu.irq."""
     intids = _dealt(shared)
     at: Path = ("vcpus",)
     return [
@@ -57,14 +57,14 @@ def _counted(count: int, shared: int | IrqRange | None) -> list[_Written]:
 
 
 def _listed(entries: tuple[VcpuEntry, ...], shared: int | IrqRange | None) -> list[_Written]:
-    """The vCPUs of the entries; `shared` is pmu.irq, for those without their own interrupt."""
+    """Return the vCPUs of the entries; `shared` is pmu.irq, for those without 'pmu_irq'."""
     shared_intids = _dealt(shared)
     vcpus: list[_Written] = []
     for index, (mpidr, written) in enumerate(entries):
         at: Path = ("vcpus", index, "mpidr")
         irq_at: Path = ("vcpus", index, "pmu_irq")
         if type(mpidr) is int and type(written) is int:
-            # What most entries are, without the cost of ranges.
+            # Most entries have no range: this avoids the cost of expansion.
             vcpus.append((mpidr, not vcpus, written, at, irq_at, written))
             continue
         intids = _dealt(written)
@@ -76,7 +76,7 @@ def _listed(entries: tuple[VcpuEntry, ...], shared: int | IrqRange | None) -> li
 
 
 def _dealt(irq: int | IrqRange | None) -> Iterator[int]:
-    """The INTIDs that a written interrupt deals out: one by one, or a single one for ever."""
+    """Return the INTIDs that a written interrupt assigns: a range once, a single one forever."""
     if irq is None:
         return iter(())
     if isinstance(irq, int):
@@ -87,7 +87,7 @@ def _dealt(irq: int | IrqRange | None) -> Iterator[int]:
 
 
 def _mpidrs(mpidr: int | MpidrRange) -> Iterator[int]:
-    """The compressed MPIDRs that a written one stands for, the rightmost field running fastest."""
+    """Return the compressed MPIDRs of a written one; the rightmost field changes fastest."""
     if isinstance(mpidr, int):
         yield mpidr
         return
@@ -97,7 +97,7 @@ def _mpidrs(mpidr: int | MpidrRange) -> Iterator[int]:
 
 
 def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ...]:
-    """`vcpus`, given in file order, with their ids; in ascending order of id."""
+    """Return `vcpus`, which are in file order, with ids and in ascending order of ids."""
     if description.vcpu_ids == "sequential":
         return tuple([Vcpu(number, *vcpu) for number, vcpu in enumerate(vcpus)])
     has_gicv2 = description.gic is not None and description.gic.version == 2
@@ -106,7 +106,7 @@ def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ..
 
 
 def _by_derived_id(vcpus: list[_Written], limit: int) -> dict[int, _Written]:
-    """Each vCPU by the id to which KVM gives its MPIDR, if below `limit`, or by one still free."""
+    """Return each vCPU by the id to which KVM assigns its MPIDR if below `limit`, or a free id."""
     by_id: dict[int, _Written] = {}
     remaining = []
     for vcpu in vcpus:

@@ -1,7 +1,7 @@
-"""Guest-physical addresses: how many there are, and which of them the GIC and steal time use.
+"""Guest-physical addresses: their number of bits, and those that the GIC and steal time use.
 
-Sizes have the names of arch/arm64/include/uapi/asm/kvm.h without KVM_VGIC_. Addresses are multiples
-of a granule (vgic-kvm-device.c:vgic_check_iorange).
+Sizes have the names of arch/arm64/include/uapi/asm/kvm.h without KVM_VGIC_. Addresses must be
+multiples of a granule (vgic-kvm-device.c:vgic_check_iorange).
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ V2_DIST_SIZE = 0x1000
 V2_CPU_SIZE = 0x2000
 
 STEAL_TIME_SIZE = 64
-"""What a vCPU's steal time takes, of which its address is a multiple
+"""The size of the steal time of a vCPU, whose address must be a multiple of it
 (pvtime.c:kvm_arm_pvtime_set_attr).
 """
 
 
 class Frame:
-    """A range of guest-physical addresses to which the GIC answers.
+    """A range of guest-physical addresses of the GIC.
 
-    `at` is where its base is written, `attr` the call that sets it, `region` its index if it is one
-    of several redistributor regions.
+    `at` is the path of its base, `attr` is the call that sets it, and `region` is its index if it
+    is a redistributor region.
     """
 
     __slots__ = ("alignment", "at", "attr", "base", "name", "region", "size")
@@ -67,30 +67,30 @@ class Frame:
 
     @property
     def end(self) -> int:
-        """One more than its last byte."""
+        """Return the address after its last byte."""
         return self.base + self.size
 
     @property
     def extent(self) -> str:
-        """Its first and last address."""
-        return f"{self.base:#x}..{self.end - 1:#x}"
+        """Return its first and last address."""
+        return f"{self.base:#x}-{self.end - 1:#x}"
 
     def overlaps(self, base: int, end: int) -> bool:
-        """Whether it has an address from `base` up to and without `end`."""
+        """Return whether it has an address from `base` to `end`, exclusive."""
         return self.base < end and base < self.end
 
 
 def address_bits(machine: Machine) -> int:
-    """How many bits a guest-physical address has.
+    """Return the number of bits of a guest-physical address.
 
-    An impossible number is found by VMC201. Here it counts as the nearest possible one, because
-    2^ipa_bits might not fit into memory.
+    VMC201 reports an impossible number. Here it is replaced by the nearest possible one, because
+    2^ipa_bits might exceed the memory of the host.
     """
     return max(IPA_BITS_LEAST, min(machine.ipa_bits, IPA_BITS_GREATEST))
 
 
 def steal_time_addresses(machine: Machine) -> range | None:
-    """Where each vCPU's steal time begins; None without steal time. `stop` is its end."""
+    """Return the address of the steal time of each vCPU; `stop` is the end. None without it."""
     if machine.steal_time is None:
         return None
     base = machine.steal_time.base
@@ -98,7 +98,7 @@ def steal_time_addresses(machine: Machine) -> range | None:
 
 
 def frames(machine: Machine) -> list[Frame]:
-    """The frames of the GIC that are written, in the order in which KVM is told of them."""
+    """Return the frames of the GIC that are written, in plan order."""
     if machine.gic is None:
         return []
     if machine.gic.version == 2:
@@ -107,7 +107,7 @@ def frames(machine: Machine) -> list[Frame]:
 
 
 def _v2_frames(gic: Gic) -> list[Frame]:
-    """The frames of a GICv2."""
+    """Return the frames of a GICv2."""
     found = []
     if gic.distributor is not None:
         found.append(
@@ -135,7 +135,7 @@ def _v2_frames(gic: Gic) -> list[Frame]:
 
 
 def _v3_frames(machine: Machine, gic: Gic) -> list[Frame]:
-    """The frames of a GICv3."""
+    """Return the frames of a GICv3."""
     found = []
     if gic.distributor is not None:
         found.append(
@@ -164,7 +164,7 @@ def _v3_frames(machine: Machine, gic: Gic) -> list[Frame]:
 
 
 def _redistributor_frames(machine: Machine, gic: Gic) -> list[Frame]:
-    """The redistributor regions: as listed, or one for all vCPUs where only an address is given."""
+    """Return the redistributor regions: as listed, or one for all vCPUs with only an address."""
     if isinstance(gic.redistributors, int):
         return [
             Frame(

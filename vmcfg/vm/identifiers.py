@@ -1,8 +1,6 @@
-"""Every name of a vCPU and of its PMU interrupt, and back: what a number may be the name of, and
-why it can't.
+"""Every identifier of a vCPU and of its PMU interrupt.
 
-What comes before: `machine`. Next: ``vmcfg show``, ``vmcfg decode`` and ``vmcfg explain
-identifiers``.
+In: a `Machine`. Out: the contents of ``vmcfg show``.
 """
 
 from __future__ import annotations
@@ -15,29 +13,28 @@ from vmcfg.kernel.limits import GICV2_MOST_VCPUS
 from vmcfg.vm.machine import Machine
 
 DT_SPI, DT_PPI = 0, 1
-"""The first of the device tree's three interrupt cells
+"""The first of the three interrupt cells in a device tree
 (bindings/interrupt-controller/arm,gic-v3.yaml).
 """
 
 LEVEL_HIGH = 4
-"""How the PMU interrupts, by the third cell: QEMU's, kvmtool's and crosvm's trees say so."""
+"""The trigger type in the third cell, as in the device trees of QEMU, kvmtool, and crosvm."""
 
 IRQ_TYPE_SPI, IRQ_TYPE_PPI = 1, 2
-"""Bits 27..24 of a KVM_IRQ_LINE word (Documentation/virt/kvm/api.rst 4.25)."""
+"""Bits [27:24] of a KVM_IRQ_LINE word (Documentation/virt/kvm/api.rst 4.25)."""
 
 LAYOUT_2_SINCE_ID = 256
-"""The first vCPU id that the 8 bits of the word's first layout can't hold."""
+"""The first vCPU id that exceeds the 8 bits in the first layout of the word."""
 
 IRQ_LINE_BY_ID = (6, 7)
-"""Since when a KVM_IRQ_LINE word names a vCPU by its id; before, by its index."""
+"""The first release in which a KVM_IRQ_LINE word contains the vCPU id; before, its index."""
 
 
 def irq_line(intid: int, vcpu_id: int) -> int | None:
-    """The KVM_IRQ_LINE word of an interrupt of a vCPU, or None where it has none: neither PPI nor
-    SPI.
+    """Return the KVM_IRQ_LINE word of a PPI or SPI of a vCPU; None for other interrupts.
 
-    A PPI's word names the vCPU, in bits 23..16 and, from id 256 on, also 31..28; an SPI's names
-    none.
+    The word of a PPI contains the vCPU id in bits [23:16] and, from id 256, also in [31:28]. The
+    word of an SPI does not contain a vCPU.
     """
     if is_spi(intid):
         return IRQ_TYPE_SPI << 24 | intid
@@ -47,11 +44,10 @@ def irq_line(intid: int, vcpu_id: int) -> int | None:
 
 
 class Names(NamedTuple):
-    """All names of one vCPU. `mpidr` is compressed; `intid` is the PMU interrupt's, None where
-    there is none.
+    """All identifiers of one vCPU. `mpidr` is compressed; `intid` is its PMU interrupt, or None.
 
-    `cells` is the device tree's #address-cells of all CPUs; `ppi_mask` what a GICv2's PPI has in
-    its third cell.
+    `cells` is #address-cells of all CPUs in a device tree, and `ppi_mask` is the CPU mask of a
+    GICv2 PPI in the third cell.
     """
 
     index: int  # type: ignore[assignment]  # it hides tuple.index, which nobody calls here
@@ -65,19 +61,17 @@ class Names(NamedTuple):
 
     @property
     def irq_line(self) -> int | None:
-        """The KVM_IRQ_LINE word of the PMU interrupt."""
+        """Return the KVM_IRQ_LINE word of the PMU interrupt."""
         return None if self.intid is None else irq_line(self.intid, self.id)
 
     @property
     def irq_line_layout2(self) -> bool:
-        """Whether that word needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2: it names a vCPU whose id is over
-        255.
-        """
+        """Return whether that word requires KVM_CAP_ARM_IRQ_LINE_LAYOUT_2: the id exceeds 255."""
         return self.intid is not None and is_ppi(self.intid) and self.id >= LAYOUT_2_SINCE_ID
 
     @property
     def interrupts(self) -> tuple[int, int, int] | None:
-        """The device tree's three cells of the PMU interrupt: type, number, flags."""
+        """Return the three device tree cells of the PMU interrupt: type, number, flags."""
         if self.intid is None or not (is_ppi(self.intid) or is_spi(self.intid)):
             return None
         if is_ppi(self.intid):
@@ -85,7 +79,7 @@ class Names(NamedTuple):
         return DT_SPI, self.intid - SPI_BASE, LEVEL_HIGH
 
     def as_json(self) -> dict[str, Any]:
-        """The names by the keys of schemas/show-v1.schema.json."""
+        """Return the identifiers by the keys of schemas/show-v1.schema.json."""
         intid, word, cells = self.intid, self.irq_line, self.interrupts
         return {
             "index": self.index,
@@ -98,7 +92,7 @@ class Names(NamedTuple):
             "ppi": intid - PPI_BASE if intid is not None and is_ppi(intid) else None,
             "spi": intid - SPI_BASE if intid is not None and is_spi(intid) else None,
             "interrupts": None if cells is None else list(cells),
-            # The MADT's performance interrupt: on Arm a GSIV is an INTID (ACPI 6.5, 5.2.12.14).
+            # Performance interrupt in the MADT: on Arm, a GSIV is an INTID (ACPI 6.5, 5.2.12.14).
             "gsiv": intid,
             "irq_line": None if word is None else hex(word),
             "irq_line_layout2": self.irq_line_layout2,
@@ -108,7 +102,7 @@ class Names(NamedTuple):
 
 
 def names(machine: Machine) -> list[Names]:
-    """The names of every vCPU, by index."""
+    """Return the identifiers of every vCPU, in index order."""
     cells = 2 if any(aff3(vcpu.mpidr) for vcpu in machine.vcpus) else 1
     mask = (1 << min(len(machine.vcpus), GICV2_MOST_VCPUS)) - 1 if machine.gic_version() == 2 else 0
     return [
@@ -120,7 +114,7 @@ def names(machine: Machine) -> list[Names]:
 
 
 def notes(machine: Machine) -> list[str]:
-    """What holds of some vCPUs' names only with a capability or a kernel, a sentence each."""
+    """Return what requires a capability or a kernel, in one sentence each."""
     every = names(machine)
     told = []
     layout2 = [each for each in every if each.irq_line_layout2]
@@ -128,14 +122,13 @@ def notes(machine: Machine) -> list[str]:
         which = (
             f"vCPU {layout2[0].id}"
             if len(layout2) == 1
-            else f"{len(layout2)} vCPUs, from id {layout2[0].id} on,"
+            else f"{len(layout2)} vCPUs (id {layout2[0].id} and above)"
         )
-        told.append(f"The KVM_IRQ_LINE word of {which} needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2.")
+        told.append(f"The KVM_IRQ_LINE word of {which} requires KVM_CAP_ARM_IRQ_LINE_LAYOUT_2.")
     ppis = [each for each in every if each.intid is not None and is_ppi(each.intid)]
     if machine.host_kernel < IRQ_LINE_BY_ID and any(each.index != each.id for each in ppis):
         told.append(
-            "Kernels before 6.7 read a vCPU's index in a KVM_IRQ_LINE word, where these words "
-            "have its id, and reach"
-            " another vCPU or none: ids and indexes differ here."
+            "Here, ids and indexes differ: Linux before 6.7 reads an index in a KVM_IRQ_LINE word,"
+            " but these words contain the id, so that they reach another vCPU or none."
         )
     return told

@@ -1,7 +1,6 @@
-"""The VM that a description comes to, as the rules and the plan see it.
+"""The VM of a description, as rules and plans see it.
 
-It has at least one and at most 512 vCPUs, in ascending order of their ids, which is the order of
-their creation.
+It has 1 to 512 vCPUs in ascending order of their ids, which is the order of their creation.
 """
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
@@ -27,9 +26,9 @@ from vmcfg.kernel.version import Version, version_text
 
 
 class Vcpu(NamedTuple):
-    """One vCPU. `mpidr` is compressed, `pmu_irq` an INTID or None.
+    """One vCPU. `mpidr` is compressed; `pmu_irq` is an INTID or None.
 
-    `at` and `irq_at` are where the two are written, `irq_written` is how.
+    `at` and `irq_at` are the paths of the two, and `irq_written` is the interrupt as written.
     """
 
     id: int
@@ -42,19 +41,19 @@ class Vcpu(NamedTuple):
 
     @property
     def mpidr_by_register(self) -> bool:
-        """Whether KVM gives this vCPU another MPIDR, so that MPIDR_EL1 has to be set."""
+        """Return whether KVM assigns another MPIDR, so that MPIDR_EL1 must be set."""
         return mpidr_of_id(self.id) != self.mpidr
 
     @property
     def name(self) -> str:
-        """The vCPU as messages and plans call it: by its MPIDR, dotted."""
+        """Return the name of the vCPU in messages and plans: its dotted MPIDR."""
         return mpidr_text(self.mpidr)
 
 
 class ClaimedPpi:
-    """A PPI that something other than the PMU claims; `name` says what.
+    """A PPI that something other than the PMU claims, with its `name`.
 
-    If it is `written`, it is at `at`; otherwise it is KVM's default.
+    If it is `written`, its path is `at`; otherwise it is the default of KVM.
     """
 
     __slots__ = ("at", "intid", "name", "written")
@@ -75,9 +74,9 @@ TIMERS = {
 
 
 class Machine(NamedTuple):
-    """The VM that a description describes.
+    """The VM of a description.
 
-    `vcpus` are by ascending id; a vCPU's index is its place among them.
+    `vcpus` are in ascending order of ids; the index of a vCPU is its position there.
     """
 
     name: str
@@ -104,28 +103,27 @@ class Machine(NamedTuple):
         return f"{text} (default)" if self.has_default_host_kernel else text
 
     def has_pmu(self) -> bool:
-        """Whether any vCPU has a PMU interrupt, and so a PMU."""
+        """Return whether any vCPU has a PMU interrupt and therefore a PMU."""
         return any(vcpu.pmu_irq is not None for vcpu in self.vcpus)
 
     def unfiltered_events(self) -> str | None:
-        """Whether events in no filter entry are "allowed" or "denied"; None without a filter.
+        """Return whether events in no filter entry are "allowed" or "denied"; None without filter.
 
-        The first entry decides: KVM takes its opposite for all others
-        (pmu-emul.c:kvm_arm_pmu_v3_set_attr, linux 7.2).
+        They get the opposite of the first entry (pmu-emul.c:kvm_arm_pmu_v3_set_attr, Linux 7.2).
         """
         if not self.pmu.filter:
             return None
         return "allowed" if self.pmu.filter[0].action == "deny" else "denied"
 
     def has_el2(self) -> bool:
-        """Whether the vCPUs have EL2, so that a guest can be a hypervisor."""
+        """Return whether the vCPUs have EL2, so that a guest can be a hypervisor."""
         return "el2" in self.features
 
     def claimed_ppis(self) -> list[ClaimedPpi]:
-        """The PPIs that KVM claims at a vCPU's first KVM_RUN, but for the PMU's.
+        """Return the PPIs that KVM claims at the first KVM_RUN of a vCPU, except that of the PMU.
 
-        The EL1 timers'; with EL2 also the EL2 timers' and, but for GICv2, the GIC's maintenance
-        interrupt.
+        They belong to the EL1 timers; with EL2, also to the EL2 timers and to the maintenance
+        interrupt of a GICv3.
         """
         keys = TIMERS if self.has_el2() else ("virtual", "physical")
         claimed = [
@@ -142,28 +140,28 @@ class Machine(NamedTuple):
             intid = MAINTENANCE if written is None else intid_of(written)
             at: Path = ("gic", "maintenance_irq")
             claimed.append(
-                ClaimedPpi(at, "the GIC's maintenance interrupt", intid, written is not None)
+                ClaimedPpi(at, "the GIC maintenance interrupt", intid, written is not None)
             )
         return claimed
 
     def sets_up_gic(self) -> bool:
-        """Whether the GIC is the plan's to set up, and not the monitor's."""
+        """Return whether the plan sets up the GIC, and not the VMM."""
         return self.gic is not None and self.gic.set_up_by == "plan"
 
     def gic_version(self) -> int | None:
-        """The GIC architecture's version; None if the description leaves it to the monitor."""
+        """Return the version of the GIC architecture; None if the description has no GIC."""
         return self.gic.version if self.gic is not None else None
 
     def nr_irqs(self) -> int:
-        """How many INTIDs there are: as written, or as KVM or the most generous monitor sets it."""
+        """Return the number of INTIDs: as written, or the default of KVM or maximum of a VMM."""
         if self.gic is not None and self.gic.nr_irqs is not None:
             return self.gic.nr_irqs
         return NR_IRQS_DEFAULT if self.sets_up_gic() else NR_IRQS_GREATEST
 
     def redistributor_counts(self) -> tuple[int, ...]:
-        """How many redistributors each region holds.
+        """Return the number of redistributors in each region.
 
-        A region without a count holds what those before it leave.
+        A region without a count has as many as the regions before it leave.
         """
         counts: list[int] = []
         for region in redistributor_regions(self.gic):
@@ -173,7 +171,7 @@ class Machine(NamedTuple):
 
 
 def redistributor_regions(gic: Gic | None) -> tuple[RedistributorRegion, ...]:
-    """The redistributor regions as written; none where there is no GIC, or one address alone."""
+    """Return the redistributor regions as written; none without a GIC or with only one address."""
     if gic is None or not isinstance(gic.redistributors, tuple):
         return ()
     return gic.redistributors

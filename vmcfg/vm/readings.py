@@ -1,4 +1,4 @@
-"""What a number can be as an identifier of a vCPU or its interrupt, and why not the others."""
+"""Every identifier of a vCPU or its interrupt that a number can be, and why it cannot be others."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ from vmcfg.vm.identifiers import IRQ_TYPE_PPI, IRQ_TYPE_SPI, LAYOUT_2_SINCE_ID
 
 
 class Reading(NamedTuple):
-    """What a number is if it is `name`: `meaning`, or None where it can't be; `reason` then says
-    why not.
-    """
+    """The `meaning` of a number as identifier `name`, or None with the `reason`."""
 
     name: str
     meaning: str | None
@@ -32,25 +30,31 @@ class Reading(NamedTuple):
 
     @property
     def possible(self) -> bool:
-        """Whether there can be such a one."""
+        """Return whether the number can be this identifier."""
         return self.meaning is not None
 
 
 class _Impossible(Exception):
-    """Why a number can't be read so."""
+    """The reason why a number cannot be an identifier."""
 
 
 def _vcpu(compressed: int) -> str:
-    """A compressed MPIDR and the vCPU that KVM gives it to."""
+    """Return a compressed MPIDR in words, with the vCPU to which KVM assigns it."""
     told = f"MPIDR {mpidr_text(compressed)}"
     number = derived_id(compressed)
     if aff3(compressed):
-        return f"{told}: no vCPU id gives it, and with Aff3 not 0 a GICv3's guest can't reach it"
+        return (
+            f"{told}: KVM assigns it to no id, and a guest with GICv3 cannot reach a vCPU with Aff3"
+            f" {aff3(compressed)}"
+        )
     if aff0(compressed) > GREATEST_AFF0:
-        return f"{told}: no vCPU id gives it, and with Aff0 over 15 a GICv3's SGIs go astray"
+        return (
+            f"{told}: KVM assigns it to no id, and with GICv3, SGIs do not reach a vCPU with Aff0"
+            f" above {GREATEST_AFF0}"
+        )
     if number is None or number >= MOST_VCPUS:
-        return f"{told}: no vCPU id gives it, so it has to be set by register"
-    return f"{told}, which KVM gives to vCPU id {number}"
+        return f"{told}: KVM assigns it to no id, so it must be set by register"
+    return f"{told}, which KVM assigns to vCPU id {number}"
 
 
 def _attr_mpidr(value: int) -> str:
@@ -63,31 +67,31 @@ def _below(value: int, bound: int, why: str) -> None:
 
 
 def _vcpu_id(value: int) -> str:
-    _below(value, MOST_VCPUS, "KVM takes ids below 512")
-    return f"the id of KVM_CREATE_VCPU, to which KVM gives MPIDR {mpidr_text(mpidr_of_id(value))}"
+    _below(value, MOST_VCPUS, "an id is at most 511")
+    return f"the id of KVM_CREATE_VCPU, to which KVM assigns MPIDR {mpidr_text(mpidr_of_id(value))}"
 
 
 def _vcpu_index(value: int) -> str:
-    _below(value, MOST_VCPUS, "KVM makes 512 vCPUs at most")
-    return f"place {value} in the order of creation, from 0"
+    _below(value, MOST_VCPUS, "a VM has at most 512 vCPUs")
+    return f"position {value} in the order of creation, from 0"
 
 
 def _register(value: int) -> str:
     if value >> 40 or value & 0x3E00_0000:
-        raise _Impossible("bits 63..40 and 29..25 are zero in the register")
+        raise _Impossible("bits [63:40] and [29:25] are 0 in the register")
     if not value & MPIDR_RES1:
-        raise _Impossible("bit 31 is one in the register")
+        raise _Impossible("bit 31 is 1 in the register")
     told = _vcpu(compressed_of_register(value))
     flags = [
         words
-        for bit, words in ((1 << 30, "U: a uniprocessor"), (1 << 24, "MT: Aff0 is a thread"))
+        for bit, words in ((1 << 30, "U: uniprocessor"), (1 << 24, "MT: Aff0 is a thread"))
         if value & bit
     ]
     return told + "".join(f"; {words}" for words in flags)
 
 
 def _compressed(value: int) -> str:
-    _below(value, 1 << 32, "it has 32 bits, a byte for each affinity")
+    _below(value, 1 << 32, "it has 32 bits, one byte per affinity")
     return _vcpu(value)
 
 
@@ -127,14 +131,14 @@ CPU_INTERFACE_REGISTERS = {
     0xE65F: "ICH_VMCR_EL2",
     **{0xE660 + n: f"ICH_LR{n}_EL2" for n in range(16)},
 }
-"""The registers that KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS has, by their encodings (linux 7.2,
+"""The registers of KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, by their encodings (Linux 7.2,
 vgic-sys-reg-v3.c).
 """
 
 
 def _redist_regs(value: int) -> str:
     offset = value & 0xFFFFFFFF
-    _below(offset, V3_REDIST_SIZE, "a redistributor's two frames end at offset 0x20000")
+    _below(offset, V3_REDIST_SIZE, "the two frames of a redistributor end at offset 0x20000")
     if offset % 4:
         raise _Impossible("a register's offset is a multiple of 4")
     name = REDISTRIBUTOR_REGISTERS.get(offset)
@@ -144,27 +148,27 @@ def _redist_regs(value: int) -> str:
 def _cpu_sysregs(value: int) -> str:
     name = CPU_INTERFACE_REGISTERS.get(value & 0xFFFFFFFF)
     if name is None:
-        raise _Impossible("bits 31..0 are no register of the CPU interface")
+        raise _Impossible("bits [31:0] are not a register of the CPU interface")
     return f"{_attr_mpidr(value)}, {name}"
 
 
 def _level_info(value: int) -> str:
     if value >> 10 & 0x3FFFFF:
-        raise _Impossible("bits 31..10 are 0, the only information there is: line levels")
+        raise _Impossible("bits [31:10] are 0, which means line levels")
     first = value & 0x3FF
     if first % 32:
-        raise _Impossible("bits 9..0 are the first of 32 INTIDs, a multiple of 32")
+        raise _Impossible("bits [9:0] are the first of 32 INTIDs, a multiple of 32")
     return f"{_attr_mpidr(value)}, line levels of INTIDs {first} to {first + 31}"
 
 
 def _gicv2_regs(value: int) -> str:
-    _below(value, 1 << 40, "bits 63..40 are zero")
+    _below(value, 1 << 40, "bits [63:40] are 0")
     _below(value >> 32, GICV2_MOST_VCPUS, "a GICv2 has at most 8 vCPUs")
     offset = value & 0xFFFFFFFF
     _below(
         offset,
         V2_CPU_SIZE,
-        "a GICv2's frames end at offset 0x1000 (distributor) and 0x2000 (CPU interface)",
+        "the frames of a GICv2 end at offset 0x1000 (distributor) and 0x2000 (CPU interface)",
     )
     if offset % 4:
         raise _Impossible("a register's offset is a multiple of 4")
@@ -172,14 +176,14 @@ def _gicv2_regs(value: int) -> str:
 
 
 def _pmu_by_index(value: int) -> str:
-    _below(value, 1 << 32, "bits 63..32 are reserved")
-    _below(value, MOST_VCPUS, "KVM makes 512 vCPUs at most")
+    _below(value, 1 << 32, "bits [63:32] are reserved")
+    _below(value, MOST_VCPUS, "a VM has at most 512 vCPUs")
     return f"the PMU interrupt of vCPU index {value}, by --api pmu-device, which was never merged"
 
 
 def _pmu_by_mpidr(value: int) -> str:
     if value & 0xFFFFFFFF:
-        raise _Impossible("bits 31..0 name nothing there, and are zero")
+        raise _Impossible("bits [31:0] are 0")
     return (
         f"the PMU interrupt of {_attr_mpidr(value)}, by --api pmu-device-mpidr, which was never"
         " merged"
@@ -192,22 +196,20 @@ def _irq_line_word(value: int) -> str:
     vcpu = (value >> 28) << 8 | value >> 16 & 0xFF
     if kind == 0:
         if number > 1:
-            raise _Impossible("type 0 is a CPU's own line, 0 for IRQ or 1 for FIQ")
+            raise _Impossible("type 0 is the line of a CPU: 0 for IRQ or 1 for FIQ")
         return (
             f"the {('IRQ', 'FIQ')[number]} line of vCPU id {vcpu} (before 6.7 its index), without"
             " an in-kernel GIC"
         )
     if kind not in (IRQ_TYPE_SPI, IRQ_TYPE_PPI):
-        raise _Impossible(f"bits 27..24 are a type, 0 to 2, and not {kind}")
+        raise _Impossible(f"bits [27:24] are a type from 0 to 2, not {kind}")
     wanted, known = ("an SPI", is_spi) if kind == IRQ_TYPE_SPI else ("a PPI", is_ppi)
     if not known(number):
         raise _Impossible(f"type {kind} is {wanted}, which {interrupt_text(number)} is not")
     if kind == IRQ_TYPE_SPI:
-        return f"{interrupt_text(number)}" + (
-            ", with a vCPU that KVM does not look at" if vcpu else ""
-        )
-    _below(vcpu, MOST_VCPUS, f"vCPU {vcpu} can't be: KVM takes ids below 512")
-    layout = ", which needs KVM_CAP_ARM_IRQ_LINE_LAYOUT_2" if vcpu >= LAYOUT_2_SINCE_ID else ""
+        return f"{interrupt_text(number)}" + (", with a vCPU that KVM ignores" if vcpu else "")
+    _below(vcpu, MOST_VCPUS, f"vCPU {vcpu} does not exist: an id is at most 511")
+    layout = ", which requires KVM_CAP_ARM_IRQ_LINE_LAYOUT_2" if vcpu >= LAYOUT_2_SINCE_ID else ""
     return f"{interrupt_text(number)} of vCPU id {vcpu} (before 6.7 its index){layout}"
 
 
@@ -215,10 +217,10 @@ def _intid(value: int) -> str:
     _below(value, 1 << 24, "an INTID has at most 24 bits")
     told = interrupt_text(value)
     if SPI_END <= value < 8192:
-        raise _Impossible(f"{told}: 1020 to 8191 name no interrupt that KVM has")
+        raise _Impossible(f"{told}: KVM has no interrupts from 1020 to 8191")
     if is_ppi(value) or is_spi(value):
-        return f"{told}; as a GSIV in ACPI's MADT the same number"
-    return f"{told}, which can't be a PMU's: that is a PPI or an SPI"
+        return f"{told}; also its GSIV in the ACPI MADT"
+    return f"{told}, which cannot be a PMU interrupt: that is a PPI or an SPI"
 
 
 def _dt_interrupt(value: int) -> str:
@@ -228,13 +230,13 @@ def _dt_interrupt(value: int) -> str:
     if value < SPI_END - SPI_BASE:
         readings.append(f"after 0: {interrupt_text(value + SPI_BASE)}")
     if not readings:
-        raise _Impossible("PPIs are 0 to 15 there, SPIs 0 to 987")
-    return "the second of three cells; " + ", ".join(readings)
+        raise _Impossible("PPIs are 0 to 15, SPIs are 0 to 987")
+    return "the second of three cells: " + ", ".join(readings)
 
 
 def _dt_reg(value: int) -> str:
     if value >> 40 or value & 0xFF00_0000:
-        raise _Impossible("the affinities are in bits 39..32 and 23..0, all others are zero")
+        raise _Impossible("the affinities are in bits [39:32] and [23:0]; all others are 0")
     cells = "two cells" if value >> 32 else "one cell"
     return f"{_vcpu(compressed_of_register(value))}; in {cells}"
 
@@ -244,22 +246,22 @@ READINGS: tuple[tuple[str, Callable[[int], str]], ...] = (
     ("vCPU index", _vcpu_index),
     ("MPIDR_EL1", _register),
     ("compressed MPIDR", _compressed),
-    ("attr of GICv3's REDIST_REGS", _redist_regs),
-    ("attr of GICv3's CPU_SYSREGS", _cpu_sysregs),
-    ("attr of GICv3's LEVEL_INFO", _level_info),
-    ("attr of GICv2's DIST_REGS, CPU_REGS", _gicv2_regs),
+    ("attr of GICv3 REDIST_REGS", _redist_regs),
+    ("attr of GICv3 CPU_SYSREGS", _cpu_sysregs),
+    ("attr of GICv3 LEVEL_INFO", _level_info),
+    ("attr of GICv2 DIST_REGS, CPU_REGS", _gicv2_regs),
     ("attr of the PMU device, by index", _pmu_by_index),
     ("attr of the PMU device, by MPIDR", _pmu_by_mpidr),
     ("KVM_IRQ_LINE word", _irq_line_word),
     ("INTID", _intid),
-    ("device tree's interrupts cell", _dt_interrupt),
-    ("device tree's reg of a CPU", _dt_reg),
+    ("device tree interrupts cell", _dt_interrupt),
+    ("device tree reg of a CPU", _dt_reg),
 )
-"""Everything that a number may be: its name, and what reads it so, or says why it can't be."""
+"""Every identifier that a number can be, with the function that reads it or says why it cannot."""
 
 
 def readings(value: int) -> Iterator[Reading]:
-    """Every reading of a number of at most 64 bits, in the order of READINGS."""
+    """Return every reading of a number of at most 64 bits, in the order of READINGS."""
     for name, read in READINGS:
         yield _reading(name, read, value)
 
