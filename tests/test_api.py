@@ -307,21 +307,21 @@ def test_only_what_this_description_says_is_held_against_an_api() -> None:
     ("options", "message"),
     [
         (("--api", "pmu"), "is not one of 'vcpu', 'pmu-device', 'pmu-device-mpidr'"),
-        (("--device-type", "99"), "--device-type is for what makes the PMU device"),
+        (("--device-type", "99"), "--device-type requires --api pmu-device"),
         (
             ("--device-type", "99", "--scope", "vm"),
-            "--device-type is for what makes the PMU device",
+            "--device-type requires --api pmu-device",
         ),
         (
             ("--device-type", "99", "--api", "pmu-device"),
-            "--device-type is for what makes the PMU device",
+            "--device-type requires --api pmu-device",
         ),
         (
             ("--device-type", "4294967296", "--api", "pmu-device", "--scope", "vm"),
             "4294967296 is not in the range",
         ),
-        (("--get", "--scope", "vm"), "--get goes with no --scope vm"),
-        (("--get", "--format", "c"), "--get goes with no --format c"),
+        (("--get", "--scope", "vm"), "--get cannot be used with --scope vm"),
+        (("--get", "--format", "c"), "--get cannot be used with --format c"),
     ],
 )
 def test_odd_options_are_refused(options: tuple[str, ...], message: str, emit: Emit) -> None:

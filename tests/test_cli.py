@@ -140,7 +140,7 @@ def test_nothing_to_check_is_no_success(run: Run, tmp_path: Path) -> None:
     for format_ in ("human", "json"):
         done = run("validate", "--format", format_, "empty")
         assert done.returncode == 3
-        assert done.stderr == "vmcfg: nothing to check: no *.yaml or *.yml file there\n"
+        assert done.stderr == "vmcfg: nothing to check: no *.yaml or *.yml files found\n"
 
 
 def test_a_file_named_twice_is_checked_once(run: Run) -> None:
@@ -183,7 +183,7 @@ def test_python_callers_get_the_same(run: Run) -> None:
     assert [found.rule for found in vmcfg.check(WRONG)] == ["VMC504"]
     assert vmcfg.check(RIGHT) == []
     assert vmcfg.check("\ud800")[0].rule == "VMC101"
-    assert vmcfg.plan(RIGHT).commands[0].fields()[0] == "create-vm"
+    assert vmcfg.plan(RIGHT).commands[0].op == "create-vm"
     with pytest.raises(vmcfg.InvalidDescription, match="SGI 7") as caught:
         vmcfg.plan(WRONG)
     assert [found.rule for found in caught.value.diagnostics] == ["VMC504"]

@@ -54,7 +54,7 @@ REG = "device tree reg of a CPU"
         (
             0x01_8002_0305,
             "MPIDR_EL1",
-            "MPIDR 1.2.3.5: KVM assigns it to no id, and a guest with GICv3 cannot reach a vCPU with Aff3",
+            "MPIDR 1.2.3.5: KVM assigns it to no id, and a guest with GICv3 cannot reach",
         ),
         (
             0xC1000000,
@@ -78,7 +78,7 @@ REG = "device tree reg of a CPU"
         (
             0x122C0017,
             IRQ_LINE,
-            "INTID 23 (PPI 7) of vCPU id 300 (before 6.7 its index), which needs "
+            "INTID 23 (PPI 7) of vCPU id 300 (before 6.7 its index), which requires "
             "KVM_CAP_ARM_IRQ_LINE_",
         ),
         (0x1000028, IRQ_LINE, "INTID 40 (SPI 8)"),
@@ -172,7 +172,7 @@ def test_what_it_can_be_comes_first(tmp_path: Path) -> None:
     first, *lines = done.stdout.splitlines()
     assert first == "0x80000100 (2147483904)"
     marks = [line.split("  ")[0] for line in lines]
-    assert marks == ["can be"] * 2 + ["can't be"] * 12
+    assert marks == ["can be"] * 2 + ["cannot be"] * 12
     assert decode("2147483904").stdout == done.stdout
 
 
@@ -194,17 +194,17 @@ def test_an_mpidr_is_shown_by_its_other_names() -> None:
     for word in (
         "vCPU id                           16\n",
         "0x80000100\n",
-        "0x10000000000 and the register's offset",
+        "0x10000000000 plus the register offset",
     ):
         assert word in said
     aff3 = decode("7.1.2.3").stdout
     assert f"{7 << 32 | 1 << 31 | 0x10203:#x}" in aff3
-    assert "can't be  device tree reg of a CPU        one cell has no room for Aff3" in aff3
-    assert "can't be  vCPU id" in decode("0.0.0.16").stdout
+    assert "cannot be  device tree reg of a CPU          one cell does not contain Aff3" in aff3
+    assert "cannot be  vCPU id" in decode("0.0.0.16").stdout
 
 
 def test_an_interrupt_is_shown_by_its_other_names() -> None:
-    assert "0x2000017 and the vCPU's id in bits 31..28 and 23..16" in decode("ppi:7").stdout
+    assert "0x2000017 plus the vCPU id in bits [31:28] and [23:16]" in decode("ppi:7").stdout
     assert "0x1000028\n" in decode("spi:8").stdout
     assert "0 8 and the flags" in decode("spi:8").stdout
 
@@ -218,10 +218,10 @@ def test_an_interrupt_is_shown_by_its_other_names() -> None:
         ("0x1g", "invalid number '0x1g'"),
         ("18446744073709551616", "must be 0x0 to 0xffffffffffffffff"),
         ("0.0.1", "write all four"),
-        ("0.0.0.256", "is not one MPIDR"),
-        ("0.0.0.0-3", "is not one MPIDR"),
-        ("ppi:16", "PPIs are ppi:0 to ppi:15"),
-        ("spi:988", "SPIs spi:0 to spi:987"),
+        ("0.0.0.256", "VALUE must be one MPIDR"),
+        ("0.0.0.0-3", "VALUE must be one MPIDR"),
+        ("ppi:16", "VALUE must be ppi:0 to ppi:15"),
+        ("spi:988", "or spi:0 to spi:987"),
         ("spi:0-3", "must be one interrupt, not a range"),
         ("sgi:1", "invalid interrupt 'sgi:1'"),
     ],

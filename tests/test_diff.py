@@ -348,7 +348,7 @@ def test_git_goes_on_after_a_wrong_revision(git: Git) -> None:
     shown = git("diff")
     assert "b/one.vmcfg.yaml:1:1: error[VMC111] " in shown
     assert (
-        "vmcfg diff a/one.vmcfg.yaml b/one.vmcfg.yaml: not compared, for the findings above\n"
+        "vmcfg diff a/one.vmcfg.yaml b/one.vmcfg.yaml: not compared because of the findings above\n"
         in shown
     )
     assert "vmcfg diff a/two.vmcfg.yaml b/two.vmcfg.yaml\nchanged: " in shown

@@ -185,14 +185,14 @@ def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--main",), "--main goes with --format c, not text."),
-        (("--format", "sh", "--main"), "--main goes with --format c, not sh."),
+        (("--main",), "--main requires --format c, not text."),
+        (("--format", "sh", "--main"), "--main requires --format c, not sh."),
         (
             ("--format", "c", "--main", "--scope", "attributes"),
-            "it goes with no --scope attributes.",
+            "--main cannot be used with --scope attributes",
         ),
-        (("--format", "c", "--main", "--phase", "create"), "it goes with no --phase."),
-        (("--format", "c", "--comments"), "--comments goes with --format text, not c."),
+        (("--format", "c", "--main", "--phase", "create"), "--main cannot be used with --phase"),
+        (("--format", "c", "--comments"), "--comments requires --format text, not c."),
     ],
 )
 def test_odd_options_are_wrong_usage(options: tuple[str, ...], message: str) -> None:

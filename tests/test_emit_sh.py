@@ -261,4 +261,4 @@ def test_a_name_is_left_open_in_text() -> None:
 def test_text_options_are_not_for_shell(chosen: str) -> None:
     done = vmcfg("emit", "--format", "sh", chosen, "-", standard_input=WITH_HOST_PMU)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert f"{chosen} goes with --format text, not sh" in done.stderr.decode()
+    assert f"{chosen} requires --format text, not sh" in done.stderr.decode()

@@ -364,7 +364,7 @@ def test_a_file_that_changes_meanwhile_is_left_alone(tmp_path: Path) -> None:
         diff=False,
         for_terminal=False,
     ).result(str(path))
-    assert result.failure == "cannot fix vm.yaml: it has changed meanwhile"
+    assert result.failure == "cannot fix vm.yaml: it was changed at the same time"
     assert path.read_text() == "edited"
 
 

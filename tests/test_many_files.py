@@ -152,7 +152,7 @@ def test_all_left_out_is_nothing_to_check(tmp_path: Path) -> None:
     (tmp_path / "vm.yaml").write_text(RIGHT)
     done = validate("--exclude", "*.yaml", "vm.yaml", ".", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == "vmcfg: nothing to check: no *.yaml or *.yml file there\n"
+    assert done.stderr == "vmcfg: nothing to check: no *.yaml or *.yml files found\n"
 
 
 def test_a_file_is_checked_once_however_it_is_named(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_worker_that_is_killed_is_a_failure_in_one_line() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return (item,)
 
-    with pytest.raises(OSError, match="a worker process was ended before its work was"):
+    with pytest.raises(OSError, match="a worker process ended before its work was"):
         list(parallel.results(work, range(100), 2))
 
 

@@ -86,7 +86,9 @@ def sarif_schema() -> Json:
     return schema
 
 
-def sarif_of(diagnostics: list[Diagnostic], text: str = "", unread: tuple[str, ...] = ()) -> Json:
+def sarif_of(
+    diagnostics: list[Diagnostic], text: str = "", unread: tuple[tuple[str, str], ...] = ()
+) -> Json:
     parts = [sarif.REPORT.part(diagnostics, text)] if diagnostics else []
     assert sarif.REPORT.whole is not None
     return json.loads("".join(sarif.REPORT.whole(parts, Totals(1, len(diagnostics), 0, unread))))

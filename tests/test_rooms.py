@@ -111,8 +111,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "sarif",
         "progress",
     ),
+    "api": (),
     "commands": (
         "exit_codes",
+        "defects",
         "options",
         "findings_output",
         "checked_file",

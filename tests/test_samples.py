@@ -415,16 +415,16 @@ def test_example_lists_the_samples_with_what_each_shows(vmcfg: Vmcfg) -> None:
 @pytest.mark.parametrize(
     ("name", "likely"),
     [
-        ("minimla", "Did you mean 'minimal'?"),
-        ("qemu", "Did you mean 'qemu-virt'?"),
-        ("Full", "Did you mean 'full'?"),
-        ("gicv2.yaml", "Did you mean 'gicv2'?"),
-        ("zzz", "The samples: minimal, anchors, "),
-        ("../pyproject", "The samples: minimal, anchors, "),
-        ("", "The samples: minimal, anchors, "),
+        ("minimla", "If you mean 'minimal', write that"),
+        ("qemu", "If you mean 'qemu-virt', write that"),
+        ("Full", "If you mean 'full', write that"),
+        ("gicv2.yaml", "If you mean 'gicv2', write that"),
+        ("zzz", "Samples: minimal, anchors, "),
+        ("../pyproject", "Samples: minimal, anchors, "),
+        ("", "Samples: minimal, anchors, "),
     ],
 )
 def test_example_names_the_likely_sample(name: str, likely: str, vmcfg: Vmcfg) -> None:
-    with pytest.raises(click.UsageError, match="There is no sample") as raised:
+    with pytest.raises(click.UsageError, match="No such sample") as raised:
         vmcfg("example", name)
     assert likely in raised.value.message

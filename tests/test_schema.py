@@ -485,7 +485,7 @@ def sent(path: Path) -> Iterator[tuple[str, str]]:
     checked = check(path.read_bytes(), path.name)
     if checked.machine is not None:
         for scope in SCOPES:
-            plan = lower(checked.machine, scope, unchecked=not checked.stands(strict=True))
+            plan = lower(checked.machine, scope, unchecked=bool(checked.diagnostics))
             yield jsonl(plan, checked.tree), json_object(plan, checked.tree)
 
 

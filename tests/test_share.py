@@ -421,4 +421,4 @@ def test_a_page_says_what_the_help_says(
                 f"{', '.join(option.names)}{'' if option.metavar is None else ' ' + option.metavar}"
                 in shown
             )
-        assert "3 The job could not be done." in shown
+        assert "3 Failure: vmcfg could not do its work." in shown

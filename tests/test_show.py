@@ -254,10 +254,10 @@ def test_notes_say_what_a_word_needs() -> None:
     assert "of vCPU 256 requires KVM_CAP_ARM_IRQ_LINE_LAYOUT_2" in told(
         "vcpus: 257\npmu: {irq: 23}"
     )
-    assert "of 256 vCPUs, from id 256 on, needs" in told("vcpus: 512\npmu: {irq: 23}")
+    assert "of 256 vCPUs (id 256 and above) requires" in told("vcpus: 512\npmu: {irq: 23}")
     assert told("vcpus: 512\npmu: {irq: spi:0-511}") == ""
     sparse = "vcpus: [{mpidr: 0.0.0.0}, {mpidr: 0.0.0.2}]\npmu: {irq: 23}\n"
-    assert "Kernels before 6.7 read a vCPU's index" in told(sparse)
+    assert "Linux before 6.7 reads an index" in told(sparse)
     assert told(sparse + 'host_kernel: "6.7"') == ""
 
 
@@ -383,4 +383,4 @@ def test_errors_show_nothing_and_warnings_do_not_stop(show: Vmcfg) -> None:
 def test_what_the_first_filter_entry_decides_is_said(first: str, others: str, show: Vmcfg) -> None:
     entries = f"[{{action: {first}, events: 0x11}}, {{action: allow, events: 0x08}}]"
     done = show(f"vmcfg: 1\nname: vm\nvcpus: 2\npmu: {{irq: 23, filter: {entries}}}\n")
-    assert done.stdout.endswith(f"\nEvents that no entry of pmu.filter names are {others}.\n")
+    assert done.stdout.endswith(f"\nEvents in no entry of 'pmu.filter' are {others}.\n")

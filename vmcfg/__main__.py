@@ -6,9 +6,9 @@ import gc
 
 
 def main() -> None:
-    """Run vmcfg on this process's arguments."""
-    # What is loaded now lives to the end: to search it for cycles meanwhile is a twentieth of a
-    # short run. The command turns it on again once it is loaded (vmcfg.cli).
+    """Run vmcfg on the arguments of this process."""
+    # Imported modules live until the end: searching them for cycles takes a twentieth of a short
+    # run. vmcfg.cli enables the garbage collector after the import of the command.
     gc.disable()
     from vmcfg.cli import main
 

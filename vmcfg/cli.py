@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how a run ends."""
+"""The command line: the commands, and how a run ends."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from vmcfg.commands.exit_codes import FAILED, USAGE
 from vmcfg.files import NoFile, print_error
 
 COMMANDS = {
-    "validate": "Check descriptions and print every mistake with its place.",
-    "emit": "Print the ordered commands that set up a description's VM.",
-    "show": "Show each vCPU of a description under all its names.",
-    "decode": "Say everything that a number may be, as a name of a vCPU or of its interrupt.",
-    "explain": "Explain a rule, an attribute, the order of the commands, or the names of a vCPU.",
-    "example": "Print a sample description, or list them.",
-    "try": "Perform a plan on this host's KVM, in a throw-away VM, and read it back.",
-    "probe": "Say what this host's KVM has, or make a host file of it.",
-    "diff": "Compare two descriptions by the commands that they come to.",
-    "schema": "Print a JSON Schema: of descriptions, plans, diagnostics, diffs or vCPUs.",
+    "validate": "Check descriptions and report every problem with its line and column.",
+    "emit": "Print the plan: the commands for KVM, in order.",
+    "show": "List all identifiers of each vCPU.",
+    "decode": "Show every vCPU or interrupt identifier that a number can be.",
+    "explain": "Explain a rule, a key, the order of the commands, or the identifiers of a vCPU.",
+    "example": "Print a sample description, or list all samples.",
+    "try": "Execute the plan on KVM of this host, in its own VM, and read the values back.",
+    "probe": "Show what KVM on this host supports, or create a host file.",
+    "diff": "Compare the commands of two descriptions.",
+    "schema": "Print the JSON Schema of descriptions, or of an output of vmcfg.",
 }
-"""The commands with their one line of help, so that the help of all need not load any."""
+"""The commands with one line of help each, so that 'vmcfg --help' imports no command."""
 
 _IN_PYTHON = {"try": "try_"}
-"""The commands whose name is a Python keyword, by their module and function."""
+"""The commands whose name is a Python keyword, with the name of their module and function."""
 
 EPILOG = """
 \b
 Exit codes:
-  0  nothing found at or above the threshold
-  1  findings; of diff, a difference; of try, a refusal or another value read back
-  2  wrong usage
-  3  the job could not be done
+  0  no errors
+  1  errors (diff: differences; try: KVM rejected something)
+  2  usage error
+  3  failure: vmcfg could not do its work
+
+With --strict, warnings count as errors.
 """
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are loaded when they are run."""
+    """A group whose commands are imported when they are run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which they are documented."""
+        """Return the commands in the order of the documentation."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, loaded."""
+        """Import the command of that name and return it."""
         if cmd_name not in COMMANDS:
             return None
         name = _IN_PYTHON.get(cmd_name, cmd_name)
         command: click.Command = getattr(importlib.import_module(f"vmcfg.commands.{name}"), name)
-        # It was turned off while modules are loaded (vmcfg.__main__), which are not to be searched
-        # later either.
+        # It is off during imports (vmcfg.__main__). Imported modules need no garbage collection.
         gc.freeze()
         gc.enable()
         return command
@@ -63,18 +64,18 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the likely command named where there is none of that name."""
+        """Resolve the command as click does; for an unknown name, suggest a similar one."""
         name = click.utils.make_str(args[0])
         if name not in COMMANDS and not name.startswith("-"):
             from vmcfg.nearest import nearest
 
             likely = nearest(name, COMMANDS)
-            question = "" if likely is None else f" Did you mean {likely!r}?"
-            ctx.fail(f"No such command {name!r}.{question}")
+            suggestion = "" if likely is None else f" If you mean {likely!r}, write that."
+            ctx.fail(f"No such command {name!r}.{suggestion}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without loading them."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -98,8 +99,8 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 )
 @click.pass_context
 def vmcfg(ctx: click.Context) -> None:
-    """Check descriptions of arm64 KVM virtual machines; emit the ordered commands that set their
-    device attributes.
+    """Check descriptions of arm64 KVM virtual machines, and print the commands that set the device
+    attributes of KVM.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
@@ -107,23 +108,19 @@ def vmcfg(ctx: click.Context) -> None:
 
 
 def main() -> None:
-    """Run vmcfg on this process's arguments, and exit with its code: never with a traceback."""
+    """Run vmcfg on the arguments of this process and exit with its code, without a traceback."""
     if hasattr(signal, "SIGPIPE"):
-        # A reader that has seen enough ends us as it ends any other program: silently, with 141 to
-        # the shell.
+        # If the reader of a pipe ends, vmcfg ends silently, with 141 for the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, _interrupted)
     code = _run()
-    # The interpreter would search all that is still alive for cycles, a tenth of a short run, only
-    # to give it back.
+    # Without this, the interpreter searches all live objects for cycles: a tenth of a short run.
     gc.freeze()
     sys.exit(code)
 
 
 def _interrupted(number: int, frame: object) -> None:
-    """End at once, as shells expect of an interrupted program; what is half written is cleared away
-    on the way out.
-    """
+    """End immediately with the exit code for an interrupt; temporary files are removed."""
     sys.exit(128 + number)
 
 
@@ -142,8 +139,7 @@ def _run() -> int:
         print_error(f"vmcfg: {error}\n")
         return FAILED
     except Exception as error:
-        print_error(
-            f"vmcfg: internal error: {type(error).__name__}: {error}\n"
-            "This is a defect of vmcfg; please report it with the description and the command.\n"
-        )
+        from vmcfg.commands.defects import defect_text
+
+        print_error(f"vmcfg: {defect_text(error)}\n")
         return FAILED

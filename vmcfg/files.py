@@ -1,5 +1,5 @@
-"""The one place that reads and writes files: descriptions in as bytes, plans out whole or not at
-all.
+"""Reading and writing files: descriptions are read as bytes, and plans are written completely or
+not at all.
 """
 
 from __future__ import annotations
@@ -21,11 +21,18 @@ STDIN = "<stdin>"
 
 
 class NoFile(Exception):
-    """A file that can't be read or written; its text is one clear line."""
+    """A file that cannot be read or written; the text is one line with the reason.
+
+    `file` is its name in findings, if it is known.
+    """
+
+    def __init__(self, message: str, file: str = "") -> None:
+        super().__init__(message)
+        self.file = file
 
 
 def read(path: str) -> bytes:
-    """The bytes of the file at `path`, or of standard input for ``-``. Raises `NoFile`."""
+    """Return the bytes of the file at `path`, or of standard input for ``-``. Raises `NoFile`."""
     try:
         if path == "-":
             return sys.stdin.buffer.read()
@@ -42,13 +49,12 @@ def descriptions(
     excluded: Sequence[str] = (),
     unreadable: Callable[[NoFile], None] | None = None,
 ) -> list[str]:
-    """The files that `paths` stand for, in the order of their names, each once.
+    """Return the files of `paths` in the order of their names, each once.
 
-    A directory stands for all *.yaml and *.yml below it, hidden files and directories left out,
-    links to directories not followed. A path that matches one of the patterns `excluded` is left
-    out, and so is all below it; one without a slash is matched against the name of a file or
-    directory, one with a slash against its path. A directory that can't be read is passed to
-    `unreadable`.
+    A directory means all *.yaml and *.yml in it, except hidden files and directories; links to
+    directories are not followed. A path that matches one of the patterns `excluded` is skipped, and
+    everything in it. A pattern without a slash is compared with names, a pattern with a slash with
+    paths. `unreadable` is called for each directory that cannot be read.
     """
     left_out = _matcher(excluded)
     found: list[str] = []
@@ -58,7 +64,7 @@ def descriptions(
         elif not any(map(left_out, _with_parents(path))):
             found.extend(_below(path, left_out, unreadable) if os.path.isdir(path) else [path])
     if len(paths) > 1:
-        # The same file by several names is called as it first was.
+        # A file that is named several times keeps its first name.
         found = list({os.path.normpath(each): each for each in reversed(found)}.values())
     return sorted(found)
 
@@ -66,7 +72,7 @@ def descriptions(
 def _below(
     folder: str, left_out: Callable[[str], bool], unreadable: Callable[[NoFile], None] | None
 ) -> Iterator[str]:
-    """The descriptions below a directory."""
+    """Return the descriptions in a directory and its subdirectories."""
     waiting = [folder]
     while waiting:
         try:
@@ -80,22 +86,17 @@ def _below(
                         yield entry.path
         except OSError as error:
             if unreadable is not None:
-                unreadable(
-                    NoFile(
-                        f"cannot read {printable(name_of(str(error.filename)))}: {error.strerror}"
-                    )
-                )
+                name = name_of(str(error.filename))
+                unreadable(NoFile(f"cannot read {printable(name)}: {error.strerror}", name))
 
 
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link that should lead to one: no pipe, that would be waited for,
-    and no device.
-    """
+    """Return whether it is a file or a link to one, and not a pipe or a device, which can block."""
     return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a path matches one of `patterns`, by its name or whole."""
+    """Return a function that tells whether a path matches one of `patterns`."""
     if not patterns:
         return lambda path: False
     import fnmatch
@@ -116,7 +117,7 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _with_parents(path: str) -> Iterator[str]:
-    """`path` and the directories that it goes through."""
+    """Return `path` and its parent directories."""
     path = os.path.normpath(path)
     while path and os.path.basename(path):
         yield path
@@ -124,10 +125,9 @@ def _with_parents(path: str) -> Iterator[str]:
 
 
 def write(path: str, data: bytes) -> None:
-    """Make `data` the whole content of the file at `path`, or leave it as it was. Raises `NoFile`.
+    """Write `data` to the file at `path` completely, or leave it unchanged. Raises `NoFile`.
 
-    A regular file is replaced in one step by a finished one, which keeps its mode. Devices and
-    pipes are written to.
+    A regular file is replaced in one step and keeps its mode. Devices and pipes are written to.
     """
     try:
         mode = os.stat(path).st_mode
@@ -171,7 +171,7 @@ def _umask() -> int:
 
 
 def same(path: str, other: str) -> bool:
-    """Whether two paths name one existing file."""
+    """Return whether two paths lead to the same existing file."""
     try:
         return os.path.samefile(path, other)
     except OSError:
@@ -179,17 +179,17 @@ def same(path: str, other: str) -> bool:
 
 
 def print_out(text: str) -> None:
-    """Write `text` to standard output, whole, and flush it. Raises `NoFile`."""
+    """Write `text` to standard output and flush it. Raises `NoFile`."""
     _print(sys.stdout, text, "standard output")
 
 
 def put_out(data: bytes) -> None:
-    """Write `data` to standard output as it is, and flush it. Raises `NoFile`."""
+    """Write the bytes `data` to standard output and flush it. Raises `NoFile`."""
     _put(sys.stdout, data, "standard output")
 
 
 def print_error(text: str) -> None:
-    """Write `text` to standard error where there is one."""
+    """Write `text` to standard error, if it is open."""
     with contextlib.suppress(NoFile):
         _print(sys.stderr, text, "standard error")
 
@@ -211,16 +211,12 @@ def _put(stream: object, data: bytes, name: str) -> None:
 
 
 def name_of(path: str) -> str:
-    """A path of the command line as findings call it: as UTF-8, whatever the locale took its bytes
-    for.
-    """
+    """Return a path of the command line as text for findings: UTF-8, regardless of the locale."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def packed(folder: str) -> Path:
-    """The folder of that name that ships with vmcfg: inside the package in a wheel, beside it in a
-    checkout.
-    """
+    """Return a directory that belongs to vmcfg: in the package, or next to it in a checkout."""
     from pathlib import Path
 
     here = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""The nearest of some known words to one that is none of them."""
+"""The known word that is most similar to a misspelled one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str], closeness: float = 0.6) -> str | None:
-    """The known word that is most like `word`; None where none is alike to `closeness`, of 1."""
-    # Needed only where something is misspelled, and not free to load.
+    """Return the known word most similar to `word`; None if none reaches `closeness`, up to 1."""
+    # Needed only for misspelled words, and slow to import.
     from difflib import get_close_matches
 
     close = get_close_matches(word, list(known), 1, closeness)

@@ -1,9 +1,9 @@
-"""One function over many items, on several cores, with its results in the items' order.
+"""One function over many items on several CPUs, with the results in the order of the items.
 
-Worker processes are forked, take every n-th chunk of the items, and write what they found to a pipe
-of their own; who reads the pipes in turn has the results in order. A pipe holds little, so a worker
-that is ahead waits, and memory does not grow with the number of items. Workers end with whoever
-started them: at the end, at an interrupt, and by SIGPIPE where that one is killed.
+Each of n forked worker processes handles every n-th chunk of items and writes its results to its
+own pipe. Reading the pipes in turn returns the results in order. A pipe buffers little: a worker
+that is ahead waits, and memory does not grow with the number of items. Workers end with their
+parent: at its end, at an interrupt, or by SIGPIPE if it is killed.
 """
 
 from __future__ import annotations
@@ -17,28 +17,27 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 CHUNK = 16
-"""How many items a worker takes at a time."""
+"""The number of items that a worker handles at a time."""
 
 WORTH_A_WORKER = 32
-"""So many items a worker there must be, or starting one costs more than it saves."""
+"""The number of items per worker below which starting it costs more than it saves."""
 
 HEADER = 4
-"""Bytes of a chunk's length."""
+"""The number of bytes of the length of a chunk."""
 
 
 def cpus() -> int:
-    """How many CPUs this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def results(
     work: Callable[[Item], tuple[Any, ...]], items: Sequence[Item], jobs: int
 ) -> Generator[tuple[Any, ...], None, None]:
-    """``work(item)`` for each of `items`, in their order, by at most `jobs` processes; few items
-    are done by this one.
+    """Return ``work(item)`` for `items`, in order, from at most `jobs` processes, or from this one.
 
-    Results are tuples of numbers, texts and None. An exception of `work` comes after the results
-    before it; a worker's is a RuntimeError that names it.
+    Results are tuples of numbers, texts, and None. An exception of `work` is raised after the
+    results before it; in a worker, it becomes a RuntimeError with its text.
     """
     count = min(jobs, len(items) // WORTH_A_WORKER)
     if count < 2 or not hasattr(os, "fork"):
@@ -47,11 +46,10 @@ def results(
     import marshal
 
     workers: dict[int, Any] = {}
-    """The read end of each worker's pipe, by its process."""
+    """The read end of the pipe of each worker, by process id."""
     try:
         for number in range(count):
-            # An interrupt waits until a worker is known here, and in the worker until it knows that
-            # it is one.
+            # Delay interrupts until the parent has stored the worker, and the worker has started.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             pid, pipe = _started(work, items, number, count, list(workers.values()), before)
             workers[pid] = pipe
@@ -63,7 +61,7 @@ def results(
             size = int.from_bytes(pipe.read(HEADER), "little")
             data = pipe.read(size)
             if not size or len(data) != size:
-                raise ChildProcessError("a worker process was ended before its work was")
+                raise ChildProcessError("a worker process ended before its work was complete")
             found, failure = marshal.loads(data)
             yield from found
             if failure is not None:
@@ -72,7 +70,7 @@ def results(
         for pid, pipe in workers.items():
             pipe.close()
             with contextlib.suppress(ProcessLookupError):
-                # As by an interrupt: what it is writing is cleared away.
+                # As at an interrupt, the worker removes its temporary files.
                 os.kill(pid, signal.SIGINT)
         for pid in workers:
             with contextlib.suppress(ChildProcessError):
@@ -87,9 +85,7 @@ def _started(
     others: Sequence[Any],
     mask: Any,
 ) -> tuple[int, Any]:
-    """The process that does every `count`-th chunk of `items` from `number` on, and the pipe that
-    it writes to.
-    """
+    """Return a process for every `count`-th chunk of `items` from `number`, and its pipe."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -97,11 +93,11 @@ def _started(
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(read)
             for other in others:
-                # Held open here, a pipe would outlive its reader, and its writer would never know.
+                # If it stayed open here, the writer of the pipe would not notice a dead reader.
                 os.close(other.fileno())
             _work(work, items, number, count, write)
         finally:
-            # Whatever happened: nothing of what this process was copied from may run here.
+            # In every case: no exit handler of the parent may run here.
             os._exit(0)
     os.close(write)
     return pid, os.fdopen(read, "rb")

@@ -1,7 +1,6 @@
-"""The whole reading of a description: from bytes to a machine and every finding; and fixes put into
-its text.
+"""The complete check of a description, from bytes to a machine with every finding, and its fixes.
 
-Comes in: bytes, and the host kernel or the hosts that are asked for. Goes out: a `Checked` with the
-tree, the machine and the diagnostics in order; or a text in which what is certain is corrected.
-Unknown here: files, the command line, and how diagnostics are printed.
+In: bytes, and possibly the host kernel or the hosts. Out: a `Checked` with the tree, the machine,
+and the diagnostics in order, or a text with all unambiguous fixes. Unknown here: files, the command
+line, and how diagnostics are printed.
 """

@@ -1,4 +1,4 @@
-"""The whole reading of a description, stage by stage: bytes in, a machine and every finding out."""
+"""The complete check of a description: from bytes to a machine and every finding."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vmcfg.description.half_read import HalfRead
 from vmcfg.description.reading import read_description
+from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path, Position
 from vmcfg.findings.rule import ERROR, Rule
 from vmcfg.kernel.version import Version
+from vmcfg.rules.kinds import RuleFailed
 from vmcfg.rules.machine_rules import findings
 from vmcfg.rules.ranges import range_findings
 from vmcfg.text.tree import Tree
@@ -24,39 +26,53 @@ if TYPE_CHECKING:
 
 
 class Checked(NamedTuple):
-    """A description read and checked. `machine` is None where its shape or its ranges leave none to
-    plan.
-    """
+    """A description after its check. `machine` is None if keys, values, or ranges are invalid."""
 
     tree: Tree
     machine: Machine | None
     diagnostics: list[Diagnostic]
 
     def plannable(self, strict: bool, unchecked: bool) -> Machine | None:
-        """The machine, where it may be planned: nothing is found at the threshold, or that is to be
-        passed over.
-        """
-        return self.machine if unchecked or self.stands(strict) else None
+        """Return the machine if there are no errors; with `strict`, also no warnings.
 
-    def stands(self, strict: bool) -> bool:
-        """Whether nothing was found that is at or above the threshold: an error, or with `strict` a
-        warning.
+        With `unchecked`, findings do not matter.
         """
-        return not any(found.severity == ERROR or strict for found in self.diagnostics)
+        has_errors = any(found.severity == ERROR or strict for found in self.diagnostics)
+        return self.machine if unchecked or not has_errors else None
 
     def count(self, severity: str) -> int:
-        """How many findings have this severity."""
+        """Return the number of findings with this severity."""
         return sum(found.severity == severity for found in self.diagnostics)
 
 
 def check(
     data: bytes, file: str, host_kernel: Version | None = None, hosts: "Sequence[Host]" = ()
 ) -> Checked:
-    """What there is to say of the description `data`, read from `file`.
+    """Check the description `data` of `file`.
 
-    `host_kernel` beats the one that it names, and `hosts` beat both: each finding then names those
-    that it holds for.
+    `host_kernel` overrides that of the description, and `hosts` override both: each finding then
+    names its hosts. Raises `CheckFailed` if the check itself fails.
     """
+    try:
+        return _checked(data, file, host_kernel, hosts)
+    except Exception as error:
+        raise CheckFailed(file, error) from error
+
+
+class CheckFailed(Exception):
+    """A defect of vmcfg in the check of `file`; the text names the file and the rule in work."""
+
+    def __init__(self, file: str, error: Exception) -> None:
+        rule = f", rule {error.rule.id}" if isinstance(error, RuleFailed) else ""
+        cause = error.__cause__ or error
+        super().__init__(
+            f"internal error in {printable(file)}{rule}: {type(cause).__name__}: {cause}"
+        )
+
+
+def _checked(
+    data: bytes, file: str, host_kernel: Version | None, hosts: "Sequence[Host]"
+) -> Checked:
     tree = Tree(file, data)
     if tree.root is None:
         return Checked(tree, None, in_order(tree.diagnostics))
@@ -73,8 +89,8 @@ def check(
 
 
 def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
-    """The findings on each host, those that are alike as one. The machine is for the oldest of
-    their kernels.
+    """Return the findings on all hosts, equal ones only once, and the machine for the oldest
+    kernel.
     """
     from vmcfg.rules.hosts import findings_on
 
@@ -89,14 +105,12 @@ def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
 
 
 def _used(place: Position) -> Position:
-    """A related place where the reader meets it: at its last alias, where there is one."""
+    """Return a related place where the reader meets it: at its last alias, if any."""
     return place._replace(span=place.uses[-1]) if place.uses else place
 
 
 def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
-    """`found` as diagnostics. What is written once and used through several aliases is one finding,
-    with every use.
-    """
+    """Return `found` as diagnostics: one for a value that is used through several aliases."""
     placed: dict[tuple[str, Position, int], tuple[Rule, Finding, Position]] = {}
     seen: Counter[tuple[str, Path, str]] = Counter()
     fixable: list[tuple[Finding, Position]] = []
@@ -104,7 +118,7 @@ def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnosti
         place = tree.position(finding.path, finding.on)
         if finding.fix is not None:
             fixable.append((finding, place))
-        # Each way to what is written gives the same findings in the same order.
+        # Every path to the same value has the same findings in the same order.
         way = rule.id, finding.path, finding.on
         key = rule.id, place._replace(uses=()), seen[way]
         seen[way] += 1

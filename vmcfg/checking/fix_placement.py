@@ -1,6 +1,4 @@
-"""Where fixes belong in the text: at the words themselves, where every use of what is written there
-agrees.
-"""
+"""The positions of fixes: the words themselves, if all uses of them agree on the fix."""
 
 from __future__ import annotations
 
@@ -15,14 +13,14 @@ from vmcfg.text.nodes import Alias, Content, Mapping, Node, Sequence, lines_of, 
 from vmcfg.text.tree import Tree
 
 WORD = re.compile(r"""(?:[&!][^ \t]*[ \t]+)*(["']?)([^"'\s]+)\1""")
-"""A key or value with its anchor and tag, as it is written in one line."""
+"""A key or value on one line, with its anchor and tag."""
 
 
 def certain_fixes(tree: Tree, found: Iterable[tuple[Finding, Position]]) -> dict[Position, Fix]:
-    """The fixes of findings with their places, by place without its aliases.
+    """Return the fixes of findings by their position without aliases.
 
-    What is written once and used through aliases is fixed only if each use, and the place itself
-    where it is read, has a finding with this fix.
+    A value that is used through aliases is fixed only if each use of it has a finding with the same
+    fix, including the anchor itself if it is read.
     """
     wanted: dict[Position, set[tuple[tuple[Span, ...], str]]] = {}
     paths: dict[Position, tuple[Path, str]] = {}
@@ -45,8 +43,8 @@ def certain_fixes(tree: Tree, found: Iterable[tuple[Finding, Position]]) -> dict
 
 
 def _word(text: str, span: Span) -> Span | None:
-    """Where in `span` the word itself stands, without quotes, anchor and tag; None where it is not
-    that simple.
+    """Return the span of the word in `span`, without quotes, anchor, and tag; None if there is no
+    single word.
     """
     line = lines_of(text)[span.line - 1]
     match = (
@@ -58,9 +56,7 @@ def _word(text: str, span: Span) -> Span | None:
 
 
 def _ways(tree: Tree, path: Path, on: str) -> set[tuple[Span, ...]]:
-    """The aliases that lead to what is at `path`, by each way on which it is read; none are the way
-    without any.
-    """
+    """Return each sequence of aliases that leads to the value at `path`; empty without aliases."""
     assert tree.root is not None
     wanted = _content(tree.root, path[:-1] if on == "key" else path)
     ways = set()
@@ -81,7 +77,7 @@ def _ways(tree: Tree, path: Path, on: str) -> set[tuple[Span, ...]]:
 
 
 def _content(root: Mapping, path: Path) -> Content:
-    """What is written at `path`, aliases followed."""
+    """Return the content at `path`, following aliases."""
     content: Content = root
     for step in path:
         if isinstance(content, Mapping):

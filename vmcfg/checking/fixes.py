@@ -1,4 +1,4 @@
-"""Fixes put into a description's text: every byte that is not part of one stays as it is."""
+"""Applying fixes to the text of a description: all other bytes stay unchanged."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from vmcfg.findings.diagnostic import Fix
 from vmcfg.findings.position import Span
 
 LINE_BREAK = "\r\n|[\r\n]"
-"""What ends a line for the places of findings, as `tree.lines_of` has it."""
+"""The line breaks for the positions of findings, as in `nodes.lines_of`."""
 
 ROUNDS = 10
-"""A fix can bring to light what it hid, which may be fixed in turn: so often at most."""
+"""The maximum number of rounds: a fix can reveal another finding with a fix."""
 
 
 def fixed(
     data: bytes, checked: Checked, again: Callable[[bytes], Checked]
 ) -> tuple[bytes, Checked, int]:
-    """`data` with all fixes of its check in it, and those of the findings that then appear; its
-    check; how many fixes.
+    """Return `data` with all fixes, including those of new findings; its check; their number.
 
-    `again` checks a text. A fix after which the text would be no description any more is not made.
+    `again` checks a text. Fixes after which the text could not be read are not applied.
     """
     count = 0
     for _ in range(ROUNDS):
@@ -39,16 +38,14 @@ def fixed(
 
 
 def _apart(fixes: Iterable[Fix]) -> list[Fix]:
-    """Each of the fixes once, in the order of the text; those that stand in the same place and
-    differ, not at all.
-    """
+    """Return the fixes in the order of the text, without different fixes at the same position."""
     once = sorted(set(fixes))
     spans = [fix.span for fix in once]
     return [fix for fix in once if spans.count(fix.span) == 1]
 
 
 def edited(data: bytes, fixes: Iterable[Fix]) -> bytes:
-    """`data` with `fixes` in it, which stand in the order of the text."""
+    """Return `data` with `fixes`, which are in the order of the text."""
     text = data.decode()
     starts = [
         1 if text.startswith("\ufeff") else 0,
@@ -68,9 +65,9 @@ def _offsets(span: Span, starts: list[int]) -> tuple[int, int]:
 
 
 def difference(file: str, before: bytes, after: bytes, terminal: bool) -> bytes:
-    """A unified diff, as ``git apply`` and ``patch -p1`` take it; empty where nothing differs.
+    """Return a unified diff for ``git apply`` or ``patch -p1``; empty if nothing differs.
 
-    For a terminal, characters that would drive it are escaped.
+    For a terminal, control characters are escaped.
     """
     if before == after:
         return b""
@@ -93,9 +90,7 @@ def _lines(lines: Iterable[str], terminal: bool) -> Iterator[str]:
 
 
 def _quoted(name: str) -> str:
-    """A file's name as git writes it in a diff: in quotes where it holds what would end it or drive
-    a terminal.
-    """
+    """Return a file name as in a diff of git: quoted if it contains special characters."""
     if name.isprintable() and '"' not in name and "\\" not in name:
         return name + ("\t" if " " in name else "")
     plain = (

@@ -1,5 +1,5 @@
-"""The commands, a file each: what the command line says is done by the rooms below, and printed.
+"""The commands, one file each: they call the rooms below and print the results.
 
-Comes in: arguments and options. Goes out: output, and an exit code. Unknown here: anything that
-another command or a library call would need too; that stands in a room below.
+In: arguments and options. Out: output, and an exit code. Anything that another command or a library
+call also needs belongs to a room below.
 """

@@ -1,6 +1,4 @@
-"""What one file came to in a run of `vmcfg validate`: read, checked, fixed where that is asked for,
-and its report.
-"""
+"""One file in a run of `vmcfg validate`: read, checked, possibly fixed, and reported."""
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
@@ -8,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmcfg import files
-from vmcfg.checking.check import Checked, check
+from vmcfg.checking.check import Checked, CheckFailed, check
 from vmcfg.escape import printable
 from vmcfg.findings.rule import ERROR, WARNING
 from vmcfg.kernel.version import Version
@@ -19,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class FileResult(NamedTuple):
-    """What one file came to, in numbers, texts and None alone, so that a worker process can send
-    it.
+    """The result of one file. It has only numbers, texts, and None, for worker processes to send.
 
-    `product` goes to standard output by itself: a difference, or a corrected text. `report` is what
-    is printed of the findings, `failure` why the file could not be read or written. `fixed` counts
-    the fixes that were made, `fixable` those that remain, and `rules` are the ids of all findings.
+    `product` is a difference or a corrected text for standard output. `report` is the text about
+    the findings, and `failure` is the reason why `file` could not be read or written. `fixed` and
+    `fixable` count the fixes that were made and that remain; `rules` are the ids of all findings.
     """
 
     product: bytes = b""
     report: str = ""
     failure: str | None = None
+    file: str = ""
     files: int = 0
     errors: int = 0
     warnings: int = 0
@@ -39,10 +37,9 @@ class FileResult(NamedTuple):
 
 
 class FileCheck:
-    """How each file of a run is checked, and what is done with it.
+    """How each file of a run is checked, fixed, and reported.
 
-    `diff` shows what `fix` would change. Differences are made for a terminal where `for_terminal`
-    is true.
+    `diff` prints what `fix` would change. If `for_terminal` is true, differences are escaped.
     """
 
     __slots__ = ("diff", "fix", "for_terminal", "host_kernel", "hosts", "name_of", "report")
@@ -67,29 +64,39 @@ class FileCheck:
         self.for_terminal = for_terminal
 
     def result(self, path: str) -> FileResult:
-        """What the file at `path` comes to."""
+        """Return the result of the file at `path`."""
         try:
             data = files.read(path)
         except files.NoFile as error:
-            return FileResult(failure=str(error))
-        checked = self.check(path, data)
+            return self.failed(path, str(error))
+        try:
+            checked = self.check(path, data)
+        except CheckFailed as error:
+            from vmcfg.commands.defects import defect_text
+
+            return self.failed(path, defect_text(error))
         if not self.fix:
             return self.counted(checked, checked)
         try:
             return self.fixed(path, data, checked)
         except files.NoFile as error:
-            return self.counted(checked, checked)._replace(failure=str(error))
+            failed = self.failed(path, str(error))
+            return self.counted(checked, checked)._replace(failure=failed.failure, file=failed.file)
+
+    def failed(self, path: str, reason: str) -> FileResult:
+        """Return the result of a file that could not be read, checked, or written."""
+        return FileResult(failure=reason, file=self.name_of(path))
 
     def fields(self, path: str) -> tuple[Any, ...]:
-        """The fields of `result`, as a worker process sends them."""
+        """Return the fields of `result`, as a worker process sends them."""
         return tuple(self.result(path))
 
     def check(self, path: str, data: bytes) -> Checked:
-        """The check of a text that is, or would be, at `path`."""
+        """Return the check of a text that is or would be at `path`."""
         return check(data, self.name_of(path), self.host_kernel, self.hosts)
 
     def counted(self, counted: Checked, reported: Checked) -> FileResult:
-        """A file that was read: the findings of `counted` are counted, those of `reported`
+        """Return the result of a file: findings of `counted` are counted, those of `reported`
         reported.
         """
         report = ""
@@ -105,13 +112,12 @@ class FileCheck:
         )
 
     def fixed(self, path: str, data: bytes, checked: Checked) -> FileResult:
-        """A file with every certain fix: in the file, on standard output, or as a difference."""
+        """Return the result with every fix: in the file, on standard output, or as a difference."""
         from vmcfg.checking import fixes
 
         text, left, count = fixes.fixed(data, checked, lambda text: self.check(path, text))
         if self.diff:
-            # Nothing is written, so what was found still counts; what the difference leaves is
-            # reported.
+            # Nothing is written, so all findings count; those without fix are reported.
             difference = fixes.difference(checked.tree.file, data, text, self.for_terminal)
             return self.counted(checked, left)._replace(product=difference)
         result = self.counted(left, left)._replace(fixed=count)
@@ -120,6 +126,6 @@ class FileCheck:
         if count:
             if files.read(path) != data:
                 name = printable(checked.tree.file)
-                raise files.NoFile(f"cannot fix {name}: it has changed meanwhile")
+                raise files.NoFile(f"cannot fix {name}: it was changed at the same time")
             files.write(path, text)
         return result

@@ -1,4 +1,4 @@
-"""``vmcfg decode``: everything that a number may be the name of."""
+"""``vmcfg decode``: every identifier that a number can be."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ FORMATS = ("human", "json")
     "format_",
     type=click.Choice(FORMATS),
     default="human",
-    help="How the readings are listed.",
+    help="Output format.",
 )
 def decode(value: str, format_: str) -> int:
-    """Say everything that the number VALUE may be, as a name of a vCPU or of its interrupt.
+    """Show every vCPU or interrupt identifier that VALUE can be.
 
-    VALUE is decimal or begins with 0x. It may be a vCPU's id or index, MPIDR_EL1, a compressed
+    VALUE is decimal, or hexadecimal with 0x. It can be a vCPU id or index, MPIDR_EL1, a compressed
     MPIDR, an attribute of the GIC or of the PMU device, a KVM_IRQ_LINE word, an INTID, or a cell of
-    a device tree. What it can't be is said, too, with the reason. An MPIDR (0.0.1.0) or an
-    interrupt (ppi:7, spi:8) is shown by its other names.
+    a device tree. vmcfg also prints what VALUE cannot be, with the reason. For an MPIDR (0.0.1.0)
+    or an interrupt (ppi:7, spi:8), it prints the other forms.
     """
     number, found = _read(value)
     if format_ == "json":
@@ -45,7 +45,7 @@ def decode(value: str, format_: str) -> int:
 
 
 def _read(value: str) -> tuple[int, list[Reading]]:
-    """The number that `value` is, and its readings. Raises `UsageError`."""
+    """Return the number in `value` and its readings. Raises `UsageError`."""
     if ":" in value:
         return _interrupt(value)
     if "." in value:
@@ -69,7 +69,7 @@ def _mpidr(value: str) -> tuple[int, list[Reading]]:
         raise _usage(misfit) from None
     if not isinstance(compressed, int):
         raise click.UsageError(
-            f"'{excerpt(value)}' is not one MPIDR: each of its four numbers is 0 to 255."
+            f"VALUE must be one MPIDR of four numbers from 0 to 255, not '{excerpt(value)}'."
         )
     number = derived_id(compressed)
     has_id = number is not None and number < MOST_VCPUS
@@ -77,20 +77,20 @@ def _mpidr(value: str) -> tuple[int, list[Reading]]:
         (
             Reading("vCPU id", str(number))
             if has_id
-            else Reading("vCPU id", None, "KVM gives it to none below 512")
+            else Reading("vCPU id", None, "KVM assigns it to no id below 512")
         ),
         Reading("MPIDR_EL1", hex(mpidr_register(compressed))),
         Reading("compressed MPIDR", hex(compressed)),
-        Reading("attr of GICv3's REDIST_REGS", f"{compressed << 32:#x} and the register's offset"),
+        Reading("attr of GICv3 REDIST_REGS", f"{compressed << 32:#x} plus the register offset"),
         Reading("attr of the PMU device, by MPIDR", hex(compressed << 32)),
         Reading(
-            "device tree's reg of a CPU",
+            "device tree reg of a CPU",
             " ".join(hex(cell) for cell in reg_cells(compressed, 2)) + ", in two cells",
         ),
         (
-            Reading("device tree's reg of a CPU", None, "one cell has no room for Aff3")
+            Reading("device tree reg of a CPU", None, "one cell does not contain Aff3")
             if aff3(compressed)
-            else Reading("device tree's reg of a CPU", f"{compressed:#x}, in one cell")
+            else Reading("device tree reg of a CPU", f"{compressed:#x}, in one cell")
         ),
     ]
 
@@ -104,30 +104,30 @@ def _interrupt(value: str) -> tuple[int, list[Reading]]:
     wanted = is_ppi if isinstance(read, IrqRange) and read.prefix == "ppi" else is_spi
     if not wanted(intid):
         raise click.UsageError(
-            f"'{excerpt(value)}' is no interrupt: PPIs are ppi:0 to ppi:15, SPIs spi:0 to spi:987."
+            f"VALUE must be ppi:0 to ppi:15 or spi:0 to spi:987, not '{excerpt(value)}'."
         )
     word = irq_line(intid, 0)
     assert word is not None
     cells = f"1 {intid - 16}" if is_ppi(intid) else f"0 {intid - 32}"
     return intid, [
         Reading("INTID", interrupt_text(intid)),
-        Reading("GSIV in ACPI's MADT", str(intid)),
-        Reading("device tree's interrupts cells", f"{cells} and the flags"),
+        Reading("GSIV in the ACPI MADT", str(intid)),
+        Reading("device tree interrupts cells", f"{cells} and the flags"),
         Reading(
             "KVM_IRQ_LINE word",
-            hex(word) + (" and the vCPU's id in bits 31..28 and 23..16" if is_ppi(intid) else ""),
+            hex(word) + (" plus the vCPU id in bits [31:28] and [23:16]" if is_ppi(intid) else ""),
         ),
     ]
 
 
 def _human(number: int, found: list[Reading]) -> str:
-    """A line a reading, what it can be first."""
+    """Return one line per reading; possible readings come first."""
     width = max(len(reading.name) for reading in found)
     lines = [f"{number:#x} ({number})"]
     for possible in (True, False):
-        mark = "can be" if possible else "can't be"
+        mark = "can be" if possible else "cannot be"
         lines += [
-            f"{mark:8}  {reading.name:{width}}  {reading.meaning or reading.reason}"
+            f"{mark:9}  {reading.name:{width}}  {reading.meaning or reading.reason}"
             for reading in found
             if reading.possible == possible
         ]

@@ -1,4 +1,4 @@
-"""``vmcfg diff``: two descriptions compared by what KVM is told."""
+"""``vmcfg diff``: two descriptions compared by their commands."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ from vmcfg.text.tree import Tree
 FORMATS = ("text", "json")
 
 NO_FILE = "/dev/null"
-"""What git calls the side on which a file does not exist."""
+"""The file name that git passes for a side without the file."""
 
 
 class Side(NamedTuple):
-    """One description and its plan of the whole VM. `plan` is None where there is no file, or
-    findings stand.
-    """
+    """One description with its whole-VM plan. `plan` is None without a file, or with errors."""
 
     file: str
     tree: Tree | None
@@ -43,12 +41,14 @@ class Side(NamedTuple):
     "format_",
     type=click.Choice(FORMATS),
     default="text",
-    help="How differences are written.",
+    help="Output format.",
 )
 @click.option(
-    "--git", is_flag=True, help="Take the arguments that git gives an external diff command."
+    "--git", is_flag=True, help="Accept the arguments that git passes to an external diff command."
 )
-@click.option("--unchecked", is_flag=True, help="Report findings and compare all the same.")
+@click.option(
+    "--unchecked", is_flag=True, help="Compare the plans despite errors, if they can be made."
+)
 @host_kernel_option
 @strict_option
 @color_option
@@ -61,14 +61,13 @@ def diff(
     strict: bool,
     color: str,
 ) -> int:
-    """Compare the descriptions A and B by the commands that set up the whole VM, whatever their
-    YAML looks like.
+    """Compare the commands of the descriptions A and B.
 
-    A line says of a command that it was added, removed, changed or reordered, and where either file
-    says so. The exit code is 0 where KVM is told the same and 1 where it is not. Findings of either
-    go to standard error as emit's do, and then nothing is compared.
+    Each line is a command that was added, removed, changed, or reordered, with its position in the
+    files. The exit code is 0 if the commands are the same and 1 if they differ. Findings go to
+    standard error. If a description has errors, nothing is compared.
 
-    As git's diff driver: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml
+    To use it in git: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml
     diff=vmcfg' in .gitattributes.
     """
     old, new = (
@@ -78,9 +77,8 @@ def diff(
     heading = f"vmcfg diff {printable(old.file)} {printable(new.file)}"
     if old.wrong or new.wrong:
         if git:
-            # git stops at an exit code other than 0, and has no other word for a revision that is
-            # wrong.
-            files.print_out(f"{heading}: not compared, for the findings above\n")
+            # git ends at any other exit code, which would hide the files after this one.
+            files.print_out(f"{heading}: not compared because of the findings above\n")
         return 0 if git else FOUND
     found = differences(_plan(old, new), _plan(new, old))
     written = _json(old, new, found) if format_ == "json" else _text(old, new, found)
@@ -91,15 +89,15 @@ def diff(
 
 
 Named = tuple["str | None", str]
-"""A file and what it is called; None where git has none on this side."""
+"""A file and its name in messages; None if git has no file on this side."""
 
 
 def _two(paths: tuple[str, ...]) -> tuple[Named, Named]:
     if len(paths) != 2:
-        raise click.UsageError(f"Two descriptions can be compared, not {len(paths)}.")
+        raise click.UsageError(f"diff requires two descriptions, not {len(paths)}.")
     old, new = paths
     if (old, new) == ("-", "-"):
-        raise click.UsageError("Standard input can be one of the two, not both.")
+        raise click.UsageError("Only one of the two descriptions can be standard input.")
     return (old, _name(old)), (new, _name(new))
 
 
@@ -108,18 +106,19 @@ def _name(path: str) -> str:
 
 
 def _sides_of_git(arguments: tuple[str, ...]) -> tuple[Named, Named]:
-    """The two files and their names: path old-file old-hex old-mode new-file new-hex new-mode
-    [new-path message].
+    """Return the two files and their names.
+
+    The arguments are: path old-file old-hex old-mode new-file new-hex new-mode [new-path message].
     """
     if len(arguments) == 1:
-        # Of an unmerged path git tells the name alone.
+        # For an unmerged path, git passes only the name.
         name = printable(files.name_of(arguments[0]))
         files.print_out(f"vmcfg diff: {name} is not merged\n")
         raise click.exceptions.Exit(0)
     if len(arguments) < 7:
         raise click.UsageError(
-            "--git is for git alone: it gives seven arguments, path old-file old-hex old-mode "
-            "new-..."
+            "--git requires the seven arguments of git: path old-file old-hex old-mode new-file"
+            " new-hex new-mode."
         )
     path, old, _, _, new, *_ = arguments
     new_path = arguments[7] if len(arguments) > 7 else path
@@ -149,11 +148,11 @@ def _side(
 
 
 def _plan(side: Side, other: Side) -> Plan:
-    """The plan of one side: where it has no file, the other's without a command."""
+    """Return the plan of one side; without a file, that of the other side without commands."""
     if side.plan is not None:
         return side.plan
     if other.plan is None:
-        raise files.NoFile("there is no description on either side")
+        raise files.NoFile("neither side has a description")
     return other.plan._replace(commands=())
 
 
@@ -162,8 +161,8 @@ def _text(old: Side, new: Side, found: list[Difference]) -> str:
 
 
 def _line(old: Side, new: Side, difference: Difference) -> str:
-    """The command with its value, or both values; then which vCPU, and the place in each file, in
-    brackets.
+    """Return the line of a difference: the command, its values, and in parentheses its vCPU and
+    positions.
     """
     command = difference.command
     line = " ".join(command.fields()[:5])
@@ -182,9 +181,7 @@ def _line(old: Side, new: Side, difference: Difference) -> str:
 
 
 def _origin(side: Side, command: Command) -> dict[str, Any] | None:
-    """Where a command comes from, by the keys of the plan's `origin`; None where it carries nothing
-    written.
-    """
+    """Return the origin of a command by the keys of `origin` in plans; None if it has none."""
     if command.origin is None or side.tree is None:
         return None
     place = side.tree.position(command.origin)

@@ -1,4 +1,4 @@
-"""``vmcfg emit``: the plan, whole or not at all."""
+"""``vmcfg emit``: print the plan, complete or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Rule
 from vmcfg.formats.registry import FORMATS, Format
-from vmcfg.formats.unresolved import UNRESOLVED_VALUE, unresolved_findings
+from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.lowering import lower
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
 
 
 class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """Phases of a plan, with commas between them."""
+    """Phases of a plan, separated by commas."""
 
     name = "P[,P...]"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[PlanPhase, ...]:
-        """The phases named, checked."""
+        """Return the phases."""
         if isinstance(value, tuple):
             return value
         by_name = {str(phase): phase for phase in PHASES}
         phases = []
         for name in str(value).split(","):
             if name not in by_name:
-                self.fail(f"{name!r} is not a phase; they are {', '.join(PHASES)}", param, ctx)
+                self.fail(f"unknown phase {name!r}; use {', '.join(PHASES)}.", param, ctx)
             phases.append(by_name[name])
         return tuple(phases)
 
@@ -66,57 +66,69 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     "format_",
     type=click.Choice(list(FORMATS)),
     default="text",
-    help="How the plan is written.",
+    help="Output format.",
 )
 @click.option(
     "--scope",
     type=click.Choice(SCOPES),
-    help="attributes (the default): what is set; vm: also what makes the objects.",
+    help=(
+        "attributes (default): commands that set attributes and MPIDRs; vm: also those that create"
+        " the VM, its memory, vCPUs, and devices."
+    ),
 )
 @click.option(
     "--phase",
     "phases",
     type=Phases(),
-    help=f"Only the commands of these phases: {', '.join(PHASES)}.",
+    help=f"Print only the commands of these phases: {', '.join(PHASES)}.",
 )
 @click.option(
     "--api",
     type=click.Choice(APIS),
     default=VCPU,
     help=(
-        "How a PMU interrupt's vCPU is named: vcpu (the default, merged in Linux 4.6), or one of"
-        " the two that were never merged. See 'vmcfg explain identifiers'."
+        "How the vCPU of a PMU interrupt is identified: vcpu (default, in Linux since 4.6), or by"
+        " one of two interfaces that were never merged. See 'vmcfg explain identifiers'."
     ),
 )
 @click.option(
     "--device-type",
     type=click.IntRange(0, (1 << 32) - 1),
     metavar="N",
-    help="The number that your kernel gives KVM_DEV_TYPE_ARM_PMU_V3, which no released one does.",
+    help="Number of KVM_DEV_TYPE_ARM_PMU_V3 in your kernel; no released kernel defines it.",
 )
 @click.option(
     "--get",
     is_flag=True,
-    help="The commands that read back what the plan sets, with the values expected.",
+    help="Print the commands that read the values back, with the expected values.",
 )
-@click.option("--numbers", is_flag=True, help="Text in numbers, for a C program to scan.")
+@click.option(
+    "--numbers",
+    is_flag=True,
+    help="With --format text: print numbers instead of names, for a C program to parse.",
+)
 @click.option(
     "--comments",
     is_flag=True,
-    help="Text with lines that say what each command is and where it comes from.",
+    help=(
+        "With --format text: add comments with the meaning of each command and its position in the"
+        " description."
+    ),
 )
 @click.option(
     "--main",
     "main_",
     is_flag=True,
-    help="C with a main() that makes the VM, and prints what KVM says.",
+    help="With --format c: add a main() that creates the VM and prints the answers of KVM.",
 )
-@click.option("--unchecked", is_flag=True, help="Report findings and emit all the same.")
+@click.option(
+    "--unchecked", is_flag=True, help="Print the plan despite errors, if one can be made."
+)
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
-    help="Write the plan to FILE, which is replaced in one step or not at all.",
+    help="Write the plan to FILE: completely, or not at all.",
 )
 @host_kernel_option
 @host_option
@@ -142,10 +154,10 @@ def emit(
     stdin_filename: str,
     color: str,
 ) -> int:
-    """Print the ordered commands that set up the VM that PATH describes.
+    """Print the plan: the commands for KVM, in order.
 
-    Findings go to standard error. Where there are errors nothing is printed, and no file is
-    written.
+    PATH is a description, or - for standard input. Findings go to standard error. If there are
+    errors, nothing is printed and no file is written.
     """
     wanted = _Wanted(
         FORMATS[format_],
@@ -159,19 +171,17 @@ def emit(
     )
     _refuse_options_of_other_formats(wanted)
     if numbers and scope == WHOLE_VM:
-        raise click.UsageError(
-            "--numbers has no words for --scope vm: making a VM is not one number in one place."
-        )
+        raise click.UsageError("--numbers cannot be used with --scope vm.")
     if main_ and (scope == ATTRIBUTES or phases is not None):
         other = "--phase" if phases else "--scope attributes"
-        raise click.UsageError(f"--main makes a whole VM: it goes with no {other}.")
+        raise click.UsageError(f"--main cannot be used with {other}: it creates a whole VM.")
     if device_type is not None and (api == VCPU or get or wanted.scope != WHOLE_VM):
         raise click.UsageError(
-            "--device-type is for what makes the PMU device: --api pmu-device[-mpidr] --scope vm."
+            "--device-type requires --api pmu-device or pmu-device-mpidr, and --scope vm."
         )
     if get and (format_ == "c" or scope == WHOLE_VM):
         other = "--format c" if format_ == "c" else "--scope vm"
-        raise click.UsageError(f"--get goes with no {other}.")
+        raise click.UsageError(f"--get cannot be used with {other}.")
     if output is not None and output != "-" and files.same(path, output):
         raise click.UsageError(f"-o {printable(files.name_of(output))} is the description itself.")
 
@@ -189,7 +199,7 @@ def emit(
         print_diagnostics(unresolved, checked.tree.text, color)
         return FOUND
     written = wanted.format.written(plan, checked.tree, wanted.options)
-    # ASCII, wherever it goes: only the description's own name can be anything else.
+    # Always ASCII: only the name of the description can contain other characters.
     ascii_only = written.encode("ascii", "backslashreplace")
     if output is None or output == "-":
         files.print_out(ascii_only.decode())
@@ -199,7 +209,7 @@ def emit(
 
 
 class _Wanted(NamedTuple):
-    """The plan that is asked for. `options` are those that only some formats have, by name."""
+    """The requested plan. `options` are those that only some formats have, by name."""
 
     format: Format
     scope: Scope
@@ -212,19 +222,24 @@ class _Wanted(NamedTuple):
 
 
 def _refuse_options_of_other_formats(wanted: _Wanted) -> None:
-    """Raise a usage error where an option is given that the format does not have."""
+    """Raise a usage error if an option is not valid for the format."""
     for option, given in wanted.options.items():
         if given and option not in wanted.format.options:
             owner = next(each.name for each in FORMATS.values() if option in each.options)
             raise click.UsageError(
-                f"--{option} goes with --format {owner}, not {wanted.format.name}."
+                f"--{option} requires --format {owner}, not {wanted.format.name}."
             )
 
 
 def _plan(machine: Machine, wanted: _Wanted, hosts: Sequence[Host]) -> Plan:
-    """The plan of `machine` that is asked for."""
+    """Return the requested plan of `machine`."""
     if wanted.get:
         return read_back(machine, wanted.phases, wanted.unchecked, wanted.api)
+    pmu_types: dict[str, int] = {}
+    if hosts:
+        from vmcfg.kernel.host import common_pmu_types
+
+        pmu_types = common_pmu_types(hosts)
     return lower(
         machine,
         wanted.scope,
@@ -232,24 +247,12 @@ def _plan(machine: Machine, wanted: _Wanted, hosts: Sequence[Host]) -> Plan:
         wanted.unchecked,
         wanted.api,
         wanted.device_type,
-        _pmu_types(hosts),
+        pmu_types,
     )
 
 
-def _pmu_types(hosts: Sequence[Host]) -> dict[str, int]:
-    """The numbers of the PMUs that have one and the same on all hosts, by name."""
-    if not hosts:
-        return {}
-    first, *others = [{pmu.name: pmu.type for pmu in host.pmus} for host in hosts]
-    return {
-        name: number
-        for name, number in first.items()
-        if all(other.get(name) == number for other in others)
-    }
-
-
 def _held_to_api(checked: Checked, api: Api) -> Checked:
-    """What was checked, with what the API has no words for among the findings."""
+    """Return `checked` with the findings about keys that the API does not support."""
     if checked.machine is None or api == VCPU:
         return checked
     found = [
@@ -260,17 +263,14 @@ def _held_to_api(checked: Checked, api: Api) -> Checked:
 
 
 def _unresolved(plan: Plan, tree: Tree, wanted: _Wanted) -> list[Diagnostic]:
-    """The findings that stand in the way of a plan that is to run as it stands."""
+    """Return the findings that prevent an executable plan."""
     numbers = wanted.options["numbers"]
     if not numbers and not wanted.format.is_executable:
         return []
     option = "--numbers" if numbers else f"--format {wanted.format.name}"
-    return [
-        _diagnostic(tree, UNRESOLVED_VALUE, finding)
-        for finding in unresolved_findings(plan, option)
-    ]
+    return unresolved_diagnostics(plan, tree, option)
 
 
 def _diagnostic(tree: Tree, rule: Rule, finding: Finding) -> Diagnostic:
-    """A finding about a plan, at its place in the description."""
+    """Return a finding about a plan as a diagnostic of the description."""
     return diagnose(tree.file, rule, finding, tree.position(finding.path, finding.on), ())

@@ -1,4 +1,4 @@
-"""``vmcfg example``: descriptions to begin with."""
+"""``vmcfg example``: descriptions to start from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIX = ".yaml"
 @click.command()
 @click.argument("name", required=False)
 def example(name: str | None) -> None:
-    """Print the sample description NAME; without NAME, list them with what each shows."""
+    """Print the sample description NAME. Without NAME, list all samples."""
     samples = _samples()
     if name is None:
         width = max(map(len, samples))
@@ -25,15 +25,15 @@ def example(name: str | None) -> None:
     elif name in samples:
         files.print_out(_text(samples[name]))
     else:
-        raise click.UsageError(f"There is no sample {printable(name)!r}. {_instead(name, samples)}")
+        raise click.UsageError(f"No such sample {printable(name)!r}. {_instead(name, samples)}")
 
 
 def _samples() -> dict[str, Path]:
-    """The samples by name, the least first, the others in the order of their names."""
+    """Return the samples by name: the minimal one, then the others in alphabetical order."""
     folder = files.packed("sample-configs")
     names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
     if not names:
-        raise files.NoFile(f"cannot read {printable(str(folder))}: the samples are not there")
+        raise files.NoFile(f"cannot read {printable(str(folder))}: it contains no samples")
     names.sort(key=lambda name: name != "minimal")
     return {name: folder / f"{name}{SUFFIX}" for name in names}
 
@@ -43,13 +43,13 @@ def _text(path: Path) -> str:
 
 
 def _shows(text: str) -> str:
-    """What a sample shows: its first line, a comment."""
+    """Return what a sample shows: its first line, which is a comment."""
     return text.splitlines()[0].removeprefix("# ")
 
 
 def _instead(name: str, samples: dict[str, Path]) -> str:
-    """The sample that was likely meant, or all of them."""
+    """Return the sample that was probably meant, or all of them."""
     likely = nearest(name.lower().removesuffix(SUFFIX), samples)
     if likely is None:
-        return f"The samples: {', '.join(samples)}."
-    return f"Did you mean {likely!r}?"
+        return f"Samples: {', '.join(samples)}."
+    return f"If you mean {likely!r}, write that."

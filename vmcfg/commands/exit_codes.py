@@ -1,10 +1,10 @@
-"""How a command ends, by its exit code; 0 where nothing was found."""
+"""The exit codes other than 0."""
 
 from __future__ import annotations
 
 FOUND = 1
-"""Findings; of diff a difference, of try a refusal."""
+"""There are errors; of diff, differences; of try, KVM rejected something."""
 USAGE = 2
-"""Options or arguments that contradict each other or make no sense."""
+"""The options or arguments are invalid."""
 FAILED = 3
-"""The job could not be done."""
+"""vmcfg could not do its work."""

@@ -1,4 +1,4 @@
-"""The commands, a file each, and the options that several of them have."""
+"""The options that several commands have."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """A kernel's version on the command line: X.Y, 6.1 or later."""
+    """A kernel version on the command line: X.Y, 6.1 or later."""
 
     name = "X.Y"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Version:
-        """The version as two numbers."""
+        """Return the version as two numbers."""
         if isinstance(value, tuple):
             return value
         try:
@@ -37,7 +37,7 @@ class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         except Misfit as misfit:
             self.fail(f"{misfit.message('the option')}; {misfit.hint}.", param, ctx)
         if version < LINUX_6_1:
-            self.fail(f"{value} is before 6.1, the oldest kernel that vmcfg plans for", param, ctx)
+            self.fail(f"the version must be 6.1 or later, not {value}.", param, ctx)
         return version
 
 
@@ -46,7 +46,7 @@ def host_kernel_option(command: Command) -> Command:
     return click.option(
         "--host-kernel",
         type=HostKernel(),
-        help="The oldest host kernel that the plan must work on; beats the description's.",
+        help="Oldest host kernel to support; overrides 'host_kernel' in the description.",
     )(command)
 
 
@@ -58,14 +58,14 @@ def host_option(command: Command) -> Command:
         metavar="FILE",
         multiple=True,
         help=(
-            "A host that it must work on, from probe --format json; may be repeated, may be a "
-            "folder of them."
+            "Host file from 'vmcfg probe --format json' for a host that must support the plan,"
+            " or a directory of host files. Can be repeated."
         ),
     )(command)
 
 
 def hosts_of(paths: Sequence[str]) -> list[Host]:
-    """The hosts that --host names: files, and all *.json of folders. Raises `NoFile`."""
+    """Return the hosts of --host: files, and all *.json in directories. Raises `NoFile`."""
     if not paths:
         return []
     from vmcfg.kernel.host import read_host
@@ -79,7 +79,7 @@ def hosts_of(paths: Sequence[str]) -> list[Host]:
                 if name.endswith(".json") and not name.startswith(".")
             )
             if not inside:
-                raise files.NoFile(f"no host file (*.json) in {printable(files.name_of(path))}")
+                raise files.NoFile(f"no host files (*.json) in {printable(files.name_of(path))}")
             files_named += [os.path.join(path, name) for name in inside]
         else:
             files_named.append(path)
@@ -92,7 +92,7 @@ def stdin_filename_option(command: Command) -> Command:
         "--stdin-filename",
         metavar="NAME",
         default=STDIN,
-        help="What to call standard input in findings.",
+        help="File name to show for standard input.",
     )(command)
 
 
@@ -103,12 +103,12 @@ def color_option(command: Command) -> Command:
         type=click.Choice(["auto", "always", "never"]),
         default="auto",
         help=(
-            "Colour findings; auto: NO_COLOR, FORCE_COLOR, then whether it is a terminal that "
-            "shows them."
+            "Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a"
+            " terminal."
         ),
     )(command)
 
 
 def strict_option(command: Command) -> Command:
     """Add --strict."""
-    return click.option("--strict", is_flag=True, help="Let warnings count as errors do.")(command)
+    return click.option("--strict", is_flag=True, help="Treat warnings as errors.")(command)

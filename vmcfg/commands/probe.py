@@ -1,6 +1,4 @@
-"""``vmcfg probe``: what this host's KVM has, as a table or a host file; or a script that asks on
-another host.
-"""
+"""``vmcfg probe``: what KVM on this host supports, or a script that finds out on another host."""
 
 from __future__ import annotations
 
@@ -35,13 +33,13 @@ CARRIED = (
     "ioctls",
     "probing",
 )
-"""The modules of the room kernel that --script carries: each needs only those before it, and the
-standard library.
+"""The modules of the room kernel in --script: each imports only those before it and the standard
+library.
 """
 
 SCRIPT = '''\
 #!/usr/bin/env python3
-"""Asks this host's KVM what it has, and prints a host file. Made by vmcfg probe --script."""
+"""Print a host file: what KVM on this host supports. Created by vmcfg probe --script."""
 
 import json, sys, types
 
@@ -65,21 +63,29 @@ except package.ioctls.NoKvm as error:
 
 @click.command()
 @click.option(
-    "--format", "format_", type=click.Choice(FORMATS), default="human", help="json: a host file."
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="human",
+    help="Output format; json is a host file.",
 )
 @click.option(
     "--script",
     is_flag=True,
-    help="Print a script that makes the host file where nothing is installed.",
+    help="Print a script that creates the host file on a machine without vmcfg.",
 )
 @click.option(
-    "--compare", "earlier", metavar="FILE", help="Say what changed since this host file was made."
+    "--compare",
+    "earlier",
+    metavar="FILE",
+    help="Print what has changed since this host file was created.",
 )
 @color_option
 def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
-    """Print what this host's KVM has: capabilities, devices, attributes, PMUs.
+    """Show what KVM on this host supports: capabilities, devices, attributes, and PMUs.
 
-    With --script nothing is asked here: vmcfg probe --script | ssh HOST python3 - > HOST.json
+    --script does not query this host. To query another one: vmcfg probe --script | ssh HOST python3
+    - > HOST.json
     """
     if script:
         files.print_out(script_text())
@@ -104,7 +110,7 @@ def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
 
 
 def attributes() -> list[dict[str, Any]]:
-    """Every attribute of the sequence, as `probed_host` asks for it."""
+    """Return every attribute of the sequence, by the keys that `probed_host` needs."""
     asked: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in SEQUENCE:
         if row.attr is not None and VCPU in row.apis:
@@ -119,16 +125,14 @@ def attributes() -> list[dict[str, Any]]:
 
 
 def script_text() -> str:
-    """A Python script that is complete by itself and prints the host file of the machine that runs
-    it.
-    """
+    """Return a complete Python script that prints the host file of the machine that runs it."""
     here = Path(ioctls.__file__).parent
     modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
     return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))
 
 
 def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """A host file as lines: what kind of thing, its name, what the host has of it."""
+    """Return a host file as lines: the kind, the name, and the value of each fact."""
     yield "kernel", "version", str(host["kernel"])
     yield "kernel", "machine", str(host["machine"])
     if "api_version" in host:
@@ -145,7 +149,7 @@ def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """What is otherwise in a host file than in an earlier one, a line each."""
+    """Return the differences between an earlier host file and a new one, line by line."""
     old, new = ({fact[:2]: fact[2] for fact in facts(host)} for host in (before, now))
     for what, name in sorted(old.keys() | new.keys()):
         was, is_ = old.get((what, name), "absent"), new.get((what, name), "absent")

@@ -1,4 +1,4 @@
-"""What a run over many files prints while it goes on, and at its end."""
+"""The output of a run over many files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class RunOutput:
-    """What a run prints, and what it has counted so far.
+    """The output of a run, with its counts so far.
 
-    Where the product of the run goes to standard output (`streams_product`), findings go to
-    standard error.
+    If the product of the run goes to standard output (`streams_product`), findings go to standard
+    error.
     """
 
     def __init__(self, report: Report, streams_product: bool, color: bool) -> None:
@@ -28,7 +28,7 @@ class RunOutput:
         self.findings_stream = sys.stderr if streams_product else sys.stdout
         self.color = color
         self.parts: list[str] = []
-        self.failures: list[str] = []
+        self.failures: list[tuple[str, str]] = []
         self.files = 0
         self.errors = 0
         self.warnings = 0
@@ -37,21 +37,21 @@ class RunOutput:
         self.rules: dict[str, None] = {}
         self.progress: Progress | None = None
 
-    def print_failure(self, error: object) -> None:
-        """Say what can't be read or written; the rest goes on."""
-        self.failures.append(str(error))
+    def print_failure(self, error: files.NoFile) -> None:
+        """Report a file that cannot be read or written. The run continues."""
+        self.failures.append((error.file, str(error)))
         self.make_room(sys.stderr)
         files.print_error(f"vmcfg: {error}\n")
 
     def begin(self, total: int) -> None:
-        """Expect `total` files."""
+        """Start the output of `total` files."""
         if is_terminal(sys.stderr):
             from vmcfg.reports.progress import Progress
 
             self.progress = Progress(total, self.color)
 
     def add(self, result: FileResult) -> None:
-        """Print and count what one file came to."""
+        """Print and count the result of one file."""
         self.files += result.files
         self.errors += result.errors
         self.warnings += result.warnings
@@ -59,7 +59,7 @@ class RunOutput:
         self.fixable += result.fixable
         self.rules.update(dict.fromkeys(result.rules))
         if result.failure is not None:
-            self.print_failure(result.failure)
+            self.print_failure(files.NoFile(result.failure, result.file))
         if result.product:
             self.make_room(sys.stdout)
             files.put_out(result.product)
@@ -72,7 +72,7 @@ class RunOutput:
             self.progress.advance()
 
     def end(self, strict: bool) -> int:
-        """Print what the run came to; the exit code."""
+        """Print the end of the output. Return the exit code."""
         if self.report.whole is not None:
             totals = Totals(self.files, self.errors, self.warnings, tuple(self.failures))
             for piece in self.report.whole(self.parts, totals):
@@ -80,7 +80,7 @@ class RunOutput:
         elif self.report.after is not None and self.rules:
             self.print_findings(self.report.after(self.rules))
         if not self.files and not self.failures:
-            raise files.NoFile("nothing to check: no *.yaml or *.yml file there")
+            raise files.NoFile("nothing to check: no *.yaml or *.yml files found")
         if is_terminal(sys.stderr) and self.files:
             from vmcfg.reports.human import summary
 
@@ -91,6 +91,6 @@ class RunOutput:
         return FOUND if self.errors or (strict and self.warnings) else 0
 
     def make_room(self, stream: Any) -> None:
-        """Take the bar away where it would be in the way of what comes next."""
+        """Remove the progress bar if the next output goes to the same terminal."""
         if self.progress is not None and (stream is sys.stderr or is_terminal(stream)):
             self.progress.clear()

@@ -6,16 +6,26 @@ import click
 
 from vmcfg import files
 
-NAMES = ("vm", "plan", "diagnostics", "diff", "show")
+SCHEMAS = {
+    "vm": "descriptions, for completion and hover help in editors",
+    "plan": "'emit --format json', and each line of 'emit --format jsonl'",
+    "diagnostics": "'validate --format json'",
+    "diff": "'diff --format json'",
+    "show": "'show --format json'",
+    "decode": "'decode --format json'",
+    "try": "'try --format json'",
+    "host": "'probe --format json', the host files",
+}
+"""What each schema describes, by its name."""
 
 
 @click.command()
-@click.argument("name", type=click.Choice(NAMES), default="vm", metavar=f"[{'|'.join(NAMES)}]")
+@click.argument(
+    "name", type=click.Choice(list(SCHEMAS)), default="vm", metavar=f"[{'|'.join(SCHEMAS)}]"
+)
 def schema(name: str) -> None:
-    """Print a JSON Schema (2020-12).
-
-    vm: of descriptions, for an editor's completion and hover help. plan: of emit --format jsonl,
-    line by line, and of emit --format json. diagnostics: of validate --format json. diff: of diff
-    --format json. show: of show --format json.
-    """
+    """Print the JSON Schema (2020-12) of descriptions, or of an output of vmcfg."""
     files.print_out(files.read(str(files.packed("schemas") / f"{name}-v1.schema.json")).decode())
+
+
+schema.epilog = "\b\n" + "\n".join(f"{name:12} {what}" for name, what in SCHEMAS.items())

@@ -1,4 +1,4 @@
-"""``vmcfg show``: each vCPU under all its names."""
+"""``vmcfg show``: all identifiers of each vCPU."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS = (
     "KVM_IRQ_LINE",
     "",
 )
-"""The table's: the last marks the boot vCPU, and whose MPIDR is set by register."""
+"""The columns of the table. The last one marks the boot vCPU, and MPIDRs set by register."""
 
 
 @click.command()
@@ -49,7 +49,7 @@ COLUMNS = (
     "format_",
     type=click.Choice(FORMATS),
     default="human",
-    help="How the vCPUs are listed.",
+    help="Output format.",
 )
 @host_kernel_option
 @strict_option
@@ -63,14 +63,14 @@ def show(
     stdin_filename: str,
     color: str,
 ) -> int:
-    """Show each vCPU of PATH under all its names.
+    """List all identifiers of each vCPU.
 
-    Its index, the order of creation; the id of KVM_CREATE_VCPU; its MPIDR, dotted, as the register
-    and compressed; the device tree's reg; its PMU interrupt by INTID and by PPI or SPI; and that
-    interrupt's KVM_IRQ_LINE word. The formats json and csv have the device tree's interrupts and
-    the MADT's GSIV, too.
+    PATH is a description, or - for standard input. The identifiers are the index (order of
+    creation), the id of KVM_CREATE_VCPU, the MPIDR (dotted, as register, and compressed), the
+    device tree reg, the PMU interrupt as INTID and as PPI or SPI, and its KVM_IRQ_LINE word. The
+    formats json and csv also contain the device tree interrupts and the GSIV of the MADT.
 
-    Findings go to standard error. Where there are errors nothing is shown.
+    Findings go to standard error. If there are errors, nothing is listed.
     """
     checked = check(
         files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel
@@ -90,9 +90,7 @@ def show(
         written = table(COLUMNS, rows) if wants_color(color, sys.stdout) else _plain(rows)
         written += "".join(f"{note}\n" for note in notes(machine))
         if machine.pmu.filter:
-            written += (
-                f"Events that no entry of pmu.filter names are {machine.unfiltered_events()}.\n"
-            )
+            written += f"Events in no entry of 'pmu.filter' are {machine.unfiltered_events()}.\n"
     files.print_out(written)
     return 0
 
@@ -103,8 +101,9 @@ def _json(header: dict[str, str], every: list[Names]) -> str:
 
 
 def _csv(every: list[Names]) -> str:
-    """A line a vCPU, the first the names of the fields; cells with a space between, nothing for
-    null.
+    """Return a line with the names of the fields, then one line per vCPU.
+
+    Cells are separated by spaces, and null is empty.
     """
     found = [each.as_json() for each in every]
     text = io.StringIO()
@@ -152,7 +151,7 @@ def _row(vcpu: Names) -> tuple[str, ...]:
 
 
 def _plain(rows: list[tuple[str, ...]]) -> str:
-    """The table without colour."""
+    """Return the table without color."""
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""``vmcfg try``: the plan performed on this machine's KVM, in a VM that ends with the command."""
+"""``vmcfg try``: the plan executed on KVM of this host, in a VM that is destroyed at the end."""
 
 from __future__ import annotations
 
@@ -30,21 +30,31 @@ FORMATS = ("human", "json")
 @click.command("try")
 @click.argument("path", metavar="PATH|-", required=False)
 @click.option(
-    "--plan", "plan", metavar="FILE|-", help="Perform this plan: emit --scope vm --format jsonl."
+    "--plan",
+    "plan",
+    metavar="FILE|-",
+    help="Execute this plan from 'vmcfg emit --scope vm --format jsonl'.",
 )
 @click.option(
     "--format",
     "format_",
     type=click.Choice(FORMATS),
     default="human",
-    help="How the report is written.",
+    help="Output format.",
 )
 @click.option(
-    "-v", "--verbose", is_flag=True, help="A line for every command, with the value read back."
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Print one line per command, with the values read back.",
 )
-@click.option("--no-run", is_flag=True, help="Do not enter the vCPUs.")
+@click.option("--no-run", is_flag=True, help="Do not enter KVM_RUN.")
 @click.option(
-    "--unchecked", is_flag=True, help="Try in spite of findings, and compare what they predict."
+    "--unchecked",
+    is_flag=True,
+    help=(
+        "Execute the plan despite findings, and compare the behavior of KVM with what they predict."
+    ),
 )
 @host_kernel_option
 @strict_option
@@ -62,18 +72,16 @@ def try_(
     stdin_filename: str,
     color: str,
 ) -> int:
-    """Perform the plan of PATH on this host's /dev/kvm, in a VM of its own, and report what KVM
-    says.
+    """Execute the plan on /dev/kvm of this host, in its own VM.
 
-    What can be read is read back and compared, and each vCPU is entered once without running its
-    guest. Nothing is left when the command ends.
+    PATH is a description, or - for standard input. Values that KVM can return are read back and
+    compared. Each vCPU enters KVM_RUN once, without executing guest instructions. The VM is
+    destroyed when the command ends.
     """
     if (path is None) == (plan is None):
-        raise click.UsageError("Give a description, or a plan with --plan.")
+        raise click.UsageError("try requires a description, or a plan with --plan.")
     if plan is not None and (unchecked or host_kernel is not None):
-        raise click.UsageError(
-            "--unchecked and --host-kernel are for descriptions; a plan is performed as it is."
-        )
+        raise click.UsageError("--unchecked and --host-kernel cannot be used with --plan.")
     source = path or plan or ""
     name = stdin_filename if source == "-" else source
     data = files.read(source)
@@ -87,7 +95,7 @@ def try_(
         return FAILED
     if tried.outcome is not None and tried.outcome.stand_in:
         files.print_error(
-            f"vmcfg: the GIC is the monitor's; {_stand_in(tried.outcome)} stands in for it\n"
+            f"vmcfg: the VMM sets up the GIC; try uses {_stand_in(tried.outcome)} instead\n"
         )
     if format_ == "json":
         files.print_out(report_json(tried, unchecked))
@@ -97,15 +105,15 @@ def try_(
 
 
 def _stand_in(outcome: Outcome) -> str:
-    """Which GIC stood in for the monitor's."""
+    """Return the GIC that replaced that of the VMM."""
     made = outcome.stand_in[0].command
     _, gicv2 = abi.DEVICE_TYPES[2]
     return "a GICv2" if made.number == gicv2 else "a GICv3"
 
 
 def report_text(tried: Tried, verbose: bool, color: str) -> str:
-    """The report for a person: with `verbose` a line a command, then findings, predictions and a
-    summary.
+    """Return the report for people: with `verbose`, one line per command; findings, predictions,
+    and a summary.
     """
     lines = []
     outcome = tried.outcome
@@ -124,20 +132,20 @@ def report_text(tried: Tried, verbose: bool, color: str) -> str:
 
 
 def _line(seq: int, step: Step) -> str:
-    """What became of a command, with each value that KVM gave back."""
+    """Return the line of a command: its result, and the values that KVM returned."""
     command = f"{seq} {step.command.text()}"
     if step.outcome is not None:
         return f"{command}: {step.outcome}"
     if not step.read:
         return f"{command}: ok"
     values = dict.fromkeys(step.read)
-    return f"{command}: ok, reads back {', '.join(values)}"
+    return f"{command}: ok, read back {', '.join(values)}"
 
 
 def _summary(name: str, outcome: Outcome) -> str:
     ran = sum(run.errno is None for run in outcome.runs)
     counts = [
-        f"{outcome.performed} of {len(outcome.steps)} commands performed",
+        f"{outcome.performed} of {len(outcome.steps)} commands executed",
         f"{outcome.read_back} values read back",
         f"{ran} of {len(outcome.runs)} vCPUs entered" if outcome.runs else "no vCPU entered",
     ]
@@ -147,7 +155,7 @@ def _summary(name: str, outcome: Outcome) -> str:
 
 
 def report_json(tried: Tried, unchecked: bool) -> str:
-    """The report by schemas/try-v1.schema.json."""
+    """Return the report by the keys of schemas/try-v1.schema.json."""
     import json
 
     outcome = tried.outcome or Outcome(running_release(), (), (), (), ())
@@ -156,6 +164,7 @@ def report_json(tried: Tried, unchecked: bool) -> str:
         "format_version": "1.0",
         "kernel": outcome.kernel,
         "performed": outcome.performed,
+        "commands": [_command(seq, step) for seq, step in enumerate(outcome.steps, 1)],
         "read_back": outcome.read_back,
         "differences": [
             {"seq": each.step + 1, "want": each.want, "got": each.got}
@@ -167,6 +176,11 @@ def report_json(tried: Tried, unchecked: bool) -> str:
     if unchecked:
         report["predictions"] = [_prediction(each) for each in tried.predictions]
     return json.dumps(report, indent=2) + "\n"
+
+
+def _command(seq: int, step: Step) -> dict[str, Any]:
+    """Return the result of a command; `errno` is "not reached" if it was not executed."""
+    return {"seq": seq, "errno": step.outcome, "read": list(step.read)}
 
 
 def _prediction(prediction: Prediction) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``vmcfg validate``: every mistake in every description."""
+"""``vmcfg validate``: every problem in every description."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
     "format_",
     type=click.Choice(FORMATS),
     default=HUMAN,
-    help="How findings are printed.",
+    help="Output format.",
 )
 @click.option(
     "--exclude",
@@ -45,16 +45,17 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
     metavar="PATTERN",
     multiple=True,
     help=(
-        "Leave out what matches, and all below it: by its name (old, 'draft-*'), or with a "
-        "slash by its path as found"
-        " ('lab/*'). '*' matches slashes too. May be repeated."
+        "Skip matching files and directories: by name (old, 'draft-*') or, if PATTERN contains a"
+        " slash, by path as found ('lab/*'). '*' also matches slashes. Can be repeated."
     ),
 )
 @click.option(
-    "--fix", is_flag=True, help="Correct in the files what is certain, and report what is left."
+    "--fix",
+    is_flag=True,
+    help="Apply the unambiguous fixes to the files and report the remaining findings.",
 )
 @click.option(
-    "--diff", is_flag=True, help="With --fix: print what it would change, and write nothing."
+    "--diff", is_flag=True, help="With --fix: print the changes as a diff and write nothing."
 )
 @host_kernel_option
 @host_option
@@ -64,7 +65,7 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes at most; by default one for each CPU.",
+    help="Maximum number of processes. [default: one per CPU]",
 )
 @color_option
 def validate(
@@ -80,12 +81,12 @@ def validate(
     jobs: int | None,
     color: str,
 ) -> int:
-    """Check descriptions and print every mistake with its place.
+    """Check descriptions and report every problem with its line and column.
 
-    PATH is a file, a directory (all *.yaml and *.yml below it, no hidden ones), or - for standard
-    input. Findings go to standard output; nothing is printed where there are none. With --fix
-    --diff the differences go there, and with --fix the corrected text of standard input; findings
-    then go to standard error.
+    PATH is a file, a directory (all *.yaml and *.yml in it, except hidden ones), or - for standard
+    input. Findings go to standard output; without findings, nothing is printed. With --fix --diff
+    or --fix -, standard output gets the differences or the corrected text, and findings go to
+    standard error.
     """
     hosts = hosts_of(host_paths)
     _refuse_contradictions(paths, format_, fix, diff)
@@ -107,7 +108,7 @@ def validate(
         for_terminal=is_terminal(sys.stdout),
     )
     every = sorted(files.descriptions(paths, excluded, output.print_failure), key=name_of)
-    # Standard input can be read by this process alone.
+    # Only this process can read standard input.
     processes = 1 if "-" in every else jobs or cpus()
     output.begin(len(every))
     try:
@@ -115,29 +116,26 @@ def validate(
             for fields in found:
                 output.add(FileResult._make(fields))
     finally:
-        # Whatever ends the run, it leaves no bar behind.
+        # However the run ends, no progress bar remains.
         output.make_room(sys.stderr)
     return output.end(strict)
 
 
 def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff: bool) -> None:
-    """Raise a usage error where options contradict each other."""
+    """Raise a usage error if options contradict each other."""
     if diff and not fix:
-        raise click.UsageError("--diff is for --fix: it shows what that would change.")
+        raise click.UsageError("--diff requires --fix.")
     if fix and "-" in paths and len(paths) > 1:
-        raise click.UsageError(
-            "With --fix, standard input can't be mixed with files: its text goes to standard "
-            "output."
-        )
+        raise click.UsageError("With --fix, standard input and files cannot be combined.")
     if fix and (diff or "-" in paths) and format_ not in (HUMAN, "concise"):
         product = "differences go" if diff else "corrected text goes"
         raise click.UsageError(
-            f"The {product} to standard output, so --format {format_} has no place there."
+            f"--format {format_} cannot be used here: the {product} to standard output."
         )
 
 
 def _report(format_: str, stream: Any, color: str) -> Report:
-    """The form of report that --format names, for a stream."""
+    """Return the form of report of --format, for a stream."""
     if format_ != HUMAN:
         return report_form(format_)
 

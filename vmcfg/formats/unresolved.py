@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmcfg.findings.diagnostic import Diagnostic, diagnose
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Rule
 from vmcfg.plans.command import Command
 from vmcfg.plans.plan import Plan
+from vmcfg.text.tree import Tree
 
 UNRESOLVED_VALUE = Rule(
     "VMC705",
@@ -47,3 +49,11 @@ def unresolved_findings(plan: Plan, option: str) -> Iterator[Finding]:
             )
             hint = "add '--host' with the host file of the host, or use '--format jsonl'"
         yield Finding(at, message, hint)
+
+
+def unresolved_diagnostics(plan: Plan, tree: Tree, option: str) -> list[Diagnostic]:
+    """Return the findings of `unresolved_findings` as diagnostics of the description."""
+    return [
+        diagnose(tree.file, UNRESOLVED_VALUE, finding, tree.position(finding.path, finding.on), ())
+        for finding in unresolved_findings(plan, option)
+    ]

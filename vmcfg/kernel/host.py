@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vmcfg.escape import printable
@@ -72,3 +73,15 @@ def read_host(data: bytes, file: str) -> Host:
             f"{printable(file)} is not a complete host file: {type(error).__name__} {error};"
             " run 'vmcfg probe --format json' on the host again"
         ) from None
+
+
+def common_pmu_types(hosts: Sequence[Host]) -> dict[str, int]:
+    """Return the numbers of PMUs by name: of those with the same number on all hosts."""
+    if not hosts:
+        return {}
+    first, *others = [{pmu.name: pmu.type for pmu in host.pmus} for host in hosts]
+    return {
+        name: number
+        for name, number in first.items()
+        if all(other.get(name) == number for other in others)
+    }

@@ -1,8 +1,9 @@
-"""``--format json``: one object, of the shape that schemas/diagnostics-v1.schema.json says."""
+"""``--format json``: one object, as in schemas/diagnostics-v1.schema.json."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.reports.form import Report, Totals, filled, items
@@ -13,7 +14,7 @@ def _part(diagnostics: list[Diagnostic], text: str) -> str:
 
 
 def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
-    report = {
+    report: dict[str, Any] = {
         "format": "vmcfg.diagnostics",
         "format_version": "1.0",
         "files": totals.files,
@@ -21,6 +22,10 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
         "warnings": totals.warnings,
         "diagnostics": [],
     }
+    if totals.failures:
+        report["unreadable"] = [
+            {"file": file, "message": reason} for file, reason in totals.failures
+        ]
     return filled(report, "diagnostics", parts)
 
 

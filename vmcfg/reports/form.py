@@ -12,13 +12,15 @@ from vmcfg.findings.diagnostic import Diagnostic
 
 
 class Totals:
-    """The totals of a run: the numbers of files, errors, and warnings, and one line per file that
-    could not be read or written.
+    """The totals of a run: the numbers of files, errors, and warnings, and each file that could not
+    be read or written, with the reason.
     """
 
     __slots__ = ("errors", "failures", "files", "warnings")
 
-    def __init__(self, files: int, errors: int, warnings: int, failures: tuple[str, ...]) -> None:
+    def __init__(
+        self, files: int, errors: int, warnings: int, failures: tuple[tuple[str, str], ...]
+    ) -> None:
         self.files = files
         self.errors = errors
         self.warnings = warnings

@@ -1,4 +1,4 @@
-"""A bar that says how far a long run is."""
+"""A progress bar for long runs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from time import monotonic
 from vmcfg.files import print_error
 
 QUIET = 1.0
-"""Seconds without a word after which a bar says how far it is."""
+"""The number of seconds without output before the bar is drawn."""
 
 LONGEST = 40
-"""How many columns the bar itself has at most."""
+"""The maximum number of columns of the bar itself."""
 
 REDRAWN = 0.1
-"""Seconds between two drawings of the bar."""
+"""The number of seconds between two drawings of the bar."""
 
 ERASED = "\x1b[K"
-"""What makes a terminal forget the rest of a line."""
+"""The control sequence that erases the rest of a line on a terminal."""
 
 
 class Progress:
-    """A bar on standard error, a terminal, that says how far a run of `total` steps is, once that
-    is quiet a second.
+    """A progress bar for `total` steps on a terminal at standard error, after a second without
+    output.
     """
 
     def __init__(self, total: int, color: bool) -> None:
@@ -30,10 +30,10 @@ class Progress:
         self.done = 0
         self.shown = False
         self.due = monotonic() + QUIET
-        """When the bar is next drawn."""
+        """The time at which the bar is drawn next."""
 
     def advance(self) -> None:
-        """A step is done."""
+        """Count one completed step."""
         self.done += 1
         now = monotonic()
         if now >= self.due:
@@ -42,7 +42,7 @@ class Progress:
             print_error(f"\r{self._drawn()}{ERASED}")
 
     def clear(self) -> None:
-        """Take the bar away, to make room; it comes back when it has been quiet again."""
+        """Remove the bar before other output; it returns after a second without output."""
         self.due = monotonic() + QUIET
         if self.shown:
             self.shown = False

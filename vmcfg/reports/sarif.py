@@ -42,7 +42,7 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
             "rules": [_metadata(rule) for rule in every_rule()],
         }
     }
-    notices = [{"level": "error", "message": _text(line)} for line in totals.failures]
+    notices = [{"level": "error", "message": _text(reason)} for _, reason in totals.failures]
     run = {
         "tool": tool,
         "invocations": [

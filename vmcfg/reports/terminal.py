@@ -1,4 +1,4 @@
-"""What a stream is that a person may read: a terminal, how wide, with colours or without."""
+"""The properties of an output stream: whether it is a terminal, its width, and its colors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 from typing import Any
 
 PIPE_WIDTH = 160
-"""How wide a snippet is where no terminal says it."""
+"""The width of snippets if the output is not a terminal."""
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether `stream` is there and is a terminal."""
+    """Return whether `stream` is open and is a terminal."""
     return stream is not None and bool(stream.isatty())
 
 
 def wants_color(choice: str, stream: Any) -> bool:
-    """Whether what goes to `stream` is coloured: by --color, NO_COLOR, FORCE_COLOR, and whether it
-    is a terminal.
+    """Return whether output to `stream` has colors: by --color, NO_COLOR, FORCE_COLOR, and the kind
+    of stream.
     """
     if choice != "auto":
         return choice == "always"
@@ -28,10 +28,8 @@ def wants_color(choice: str, stream: Any) -> bool:
 
 
 def columns(stream: Any) -> int:
-    """How many columns the terminal has that shows `stream`; elsewhere as many as are usual
-    there.
-    """
+    """Return the number of columns of the terminal `stream`, else PIPE_WIDTH."""
     if not is_terminal(stream):
         return PIPE_WIDTH
-    # A terminal that does not know its size has 0.
+    # A terminal without a known size has 0 columns.
     return os.get_terminal_size(stream.fileno()).columns or PIPE_WIDTH

@@ -20,6 +20,23 @@ MachineCheck = Callable[[Machine], Iterator[Finding]]
 HostCheck = Callable[[Machine, "Host"], Iterator[Finding]]
 
 
+class RuleFailed(Exception):
+    """A defect of vmcfg: the check of `rule` raised an exception, which is the cause of this one."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule.id)
+        self.rule = rule
+
+
+def findings_of(rule: Rule, found: Iterator[Finding]) -> Iterator[tuple[Rule, Finding]]:
+    """Return the findings of one rule, each with the rule. Raises `RuleFailed`."""
+    try:
+        for finding in found:
+            yield rule, finding
+    except Exception as error:
+        raise RuleFailed(rule) from error
+
+
 class MachineRule(Rule):
     """A rule over a whole machine: `check` returns each breach of it."""
 

@@ -17,7 +17,7 @@ from vmcfg.rules import (
     timers,
     vcpus,
 )
-from vmcfg.rules.kinds import MachineRule
+from vmcfg.rules.kinds import MachineRule, findings_of
 from vmcfg.vm.machine import Machine
 
 MACHINE_RULES: tuple[MachineRule, ...] = (
@@ -37,5 +37,4 @@ MACHINE_RULES: tuple[MachineRule, ...] = (
 def findings(vm: Machine) -> Iterator[tuple[Rule, Finding]]:
     """Return every breach of a rule in `vm`, with the rule."""
     for rule in MACHINE_RULES:
-        for finding in rule.check(vm):
-            yield rule, finding
+        yield from findings_of(rule, rule.check(vm))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vmcfg import files
-from vmcfg.commands.schema import NAMES
+from vmcfg.commands.schema import SCHEMAS
 from vmcfg.description.model import (
     Description,
     Either,
@@ -446,7 +446,7 @@ def _report_keys() -> Iterator[str]:
         yield from paragraph(schema["description"])
         yield from _properties(schema, schema.get("$defs", {}))
         file = f"schemas/{name}-v1.schema.json"
-        printed = f"; `vmcfg schema {name}` prints it" if name in NAMES else ""
+        printed = f"; `vmcfg schema {name}` prints it" if name in SCHEMAS else ""
         yield f"The schema is [{file}]({file}){printed}."
         yield ""
 

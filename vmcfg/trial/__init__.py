@@ -1,6 +1,6 @@
-"""A plan tried on this machine's KVM, in a VM that ends with the call.
+"""Trying a plan on KVM of this machine, in a VM that is destroyed at the end of the call.
 
-Comes in: a description or a plan. Goes out: what became of each command, what KVM gives back, which
-vCPUs run, and findings about all that. This is the one room whose functions act on the world,
-through `vmcfg.kernel.ioctls`. Unknown here: how a report is printed.
+In: a description or a plan. Out: the result of each command, the values that KVM returns, the vCPUs
+that run, and findings about them. Only functions of this room change the world, through
+`vmcfg.kernel.ioctls`. Unknown here: how a report is printed.
 """

@@ -1,8 +1,7 @@
-"""What KVM's answers to a plan mean: a remark for each refusal and each value that is read back
-otherwise.
+"""The meaning of the answers of KVM: a remark for each rejection and each value that differs.
 
-A remark names commands; whoever knows where these come from, a description or a file with the plan,
-makes findings of it.
+A remark refers to commands. The caller knows their positions, in a description or in a plan file,
+and turns remarks into findings.
 """
 
 from __future__ import annotations
@@ -18,16 +17,14 @@ from vmcfg.findings.rule import Answer, Rule
 from vmcfg.plans.command import Command
 from vmcfg.trial.outcome import Outcome
 from vmcfg.trial.refusals import RUN, Refusal
-from vmcfg.trial.rules import COMMANDS_TAKEN, RUN_ERRORS, VALUES_READ_BACK, VCPUS_RUN
+from vmcfg.trial.rules import FAILED_VCPU_RUN, READ_BACK_MISMATCH, REJECTED_COMMAND, RUN_ERRORS
 
 PositionOf = Callable[[Command], Position]
-"""Where a command comes from."""
+"""The function that returns the position of a command."""
 
 
 class Remark(NamedTuple):
-    """A breach of `rule` by the kernel's answer to `command`; `related` are other commands, with a
-    few words each.
-    """
+    """A breach of `rule` by the answer to `command`; `related` are other commands with words."""
 
     rule: Rule
     command: Command
@@ -38,9 +35,7 @@ class Remark(NamedTuple):
 
 
 def remarks(outcome: Outcome, refused: Sequence[Refusal]) -> Iterator[Remark]:
-    """What there is to say of the kernel's refusals, and of the values that it gives back
-    otherwise.
-    """
+    """Return the remarks about rejected commands, and about values that differ when read back."""
     runs: dict[str, list[Refusal]] = {}
     for refusal in refused:
         if refusal.answer.call == RUN:
@@ -53,37 +48,40 @@ def remarks(outcome: Outcome, refused: Sequence[Refusal]) -> Iterator[Remark]:
         command = outcome.steps[difference.step].command
         if command.operation.sets_value:
             message = (
-                f"`{command.text()}` was taken, but {difference.target} gives back {difference.got}"
+                f"'{command.text()}' succeeded, but {difference.target} returns {difference.got}"
             )
         else:
-            message = f"{_vcpu(command)} has MPIDR_EL1 {difference.got}, and not {difference.want}"
-        yield Remark(VALUES_READ_BACK, command, message)
+            message = f"MPIDR_EL1 of {_vcpu(command)} is {difference.got}, not {difference.want}"
+        yield Remark(READ_BACK_MISMATCH, command, message)
 
 
 def _refused_command(refusal: Refusal, outcome: Outcome) -> Remark:
     command, answer = refusal
     who = f" for {_vcpu(command)}" if command.mpidr is not None else ""
-    what = f", {interrupt_text(command.number)}," if command.row.value.is_interrupt else ""
+    what = f" ({interrupt_text(command.number)})" if command.row.value.is_interrupt else ""
     meaning = _meaning(command.row.errors, answer.errno)
     message = (
-        f"Linux {outcome.kernel} refuses `{command.text()}`{what}{who} with {answer.errno}{meaning}"
+        f"'{command.text()}'{who}{what} fails with {answer.errno}"
+        f" on Linux {outcome.kernel}{meaning}"
     )
     is_stand_in = any(step.command is command for step in outcome.stand_in)
-    hint = "the command sets up the GIC that stands in for the monitor's" if is_stand_in else None
-    return Remark(COMMANDS_TAKEN, command, message, hint, kernel=answer)
+    hint = (
+        "run it on another host: this command sets up the GIC of the VMM" if is_stand_in else None
+    )
+    return Remark(REJECTED_COMMAND, command, message, hint, kernel=answer)
 
 
 def _refused_runs(errno: str, refused: Sequence[Refusal]) -> Remark:
-    """The vCPUs whose first KVM_RUN fails with one errno."""
+    """Return the remark about vCPUs whose first KVM_RUN fails with the same errno."""
     first, *others = refused
     meaning = _meaning(RUN_ERRORS, errno)
-    message = f"{_vcpu(first.command)} can't run: {RUN} fails with {errno}{meaning}"
-    related = tuple((each.command, f"{_vcpu(each.command)} neither") for each in others)
-    return Remark(VCPUS_RUN, first.command, message, related=related, kernel=first.answer)
+    message = f"{_vcpu(first.command)} cannot run: {RUN} fails with {errno}{meaning}"
+    related = tuple((each.command, f"{_vcpu(each.command)} also cannot run") for each in others)
+    return Remark(FAILED_VCPU_RUN, first.command, message, related=related, kernel=first.answer)
 
 
 def _meaning(errors: Mapping[str, str], errno: str | None) -> str:
-    """What an errno means, where that is known."""
+    """Return the meaning of an errno, if it is known."""
     meaning = errors.get(errno or "")
     return "" if meaning is None else f": {meaning}"
 
@@ -93,7 +91,7 @@ def _vcpu(command: Command) -> str:
 
 
 def diagnostic(file: str, remark: Remark, position_of: PositionOf) -> Diagnostic:
-    """A remark as a diagnostic of `file`, where its commands come from."""
+    """Return a remark as a diagnostic of `file` at the positions of its commands."""
     finding = Finding((), remark.message, remark.hint, kernel=remark.kernel)
     others = [(position_of(command), words) for command, words in remark.related]
     return diagnose(file, remark.rule, finding, position_of(remark.command), others)

@@ -1,4 +1,4 @@
-"""What was performed of a plan, and all that KVM said."""
+"""The results of an executed plan: every answer of KVM."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from vmcfg.description.model import Gic
 from vmcfg.plans.command import Command
 
 NOT_REACHED = "not reached"
-"""What became of a command that an earlier refusal left without its object, or that came after the
-last one tried.
-"""
+"""The result of a command whose target does not exist, or that is after the last executed one."""
 
 
 class Task(NamedTuple):
-    """What is to be performed: a whole VM's commands; and whether the GIC is the monitor's, as far
-    as described.
-    """
+    """The commands of a whole VM to execute, and whether the VMM sets up the GIC."""
 
     commands: tuple[Command, ...]
     monitors_gic: bool
@@ -24,7 +20,7 @@ class Task(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A command and what became of it: None where it was done, an errno's name, or NOT_REACHED."""
+    """A command and its result: None if it succeeded, the name of an errno, or NOT_REACHED."""
 
     command: Command
     outcome: str | None
@@ -32,9 +28,7 @@ class Step(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A value that KVM, asked through `target`, gives back otherwise than step `step` set it,
-    counted from 0.
-    """
+    """A value that KVM returns at `target` and that differs from what step `step` (from 0) set."""
 
     step: int
     target: str
@@ -43,15 +37,15 @@ class Difference(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A vCPU's first KVM_RUN; `errno` is None where it passed every check."""
+    """The first KVM_RUN of a vCPU; `errno` is None if it passed every check."""
 
     target: str
     errno: str | None
 
 
 class Outcome(NamedTuple):
-    """All that KVM said to a task. `stand_in` are the steps of the GIC that stood in for the
-    monitor's.
+    """Every answer of KVM to a task. `stand_in` are the steps of the GIC that replaced that of the
+    VMM.
     """
 
     kernel: str
@@ -62,10 +56,10 @@ class Outcome(NamedTuple):
 
     @property
     def performed(self) -> int:
-        """How many of the plan's commands were done."""
+        """Return the number of commands of the plan that succeeded."""
         return sum(step.outcome is None for step in self.steps)
 
     @property
     def read_back(self) -> int:
-        """How many values were read back."""
+        """Return the number of values that were read back."""
         return sum(len(step.read) for step in self.steps)

@@ -1,8 +1,7 @@
-"""A plan performed on this machine's KVM, in a VM that ends with the call: what was done, what was
-read back, what ran.
+"""A plan executed on KVM of this machine, in a VM that is destroyed at the end of the call.
 
-What comes before: `lowering`, or `planfile`. Next: `judging`, which says what it means for the
-description.
+In: commands from `lowering` or `planfile`. Out: their results, the values read back, and the vCPUs
+that ran, for `judging`.
 """
 
 from __future__ import annotations
@@ -27,31 +26,29 @@ from vmcfg.trial.stand_in_gic import stand_in_gic
 
 
 def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
-    """What KVM makes of `task`. Raises `NoKvm` where it can't be asked.
+    """Execute `task` and return every answer of KVM. Raises `NoKvm` if KVM cannot be used.
 
-    It ends at the first refusal, unless it is to `go_on` as far as that can be. With `run` every
-    vCPU is entered once.
+    It ends at the first rejected command, unless `go_on` is true. With `run`, every vCPU enters
+    KVM_RUN once.
     """
     _raise_descriptor_limit()
     with ExitStack() as stack:
         host = stack.enter_context(closing(Kvm()))
         task = task._replace(commands=tuple(map(_resolved, task.commands)))
         if has_pmu(task.commands) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
-            raise NoKvm(
-                "this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)"
-            )
+            raise NoKvm("this host does not support a PMU for guests (KVM_CAP_ARM_PMU_V3 is 0)")
         return _Performance(host, stack, go_on).outcome(task, run)
 
 
 def _raise_descriptor_limit() -> None:
-    """Every vCPU is an open file: 512 of them and Python's own may be more than the usual limit."""
+    """Raise the limit of open files: every vCPU is one, and 512 can exceed the usual limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _resolved(command: Command) -> Command:
-    """A command that names a PMU of the host, with its number; any other as it is. Raises `NoKvm`
-    if it has no such.
+    """Return a command with the number of its host PMU, if it names one. Raises `NoKvm` if the host
+    does not have it.
     """
     name = command.host_name
     if name is None or command.is_resolved:
@@ -59,17 +56,17 @@ def _resolved(command: Command) -> Command:
     pmus = host_pmus()
     if name not in pmus:
         has = f"it has {', '.join(pmus)}" if pmus else "it has none"
-        raise NoKvm(f"this host has no PMU called {name}: {has}")
+        raise NoKvm(f"this host does not have the PMU '{name}': {has}")
     return command._replace(payload=(pmus[name].type,))
 
 
 def errno_name(error: OSError) -> str:
-    """The name of an errno: ``EINVAL``."""
+    """Return the name of an errno: ``EINVAL``."""
     return errnos.errorcode.get(error.errno or 0, str(error.errno))
 
 
 class _Performance:
-    """The performing of one task; the VM is closed with `stack`."""
+    """The execution of one task; the VM is closed with `stack`."""
 
     def __init__(self, host: Kvm, stack: ExitStack, go_on: bool) -> None:
         self.host = host
@@ -87,7 +84,7 @@ class _Performance:
             vcpus = sum(command.operation is CREATE_VCPU for command in create)
             gic = stand_in_gic(task.gic, self.gic_version(self.vm, task.gic), vcpus)
             here = version_of(running_release())
-            # What this kernel has no attribute for, no monitor can set on it either.
+            # A VMM cannot set attributes that this kernel does not support either.
             stand_in = [self.step(command) for command in gic if command.row.since <= here]
         steps += [self.step(command) for command in rest]
         if self.refused and not self.go_on:
@@ -98,7 +95,7 @@ class _Performance:
 
     @staticmethod
     def gic_version(vm: Vm, gic: Gic | None) -> int:
-        """The version of the monitor's GIC: as described, or the newest that the host can make."""
+        """Return the version of the VMM GIC: as described, or the newest on the host."""
         if gic is not None:
             return gic.version
         return 3 if vm.has_device(DEVICE_TYPES[3][1]) else 2
@@ -120,13 +117,11 @@ class _Performance:
 
     @staticmethod
     def has_object(vm: Vm, command: Command) -> bool:
-        """Whether the object that a command speaks to is there, or is what it makes."""
+        """Return whether the target of a command exists, or is created by it."""
         return command.operation.makes_target or command.target in vm.descriptors
 
     def read_back(self, steps: list[Step]) -> tuple[list[Step], tuple[Difference, ...]]:
-        """The steps with what KVM gives back of each, and where that is another value than the
-        plan's.
-        """
+        """Return the steps with the values that KVM returns, and the differences from the plan."""
         read: dict[int, list[str]] = {}
         differences = []
         for number, command in reads([step.command for step in steps]):
@@ -146,7 +141,7 @@ class _Performance:
         return done, tuple(differences)
 
     def runs(self) -> Iterator[Run]:
-        """Each vCPU, entered once."""
+        """Enter each vCPU once and return the results."""
         vm = self.vm
         if vm is None:
             return
@@ -162,7 +157,7 @@ class _Performance:
 
 
 def _got(vm: Vm, command: Command) -> str:
-    """What KVM answers to a GET, as a plan shows it; or the errno's name."""
+    """Return the answer of KVM to a GET, as in a plan; or the name of the errno."""
     try:
         data = command.operation.read(vm, command)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the findings of a description predict of the kernel, and whether it did that."""
+"""The predictions in the findings of a description, and whether the kernel did as predicted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from vmcfg.findings.rule import Answer, Rule
 from vmcfg.kernel.version import Version, version_of
 from vmcfg.trial.outcome import Outcome
 from vmcfg.trial.refusals import RUN, Refusal
-from vmcfg.trial.rules import PREDICTIONS_HOLD
+from vmcfg.trial.rules import WRONG_PREDICTION
 
 
 class Prediction(NamedTuple):
-    """A finding's word on what the kernel does, and what it did. `held` is None where an earlier
-    refusal hides that.
-    """
+    """A prediction of a finding, and its result; `held` is None if a rejection hides it."""
 
     diagnostic: Diagnostic
     predicted: Answer
@@ -27,11 +25,12 @@ class Prediction(NamedTuple):
     def __str__(self) -> str:
         found = self.diagnostic
         verdict = {
-            True: "so it does",
-            False: f"but {self.kernel}" if self.kernel is not None else "but the kernel accepts it",
-            None: "which an earlier refusal hides",
+            True: "confirmed",
+            False: f"wrong, {self.kernel}" if self.kernel is not None else "wrong, it succeeds",
+            None: "unknown because of an earlier rejection",
         }[self.held]
-        return f"{found.file}:{found.span.line}: {found.rule} says that {self.predicted}: {verdict}"
+        place = f"{found.file}:{found.span.line}"
+        return f"{place}: {found.rule} predicts that {self.predicted}: {verdict}"
 
 
 def predictions(
@@ -40,9 +39,9 @@ def predictions(
     outcome: Outcome,
     refused: Sequence[Refusal],
 ) -> list[Prediction]:
-    """What the findings `described` predict, beside what the kernel did.
+    """Return the predictions of the findings `described`, with what the kernel did.
 
-    `here` are the findings for this very kernel: what is none here, the kernel is to accept.
+    `here` are the findings for this kernel: without a finding there, the kernel must accept.
     """
     kernel = version_of(outcome.kernel)
     predicted = list(_predicted(described, here, kernel))
@@ -66,26 +65,24 @@ def predictions(
 def _predicted(
     described: Sequence[Diagnostic], here: Sequence[Diagnostic], kernel: Version
 ) -> Iterator[tuple[Diagnostic, Answer]]:
-    """Each finding that predicts something, with what it predicts of this very kernel."""
+    """Return each finding with a prediction, and what it predicts for this kernel."""
     on_this = {(found.rule, found.pointer): found.kernel for found in here}
     for found in described:
         if found.kernel is None:
             continue
         accepted = Answer(found.kernel.call)
         answer = on_this.get((found.rule, found.pointer), accepted)
-        # What is no finding here, the kernel is to accept; one that predicts nothing here keeps its
-        # word.
+        # Without a finding for this kernel, it must accept. A finding without an answer for this
+        # kernel keeps its general one.
         yield found, (answer or found.kernel).on(kernel)
 
 
 def _is_hidden(
     call: str, outcome: Outcome, refused: Sequence[Refusal], expected: Collection[Answer]
 ) -> bool:
-    """Whether an answer to the call may not be its own, since the kernel had refused something
-    before.
+    """Return whether an earlier rejection might have changed the answer to the call.
 
-    Another finding may have predicted what became of the call, or an earlier command may be
-    lacking.
+    Another finding might have predicted this answer, or an earlier command might be missing.
     """
     if any(answer.call == call for answer in expected):
         return True
@@ -99,24 +96,24 @@ def _is_hidden(
     for place, command in enumerate(commands):
         if command is refused[0].command:
             return place < last
-    # What was refused first is no command of the plan, but of the GIC that stood in.
+    # The first rejected command belongs to the stand-in GIC, not to the plan.
     return True
 
 
 def unpredicted(refused: Sequence[Refusal], predicted: Sequence[Prediction]) -> list[Refusal]:
-    """The refusals that no prediction accounts for: the first, if it is one. What comes after may
-    follow from it.
-    """
+    """Return the first rejection if it was not predicted. Later ones might follow from it."""
     expected = {prediction.predicted for prediction in predicted}
     return [refusal for refusal in refused[:1] if refusal.answer not in expected]
 
 
 def disappointments(predicted: Sequence[Prediction]) -> list[tuple[Rule, Finding, Diagnostic]]:
-    """The predictions that did not hold, each with the finding that made it."""
+    """Return the wrong predictions, each with its finding."""
     return [
         (
-            PREDICTIONS_HOLD,
-            Finding((), f"{each.diagnostic.rule} says that {each.predicted}: {_instead(each)}"),
+            WRONG_PREDICTION,
+            Finding(
+                (), f"{each.diagnostic.rule} predicts that {each.predicted}, but {_instead(each)}"
+            ),
             each.diagnostic,
         )
         for each in predicted
@@ -125,4 +122,4 @@ def disappointments(predicted: Sequence[Prediction]) -> list[tuple[Rule, Finding
 
 
 def _instead(prediction: Prediction) -> str:
-    return "this kernel accepts it" if prediction.kernel is None else f"here {prediction.kernel}"
+    return "it succeeds" if prediction.kernel is None else f"{prediction.kernel}"

@@ -1,4 +1,4 @@
-"""What KVM refused of a plan, in the order in which it did."""
+"""The commands and runs that KVM rejected, in their order."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ RUN = "KVM_RUN"
 
 
 class Refusal(NamedTuple):
-    """One refusal: of `command`, or where `answer.call` is KVM_RUN, to enter the vCPU that
-    `command` created.
-    """
+    """One rejection: of `command`, or of KVM_RUN on the vCPU that `command` created."""
 
     command: Command
     answer: Answer
 
 
 def refusals(outcome: Outcome) -> list[Refusal]:
-    """Every refusal, in the order in which the kernel made them; but not what only says that the VM
-    is dead already.
-    """
+    """Return every rejection in the order of the kernel, except those of an already unusable VM."""
     stand_in = list(outcome.stand_in)
     create = [step for step in outcome.steps if step.command.row.phase == CREATE]
     found = []

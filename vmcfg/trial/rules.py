@@ -1,61 +1,61 @@
-"""VMC9xx: what a kernel said to a plan. `vmcfg try` finds these, by asking; no description breaks
-them by itself.
-"""
+"""VMC9xx: the answers of a kernel to a plan. Only `vmcfg try` finds these."""
 
 from __future__ import annotations
 
 from vmcfg.findings.rule import Rule
 
-COMMANDS_TAKEN = Rule(
+REJECTED_COMMAND = Rule(
     "VMC901",
-    "kernel-takes-every-command",
-    """The kernel takes every command of the plan.
+    "rejected-command",
+    """The kernel must accept every command of the plan.
 
-    The finding has the command, its errno, and what that means there; it stands at the value that the command has.""",
+    The finding contains the command, its errno, and the meaning of the errno. It is reported at the
+    value of the command.""",
     found_by="try",
 )
 
-VCPUS_RUN = Rule(
+FAILED_VCPU_RUN = Rule(
     "VMC902",
-    "every-vcpu-can-run",
-    """Every vCPU passes the checks of its first KVM_RUN.
+    "failed-vcpu-run",
+    """Every vCPU must pass the checks of its first KVM_RUN.
 
-    KVM maps the GIC's frames and deals out the PPIs of timers and PMU only then. No guest instruction is run: the vCPU
-    is entered with `immediate_exit`.""",
+    Only then KVM maps the frames of the GIC and claims the PPIs of timers and PMU. No guest
+    instruction is executed: the vCPU is entered with `immediate_exit`.""",
     found_by="try",
 )
 
-VALUES_READ_BACK = Rule(
+READ_BACK_MISMATCH = Rule(
     "VMC903",
-    "values-read-back-as-set",
-    """Every attribute and register that can be read has the value that the plan set, every MPIDR the one described.""",
+    "read-back-mismatch",
+    """Every attribute and register that KVM can return must have the value that the plan set, and
+    every vCPU must have its MPIDR.""",
     found_by="try",
 )
 
-PREDICTIONS_HOLD = Rule(
+WRONG_PREDICTION = Rule(
     "VMC904",
-    "predictions-hold",
-    """The kernel does with a description that breaks a rule what the rule says that it does.
+    "wrong-prediction",
+    """If a description breaks a rule, the kernel must do what the rule predicts.
 
-    Only `vmcfg try --unchecked` can see this. Where it does not hold, the kernel is right and vmcfg is wrong: please
-    report it, with the description and the kernel's version.""",
+    Only `vmcfg try --unchecked` checks this. If the kernel does not, the kernel is right and vmcfg
+    is wrong: please report it, with the description and the kernel version.""",
     found_by="try",
 )
 
-RULES = (COMMANDS_TAKEN, VCPUS_RUN, VALUES_READ_BACK, PREDICTIONS_HOLD)
+RULES = (REJECTED_COMMAND, FAILED_VCPU_RUN, READ_BACK_MISMATCH, WRONG_PREDICTION)
 
 RUN_ERRORS = {
-    "ENOEXEC": "the vCPU is not initialised",
-    "EPERM": "a feature of the vCPU is not finalised",
-    "ENXIO": "the GIC lacks an address, or has no redistributor for a vCPU; the VM is dead",
-    "EBUSY": "the vGIC is not initialised; the VM is dead",
-    "EAGAIN": "EL2 without an initialised vGIC",
-    "EEXIST": "the PMU has the GIC's maintenance interrupt",
+    "ENOEXEC": "the vCPU is not initialized",
+    "EPERM": "a feature of the vCPU is not finalized",
+    "ENXIO": "an address of the GIC or a redistributor for a vCPU is missing; the VM is unusable",
+    "EBUSY": "the vGIC is not initialized; the VM is unusable",
+    "EAGAIN": "the vCPU has EL2, but the vGIC is not initialized",
+    "EEXIST": "the PMU uses the PPI of the GIC maintenance interrupt",
     "EINVAL": (
-        "frames of the GIC overlap; or timers or the PMU share a PPI; or the PMU is not initialised"
+        "frames of the GIC overlap, timers or the PMU share a PPI, or the PMU is not initialized"
     ),
-    "EIO": "the VM is dead since an earlier failure",
+    "EIO": "the VM is unusable since an earlier failure",
 }
-"""What each errno means at a vCPU's first KVM_RUN (linux 7.2,
+"""The meaning of each errno at the first KVM_RUN of a vCPU (Linux 7.2,
 arch/arm64/kvm/arm.c:kvm_arch_vcpu_run_pid_change).
 """

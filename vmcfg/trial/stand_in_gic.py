@@ -1,4 +1,4 @@
-"""The GIC that stands in for a monitor's where a plan without one is performed."""
+"""The GIC that `try` sets up if the VMM would do it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ STAND_IN_REST = {
     2: "cpu_interface: 0x08010000",
     3: "redistributors: [{{base: 0x080a0000, count: {vcpus}}}]",
 }
-"""At QEMU's addresses, with the most INTIDs that KVM takes."""
+"""The addresses of QEMU, with the maximum number of INTIDs."""
 
 
 def stand_in_gic(gic: Gic | None, version: int, vcpus: int) -> tuple[Command, ...]:
-    """The commands for a GIC in place of the monitor's: as far as described like that, the rest by
-    STAND_IN.
-    """
+    """Return the commands for a GIC instead of that of the VMM: as described, else as STAND_IN."""
     rest = STAND_IN_REST[version].format(vcpus=vcpus)
     text = STAND_IN.format(vcpus=vcpus, version=version, rest=rest)
     machine = check(text.encode(), "stand-in").machine

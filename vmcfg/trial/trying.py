@@ -1,6 +1,4 @@
-"""A description, or a plan, tried on this machine's KVM: performed, judged, and its findings
-placed.
-"""
+"""A description or a plan tried on KVM of this machine: executed, judged, with findings."""
 
 from __future__ import annotations
 
@@ -22,8 +20,8 @@ from vmcfg.trial.refusals import refusals
 
 
 class Tried(NamedTuple):
-    """A plan and KVM's answers. `outcome` is None where findings stood in the way; findings point
-    into `text`.
+    """A plan with the answers of KVM. `outcome` is None if errors prevented its execution. The
+    positions of findings are in `text`.
     """
 
     name: str
@@ -42,9 +40,7 @@ def try_description(
     unchecked: bool,
     run: bool,
 ) -> Tried:
-    """KVM's answers to the description `data`, read from `file`. Raises `NoKvm` where it can't be
-    asked.
-    """
+    """Try the description `data` of `file`. Raises `NoKvm` if KVM cannot be used."""
     checked = check(data, file, host_kernel)
     machine = checked.plannable(strict, unchecked)
     if machine is None:
@@ -71,9 +67,7 @@ def try_description(
 
 
 def _position_in(checked: Checked) -> PositionOf:
-    """Where in a description a command comes from: where its value stands, else its vCPU, else its
-    row's key.
-    """
+    """Return the function that finds the position of a command: of its value, vCPU, or key."""
     assert checked.machine is not None
     vcpus = {f"vcpu:{vcpu.id}": vcpu.at for vcpu in checked.machine.vcpus}
 
@@ -89,9 +83,7 @@ def _position_in(checked: Checked) -> PositionOf:
 
 
 def try_plan(data: bytes, file: str, run: bool) -> Tried:
-    """KVM's answers to the plan `data`, read from `file`. Raises `NoKvm` where it can't be asked,
-    `NoFile` for none.
-    """
+    """Try the plan `data` of `file`. Raises `NoKvm` if KVM cannot be used, or `NoFile`."""
     plan = read_plan(data, file)
     outcome = perform(Task(plan.commands, plan.monitors_gic, plan.gic), run=run)
     text = data.decode()
@@ -115,7 +107,7 @@ def try_plan(data: bytes, file: str, run: bool) -> Tried:
         origin = origins.get(id(remark.command))
         if origin is not None:
             line, column = origin.get("line"), origin.get("column")
-            hint = f"it comes from line {line}, column {column} of the description"
+            hint = f"change line {line}, column {column} of the description, its origin"
             remark = remark._replace(hint=hint)
         found.append(diagnostic(file, remark, position_of))
     return Tried(plan.name, text, outcome, in_order(found), [], bool(found))
