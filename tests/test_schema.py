@@ -15,12 +15,17 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from click import Context
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 import vmcfg
 from tests.strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 from vmcfg.checking.check import check
+from vmcfg.cli import COMMANDS
+from vmcfg.cli import vmcfg as vmcfg_group
+from vmcfg.commands import decode, try_
+from vmcfg.commands import schema as schema_command
 from vmcfg.description.model import MAINTENANCE, Description, Field, every_field, kind_words
 from vmcfg.description.schema import of_kind, text
 from vmcfg.findings.diagnostic import RELATED_SHOWN
@@ -33,6 +38,8 @@ from vmcfg.plans.operations import OPERATIONS
 from vmcfg.plans.phases import PHASES
 from vmcfg.plans.plan import SCOPES
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step
+from vmcfg.trial.trying import Tried
 from vmcfg.vm.expansion import machine
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +59,7 @@ def schema(name: str) -> dict[str, Json]:
     return found
 
 
-SCHEMAS = {name: schema(name) for name in ("vm", "plan", "diagnostics", "diff")}
+SCHEMAS = {name: schema(name) for name in schema_command.SCHEMAS}
 VM, PLAN, DIAGNOSTICS = (
     Draft202012Validator(SCHEMAS[name]) for name in ("vm", "plan", "diagnostics")
 )
@@ -707,3 +714,56 @@ def test_diagnostics_schema_refuses(changes: dict[str, Json]) -> None:
     report = diagnostics()
     report["diagnostics"][0] |= changes
     assert refusals(DIAGNOSTICS, report) != []
+
+
+# The schemas of other outputs ---------------------------------------------------------------------
+
+
+def matches(name: str, text: str) -> Json:
+    """The JSON in `text`, which must match a schema."""
+    report: Json = json.loads(text)
+    Draft202012Validator(SCHEMAS[name]).validate(report)
+    return report
+
+
+def test_every_schema_is_printed_and_every_json_format_has_one() -> None:
+    files = {path.name.removesuffix("-v1.schema.json") for path in (ROOT / "schemas").iterdir()}
+    assert files == set(schema_command.SCHEMAS)
+    with_json = {
+        command.name
+        for name in COMMANDS
+        if (command := vmcfg_group.get_command(Context(vmcfg_group), name)) is not None
+        for option in command.params
+        if "json" in getattr(option.type, "choices", ())
+    }
+    described = " ".join(schema_command.SCHEMAS.values())
+    assert all(f"'{name} --format json'" in described for name in with_json)
+
+
+@pytest.mark.parametrize("value", ["0", "23", "0x100", "0x80000100", "1.2.3.4", "ppi:7", "spi:8"])
+def test_decode_matches_its_schema(value: str) -> None:
+    number, found = decode._read(value)
+    matches("decode", decode._json(number, found))
+
+
+def test_host_files_match_their_schema() -> None:
+    for path in (ROOT / "tests" / "hosts").glob("*.json"):
+        matches("host", path.read_text())
+
+
+def test_try_lists_every_command() -> None:
+    checked = check((ROOT / "sample-configs" / "minimal.yaml").read_bytes(), "minimal.yaml")
+    assert checked.machine is not None
+    commands = lower(checked.machine, "vm").commands
+    steps = tuple(
+        Step(command, (None, "EINVAL", NOT_REACHED)[place % 3], ("23",) if place % 3 == 0 else ())
+        for place, command in enumerate(commands)
+    )
+    difference = Difference(0, "vcpu:0", "23", "24")
+    outcome = Outcome("7.2.0", steps, (), (difference,), (Run("vcpu:0", None),))
+    tried = Tried("vm", "", outcome, [], [], True)
+    report = matches("try", try_.report_json(tried, unchecked=True))
+    assert [each["seq"] for each in report["commands"]] == [*range(1, len(commands) + 1)]
+    assert [each["errno"] for each in report["commands"][:3]] == [None, "EINVAL", "not reached"]
+    assert [each["read"] for each in report["commands"][:2]] == [["23"], []]
+    matches("try", try_.report_json(Tried("vm", "", None, [], [], True), unchecked=False))

@@ -16,7 +16,7 @@ from vmcfg.kernel.host import Host
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.host_kernel import origins_of
-from vmcfg.rules.kinds import findings_of, host_rule
+from vmcfg.rules.kinds import host_rule
 from vmcfg.vm.machine import Machine
 
 VCPU_INIT_REJECTS = Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set")
@@ -199,4 +199,4 @@ RULES = (
 def findings_on(machine: Machine, host: Host) -> Iterator[tuple[Rule, Finding]]:
     """Return the findings about `machine` on `host`, except those from its kernel version."""
     for rule in RULES:
-        yield from findings_of(rule, rule.check(machine, host))
+        yield from rule.findings(machine, host)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from vmcfg.findings.finding import Finding
+from vmcfg.findings.finding import Finding, Found
 from vmcfg.findings.rule import ERROR, Answer, Rule, Severity
 from vmcfg.vm.machine import Machine
 
@@ -28,15 +28,6 @@ class RuleFailed(Exception):
         self.rule = rule
 
 
-def findings_of(rule: Rule, found: Iterator[Finding]) -> Iterator[tuple[Rule, Finding]]:
-    """Return the findings of one rule, each with the rule. Raises `RuleFailed`."""
-    try:
-        for finding in found:
-            yield rule, finding
-    except Exception as error:
-        raise RuleFailed(rule) from error
-
-
 class MachineRule(Rule):
     """A rule over a whole machine: `check` returns each breach of it."""
 
@@ -48,6 +39,14 @@ class MachineRule(Rule):
         super().__init__(id, _name_of(check), check.__doc__ or "", severity, kernel)
         self.check = check
 
+    def findings(self, machine: Machine) -> Iterator[Found]:
+        """Return each breach of the rule in `machine`, with the rule. Raises `RuleFailed`."""
+        try:
+            for finding in self.check(machine):
+                yield self, finding
+        except Exception as error:
+            raise RuleFailed(self) from error
+
 
 class HostRule(Rule):
     """A rule over a machine and a host to run it on: `check` returns each breach of it."""
@@ -57,6 +56,14 @@ class HostRule(Rule):
     def __init__(self, id: str, check: HostCheck, severity: Severity) -> None:
         super().__init__(id, _name_of(check), check.__doc__ or "", severity, found_by="host")
         self.check = check
+
+    def findings(self, machine: Machine, host: Host) -> Iterator[Found]:
+        """Return each breach of the rule on `host`, with the rule. Raises `RuleFailed`."""
+        try:
+            for finding in self.check(machine, host):
+                yield self, finding
+        except Exception as error:
+            raise RuleFailed(self) from error
 
 
 def machine_rule(

@@ -17,7 +17,7 @@ from vmcfg.rules import (
     timers,
     vcpus,
 )
-from vmcfg.rules.kinds import MachineRule, findings_of
+from vmcfg.rules.kinds import MachineRule
 from vmcfg.vm.machine import Machine
 
 MACHINE_RULES: tuple[MachineRule, ...] = (
@@ -37,4 +37,4 @@ MACHINE_RULES: tuple[MachineRule, ...] = (
 def findings(vm: Machine) -> Iterator[tuple[Rule, Finding]]:
     """Return every breach of a rule in `vm`, with the rule."""
     for rule in MACHINE_RULES:
-        yield from findings_of(rule, rule.check(vm))
+        yield from rule.findings(vm)
