@@ -1,16 +1,16 @@
 #!/bin/sh
-# Sets up every VM that a folder describes: checks all descriptions first, then performs each one's commands in order.
-# Use it to begin with: fill in set_attr and set_reg, which as they stand print what they are to do.
+# Sets up every VM in a directory: checks all descriptions first, then executes the commands of each in order.
+# Use it to start from: replace set_attr and set_reg, which only print their arguments.
 #
-#     provision.sh FOLDER        all *.yaml and *.yml below it, hidden ones left out
+#     provision.sh FOLDER        all *.yaml and *.yml in it, except hidden ones
 #
-# Exit code: 0 all performed, 1 findings, 2 wrong usage, 3 nothing to read, 4 a command that this script does not know.
+# Exit code: 0 all executed, 1 findings, 2 usage error, 3 nothing to read, 4 a command that this script does not know.
 set -eu
 
-# ---- Fill in from here -----------------------------------------------------------------------------------------------
+# ---- Replace from here -----------------------------------------------------------------------------------------------
 # Both are called with: target, group, attribute, type, value. A target is `gic` or `vcpu:ID`. The types are none, s32,
-# u32 and u64; where the type is none the value is `-`. `vmcfg emit --numbers` prints numbers instead of names.
-# A command that fails must end the script, as `set -e` does it: what comes after it in the plan relies on it.
+# u32, and u64; if the type is none, the value is `-`. `vmcfg emit --numbers` prints numbers instead of names.
+# A command that fails must end the script, as `set -e` does: later commands of the plan depend on it.
 
 set_attr() { # KVM_SET_DEVICE_ATTR
     printf 'set-attr %s %s %s %s %s\n' "$@"
@@ -23,17 +23,17 @@ set_reg() { # KVM_SET_ONE_REG
 # ---- to here ---------------------------------------------------------------------------------------------------------
 
 perform() { # FILE
-    # An assignment by itself, so that emit's exit code ends the script: in a pipe, and inside the here-document, the
-    # shell throws it away and goes on with 0.
+    # A separate assignment, so that the exit code of emit ends the script: in a pipe or a here-document, the shell
+    # discards the exit code and continues with 0.
     plan=$(vmcfg emit "$1")
-    # On descriptor 3, because an ssh in the loop, or anything else that reads standard input, would eat the plan.
+    # On descriptor 3, because ssh or any command in the loop that reads standard input would consume the plan.
     while read -r op target group attr type value <&3; do
         case $op in
             set-attr) set_attr "$target" "$group" "$attr" "$type" "$value" ;;
             set-reg) set_reg "$target" "$group" "$attr" "$type" "$value" ;;
             '') ;; # A plan without commands is an empty line here.
             *)
-                # A later vmcfg may emit what this script has never heard of, and half a set-up is none.
+                # A newer vmcfg might emit unknown commands, and an incomplete set-up is useless.
                 printf 'provision.sh: %s: unknown command: %s\n' "$1" "$op" >&2
                 exit 4
                 ;;
@@ -46,7 +46,7 @@ EOF
 perform_all() { # FOLDER: the same files that `vmcfg validate FOLDER` checks
     for entry in "$1"/*; do
         if [ -d "$entry" ]; then
-            # Calls itself; the list of this loop was made before, so that reusing `entry` does no harm.
+            # Recursion; the list of this loop already exists, so that reusing `entry` is safe.
             [ -h "$entry" ] || perform_all "$entry"
         else
             case $entry in
@@ -62,7 +62,7 @@ if [ $# -ne 1 ] || [ ! -d "$1" ]; then
 fi
 folder=$1
 case $folder in
-    -*) folder=./$folder ;; # or vmcfg would take it for an option
+    -*) folder=./$folder ;; # otherwise it looks like an option
 esac
 
 vmcfg validate "$folder" >&2

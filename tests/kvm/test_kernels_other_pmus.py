@@ -60,5 +60,5 @@ def test_a_host_without_a_pmu_is_told_in_a_sentence() -> None:
     code, out, err = tried(oracle.SUITES[-1], "max,pauth-impdef=on,pmu=off")["filter"]
     assert (code, out) == (3, "")
     assert err.splitlines()[-1] == (
-        "vmcfg: this host has no PMU that KVM could give a guest (KVM_CAP_ARM_PMU_V3 is 0)"
+        "vmcfg: this host does not support a PMU for guests (KVM_CAP_ARM_PMU_V3 is 0)"
     )

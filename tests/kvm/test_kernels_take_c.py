@@ -81,7 +81,7 @@ def said(suite: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, Any]:
 def steps(text: str) -> list[str]:
     """The lines of commands and of runs, without what `try` reads back."""
     lines = [line for line in text.splitlines() if re.match(r"[0-9]+ [a-z]+-|run vcpu:", line)]
-    return [re.sub(r": ok, reads back .*", ": ok", line) for line in lines]
+    return [re.sub(r": ok, read back .*", ": ok", line) for line in lines]
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)

@@ -18,14 +18,16 @@ SCHEMAS = {
 }
 """What each schema describes, by its name."""
 
+HELP = (
+    "Print the JSON Schema (2020-12) of descriptions, or of an output of vmcfg.\n\n\b\n"
+    + "\n".join(f"{name:12} {what}" for name, what in SCHEMAS.items())
+)
 
-@click.command()
+
+@click.command(help=HELP)
 @click.argument(
     "name", type=click.Choice(list(SCHEMAS)), default="vm", metavar=f"[{'|'.join(SCHEMAS)}]"
 )
 def schema(name: str) -> None:
-    """Print the JSON Schema (2020-12) of descriptions, or of an output of vmcfg."""
+    """Print a schema, as in HELP."""
     files.print_out(files.read(str(files.packed("schemas") / f"{name}-v1.schema.json")).decode())
-
-
-schema.epilog = "\b\n" + "\n".join(f"{name:12} {what}" for name, what in SCHEMAS.items())

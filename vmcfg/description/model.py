@@ -406,7 +406,7 @@ class Timers(NamedTuple):
 
 
 class StealTime(NamedTuple):
-    """The memory in which KVM tells each vCPU how long it had to wait for a CPU of the host."""
+    """The memory to which KVM writes how long each vCPU waited for a CPU of the host."""
 
     base: Annotated[
         int,

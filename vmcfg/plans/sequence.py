@@ -446,8 +446,8 @@ SEQUENCE = (
         doc="Sets the PPI of the EL2 virtual timer for all vCPUs; used only with EL2.",
         since=(6, 4),
         source=_SOURCE
-        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12"
-        " (measured)",
+        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; tested: ENXIO on 6.1,"
+        " accepted on 6.12",
         errors=_TIMER_ERRORS,
         readable=True,
         vm_wide=True,
@@ -464,8 +464,8 @@ SEQUENCE = (
         doc="Sets the PPI of the EL2 physical timer for all vCPUs; used only with EL2.",
         since=(6, 4),
         source=_SOURCE
-        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; ENXIO on 6.1, taken by 6.12"
-        " (measured)",
+        + "arch_timer.c:kvm_arm_timer_set_attr; merge kvmarm-6.4; tested: ENXIO on 6.1,"
+        " accepted on 6.12",
         errors=_TIMER_ERRORS,
         readable=True,
         vm_wide=True,

@@ -98,7 +98,7 @@ def read_back_text(row: Row) -> str:
     if not row.operation.sets_value:
         return "-"
     if not row.readable:
-        return "KVM has no GET for it"
+        return "KVM cannot return it"
     return "on every vCPU" if row.vm_wide else "yes"
 
 

@@ -72,8 +72,8 @@ def rejected_late() -> list[Rule]:
 
 
 class Difference(NamedTuple):
-    """Where the kernel documentation and the code differ: the rule or the row that says so, or the
-    name of an identifier; what it says; and its source.
+    """A difference between the kernel documentation and the code: the name of its rule, row, or
+    identifier; the text; and its source.
     """
 
     about: Rule | Row | str

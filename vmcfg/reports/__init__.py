@@ -1,6 +1,6 @@
-"""Findings written down, a module a form: drawn for a person, or for a program to read.
+"""Output forms of findings, with one module per form: for people, or for programs.
 
-Comes in: diagnostics, with the text that they point into. Goes out: text, for a terminal of a given
-width, colors and encoding. `form` lists the forms that programs read. Unknown here: which rules
-hold, how files were found, and what the exit code will be.
+In: diagnostics, with the text of their positions. Out: text, for a terminal with a width, colors,
+and an encoding. `form` lists the forms for programs. Unknown here: rules, how files were found, and
+exit codes.
 """

@@ -53,7 +53,7 @@ def snippet(
 def _between(
     lines: list[str], above: int, below: int, margin: int, width: int, encoding: str
 ) -> Iterator[list[Piece]]:
-    """What is shown between two lines with marks: the lines there, or dots if they are many."""
+    """Return what is between two lines with marks: the lines there, or dots for many lines."""
     if below - above > NEAR + 1:
         yield [(DOTS, "gutter")]
         return
@@ -66,7 +66,7 @@ def _between(
 def _marked_line(
     line: _Line, number: int, marks: list[Mark], margin: int, width: int
 ) -> Iterator[list[Piece]]:
-    """A line with its marks under it, the finding's own first.
+    """Return a line with its marks under it, the primary mark first.
 
     A line too long to show all of its marks is shown again for those out of sight.
     """
@@ -88,7 +88,7 @@ def _gutter(margin: int, number: int | None = None) -> Piece:
 
 
 class _Line:
-    """A line of source, character by character: what each is shown as, and at which column of the
+    """A source line, character by character: its cells as shown, and their columns on the
     screen.
     """
 
@@ -96,12 +96,12 @@ class _Line:
         as_it_is = text.isascii() and text.isprintable()
         self.cells = list(text) if as_it_is else [_cell(char, encoding) for char in text]
         self.columns = [0]
-        """Where each cell begins, and at the end how wide the line is."""
+        """The column of each cell, and at the end the width of the line."""
         for cell in self.cells:
             self.columns.append(self.columns[-1] + _width(cell))
 
     def under(self, span: Span) -> tuple[int, int]:
-        """The cells of this line that `span` covers, which begins here: from the first to the one
+        """Return the cells of this line in `span`, which begins here: from the first to the one
         after the last.
 
         None are covered past the end of the line.
@@ -110,14 +110,14 @@ class _Line:
         first = min(span.column - 1, length)
         if span.end_line == span.line:
             return first, max(first, min(span.end_column - 1, length))
-        # A place that goes on in the next line is underlined up to the last word of this one.
+        # A place that continues in the next line is underlined to the last word of this one.
         last = length
         while last > first and self.cells[last - 1].isspace():
             last -= 1
         return first, last
 
     def window(self, first: int, last: int, width: int) -> tuple[int, int]:
-        """From which cell to which the line is shown, so that the cells from `first` to `last`
+        """Return the first and the last shown cell, so that the cells from `first` to `last`
         begin in sight.
         """
         # A place past the end of the line takes a column too.
@@ -137,14 +137,14 @@ class _Line:
         return start, self._fitting(start, room - len(DOTS))
 
     def _fitting(self, start: int, room: int) -> int:
-        """The cell up to which those from `start` take at most `room` columns."""
+        """Return the last cell so that those from `start` have at most `room` columns."""
         end = start
         while end < len(self.cells) and self.columns[end + 1] - self.columns[start] <= room:
             end += 1
         return end
 
     def shows(self, span: Span, start: int, end: int) -> bool:
-        """Whether the cells from `start` to `end` show all of `span` that is in this line, or are
+        """Return whether the cells from `start` to `end` show all of `span` in this line, or are
         the whole line.
         """
         first, last = self.under(span)
@@ -152,14 +152,15 @@ class _Line:
         return start <= first and (last <= end or is_whole)
 
     def part(self, start: int, end: int) -> str:
-        """The cells from `start` to `end` as text, with dots where the line was cut."""
+        """Return the cells from `start` to `end` as text, with dots if the line was cut."""
         before = DOTS if start else ""
         after = DOTS if end < len(self.cells) else ""
         return before + "".join(self.cells[start:end]) + after
 
     def underlined(self, mark: Mark, start: int, end: int, width: int) -> Iterator[list[Piece]]:
-        """`mark` under the cells from `start` to `end`; its label beside it, or below where it
-        would not fit.
+        """Return the lines with `mark` under the cells from `start` to `end`, and its label.
+
+        The label is next to the mark, or below it if it does not fit there.
         """
         first, last = self.under(mark.span)
         dots = len(DOTS) if start else 0
@@ -178,7 +179,7 @@ class _Line:
 
 
 def _cell(char: str, encoding: str) -> str:
-    """A character as it is shown: a tab as spaces; what can't be printed, or is not in `encoding`,
+    """Return a character as shown: a tab as spaces; not printable ones, or those not in `encoding`,
     escaped.
     """
     if char == "\t":
@@ -191,7 +192,7 @@ def _cell(char: str, encoding: str) -> str:
 
 
 def _width(cell: str) -> int:
-    """How many columns of a terminal a cell takes."""
+    """Return the number of columns of a cell on a terminal."""
     if cell.isascii():
         return len(cell)
     import unicodedata

@@ -1,4 +1,4 @@
-"""The kinds of rules that have a check of their own: over a machine, or over a machine and a host.
+"""The kinds of rules with their own check: over a machine, or over a machine and a host.
 
 A problem in a text, a value, a range, or a plan is found where that is read or made. Such a rule is
 a plain `vmcfg.findings.rule.Rule`.

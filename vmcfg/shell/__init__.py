@@ -1,7 +1,5 @@
-"""What is generated and kept in the repository: completion, manual pages, schemas, an example of
-each rule, and REFERENCE.md.
+"""Generated files of the repository: completion, manual pages, schemas, examples, REFERENCE.md.
 
-Comes in: the commands as click has them, the tables of the rooms below, the cases of the tests.
-Goes out: the content of files; ``python -m vmcfg.shell`` writes them all. Unknown here: what the
-commands do.
+In: the commands from click, the tables of the rooms below, and the cases of the tests. Out: the
+contents of files, which ``python -m vmcfg.shell`` writes. Unknown here: what the commands do.
 """

@@ -1,6 +1,4 @@
-"""``python -m vmcfg.shell`` writes every generated file; files that would not change are not
-written.
-"""
+"""``python -m vmcfg.shell``: write every generated file that has changed."""
 
 from __future__ import annotations
 
@@ -10,9 +8,7 @@ from vmcfg.shell.generated import SHARE, generated
 
 
 def main() -> None:
-    """Write every generated file at its path in the checkout, and remove those that are no longer
-    generated.
-    """
+    """Write every generated file at its path in the checkout, and remove all others there."""
     content = generated()
     for path, data in content.items():
         path.parent.mkdir(parents=True, exist_ok=True)

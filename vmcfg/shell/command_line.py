@@ -1,7 +1,6 @@
-"""The command line as data: every command with its arguments, options and the values that they
-take.
+"""The command line as data: every command with its arguments, its options, and their values.
 
-It is read from the commands themselves; completion and manual pages are made of it.
+It is read from the commands themselves; completion and manual pages are generated from it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from vmcfg.plans.phases import PHASES
 from vmcfg.reference.every_rule import every_rule
 
 ValueKind = Literal["free", "words", "list", "files", "descriptions"]
-"""What a value may be: anything; one of some words, or several with commas between; a file; a
+"""The kinds of values: any text, one of several words, a comma-separated list, a file, or a
 description.
 """
 FREE: ValueKind = "free"
@@ -33,16 +32,14 @@ DESCRIPTIONS: ValueKind = "descriptions"
 
 
 class Values(NamedTuple):
-    """What an option or argument takes. `words` are all that there are, of the kinds WORDS and
-    LIST.
-    """
+    """The values of an option or argument. `words` are all of them for the kinds WORDS and LIST."""
 
     kind: ValueKind
     words: tuple[str, ...] = ()
 
 
 class Option(NamedTuple):
-    """An option by all its names. `metavar` and `values` are None for a flag."""
+    """An option with all its names. `metavar` and `values` are None for a flag."""
 
     names: tuple[str, ...]
     metavar: str | None
@@ -51,7 +48,7 @@ class Option(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """What is given without an option."""
+    """A positional argument."""
 
     metavar: str
     values: Values
@@ -59,8 +56,8 @@ class Argument(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One command; `paragraphs` are its help's, each one line but for those that begin with
-    BREAKS.
+    """One command; `paragraphs` are those of its help, each on one line, except those that begin
+    with BREAKS.
     """
 
     name: str
@@ -72,11 +69,11 @@ class Command(NamedTuple):
 
 
 BREAKS = "\b"
-"""What click has at the beginning of a paragraph whose lines are kept."""
+"""What begins a paragraph in click whose line breaks are kept."""
 
 
 def commands() -> list[Command]:
-    """Every command, in the order in which they are documented."""
+    """Return every command in the order of the documentation."""
     context = click.Context(vmcfg, info_name="vmcfg")
     return [_command(name, context) for name in COMMANDS]
 
@@ -102,7 +99,7 @@ def _command(name: str, of_vmcfg: click.Context) -> Command:
 
 
 def group_options() -> list[Option]:
-    """The options of vmcfg itself."""
+    """Return the options of vmcfg itself."""
     context = click.Context(vmcfg, info_name="vmcfg")
     return [
         _option("", param, context)
@@ -112,12 +109,12 @@ def group_options() -> list[Option]:
 
 
 def description() -> tuple[str, ...]:
-    """What the help of vmcfg itself says, in paragraphs."""
+    """Return the paragraphs in the help of vmcfg itself."""
     return _paragraphs(vmcfg.help)
 
 
 def exit_codes() -> list[tuple[str, str]]:
-    """Each exit code with what it means."""
+    """Return each exit code with its meaning."""
     return re.findall(r"(?m)^ +([0-9]+) +(.+)$", EPILOG)
 
 
@@ -143,7 +140,7 @@ def _option(command: str, param: click.Option, context: click.Context) -> Option
 
 
 def _metavar(param: click.Parameter, context: click.Context) -> str:
-    # Since click 8.2 it takes the context.
+    # Since click 8.2, it requires the context.
     wants_context = "ctx" in inspect.signature(param.make_metavar).parameters
     if wants_context:
         return param.make_metavar(context)
@@ -175,4 +172,4 @@ def _samples() -> Iterator[str]:
 
 
 _NAMES = {("explain", "name"): _explained, ("example", "name"): _samples}
-"""The words of the arguments whose type does not say them."""
+"""The words of the arguments whose type does not contain them."""

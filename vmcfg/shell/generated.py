@@ -1,5 +1,5 @@
-"""Every generated file, by its path in a checkout: completion scripts, manual pages, two schemas,
-the examples of rules, and REFERENCE.md.
+"""Every generated file by its path in a checkout: completion scripts, manual pages, two schemas,
+examples of rules, and REFERENCE.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vmcfg.reference.examples import FOLDER, chosen_cases
 from vmcfg.shell import completion, manual, reference_page
 
 SHARE = Path(__file__).parent / "share"
-"""What an installation has in share/ below its prefix, where shells and man(1) look."""
+"""The files for share/ in the prefix of an installation, where shells and man(1) find them."""
 
 REFERENCE = Path(__file__).parent.parent.parent / "REFERENCE.md"
 
