@@ -1,4 +1,4 @@
-"""A plan as text: one command per line with six fields, as words for shells or as numbers for C."""
+"""A plan as text: one command per line with six fields, for shells or, in numbers, for C."""
 
 from __future__ import annotations
 

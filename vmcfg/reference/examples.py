@@ -88,7 +88,7 @@ EXAMPLES = {
 """The case in tests/cases that explains a rule: short, and typical of the rule. VMC501:
 "spi-after-ppi" means VMC501-spi-after-ppi.yaml.
 
-Rules that no description breaks by itself (`Rule.found_by`) have no case and no entry.
+Rules that only hosts, options, or a kernel can break (`Rule.found_by`) have no case and no entry.
 """
 
 

@@ -163,8 +163,8 @@ def misaligned_frame(machine: Machine) -> Iterator[Finding]:
 def _answer_to_misaligned(frame: Frame) -> Answer:
     """Return the answer of KVM to a misaligned frame.
 
-    The base of a region shares its word with flags (bits 15..12) and the index (11..0, of which
-    KVM checks 7..0): KVM does not see bits that are equal in both.
+    The base of a region shares its word with flags ([15:12]) and the index ([11:0], of which KVM
+    checks [7:0]): KVM does not see bits that are equal in both.
     """
     rejects = Answer(frame.attr, "EINVAL", "set")
     if frame.region is None:

@@ -21,7 +21,7 @@ HostCheck = Callable[[Machine, "Host"], Iterator[Finding]]
 
 
 class RuleFailed(Exception):
-    """A defect of vmcfg: the check of `rule` raised an exception, which is the cause of this one."""
+    """A defect of vmcfg: the check of `rule` raised an exception, the cause of this one."""
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule.id)

@@ -103,7 +103,7 @@ _Entry = VcpuEntry | _HalfReadVcpu
 
 
 class _Written:
-    """The values that these rules check: `vcpus`, `pmu.irq`, and the events of each filter entry."""
+    """The values that these rules check: `vcpus`, `pmu.irq`, and events of filter entries."""
 
     __slots__ = ("events", "shared_irq", "vcpus")
 
@@ -195,7 +195,7 @@ def _reversed_events(entries: list[EventRange | Unread | None]) -> Iterator[Foun
 
 
 def _reversed_irq(irq: WrittenIrq, path: Path, whose: str) -> Iterator[Found]:
-    """Return the finding about a reversed range of interrupts; `whose` is after it in the message."""
+    """Return the finding about a reversed range of interrupts; `whose` ends its message."""
     if isinstance(irq, IrqRange) and irq.total() == 0:
         message = f"the range {irq.text(irq.first, irq.last)} {whose} is reversed"
         yield REVERSED, Finding(path, message, f"write {irq.text(irq.last, irq.first)}")
@@ -241,7 +241,7 @@ def _numbering_of_kvm(mpidr: MpidrRange) -> str | None:
     return None
 
 
-# Lengths of ranges ---------------------------------------------------------------------------------
+# Lengths of ranges --------------------------------------------------------------------------------
 
 
 def _length_mismatch(
@@ -262,7 +262,7 @@ def _length_mismatch(
 
 
 def _shared_length_mismatch(irq: IrqRange, without_irq: int) -> Iterator[Found]:
-    """Return the finding if pmu.irq is a range with more or fewer interrupts than vCPUs that use it."""
+    """Return the finding if pmu.irq is a range of more or fewer interrupts than its vCPUs."""
     if irq.total() <= 1 or irq.total() == without_irq:
         return
     message = (
