@@ -92,6 +92,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "reference": (
         "every_rule",
         "examples",
+        "conditional_examples",
         "layout",
         "rule_text",
         "attribute_text",

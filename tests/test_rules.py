@@ -21,6 +21,7 @@ from vmcfg.findings.rule import Rule
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.kernel.host import Host
+from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import EXAMPLES, FOLDER, example_of
 from vmcfg.reference.rule_text import NEVER_REACHES_KVM, findings_in, rule_lines, text_of
@@ -227,6 +228,20 @@ def test_the_printed_answer_is_the_answer_to_the_example(rule: Rule) -> None:
             f"KVM answers to {rule.id}, but not to {example.name}: choose another case in EXAMPLES"
             " in vmcfg/reference/examples.py"
         )
+
+
+@pytest.mark.parametrize("id", CONDITIONAL_EXAMPLES)
+def test_a_conditional_example_breaks_its_rule(id: str) -> None:
+    found = CONDITIONAL_EXAMPLES[id].findings(id)
+    assert [each.rule for each in found] == [id]
+    (rule,) = (rule for rule in every_rule() if rule.id == id)
+    assert f"hint: {found[0].hint}"[:30] in "\n".join(rule_lines(rule, 1000))
+
+
+def test_only_what_a_kernel_finds_has_no_example() -> None:
+    every = {rule.id for rule in every_rule()}
+    without = every - EXAMPLES.keys() - CONDITIONAL_EXAMPLES.keys()
+    assert without == {rule.id for rule in every_rule() if rule.found_by == "try"}
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -1,4 +1,4 @@
-"""A rule in words: what must hold, an example that breaks it, and what KVM does with that."""
+"""A rule in words: its requirement, an example that breaks it, and the answer of KVM."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vmcfg.checking.check import check
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import FoundBy, Rule
+from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.examples import example_of
 from vmcfg.reference.layout import WIDEST, wrapped
 
@@ -36,19 +37,27 @@ def rule_lines(rule: Rule, width: int = WIDEST) -> Iterator[str]:
         yield from wrapped(FOUND_BY[rule.found_by], width)
     example = example_of(rule.id)
     if example is not None:
-        yield from _example_lines(rule, example, width)
+        yield from _example_lines(
+            "For example:", text_of(example), findings_in(example, rule), width
+        )
+    conditional = CONDITIONAL_EXAMPLES.get(rule.id)
+    if conditional is not None:
+        heading = f"For example, {conditional.condition}:"
+        yield from _example_lines(heading, conditional.text, conditional.findings(rule.id), width)
     if rule.source is not None:
         yield ""
         yield from wrapped(rule.source, width, "source: ")
 
 
-def _example_lines(rule: Rule, example: Path, width: int) -> Iterator[str]:
-    """Yield the lines of a description that breaks the rule, and of what is found in it."""
+def _example_lines(
+    heading: str, text: str, diagnostics: list[Diagnostic], width: int
+) -> Iterator[str]:
+    """Yield the lines of a description that breaks the rule, and of its findings."""
     yield ""
-    yield "For example:"
+    yield from wrapped(heading, width)
     yield ""
-    yield from (f"    {line}" for line in text_of(example).splitlines())
-    for found in findings_in(example, rule):
+    yield from (f"    {line}" for line in text.splitlines())
+    for found in diagnostics:
         yield ""
         for line in finding_lines(found):
             yield from wrapped(line, width, "    ", "      ")

@@ -41,6 +41,7 @@ from vmcfg.reference.attribute_text import (
     read_back_text,
     since_text,
 )
+from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import example_name
 from vmcfg.reference.order_text import rows_text
@@ -255,14 +256,18 @@ def _rule(rule: Rule, cases: Path) -> Iterator[str]:
     name = example_name(rule.id)
     if name is not None:
         case = cases / name
-        yield from _example(case, findings_in(case, rule))
+        yield from _example(text_of(case), findings_in(case, rule))
+    conditional = CONDITIONAL_EXAMPLES.get(rule.id)
+    if conditional is not None:
+        yield from paragraph(f"For example, {conditional.condition}:")
+        yield from _example(conditional.text, conditional.findings(rule.id))
     if rule.source is not None:
         yield from paragraph(f"Source: {rule.source}")
 
 
-def _example(case: Path, found: Iterable[Diagnostic]) -> Iterator[str]:
-    """Yield a description, and what vmcfg finds in it."""
-    yield from block("yaml", text_of(case).splitlines())
+def _example(text: str, found: Iterable[Diagnostic]) -> Iterator[str]:
+    """Yield a description and its findings."""
+    yield from block("yaml", text.splitlines())
     yield from block("text", (line for each in found for line in finding_lines(each)))
 
 
@@ -280,7 +285,7 @@ def _surprises(cases: Path) -> Iterator[str]:
         yield from heading(4, _accepted_heading(rule))
         for text in rule.paragraphs:
             yield from paragraph(text)
-        yield from _example(case, found)
+        yield from _example(text_of(case), found)
         if rule.source is not None:
             yield from paragraph(f"Source: {rule.source}")
         yield f"Rule: {_rule_link(rule)}."

@@ -1,0 +1,129 @@
+"""The examples of rules that a description breaks only on some hosts, or with some options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from vmcfg.checking.check import Checked, check
+from vmcfg.findings.diagnostic import Diagnostic, diagnose
+from vmcfg.formats.unresolved import unresolved_diagnostics
+from vmcfg.kernel.abi import INTERRUPT_DEVICES, PVTIME_IPA
+from vmcfg.kernel.capabilities import CAPABILITIES
+from vmcfg.kernel.host import Host, HostPmu
+from vmcfg.plans.apis import PMU_DEVICE
+from vmcfg.plans.lowering import lower
+from vmcfg.rules.apis import unsupported
+
+FILE = "vm.yaml"
+
+HEAD = "vmcfg: 1\nname: vm\nvcpus: 2\n"
+
+HOST = Host(
+    name="host.json",
+    kernel=(6, 18),
+    capabilities=dict.fromkeys(CAPABILITIES, 1)
+    | {"KVM_CAP_ARM_VM_IPA_SIZE": 48, "KVM_CAP_MAX_VCPUS": 512},
+    devices=frozenset(INTERRUPT_DEVICES),
+    lacking=frozenset(),
+    pmus=(HostPmu("armv8_pmuv3_0", 10, "0-7"),),
+)
+"""A host that supports everything."""
+
+
+class ConditionalExample(NamedTuple):
+    """A description that breaks a rule under a `condition`; `found` are the findings of a check."""
+
+    condition: str
+    text: str
+    found: Callable[[bytes], list[Diagnostic]]
+
+    def findings(self, rule_id: str) -> list[Diagnostic]:
+        """Return the findings of the rule in the description."""
+        return [each for each in self.found(self.text.encode()) if each.rule == rule_id]
+
+
+def _on(host: Host) -> Callable[[bytes], list[Diagnostic]]:
+    """Return the function that checks a description for a host."""
+    return lambda text: check(text, FILE, hosts=(host,)).diagnostics
+
+
+def _without(capability: str) -> Callable[[bytes], list[Diagnostic]]:
+    """Return the function that checks a description for a host without a capability."""
+    return _on(HOST._replace(capabilities=HOST.capabilities | {capability: 0}))
+
+
+def _written_as_c(text: bytes) -> list[Diagnostic]:
+    checked = check(text, FILE)
+    assert checked.machine is not None
+    return unresolved_diagnostics(lower(checked.machine), checked.tree, "--format c")
+
+
+def _for_the_pmu_device(text: bytes) -> list[Diagnostic]:
+    return list(_unsupported(check(text, FILE)))
+
+
+def _unsupported(checked: Checked) -> Iterator[Diagnostic]:
+    assert checked.machine is not None
+    for rule, finding in unsupported(checked.machine, PMU_DEVICE):
+        place = checked.tree.position(finding.path, finding.on)
+        yield diagnose(FILE, rule, finding, place, ())
+
+
+_STEAL_TIME = "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: {base: 0x90a0000}\n"
+
+CONDITIONAL_EXAMPLES = {
+    "VMC705": ConditionalExample(
+        "with 'vmcfg emit --format c' and without '--host'",
+        HEAD + "pmu: {irq: 23, device: armv8_pmuv3_0}\n",
+        _written_as_c,
+    ),
+    "VMC711": ConditionalExample(
+        "for a host without scheduler statistics",
+        HEAD + _STEAL_TIME,
+        _on(HOST._replace(lacking=frozenset({("vcpu", PVTIME_IPA.group, PVTIME_IPA.name)}))),
+    ),
+    "VMC712": ConditionalExample(
+        "for a host whose KVM_CAP_ARM_VM_IPA_SIZE is 40",
+        HEAD + "ipa_bits: 44\n",
+        _on(HOST._replace(capabilities=HOST.capabilities | {"KVM_CAP_ARM_VM_IPA_SIZE": 40})),
+    ),
+    "VMC713": ConditionalExample(
+        "for a host that supports only GICv3",
+        HEAD + "gic: {version: 2, set_up_by: monitor}\n",
+        _on(HOST._replace(devices=frozenset({"KVM_DEV_TYPE_ARM_VGIC_V3"}))),
+    ),
+    "VMC714": ConditionalExample(
+        "for a host whose KVM_CAP_MAX_VCPUS is 8",
+        HEAD.replace("2", "16"),
+        _on(HOST._replace(capabilities=HOST.capabilities | {"KVM_CAP_MAX_VCPUS": 8})),
+    ),
+    "VMC715": ConditionalExample(
+        "for a host without SVE", HEAD + "features: [sve]\n", _without("KVM_CAP_ARM_SVE")
+    ),
+    "VMC716": ConditionalExample(
+        "for a host without a PMU for guests",
+        HEAD + "pmu: {irq: 23}\n",
+        _without("KVM_CAP_ARM_PMU_V3"),
+    ),
+    "VMC717": ConditionalExample(
+        "for a host with the PMU 'armv8_pmuv3_0'",
+        HEAD + "pmu: {irq: 23, device: armv8_cortex_a76}\n",
+        _on(HOST),
+    ),
+    "VMC718": ConditionalExample(
+        "for a host with two PMUs",
+        HEAD + "pmu: {irq: 23}\n",
+        _on(
+            HOST._replace(
+                pmus=(HostPmu("armv8_pmuv3_0", 10, "0-3"), HostPmu("armv8_pmuv3_1", 11, "4-7"))
+            )
+        ),
+    ),
+    "VMC801": ConditionalExample(
+        "with 'vmcfg emit --api pmu-device'",
+        HEAD + "pmu: {irq: 23, filter: [{action: deny, events: 0x11}]}\n",
+        _for_the_pmu_device,
+    ),
+}
+"""The examples by rule. What only a kernel can find (VMC9xx) has no example."""
