@@ -216,7 +216,7 @@ def test_an_interrupt_is_shown_by_its_other_names() -> None:
         ("x", "invalid number 'x'"),
         ("", "invalid number ''"),
         ("0x1g", "invalid number '0x1g'"),
-        ("18446744073709551616", "must be 0x0 to 0xffffffffffffffff"),
+        ("18446744073709551616", "must be at most 0xffffffffffffffff"),
         ("0.0.1", "write all four"),
         ("0.0.0.256", "VALUE must be one MPIDR"),
         ("0.0.0.0-3", "VALUE must be one MPIDR"),

@@ -2,8 +2,8 @@
 
 A kind is a subclass of `ScalarKind`, which has everything that the commands need to know about it.
 A word is read from its own text, by the type of its key, never by the type that YAML resolves.
-`plain` is true for a word without quotes. Only plain integers are checked for bounds here: rules
-check numbers in text, because a JSON Schema cannot.
+`plain` is true for a word without quotes. Rules check the bounds of numbers, because they know the
+answer of the kernel: a kind has them only for its words and its schema.
 """
 
 from __future__ import annotations
@@ -126,23 +126,19 @@ def _ends(text: str) -> tuple[int, int] | None:
 
 
 def integer(text: str, plain: bool) -> int:
-    """Return the value of a decimal or 0x number of at most 64 bits.
-
-    A plain one can have more digits and is then `TOO_GREAT`, which exceeds the range of its key.
-    """
+    """Return the value of a decimal or 0x number of at most 64 bits."""
     value = _integer(text)
     if value is None:
         raise Misfit(NUMBER, f"invalid number {_quoted(text)}", number_hint(text))
-    if value == TOO_GREAT and not plain:
-        raise Misfit(
-            NUMBER,
-            f"too many digits in {_quoted(text)}",
-            "use at most 19 decimal or 16 hexadecimal digits",
-        )
-    if len(text) == DECIMAL_DIGITS + 1 and text.isdecimal():
+    if plain and len(text) == DECIMAL_DIGITS + 1 and text.isdecimal():
         # Some of these still fit in 64 bits, such as the highest address.
-        return min(int(text), value)
-    return value
+        value = min(int(text), value)
+    if value < TOO_GREAT:
+        return value
+    digits = "use at most 19 decimal or 16 hexadecimal digits"
+    if plain:
+        raise Misfit(BOUNDS, f"must be at most {TOO_GREAT - 1:#x}, not {excerpt(text)}", digits)
+    raise Misfit(NUMBER, f"too many digits in {_quoted(text)}", digits)
 
 
 def _quoted(text: str) -> str:
@@ -203,11 +199,7 @@ class Number(ScalarKind):
         self.hex = hex
 
     def read(self, text: str, plain: bool) -> int:
-        value = integer(text, plain)
-        if plain and not self.least <= value <= self.greatest:
-            least, greatest = self._spelled(self.least), self._spelled(self.greatest)
-            raise Misfit(BOUNDS, f"must be {least} to {greatest}, not {excerpt(text)}")
-        return value
+        return integer(text, plain)
 
     def words(self) -> str:
         least, greatest = self._spelled(self.least), self._spelled(self.greatest)
@@ -344,7 +336,7 @@ class Size(ScalarKind):
                 return count * unit
         if _integer(text) is None:
             raise self._misfit(text)
-        return Number(self.least, self.greatest).read(text, plain)
+        return integer(text, plain)
 
     def words(self) -> str:
         return "a number of bytes, or of KiB, MiB, GiB, or TiB"
@@ -376,7 +368,7 @@ class Events(ScalarKind):
 
     def read(self, text: str, plain: bool) -> EventRange:
         if _integer(text) is not None:
-            number = Number(0, EVENT_GREATEST, hex=True).read(text, plain)
+            number = integer(text, plain)
             return EventRange(number, number)
         ends = _ends(text)
         if ends is None:
@@ -464,9 +456,6 @@ def mpidr_readings(value: int) -> list[tuple[str, str]]:
     return found
 
 
-_INTID = Number(0, INTID_GREATEST)
-
-
 class Interrupt(ScalarKind):
     """An INTID, ppi:N, or spi:N; with `ranges`, also first-last of them.
 
@@ -479,9 +468,8 @@ class Interrupt(ScalarKind):
         self.pattern = f"(?:(?:ppi|spi):)?{numbers}"
 
     def read(self, text: str, plain: bool) -> int | IrqRange:
-        intid = _integer(text)
-        if intid is not None:
-            return intid if intid <= INTID_GREATEST else _INTID.read(text, plain)
+        if _integer(text) is not None:
+            return integer(text, plain)
         prefix, colon, numbers = text.rpartition(":")
         prefix_is_known = prefix in ("ppi", "spi") or not colon
         ends = _ends(numbers) if prefix_is_known else None

@@ -35,7 +35,9 @@ NUMBER = Rule(
 BOUNDS = Rule(
     "VMC121",
     "number-out-of-range",
-    """A number must be within the fixed range of its key.""",
+    """A number must fit in 64 bits.
+
+    The ranges of single keys are checked by the rules that know the answer of the kernel.""",
 )
 
 TEXT = Rule(

@@ -20,7 +20,7 @@ EXAMPLES = {
     "VMC110": "misspelt",
     "VMC111": "no-vcpus",
     "VMC120": "octal",
-    "VMC121": "ipa-bits",
+    "VMC121": "65-bits",
     "VMC122": "kernel-is-float",
     "VMC123": "action",
     "VMC124": "name-with-space",
