@@ -389,9 +389,8 @@ SHOWN: dict[str, Callable[[dict[str, Any], tuple[int, int]], None]] = {
     "vCPU id": ids_are_below_512,
     "vCPU index": indexes_are_places,
     "KVM_IRQ_LINE word": words_name_ids_since_6_7,
-    "compressed MPIDR: --api pmu-device-mpidr, and GICv3 REDIST_REGS, CPU_SYSREGS, and LEVEL_INFO": (
-        mpidrs_in_attributes_are_those_of_now
-    ),
+    "compressed MPIDR: --api pmu-device-mpidr, and GICv3 REDIST_REGS, CPU_SYSREGS, and"
+    " LEVEL_INFO": mpidrs_in_attributes_are_those_of_now,
     "MPIDR assigned to an id": ids_give_mpidrs,
     "MPIDR set by register": overrides_are_not_looked_at,
     "Aff3": aff3_is_kept_and_not_in_typer,

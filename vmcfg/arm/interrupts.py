@@ -12,6 +12,8 @@ GREATEST_PPI = SPI_BASE - PPI_BASE - 1
 GREATEST_SPI = SPI_END - SPI_BASE - 1
 LPI_BASE = 8192
 """The first LPI. KVM has no interrupts between SPIs and LPIs."""
+INTID_END = 1 << 24
+"""One more than the last INTID: a GICv3 has at most 24 bits."""
 
 
 def is_ppi(intid: int) -> bool:
@@ -32,6 +34,10 @@ def interrupt_text(intid: int) -> str:
         kind = f"PPI {intid - PPI_BASE}"
     elif intid < SPI_END:
         kind = f"SPI {intid - SPI_BASE}"
+    elif intid < LPI_BASE:
+        kind = "reserved"
+    elif intid < INTID_END:
+        kind = "LPI"
     else:
-        kind = "reserved" if intid < LPI_BASE else "LPI"
+        return f"INTID {intid}"
     return f"INTID {intid} ({kind})"

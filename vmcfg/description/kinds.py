@@ -241,7 +241,7 @@ class Choice(ScalarKind):
     def _hint(self, text: str, value: int | str | None, plain: bool) -> str | None:
         if value is not None and value in self.others:
             return self.others[value]
-        if self.of_numbers and plain and is_typed(text):
+        if self.of_numbers and plain and value is None and is_typed(text):
             return number_hint(text)
         return None
 

@@ -66,14 +66,31 @@ from vmcfg.plans.values import (
 )
 
 _FRAME_ERRORS = {
-    "EINVAL": "the address is misaligned, exceeds 64 bits, or overlaps another frame",
+    "EINVAL": "the address is misaligned, or exceeds 64 bits",
     "E2BIG": "the frame exceeds the guest-physical address space (ipa_bits)",
     "EEXIST": "the address is already set",
+}
+"""KVM checks for overlaps with the distributor or the CPU interface only at the first KVM_RUN."""
+
+_REDIST_ERRORS = _FRAME_ERRORS | {
+    "EINVAL": (
+        "the address is misaligned, exceeds 64 bits, or overlaps the distributor; or a region"
+        " exists already"
+    ),
+}
+
+_REGION_ERRORS = {
+    "EINVAL": (
+        "the base is misaligned, or the region overlaps the distributor or another region; the"
+        " count or the flags are invalid; the index is not the next one, or is already set; or"
+        " V3_ADDR_TYPE_REDIST was set before index 0"
+    ),
+    "E2BIG": "the region exceeds the guest-physical address space (ipa_bits)",
 }
 
 _TIMER_ERRORS = {
     "EINVAL": "the INTID is not a PPI, or the VM has no in-kernel GIC yet",
-    "EBUSY": "a vCPU has already run",
+    "EBUSY": "a vCPU has already run; on Linux 6.1, only if it is this vCPU",
     "ENXIO": "the kernel does not support the attribute",
 }
 
@@ -94,7 +111,11 @@ SEQUENCE = (
         field="ipa_bits",
         doc="Creates the VM with this number of bits of guest-physical addresses.",
         source=_SOURCE + "mmu.c:kvm_init_ipa_range",
-        errors={"EINVAL": "the host supports fewer bits, or the number is below 32"},
+        errors={
+            "EINVAL": (
+                "the host supports fewer bits, or the number is below 32 (protected KVM ignores it)"
+            )
+        },
     ),
     Row(
         name="memory.slot",
@@ -142,7 +163,10 @@ SEQUENCE = (
             "ENODEV": "the host does not support this GIC version",
             "E2BIG": "the VM has more vCPUs than this GIC supports: 8 with GICv2",
             "EEXIST": "the VM already has a vGIC",
-            "EBUSY": "a vCPU has already run",
+            "EBUSY": (
+                "a vCPU has already run, is being created, or another thread is in one of its"
+                " ioctls"
+            ),
         },
     ),
     Row(
@@ -203,7 +227,11 @@ SEQUENCE = (
         field="features",
         doc="Fixes the vector lengths of a vCPU with SVE, which cannot run before this.",
         source=_SOURCE + "reset.c:kvm_arm_vcpu_finalize",
-        errors={"EINVAL": "the vCPU has no SVE", "EPERM": "SVE is already finalized"},
+        errors={
+            "EINVAL": "the vCPU has no SVE",
+            "EPERM": "SVE is already finalized",
+            "ENOEXEC": "the vCPU is not initialized",
+        },
     ),
     Row(
         name="vcpu.mpidr",
@@ -301,7 +329,7 @@ SEQUENCE = (
             " [51:16], index in [11:0]."
         ),
         source=_SOURCE + "vgic/vgic-mmio-v3.c:vgic_v3_alloc_redist_region",
-        errors=_FRAME_ERRORS,
+        errors=_REGION_ERRORS,
         readable=True,
     ),
     Row(
@@ -316,10 +344,10 @@ SEQUENCE = (
         field="gic.redistributors",
         doc=(
             "Sets the address of the redistributors, 128 KiB per vCPU. This older form cannot be"
-            " combined with regions."
+            " combined with a region 0, but KVM accepts a region 1 after it."
         ),
         source=_SOURCE + "vgic/vgic-kvm-device.c:kvm_vgic_addr",
-        errors=_FRAME_ERRORS,
+        errors=_REDIST_ERRORS,
         readable=True,
     ),
     Row(
@@ -400,7 +428,7 @@ SEQUENCE = (
         value=NO_VALUE,
         select=its_inits,
         field="gic.its",
-        doc="Initializes an ITS.",
+        doc="Initializes an ITS. KVM ignores this and always succeeds.",
         source=_SOURCE + "vgic/vgic-its.c:vgic_its_set_attr",
         errors={},
     ),
@@ -556,7 +584,10 @@ SEQUENCE = (
                 "the VM has no in-kernel GIC, the INTID is not a PPI or an SPI, or it conflicts"
                 " with that of another vCPU"
             ),
-            "EBUSY": "the interrupt is already set, or the PMU of this vCPU is initialized",
+            "EBUSY": (
+                "the interrupt is already set, or the PMU of this vCPU is initialized; KVM checks"
+                " for conflicts before"
+            ),
             "ENODEV": "the vCPU has no PMU",
         },
         readable=True,
@@ -611,7 +642,10 @@ SEQUENCE = (
         field="gic",
         doc="Initializes the vGIC, after the last vCPU is created and before a PMU is initialized.",
         source=_SOURCE + "vgic/vgic-init.c:vgic_init",
-        errors={"EBUSY": "a vCPU is being created", "ENOMEM": "the host is out of memory"},
+        errors={
+            "EBUSY": "a vCPU is being created, or another thread is in one of its ioctls",
+            "ENOMEM": "the host is out of memory",
+        },
     ),
     Row(
         name="pmu.init",
@@ -645,7 +679,9 @@ SEQUENCE = (
         doc="Sets the address of the steal time of one vCPU, 64 bytes.",
         source=_SOURCE + "pvtime.c:kvm_arm_pvtime_set_attr",
         errors={
-            "EINVAL": "the address is not a multiple of 64, or is outside all memory slots",
+            "EINVAL": (
+                "the address is not a multiple of 64, or is outside all writable memory slots"
+            ),
             "EEXIST": "the address is already set",
             "ENXIO": "the host does not collect scheduler statistics",
         },

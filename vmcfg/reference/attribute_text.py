@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from vmcfg.description.model import Field, every_field, kind_words
@@ -21,7 +22,8 @@ def attribute_lines(name: str, field: Field, rows: list[Row], width: int = WIDES
     if field.default is not None:
         yield from wrapped(field.default, width, "  default  ")
     if field.examples:
-        yield from wrapped(", ".join(map(str, field.examples)), width, "  example  ")
+        examples = " or ".join(map(flow_text, field.examples))
+        yield from wrapped(examples, width, "  example  ")
     for row in rows:
         yield ""
         yield from wrapped(row.doc, width, "  ")
@@ -56,6 +58,17 @@ def number_text(row: Row) -> str:
 def group_text(attr: Attr) -> str:
     """Return the name and number of an attribute's group."""
     return f"{attr.group} ({attr.group_id})"
+
+
+def flow_text(value: object) -> str:
+    """Return JSON data as a person writes it in YAML, on one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {flow_text(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(flow_text, value))}]"
+    # Version 6.12 must stay text.
+    is_float = isinstance(value, str) and re.fullmatch(r"[0-9]+\.[0-9]+", value)
+    return f'"{value}"' if is_float else str(value)
 
 
 def apis_note(row: Row) -> str:

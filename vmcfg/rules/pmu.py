@@ -278,7 +278,7 @@ def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
     """Return the finding about an INTID that is not a PPI or an SPI."""
     message = (
         f"PMU interrupt of {_whose(machine, at, intid)} must be a PPI or an SPI,"
-        f" not {_intid_text(intid)}"
+        f" not {interrupt_text(intid)}"
     )
     hint = "use INTID 16 to 31 (PPI) or 32 to 1019 (SPI)"
     if intid < PPI_BASE:
@@ -288,11 +288,6 @@ def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
             f" if you mean {interrupt_text(as_spi)}, write 'spi:{intid}'"
         )
     return Finding(at, message, hint=hint, kernel=_answer_to(intid))
-
-
-def _intid_text(intid: int) -> str:
-    """Return an INTID with its kind; without it if no interrupt has that INTID."""
-    return interrupt_text(intid) if intid <= INTID_GREATEST else f"INTID {intid}"
 
 
 def _whose(machine: Machine, at: Path, intid: int) -> str:

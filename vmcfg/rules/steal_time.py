@@ -37,28 +37,40 @@ def misaligned_steal_time(machine: Machine) -> Iterator[Finding]:
 
 @machine_rule("VMC604", Answer(PVTIME, "EINVAL", "set"))
 def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
-    """Steal time, which has 64 bytes per vCPU, must be inside one memory slot.
-
-    KVM requires a slot at the address of each vCPU. Only inside one slot is every byte sure to have
-    memory.
+    """The steal time of each vCPU, which has 64 bytes, must be inside one memory slot.
 
     Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1, 6.12, and 7.2."""
     addresses = steal_time_addresses(machine)
     if addresses is None:
         return
-    base, end = addresses.start, addresses.stop
-    if any(slot.base <= base and end <= slot.base + slot.size for slot in machine.memory):
+    outside = [
+        (address, vcpu)
+        for address, vcpu in zip(addresses, machine.vcpus, strict=True)
+        if not _is_in_one_slot(machine, address)
+    ]
+    if not outside:
         return
-    message = f"steal time {base:#x}-{end - 1:#x} is not inside one memory slot"
-    # KVM checks only that the address of each vCPU is in some slot.
-    is_backed = all(_is_in_memory(machine, address) for address in addresses)
+    address, vcpu = outside[0]
+    base, end = addresses.start, addresses.stop
+    message = (
+        f"the steal time of vCPU {vcpu.name} ({address:#x}-{address + STEAL_TIME_SIZE - 1:#x})"
+        " is not inside a memory slot"
+    )
+    # KVM checks only that the first byte is in some slot.
+    is_accepted = all(_is_in_memory(machine, address) for address, _ in outside)
     yield Finding(
         BASE,
         message,
-        label=f"{STEAL_TIME_SIZE} bytes for each vCPU: {end - base} bytes",
+        label=f"{STEAL_TIME_SIZE} bytes per vCPU: {base:#x}-{end - 1:#x}",
         hint=_slot_hint(machine, base, end),
-        kernel=Answer(PVTIME) if is_backed else None,
+        kernel=Answer(PVTIME) if is_accepted else None,
     )
+
+
+def _is_in_one_slot(machine: Machine, address: int) -> bool:
+    """Return whether one memory slot contains the steal time at an address."""
+    end = address + STEAL_TIME_SIZE
+    return any(slot.base <= address and end <= slot.base + slot.size for slot in machine.memory)
 
 
 def _is_in_memory(machine: Machine, address: int) -> bool:

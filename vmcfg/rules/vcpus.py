@@ -100,7 +100,8 @@ def aff0_above_15_with_gicv3(machine: Machine) -> Iterator[Finding]:
                 f"Aff0 of vCPU {vcpu.name} must be at most {GREATEST_AFF0} with GICv3,"
                 " for SGIs to reach it"
             )
-            yield Finding(vcpu.at, message, hint=_numbering_of_kvm(vcpu), related=GIC_IS_V3)
+            hint = _numbering_of_kvm(vcpu, machine)
+            yield Finding(vcpu.at, message, hint=hint, related=GIC_IS_V3)
 
 
 @machine_rule("VMC309", Answer(SET_MPIDR), WARNING)
@@ -119,7 +120,7 @@ def possibly_unreachable_vcpu(machine: Machine) -> Iterator[Finding]:
             hint = "if the VMM creates a GICv2, add 'gic: {version: 2, set_up_by: monitor}'"
         else:
             value = f"Aff0 {aff0(vcpu.mpidr)}, above {GREATEST_AFF0}"
-            hint = _numbering_of_kvm(vcpu)
+            hint = _numbering_of_kvm(vcpu, machine)
         message = f"vCPU {vcpu.name} has {value}: a guest with GICv3 cannot reach it"
         yield Finding(vcpu.at, message, hint=hint)
 
@@ -145,11 +146,20 @@ def _is_unreachable_by_gicv3(vcpu: Vcpu) -> bool:
     return _has_aff3(vcpu) or _has_great_aff0(vcpu)
 
 
-def _numbering_of_kvm(vcpu: Vcpu) -> str:
-    """Return the hint for a vCPU whose Aff0 looks like an id: the MPIDR that KVM assigns to it."""
+def _numbering_of_kvm(vcpu: Vcpu, machine: Machine) -> str:
+    """Return the hint for a vCPU whose Aff0 looks like an id: the MPIDR that KVM assigns to it.
+
+    If the vCPU has other affinities, or another vCPU has that MPIDR, it is not what is meant.
+    """
     number = aff0(vcpu.mpidr)
-    mpidr = mpidr_text(mpidr_of_id(number))
-    return f"if you mean the vCPU with id {number}, write {mpidr}: KVM numbers Aff0 from 0 to 15"
+    meant = mpidr_of_id(number)
+    is_used = any(other.mpidr == meant for other in machine.vcpus)
+    if is_used or vcpu.mpidr != number:
+        return f"use Aff0 from 0 to {GREATEST_AFF0}, and increase Aff1 for further vCPUs"
+    return (
+        f"if you mean the vCPU with id {number}, write {mpidr_text(meant)}:"
+        f" KVM numbers Aff0 from 0 to {GREATEST_AFF0}"
+    )
 
 
 # Numbers and features ------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.attribute_text import (
     apis_note,
     errors_of,
+    flow_text,
     group_text,
     number_text,
     read_back_text,
@@ -152,7 +153,9 @@ def _keys() -> Iterator[str]:
         else:
             yield from item("Default", _default_text(path, field, needed))
         if field.examples:
-            yield from item("Example", " or ".join(f"`{_flow(each)}`" for each in field.examples))
+            yield from item(
+                "Example", " or ".join(f"`{flow_text(each)}`" for each in field.examples)
+            )
         yield from item("Commands", _commands_text(path))
         yield ""
 
@@ -192,23 +195,6 @@ def _default_text(path: str, field: Field, needed: set[str]) -> str:
     if path in needed:
         return "required"
     return "not set" if field.default is None else escaped(field.default)
-
-
-def _flow(value: object) -> str:
-    """Return JSON data as a person writes it in YAML, on one line."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_flow(each)}' for key, each in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_flow, value))}]"
-    # Version 6.12 must stay text.
-    return json.dumps(value) if isinstance(value, str) and _is_float(value) else str(value)
-
-
-def _is_float(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), float)
-    except ValueError:
-        return False
 
 
 def _commands_text(path: str) -> str:
