@@ -10,6 +10,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+
+FOREIGN = ("PYTHON", "GIT_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LC_", "LANG", "XDG_")
+"""How the variables begin that change what vmcfg, Python, or Git print or write."""
+
+
+def clean_environment() -> None:
+    """Remove the settings of whoever runs the tests, for everything that the tests start.
+
+    With GIT_DIR, for example, a test would commit to another repository. With PYTHONUNBUFFERED,
+    which users do not have, Python hides errors of writing.
+    """
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) or name == "VMCFG_TRACEBACK":
+            del os.environ[name]
+
+
+clean_environment()
+
 TO_BLESS = "run 'python -m pytest --bless' with this test's file, and read 'git diff'"
 
 

@@ -511,7 +511,8 @@ def test_a_terminal_gets_colours_and_a_summary(run: Run, tmp_path: Path) -> None
     assert b"2 files checked: 1 error, 1 warning" in seen
 
 
-def test_an_interrupt_is_quiet(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_quiet(number: signal.Signals, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*VMCFG, "validate", "-"],
         cwd=tmp_path,
@@ -524,9 +525,9 @@ def test_an_interrupt_is_quiet(tmp_path: Path) -> None:
     process.stdin.write(b"vmcfg: 1\n")
     process.stdin.flush()
     wait_until_it_reads(process.pid)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (128 + number, b"", b"")
 
 
 def wait_until_it_reads(pid: int) -> None:

@@ -210,7 +210,7 @@ def test_findings_are_on_standard_error_and_nothing_is_compared(
     (tmp_path / "wrong.yaml").write_text(GIC.replace("pmu_irq: 23", "pmu_irq: 8"))
     for paths in (("right.yaml", "wrong.yaml"), ("wrong.yaml", "right.yaml")):
         done = vmcfg("diff", *paths)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (3, "")
         assert done.stderr.startswith("wrong.yaml:11:14: error[VMC504] ")
     unchecked = vmcfg("diff", "--unchecked", "right.yaml", "wrong.yaml")
     assert unchecked.returncode == 1
@@ -221,13 +221,13 @@ def test_findings_are_on_standard_error_and_nothing_is_compared(
 def test_strict_and_host_kernel_are_those_of_emit(vmcfg: Vmcfg, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GIC.replace("23", "25"))
     assert vmcfg("diff", "a.yaml", "a.yaml").returncode == 0
-    assert vmcfg("diff", "--strict", "a.yaml", "a.yaml").returncode == 1
+    assert vmcfg("diff", "--strict", "a.yaml", "a.yaml").returncode == 3
     (tmp_path / "b.yaml").write_text(
         'vmcfg: 1\nname: vm\nhost_kernel: "6.12"\nvcpus: [{mpidr: 0.0.200.1}]\n'
     )
     assert vmcfg("diff", "b.yaml", "b.yaml").returncode == 0
     done = vmcfg("diff", "--host-kernel", "6.1", "b.yaml", "b.yaml")
-    assert (done.returncode, "VMC701" in done.stderr) == (1, True)
+    assert (done.returncode, "VMC701" in done.stderr) == (3, True)
 
 
 def test_an_unreadable_file_is_3(vmcfg: Vmcfg, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_an_empty_file_is_no_description(vmcfg: Vmcfg, tmp_path: Path) -> None:
     """/dev/null is git's word for no file with --git alone."""
     (tmp_path / "a.yaml").write_text(GIC)
     done = vmcfg("diff", "/dev/null", "a.yaml")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("/dev/null:1:1: error[VMC102] ")
 
 

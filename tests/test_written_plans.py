@@ -194,5 +194,5 @@ def test_diff_colours_findings_when_asked(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_bytes(RIGHT.replace(b"23", b"8"))
     for option, coloured in (("", False), ("--color always", True), ("--color never", False)):
         done = shell(f"vmcfg diff {option} right.yaml wrong.yaml")
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert (b"\x1b[" in done.stderr) == coloured

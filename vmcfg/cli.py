@@ -12,7 +12,8 @@ import click
 
 from vmcfg import __version__
 from vmcfg.commands.exit_codes import FAILED, USAGE
-from vmcfg.files import NoFile, print_error
+from vmcfg.commands.options import help_option
+from vmcfg.files import NoFile, discard_unwritten, print_error, print_out
 
 COMMANDS = {
     "validate": "Check descriptions and report every problem with its line and column.",
@@ -82,8 +83,6 @@ class LazyGroup(click.Group):
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from vmcfg.files import print_out
-
         print_out(f"vmcfg {__version__}\n")
         ctx.exit()
 
@@ -97,6 +96,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     callback=_version,
     help="Print the version and exit.",
 )
+@help_option
 @click.pass_context
 def vmcfg(ctx: click.Context) -> None:
     """Check descriptions of arm64 KVM virtual machines, and print the commands that set the device
@@ -113,14 +113,16 @@ def main() -> None:
         # If the reader of a pipe ends, vmcfg ends silently, with 141 for the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)
     code = _run()
+    discard_unwritten()
     # Without this, the interpreter searches all live objects for cycles: a tenth of a short run.
     gc.freeze()
     sys.exit(code)
 
 
 def _interrupted(number: int, frame: object) -> None:
-    """End immediately with the exit code for an interrupt; temporary files are removed."""
+    """End immediately with the exit code for the signal; temporary files are removed."""
     sys.exit(128 + number)
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 STDIN = "<stdin>"
 
+MOST_BYTES = 16 << 20
+"""The maximum size of a file. A description of 512 vCPUs has less than 100 KiB; a device such as
+/dev/zero would never end.
+"""
+
 
 class NoFile(Exception):
     """A file that cannot be read or written; the text is one line with the reason.
@@ -32,16 +37,24 @@ class NoFile(Exception):
 
 
 def read(path: str) -> bytes:
-    """Return the bytes of the file at `path`, or of standard input for ``-``. Raises `NoFile`."""
+    """Return the bytes of the file at `path`, or of standard input for ``-``.
+
+    Raises `NoFile` if it cannot be read, or has more than MOST_BYTES.
+    """
     try:
         if path == "-":
-            return sys.stdin.buffer.read()
-        with open(path, "rb") as file:
-            return file.read()
+            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise NoFile(f"cannot read {printable(name_of(path))}: {error.strerror}") from None
     except AttributeError:
         raise NoFile("cannot read standard input: it is closed") from None
+    if len(data) > MOST_BYTES:
+        name = "standard input" if path == "-" else printable(name_of(path))
+        raise NoFile(f"cannot read {name}: it is larger than {MOST_BYTES >> 20} MiB")
+    return data
 
 
 def descriptions(
@@ -91,8 +104,14 @@ def _below(
 
 
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
-    """Return whether it is a file or a link to one, and not a pipe or a device, which can block."""
-    return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    """Return whether it is a file or a link to one, and not a pipe or a device, which can block.
+
+    A link that leads nowhere, or in a circle, is returned, too: reading it reports the error.
+    """
+    try:
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:
+        return True
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
@@ -127,47 +146,67 @@ def _with_parents(path: str) -> Iterator[str]:
 def write(path: str, data: bytes) -> None:
     """Write `data` to the file at `path` completely, or leave it unchanged. Raises `NoFile`.
 
-    A regular file is replaced in one step and keeps its mode. Devices and pipes are written to.
+    A regular file is replaced in one step. It keeps its mode and, where this process may set them,
+    its owner, its group, and its extended attributes. Devices and pipes are written to.
     """
     try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        mode = stat.S_IFREG | 0o666 & ~_umask()
-    except OSError as error:
-        raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
-    try:
-        if stat.S_ISREG(mode):
-            _replace(os.path.realpath(path), data, stat.S_IMODE(mode))
-        else:
+        if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode):
             with open(path, "wb") as file:
                 file.write(data)
+        else:
+            _replace(os.path.realpath(path), data)
     except OSError as error:
         raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
 
 
-def _replace(target: str, data: bytes, mode: int) -> None:
-    import tempfile
-
-    folder = os.path.dirname(target)
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{os.path.basename(target)[:100]}.", dir=folder
-    )
+def _replace(target: str, data: bytes) -> None:
+    """Replace the regular file `target`, or create it. Raises `OSError`."""
+    folder, name = os.path.split(target)
+    # It is next to the target, because a file can be moved only within a file system.
+    temporary = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}")
+    exists = os.path.exists(target)
     try:
+        try:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+            descriptor = os.open(temporary, flags, 0o600 if exists else 0o666)
+        except PermissionError:
+            raise PermissionError(0, "its directory is not writable") from None
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if exists:
+                _copy_properties(target, file.fileno())
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        # An interrupt can come before the file exists.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _copy_properties(source: str, descriptor: int) -> None:
+    """Give an open file the mode of `source`, and as much of its other properties as possible."""
+    properties = os.stat(source)
+    # Only root can change the owner; others can set a group of which they are a member.
+    for owner, group in ((properties.st_uid, -1), (-1, properties.st_gid)):
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, owner, group)
+    for name in _extended_attributes(source):
+        with contextlib.suppress(OSError):
+            os.setxattr(descriptor, name, os.getxattr(source, name))
+    # After the owner, because a change of the owner clears the set-user-id bit.
+    os.fchmod(descriptor, stat.S_IMODE(properties.st_mode))
+
+
+def _extended_attributes(path: str) -> list[str]:
+    """Return the names of the extended attributes; none where there are no such attributes."""
+    if not hasattr(os, "listxattr"):
+        return []
+    try:
+        return os.listxattr(path)
+    except OSError:
+        return []
 
 
 def same(path: str, other: str) -> bool:
@@ -192,6 +231,22 @@ def print_error(text: str) -> None:
     """Write `text` to standard error, if it is open."""
     with contextlib.suppress(NoFile):
         _print(sys.stderr, text, "standard error")
+
+
+def discard_unwritten() -> None:
+    """Discard what standard output and standard error did not accept, for example on a full disk.
+
+    Otherwise, Python tries again when it exits, reports the error again, and exits with 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _print(stream: object, text: str, name: str) -> None:

@@ -9,6 +9,7 @@ import click
 from vmcfg import files
 from vmcfg.arm.affinity import aff3, derived_id, mpidr_register, reg_cells
 from vmcfg.arm.interrupts import interrupt_text, is_ppi, is_spi
+from vmcfg.commands.options import help_option
 from vmcfg.description.kinds import Interrupt, Misfit, Mpidr, Number
 from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.escape import excerpt
@@ -28,6 +29,7 @@ FORMATS = ("human", "json")
     default="human",
     help="Output format.",
 )
+@help_option
 def decode(value: str, format_: str) -> int:
     """Show every vCPU or interrupt identifier that VALUE can be.
 

@@ -8,9 +8,9 @@ import click
 
 from vmcfg import files
 from vmcfg.checking.check import Checked, check
-from vmcfg.commands.exit_codes import FOUND
+from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.findings_output import print_findings
-from vmcfg.commands.options import color_option, host_kernel_option, strict_option
+from vmcfg.commands.options import color_option, help_option, host_kernel_option, strict_option
 from vmcfg.escape import printable
 from vmcfg.kernel.version import Version
 from vmcfg.plans.command import Command
@@ -52,6 +52,7 @@ class Side(NamedTuple):
 @host_kernel_option
 @strict_option
 @color_option
+@help_option
 def diff(
     paths: tuple[str, ...],
     format_: str,
@@ -65,7 +66,7 @@ def diff(
 
     Each line is a command that was added, removed, changed, or reordered, with its position in the
     files. The exit code is 0 if the commands are the same and 1 if they differ. Findings go to
-    standard error. If a description has errors, nothing is compared.
+    standard error. If a description has errors, nothing is compared, and the exit code is 3.
 
     To use it in git: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml
     diff=vmcfg' in .gitattributes.
@@ -79,7 +80,7 @@ def diff(
         if git:
             # git ends at any other exit code, which would hide the files after this one.
             files.print_out(f"{heading}: not compared because of the findings above\n")
-        return 0 if git else FOUND
+        return 0 if git else FAILED
     found = differences(_plan(old, new), _plan(new, old))
     written = _json(old, new, found) if format_ == "json" else _text(old, new, found)
     if git and found:

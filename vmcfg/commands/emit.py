@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +15,7 @@ from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_diagnostics, print_findings
 from vmcfg.commands.options import (
     color_option,
+    help_option,
     host_kernel_option,
     host_option,
     hosts_of,
@@ -135,6 +138,7 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 @strict_option
 @stdin_filename_option
 @color_option
+@help_option
 def emit(
     path: str,
     format_: str,
@@ -182,8 +186,7 @@ def emit(
     if get and (format_ == "c" or scope == WHOLE_VM):
         other = "--format c" if format_ == "c" else "--scope vm"
         raise click.UsageError(f"--get cannot be used with {other}.")
-    if output is not None and output != "-" and files.same(path, output):
-        raise click.UsageError(f"-o {printable(files.name_of(output))} is the description itself.")
+    _refuse_to_overwrite_a_description(path, output)
 
     hosts = hosts_of(host_paths)
     name = stdin_filename if path == "-" else files.name_of(path)
@@ -208,6 +211,10 @@ def emit(
     return 0
 
 
+_DESCRIPTION = re.compile(rb"(?m)^vmcfg[ \t]*:")
+"""What a description contains, and a plan never: its first key."""
+
+
 class _Wanted(NamedTuple):
     """The requested plan. `options` are those that only some formats have, by name."""
 
@@ -219,6 +226,19 @@ class _Wanted(NamedTuple):
     get: bool
     options: dict[str, bool]
     unchecked: bool
+
+
+def _refuse_to_overwrite_a_description(path: str, output: str | None) -> None:
+    """Raise a usage error if `output` is empty or an existing description."""
+    if output is None or output == "-":
+        return
+    if not output:
+        raise click.UsageError("-o requires the name of a file.")
+    name = printable(files.name_of(output))
+    if files.same(path, output):
+        raise click.UsageError(f"-o {name} is the description itself.")
+    if os.path.isfile(output) and _DESCRIPTION.search(files.read(output)):
+        raise click.UsageError(f"-o {name} is a description, which the plan would replace.")
 
 
 def _refuse_options_of_other_formats(wanted: _Wanted) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vmcfg import files
+from vmcfg.commands.options import help_option
 from vmcfg.escape import printable
 from vmcfg.nearest import nearest
 
@@ -15,6 +16,7 @@ SUFFIX = ".yaml"
 
 @click.command()
 @click.argument("name", required=False)
+@help_option
 def example(name: str | None) -> None:
     """Print the sample description NAME. Without NAME, list all samples."""
     samples = _samples()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from vmcfg import files
+from vmcfg.commands.options import help_option
 from vmcfg.description.model import every_field
 from vmcfg.escape import printable
 from vmcfg.nearest import nearest
@@ -26,6 +27,7 @@ from vmcfg.reports.terminal import columns
 
 @click.command()
 @click.argument("name", required=False)
+@help_option
 def explain(name: str | None) -> int:
     """Explain NAME: a rule (VMC503), a key (pmu.irq), or a topic.
 

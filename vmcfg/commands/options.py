@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        files.print_out(f"{ctx.get_help()}\n")
+        ctx.exit()
+
+
+def help_option(command: Command) -> Command:
+    """Add -h and --help. Unlike the option of click, it reports errors of writing as `NoFile`."""
+    return click.help_option("-h", "--help", callback=_print_help)(command)
+
+
 class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """A kernel version on the command line: X.Y, 6.1 or later."""
 

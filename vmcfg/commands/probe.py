@@ -12,7 +12,7 @@ import click
 
 from vmcfg import files
 from vmcfg.commands.exit_codes import FAILED, FOUND
-from vmcfg.commands.options import color_option
+from vmcfg.commands.options import color_option, help_option
 from vmcfg.kernel import ioctls
 from vmcfg.kernel.host import host_file
 from vmcfg.kernel.ioctls import NoKvm
@@ -57,7 +57,8 @@ for name, source in MODULES.items():
 try:
     print(json.dumps(package.probing.probed_host(ATTRIBUTES), indent=2))
 except package.ioctls.NoKvm as error:
-    sys.exit("vmcfg probe: " + str(error))
+    print("vmcfg probe: " + str(error), file=sys.stderr)
+    sys.exit(3)
 '''
 
 
@@ -81,6 +82,7 @@ except package.ioctls.NoKvm as error:
     help="Print what has changed since this host file was created.",
 )
 @color_option
+@help_option
 def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
     """Show what KVM on this host supports: capabilities, devices, attributes, and PMUs.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vmcfg import files
+from vmcfg.commands.options import help_option
 
 SCHEMAS = {
     "vm": "descriptions, for completion and hover help in editors",
@@ -28,6 +29,7 @@ HELP = (
 @click.argument(
     "name", type=click.Choice(list(SCHEMAS)), default="vm", metavar=f"[{'|'.join(SCHEMAS)}]"
 )
+@help_option
 def schema(name: str) -> None:
     """Print a schema, as in HELP."""
     files.print_out(files.read(str(files.packed("schemas") / f"{name}-v1.schema.json")).decode())

@@ -16,6 +16,7 @@ from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
     color_option,
+    help_option,
     host_kernel_option,
     stdin_filename_option,
     strict_option,
@@ -55,6 +56,7 @@ COLUMNS = (
 @strict_option
 @stdin_filename_option
 @color_option
+@help_option
 def show(
     path: str,
     format_: str,

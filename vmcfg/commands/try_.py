@@ -11,6 +11,7 @@ from vmcfg import files
 from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.options import (
     color_option,
+    help_option,
     host_kernel_option,
     stdin_filename_option,
     strict_option,
@@ -60,6 +61,7 @@ FORMATS = ("human", "json")
 @strict_option
 @stdin_filename_option
 @color_option
+@help_option
 def try_(
     path: str | None,
     plan: str | None,

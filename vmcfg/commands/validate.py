@@ -13,6 +13,7 @@ from vmcfg import files
 from vmcfg.commands.checked_file import FileCheck, FileResult
 from vmcfg.commands.options import (
     color_option,
+    help_option,
     host_kernel_option,
     host_option,
     hosts_of,
@@ -68,6 +69,7 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
     help="Maximum number of processes. [default: one per CPU]",
 )
 @color_option
+@help_option
 def validate(
     paths: tuple[str, ...],
     format_: str,

@@ -35,6 +35,11 @@ class Host(NamedTuple):
 
 def host_file(data: bytes, file: str) -> dict[str, Any]:
     """Return the JSON object of the host file in `data`. Raises `NoFile` if it is not one."""
+    if not data.strip():
+        raise NoFile(
+            f"{printable(file)} is empty: run 'vmcfg probe --format json' on the host to create a"
+            " host file"
+        )
     try:
         host = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,0 +1,230 @@
+"""Reading and writing: bounds, links, full disks, and what a replaced file keeps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FOREIGN, ROOT
+from vmcfg import files
+from vmcfg.cli import COMMANDS
+
+RIGHT = "vmcfg: 1\nname: vm\nvcpus: 2\npmu: {irq: 23}\n"
+FIXABLE = "vmcfg: 1\nnaem: vm\nvcpus: 2\n"
+
+Done = subprocess.CompletedProcess[str]
+
+
+def vmcfg(*args: str, cwd: Path, stdout: int = subprocess.PIPE) -> Done:
+    return subprocess.run(
+        [sys.executable, "-m", "vmcfg", *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+# What the tests start -----------------------------------------------------------------------------
+
+
+def test_nothing_from_outside_reaches_the_tests() -> None:
+    outside = dict.fromkeys(
+        ("PYTHONUNBUFFERED", "GIT_DIR", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LC_ALL"), "1"
+    )
+    script = "import os, tests.conftest; print(*os.environ)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, **outside, "XDG_CACHE_HOME": "/x", "VMCFG_TRACEBACK": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = done.stdout.split()
+    assert "PATH" in left
+    assert [name for name in left if name.startswith(FOREIGN)] == []
+    assert "VMCFG_TRACEBACK" not in left
+
+
+# A full disk --------------------------------------------------------------------------------------
+
+
+HELP = [[name, "--help"] for name in COMMANDS]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *HELP,
+        ["--help"],
+        ["-h"],
+        ["--version"],
+        ["validate", "--color", "always", "fixable.yaml"],
+        ["validate", "--format", "json", "right.yaml"],
+        ["emit", "right.yaml"],
+        ["show", "right.yaml"],
+        ["example"],
+        ["example", "minimal"],
+        ["explain"],
+        ["explain", "VMC504"],
+        ["decode", "23"],
+        ["schema", "vm"],
+        ["diff", "right.yaml", "other.yaml"],
+        ["probe", "--script"],
+    ],
+    ids=" ".join,
+)
+def test_a_full_disk_is_one_sentence(args: list[str], tmp_path: Path) -> None:
+    (tmp_path / "right.yaml").write_text(RIGHT)
+    (tmp_path / "other.yaml").write_text(RIGHT.replace("23", "24"))
+    (tmp_path / "fixable.yaml").write_text(FIXABLE)
+    with open("/dev/full", "w") as full:
+        done = vmcfg(*args, cwd=tmp_path, stdout=full.fileno())
+    assert done.stderr == "vmcfg: cannot write to standard output: No space left on device\n"
+    assert done.returncode == 3
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["validate", "/dev/zero"],
+        ["emit", "/dev/zero"],
+        ["show", "/dev/zero"],
+        ["diff", "/dev/zero", "/dev/zero"],
+        ["validate", "right.yaml", "--host", "/dev/zero"],
+        ["try", "--plan", "/dev/zero"],
+    ],
+    ids=" ".join,
+)
+def test_an_endless_file_is_not_read(args: list[str], tmp_path: Path) -> None:
+    (tmp_path / "right.yaml").write_text(RIGHT)
+    done = vmcfg(*args, cwd=tmp_path)
+    assert done.stderr == "vmcfg: cannot read /dev/zero: it is larger than 16 MiB\n"
+    assert done.returncode == 3
+
+
+def test_the_greatest_file_is_read(tmp_path: Path) -> None:
+    filler = "#" + " " * 63 + "\n"
+    lines = files.MOST_BYTES // len(filler)
+    text = RIGHT.ljust(len(filler) - 1) + "\n"
+    (tmp_path / "great.yaml").write_text(text + filler * (lines - 1))
+    assert (tmp_path / "great.yaml").stat().st_size > files.MOST_BYTES - len(filler)
+    assert files.read(str(tmp_path / "great.yaml")).startswith(b"vmcfg: 1\n")
+    with (tmp_path / "great.yaml").open("a") as file:
+        file.write(filler)
+    with pytest.raises(files.NoFile, match="larger than 16 MiB"):
+        files.read(str(tmp_path / "great.yaml"))
+
+
+def test_a_circle_of_links_hides_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(RIGHT.replace("name", "nmae"))
+    (tmp_path / "circle.yaml").symlink_to("circle.yaml")
+    (tmp_path / "nowhere.yaml").symlink_to("absent")
+    (tmp_path / "folder").symlink_to("folder")
+    (tmp_path / "z.yaml").write_text(RIGHT.replace("name", "nmae"))
+    done = vmcfg("validate", "--format", "concise", ".", cwd=tmp_path)
+    places = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert dict.fromkeys(places) == dict.fromkeys(["./a.yaml", "./z.yaml"])
+    assert done.stderr == (
+        "vmcfg: cannot read ./circle.yaml: Too many levels of symbolic links\n"
+        "vmcfg: cannot read ./nowhere.yaml: No such file or directory\n"
+    )
+    assert done.returncode == 3
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def test_a_plan_replaces_no_description(tmp_path: Path) -> None:
+    (tmp_path / "right.yaml").write_text(RIGHT)
+    (tmp_path / "other.yaml").write_text(RIGHT)
+    done = vmcfg("emit", "right.yaml", "-o", "other.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "Error: -o other.yaml is a description, which the plan would replace."
+    )
+    assert (tmp_path / "other.yaml").read_text() == RIGHT
+    assert vmcfg("emit", "right.yaml", "-o", "", cwd=tmp_path).stderr.splitlines()[-1] == (
+        "Error: -o requires the name of a file."
+    )
+
+
+@pytest.mark.parametrize("format_", ["text", "json", "jsonl", "sh", "c"])
+def test_a_plan_replaces_a_plan(format_: str, tmp_path: Path) -> None:
+    (tmp_path / "right.yaml").write_text(RIGHT.replace("23", "24"))
+    for _ in range(2):
+        args = ("emit", "--format", format_, "right.yaml", "-o", "plan")
+        assert vmcfg(*args, cwd=tmp_path).returncode == 0
+
+
+def test_a_replaced_file_keeps_what_it_can(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("old")
+    target.chmod(0o640)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.chown(target, 1234, 2345)
+    has_attributes = True
+    try:
+        os.setxattr(target, "user.note", b"kept")
+    except OSError:
+        has_attributes = False  # some file systems have no extended attributes
+    files.write(str(target), b"new")
+    written = target.stat()
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(written.st_mode) == 0o640
+    if is_root:
+        assert (written.st_uid, written.st_gid) == (1234, 2345)
+    if has_attributes:
+        assert os.getxattr(target, "user.note") == b"kept"
+    assert os.listdir(tmp_path) == ["target"]
+
+
+def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write(str(tmp_path / "new"), b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+
+
+INTERRUPTED = """
+import os, signal, sys
+from vmcfg import cli, files
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, cli._interrupted)
+def interrupt(*args):
+    os.kill(os.getpid(), int(sys.argv[2]))
+    while True: pass
+os.fsync = interrupt
+files.write(sys.argv[1], b"new")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_write_leaves_nothing(number: int, tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "target"), str(int(number))],
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 128 + number
+    assert os.listdir(tmp_path) == ["target"]
+    assert (tmp_path / "target").read_text() == "old"
