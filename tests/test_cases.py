@@ -92,7 +92,8 @@ def test_nothing_is_left_of_a_case(suffix: str) -> None:
 
 
 def test_every_rule_has_a_case_in_its_hundred() -> None:
-    needed = {rule.id for rule in every_rule() if rule.found_by == "validate"}
+    # Only descriptions of hundreds of lines break VMC415: tests/test_rules.py writes them.
+    needed = {rule.id for rule in every_rule() if rule.found_by == "validate"} - {"VMC415"}
     have = {case.name[:6] for case in CASES}
     for rule in sorted(needed - have):
         pytest.fail(
@@ -102,6 +103,15 @@ def test_every_rule_has_a_case_in_its_hundred() -> None:
         )
     for rule in sorted(have - needed):
         pytest.fail(f"tests/cases has {rule}-*, but no description breaks {rule}: remove them")
+
+
+RIGHT = sorted((Path(__file__).parent / "right").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
+def test_a_description_at_a_bound_is_right(path: Path) -> None:
+    """Next to a case that is just beyond a bound, each of these is just within it."""
+    assert checked(path).diagnostics == []
 
 
 def test_memory_slots_are_counted() -> None:

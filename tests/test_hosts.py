@@ -89,6 +89,9 @@ def test_a_host_that_has_everything_takes_everything(vmcfg: Vmcfg) -> None:
 
 
 BASE = "vmcfg: 1\nname: vm\nvcpus: 2\npmu: {irq: 23}\n"
+SMALL_PAGES = "memory: [{base: 0x40001000, size: 1GiB}]\n"
+FULL_PMU = BASE.replace("23", "23, device: armv8_pmuv3")
+WITHOUT_GIC = [{**each, "has": each["target"] not in ("gic", "its")} for each in ATTRIBUTES]
 GICV2 = BASE + "gic: {version: 2, set_up_by: monitor}\n"
 
 
@@ -113,6 +116,26 @@ GICV2 = BASE + "gic: {version: 2, set_up_by: monitor}\n"
         ("VMC716", "/pmu/irq", BASE, {"capabilities": {"KVM_CAP_ARM_PMU_V3": 0}, "pmus": []}),
         ("VMC717", "/pmu/device", BASE.replace("23", "23, device: apple_m1"), {}),
         ("VMC718", "/pmu/irq", BASE, {"pmus": BIG_LITTLE}),
+        ("VMC713", "/pmu/irq", BASE, {"devices": []}),
+        ("VMC719", "/memory/0/base", BASE + SMALL_PAGES, {"page_size": 0x10000}),
+        (
+            "VMC719",
+            "/memory/1",
+            BASE
+            + "memory: [{base: 0, size: 1MiB}, {base: 1MiB, size: 1MiB}]\n".replace(
+                "1MiB,", "0x100000,"
+            ),
+            {"capabilities": {"KVM_CAP_NR_MEMSLOTS": 1}},
+        ),
+        (
+            "VMC720",
+            "/pmu/counters",
+            BASE.replace("23", "23, device: armv8_pmuv3, counters: 7"),
+            {"event_counters": 6, "kernel": "6.18.1"},
+        ),
+        # Without a GIC, or this GIC, its attributes are not reported, too.
+        ("VMC713", "/gic/version", FULL, {"devices": [], "attributes": WITHOUT_GIC}),
+        ("VMC716", "/pmu/irq", FULL_PMU, {"capabilities": {"KVM_CAP_ARM_PMU_V3": 0}, "pmus": []}),
         (
             "VMC718",
             "/pmu/device",
@@ -205,4 +228,23 @@ def test_what_is_no_host_file_is_a_failure_in_one_line(
 
 
 def test_every_rule_of_hosts_is_tried_here() -> None:
-    assert [rule.id for rule in RULES] == [f"VMC71{number}" for number in range(1, 9)]
+    assert [rule.id for rule in RULES] == [f"VMC{number}" for number in range(711, 721)]
+
+
+def test_the_page_size_of_the_host_decides(vmcfg: Vmcfg) -> None:
+    text = BASE + SMALL_PAGES
+    assert [each["rule"] for each in found(vmcfg, text)] == ["VMC206"]
+    assert found(vmcfg, text, a=host(page_size=0x1000)) == []
+    # A host file of an earlier version does not have it.
+    assert [each["rule"] for each in found(vmcfg, text, a=HOST)] == ["VMC206"]
+    several = found(vmcfg, text, a=host(page_size=0x1000), b=host(page_size=0x4000), c=HOST)
+    assert [(each["rule"], each["hosts"]) for each in several] == [
+        ("VMC206", ["c.json"]),
+        ("VMC719", ["b.json"]),
+    ]
+
+
+def test_as_many_counters_as_the_host_has_are_right(vmcfg: Vmcfg) -> None:
+    text = BASE.replace("23", "23, device: armv8_pmuv3, counters: 6")
+    assert found(vmcfg, text, a=host(event_counters=6, kernel="6.18.1")) == []
+    assert found(vmcfg, text, a=host(event_counters=None, kernel="6.18.1")) == []

@@ -92,7 +92,8 @@ def assert_same(data: bytes) -> None:
     assert_sound(pure)
     if NOT_YAML in rules(fastest) | rules(pure):
         # Which of two ends of reading comes first depends on how far a parser looks ahead.
-        assert ENDS & rules(fastest)
+        # libyaml ends a tag at a comma, PyYAML does not: a tag is an error in any case.
+        assert (ENDS | {"VMC105"}) & rules(fastest)
         assert ENDS & rules(pure)
     else:
         assert (fastest.diagnostics, fastest.machine) == (pure.diagnostics, pure.machine)

@@ -183,7 +183,20 @@ LONGER = {
 }
 """Rules whose headlines can be longer, with the reason."""
 
-VERBS = ("write", "set", "use", "add", "remove", "move", "increase", "start", "run", "if", "save")
+VERBS = (
+    "write",
+    "set",
+    "use",
+    "add",
+    "remove",
+    "move",
+    "increase",
+    "start",
+    "run",
+    "if",
+    "save",
+    "make",
+)
 """How a hint begins."""
 
 CASES = sorted((ROOT / "tests" / "cases").glob("*.yaml"))

@@ -11,6 +11,7 @@ import pytest
 
 from tests.kvm import oracle
 from vmcfg.checking.check import check
+from vmcfg.findings.diagnostic import Diagnostic
 
 CASES = sorted((oracle.ROOT / "tests" / "cases").glob("VMC[2-7]*.yaml"))
 
@@ -55,10 +56,20 @@ def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
     answer = oracle.answer(suite, name)
     predictions = [(told, held) for _, told, held in answer["predictions"]]
     assert len(predictions) == len(predicting)
-    assert [told for told, held in predictions if not held] == []
+    unconfirmed = [
+        told
+        for found, (told, held) in zip(predicting, predictions, strict=True)
+        if not held and not (held is None and is_for_some_hosts(found))
+    ]
+    assert unconfirmed == []
     assert not {"VMC901", "VMC902", "VMC903", "VMC904"} & set(answer["rules"]), answer["messages"]
     if any(found.rule == rule for found in predicting):
         oracle.TALLY[suite]["rules' examples confirmed"] += 1
+
+
+def is_for_some_hosts(found: Diagnostic) -> bool:
+    """Whether the kernel's answer depends on what the emulated machine may not have."""
+    return found.kernel is not None and bool(found.kernel.condition)
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)

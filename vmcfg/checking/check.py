@@ -92,12 +92,13 @@ def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
     """Return the findings on all hosts, equal ones only once, and the machine for the oldest
     kernel.
     """
-    from vmcfg.rules.hosts import findings_on
+    from vmcfg.rules.hosts import findings_on, is_decided_by
 
     alike: dict[Diagnostic, list[str]] = {}
     for host in hosts:
         here = vm.on_kernel(host.kernel)
-        for found in _placed(tree, (*findings(here), *findings_on(here, host))):
+        open_ = [each for each in findings(here) if not is_decided_by(host, each[0])]
+        for found in _placed(tree, (*open_, *findings_on(here, host))):
             alike.setdefault(found, []).append(host.name)
     diagnostics = [found._replace(hosts=tuple(names)) for found, names in alike.items()]
     oldest = vm.on_kernel(min(host.kernel for host in hosts))

@@ -139,6 +139,10 @@ def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "kernel", "machine", str(host["machine"])
     if "api_version" in host:
         yield "kernel", "KVM API version", str(host["api_version"])
+    if "page_size" in host:
+        yield "kernel", "page size", str(host["page_size"])
+    if host.get("event_counters") is not None:
+        yield "pmu", "event counters", str(host["event_counters"])
     for name, value in host["capabilities"].items():
         yield "capability", name, str(value)
     for name in host["devices"]:

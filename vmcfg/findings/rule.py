@@ -20,20 +20,23 @@ class Answer(NamedTuple):
 
     `call` names the ioctl and what it sets. It fails with `errno` in `phase`: ``set`` is that call,
     ``init`` an INIT attribute, ``run`` the first KVM_RUN. Both are None if the call succeeds. On
-    kernels before `since`, it succeeds too.
+    kernels before `since`, it succeeds too. `condition` says on which hosts, if not on all, such as
+    ``on a host with 64 KiB pages``.
     """
 
     call: str
     errno: str | None = None
     phase: Phase | None = None
     since: Version | None = None
+    condition: str = ""
 
     def __str__(self) -> str:
+        condition = f" {self.condition}" if self.condition else ""
         if self.errno is None:
-            return f"{self.call} succeeds"
+            return f"{self.call} succeeds{condition}"
         when = " at the first run" if self.phase == "run" else ""
         since = "" if self.since is None else f" since Linux {version_text(self.since)}"
-        return f"{self.call} fails with {self.errno}{when}{since}"
+        return f"{self.call} fails with {self.errno}{when}{since}{condition}"
 
     def on(self, kernel: Version) -> "Answer":
         """Return the answer of a kernel of that version."""

@@ -23,6 +23,8 @@ class Host(NamedTuple):
     """What KVM on one host supports.
 
     `lacking` are the attributes that KVM_HAS_DEVICE_ATTR denies, by target, group, and name.
+    `page_size` is in bytes, and `event_counters` is PMCR_EL0.N of a vCPU. Both are None in host
+    files of earlier versions, and `event_counters` also without a PMU.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Host(NamedTuple):
     devices: frozenset[str]
     lacking: frozenset[tuple[str, str, str]]
     pmus: tuple[HostPmu, ...]
+    page_size: int | None = None
+    event_counters: int | None = None
 
 
 def host_file(data: bytes, file: str) -> dict[str, Any]:
@@ -72,6 +76,8 @@ def read_host(data: bytes, file: str) -> Host:
                 if not each["has"]
             ),
             tuple(HostPmu(pmu["name"], pmu["type"], pmu["cpus"]) for pmu in told["pmus"]),
+            told.get("page_size"),
+            told.get("event_counters"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NoFile(

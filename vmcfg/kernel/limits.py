@@ -19,11 +19,12 @@ IPA_BITS_DEFAULT = 40
 KVM_CREATE_VM with 0 (KVM_PHYS_SHIFT).
 """
 
-LEAST_PAGE_SIZE = 0x1000
-GREATEST_PAGE_SIZE = 0x10000
+PAGE_SIZES = (0x1000, 0x4000, 0x10000)
 """The page sizes of arm64 hosts. Memory slots must be multiples of the page size
 (kvm_main.c:kvm_set_memory_region).
 """
+
+LEAST_PAGE_SIZE, _, GREATEST_PAGE_SIZE = PAGE_SIZES
 
 MOST_MEMORY_SLOTS = 32767
 """KVM_USER_MEM_SLOTS, which KVM_CAP_NR_MEMSLOTS returns (6.1, 6.12, 7.2)."""
@@ -56,6 +57,11 @@ REGION_COUNT_GREATEST = 4095
 (vgic-mmio-v3.c:vgic_v3_alloc_redist_region).
 """
 
+MMIO_RANGES = 1000
+"""NR_IOBUS_DEVS: the maximum number of MMIO ranges of a VM. Each redistributor, each ITS, and the
+distributor of a GICv3 is one (kvm_main.c:kvm_io_bus_register_dev; tested on 7.2).
+"""
+
 # The PMU -------------------------------------------------------------------------------------
 
 COUNTERS_GREATEST = 31
@@ -63,6 +69,11 @@ COUNTERS_GREATEST = 31
 
 EVENT_GREATEST = 0xFFFF
 """The last event of PMUv3; with PMUv3.0 it is 0x3ff (pmu-emul.c:kvm_arm_pmu_v3_set_attr)."""
+
+NEVER_FILTERED = {0x0: "SW_INCR", 0x1E: "CHAIN"}
+"""The events that KVM emulates itself, so that the event filter does not apply to them
+(pmu-emul.c:kvm_pmu_set_counter_event_type).
+"""
 
 # The SMCCC filter ----------------------------------------------------------------------------
 
@@ -73,6 +84,12 @@ SMCCC_RESERVED = (
 """The Arm architecture calls, SMC32 and SMC64, which are reserved for KVM
 (hypercalls.c:init_smccc_filter).
 """
+
+STEAL_TIME_CALLS = {0xC500_0020: "PV_TIME_FEATURES", 0xC500_0021: "PV_TIME_ST"}
+"""The SMCCC calls with which a guest finds its steal time (DEN0057)."""
+
+CPU_ON = 0xC400_0003
+"""PSCI CPU_ON of a 64-bit guest (DEN0022)."""
 
 # Widths --------------------------------------------------------------------------------------
 

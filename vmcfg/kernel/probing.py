@@ -10,7 +10,7 @@ import os
 from contextlib import closing
 from typing import Any
 
-from vmcfg.kernel.abi import INTERRUPT_DEVICES
+from vmcfg.kernel.abi import INTERRUPT_DEVICES, PMCR_EL0
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.kernel.host_pmus import host_pmus
@@ -34,12 +34,15 @@ def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
             capabilities = {name: vm.capability(number) for name, number in CAPABILITIES.items()}
             devices = [name for name, number in INTERRUPT_DEVICES.items() if vm.has_device(number)]
         known = _known(host, attributes, capabilities, devices)
+        event_counters = _event_counters(host, capabilities)
     return {
         "format": "vmcfg.host",
         "format_version": "1.0",
         "kernel": running_release(),
         "machine": os.uname().machine,
         "api_version": api_version,
+        "page_size": os.sysconf("SC_PAGE_SIZE"),
+        "event_counters": event_counters,
         "capabilities": capabilities,
         "devices": devices,
         "attributes": [
@@ -77,6 +80,16 @@ def _known(
                 if is_askable and vm.has_attr(target, each["group_id"], each["attr_id"]):
                     known.add(index)
     return known
+
+
+def _event_counters(host: Kvm, capabilities: dict[str, int]) -> int | None:
+    """Return the number of event counters of a vCPU, PMCR_EL0.N; None if it has no PMU."""
+    if not capabilities["KVM_CAP_ARM_PMU_V3"]:
+        return None
+    with closing(Vm(host, 0)) as vm:
+        _furnish(vm, capabilities, [], "")
+        pmcr = int.from_bytes(vm.get_reg("vcpu", PMCR_EL0.id), "little")
+    return pmcr >> 11 & 0x1F
 
 
 def _furnish(vm: Vm, capabilities: dict[str, int], devices: list[str], gic: str) -> None:

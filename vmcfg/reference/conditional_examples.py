@@ -120,10 +120,22 @@ CONDITIONAL_EXAMPLES = {
             )
         ),
     ),
+    "VMC719": ConditionalExample(
+        "for a host with 64 KiB pages",
+        HEAD + "memory: [{base: 0x40001000, size: 1GiB}]\n",
+        _on(HOST._replace(page_size=0x10000)),
+    ),
+    "VMC720": ConditionalExample(
+        "for a host PMU with 6 event counters",
+        HEAD + "pmu: {irq: 23, device: armv8_pmuv3_0, counters: 10}\n",
+        _on(HOST._replace(event_counters=6)),
+    ),
     "VMC801": ConditionalExample(
         "with 'vmcfg emit --api pmu-device'",
         HEAD + "pmu: {irq: 23, filter: [{action: deny, events: 0x11}]}\n",
         _for_the_pmu_device,
     ),
 }
-"""The examples by rule. What only a kernel can find (VMC9xx) has no example."""
+"""The examples by rule. What only a kernel can find (VMC9xx) has no example, and VMC415 has none
+because it would list hundreds of addresses.
+"""

@@ -19,7 +19,6 @@ from vmcfg.reference.rule_text import findings_in
 from vmcfg.vm.identifier_limits import LIMITS
 
 RIGHTLY_ACCEPTED = {
-    "VMC202": "a host with 4 KiB pages can map slots that a host with 64 KiB pages cannot",
     "VMC504": "the number of a nonexistent PPI is the INTID of an SPI, which KVM sees",
 }
 """Rules whose problems KVM accepts for a good reason. They are not surprising."""

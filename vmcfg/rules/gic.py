@@ -16,6 +16,7 @@ from vmcfg.kernel import abi
 from vmcfg.kernel.limits import (
     INTID_GREATEST,
     IPA_BITS_GREATEST,
+    MMIO_RANGES,
     MOST_REGIONS,
     NR_IRQS_GREATEST,
     NR_IRQS_LEAST,
@@ -24,6 +25,7 @@ from vmcfg.kernel.limits import (
     REGION_COUNT_LEAST,
 )
 from vmcfg.rules.kinds import machine_rule
+from vmcfg.rules.memory import SLOT, alignment_hint
 from vmcfg.vm.frames import ITS_ADDR, V3_DIST, V3_REDIST_REGION, Frame, address_bits, frames
 from vmcfg.vm.machine import Machine, redistributor_regions
 
@@ -150,13 +152,10 @@ def misaligned_frame(machine: Machine) -> Iterator[Finding]:
 
     Source: vgic-kvm-device.c:vgic_check_iorange; tested on 6.1, 6.12, and 7.2."""
     for frame in frames(machine):
-        beyond = frame.base % frame.alignment
-        if beyond:
-            down = frame.base - beyond
-            up = down + frame.alignment
+        if frame.base % frame.alignment:
             kib = frame.alignment >> 10
             message = f"{frame.name} must start at a multiple of {kib} KiB, not {frame.base:#x}"
-            hint = f"use the nearest multiple: {down:#x} or {up:#x}"
+            hint = alignment_hint(frame.base, frame.alignment)
             yield Finding(frame.at, message, hint=hint, kernel=_answer_to_misaligned(frame))
 
 
@@ -218,6 +217,11 @@ def overlapping_frames(machine: Machine) -> Iterator[Finding]:
                 break  # one finding per frame is enough
 
 
+def _is_rejected(frame: Frame, machine: Machine) -> bool:
+    """Return whether KVM rejects the frame alone, so that it is not there for other frames."""
+    return frame.base % frame.alignment != 0 or frame.end > 1 << address_bits(machine)
+
+
 def _overlapping(frame: Frame, earlier: Frame, machine: Machine) -> Finding:
     """Return the finding that a frame overlaps an earlier one."""
     message = f"{frame.name} ({frame.extent}) overlaps {earlier.name} ({earlier.extent})"
@@ -226,12 +230,14 @@ def _overlapping(frame: Frame, earlier: Frame, machine: Machine) -> Finding:
         message,
         hint=f"move {frame.name} to an address that no other frame uses",
         related=((earlier.at, f"{earlier.name} ends at {earlier.end - 1:#x}"),),
-        kernel=_answer_to_overlapping(frame, machine),
+        kernel=_answer_to_overlapping(frame, earlier, machine),
     )
 
 
-def _answer_to_overlapping(frame: Frame, machine: Machine) -> Answer | None:
+def _answer_to_overlapping(frame: Frame, earlier: Frame, machine: Machine) -> Answer | None:
     """Return the answer of KVM to a frame that overlaps an earlier one, if the rule has another."""
+    if _is_rejected(earlier, machine):
+        return NEVER_ASKED
     if frame.attr == ITS_ADDR:
         return Answer(frame.attr)
     if machine.gic_version() == 3:
@@ -239,26 +245,28 @@ def _answer_to_overlapping(frame: Frame, machine: Machine) -> Answer | None:
     return None
 
 
-@machine_rule("VMC408", Answer(V3_DIST))
+@machine_rule("VMC408", Answer(SLOT))
 def frame_in_memory_slot(machine: Machine) -> Iterator[Finding]:
     """A frame of the GIC must not overlap a memory slot.
 
     KVM does not compare them. If they overlap, the guest's accesses reach memory and never the GIC.
 
     Source: tested on 6.1, 6.12, and 7.2."""
-    for frame in frames(machine):
-        for index, (base, size) in enumerate(machine.memory):
-            if frame.overlaps(base, base + size):
-                slot = f"{base:#x}-{base + size - 1:#x}"
-                message = f"{frame.name} ({frame.extent}) overlaps memory slot {slot}"
-                yield Finding(
-                    frame.at,
-                    message,
-                    hint=f"move {frame.name} to an address outside all memory slots",
-                    related=((("memory", index, "base"), f"ends at {base + size - 1:#x}"),),
-                    kernel=Answer(frame.attr),
-                )
-                break  # one finding per frame is enough
+    for index, (base, size) in enumerate(machine.memory):
+        covered = [frame for frame in frames(machine) if frame.overlaps(base, base + size)]
+        if not covered:
+            continue
+        first, *others = covered
+        more = f" and {len(others)} more frames" if len(others) > 1 else ""
+        if len(others) == 1:
+            more = f" and {others[0].name}"
+        message = f"memory slot {base:#x}-{base + size - 1:#x} overlaps {first.name}{more}"
+        hint = "move the slot, or make it smaller"
+        if base < min(frame.base for frame in covered):
+            lowest = min(covered, key=lambda frame: frame.base)
+            hint = f"make the slot end below {lowest.base:#x}, where {lowest.name} starts"
+        related = tuple((frame.at, f"{frame.name}, {frame.extent}") for frame in covered)
+        yield Finding(("memory", index, "base"), message, hint=hint, related=related)
 
 
 # Keys -----------------------------------------------------------------------------------------
@@ -360,6 +368,30 @@ def unused_maintenance_irq(machine: Machine) -> Iterator[Finding]:
         yield Finding(("gic", "maintenance_irq"), message, hint=hint, on="key")
 
 
+# MMIO ranges ----------------------------------------------------------------------------------
+
+
+@machine_rule("VMC415", Answer("KVM_RUN", "ENOSPC", "run"))
+def too_many_mmio_ranges(machine: Machine) -> Iterator[Finding]:
+    """A VM with a GICv3 can have at most 999 vCPUs and ITSs together.
+
+    KVM has room for 1000 MMIO ranges: each redistributor, each ITS, and the distributor is one. If
+    only the distributor does not fit, KVM_RUN fails; if an ITS does not fit, setting its address.
+
+    Source: kvm_main.c:kvm_io_bus_register_dev, NR_IOBUS_DEVS; tested on 7.2."""
+    if machine.gic is None or machine.gic.version != 3:
+        return
+    vcpus = len(machine.vcpus)
+    itss = len(machine.gic.its)
+    most = MMIO_RANGES - 1
+    if vcpus + itss > most:
+        message = f"the VM has {vcpus} vCPUs and {itss} ITSs; KVM allows at most {most} together"
+        hint = f"remove {vcpus + itss - most} ITSs"
+        kernel = Answer(ITS_ADDR, "ENOSPC", "set") if vcpus + itss > MMIO_RANGES else None
+        at = ("gic", "its", most - vcpus)
+        yield Finding(at, message, hint=hint, kernel=kernel)
+
+
 RULES = (
     too_few_redistributors,
     invalid_redistributor_count,
@@ -373,4 +405,5 @@ RULES = (
     gic_version_mismatch,
     invalid_maintenance_irq,
     unused_maintenance_irq,
+    too_many_mmio_ranges,
 )

@@ -1,4 +1,4 @@
-"""VMC71x: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
+"""VMC71x and VMC720: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
 
 Each rule checks a machine and one host.
 """
@@ -14,9 +14,11 @@ from vmcfg.kernel import abi
 from vmcfg.kernel.features import FEATURES
 from vmcfg.kernel.host import Host
 from vmcfg.plans.apis import VCPU
+from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.host_kernel import origins_of
 from vmcfg.rules.kinds import host_rule
+from vmcfg.rules.memory import SLOT, misaligned_slots, small_page_memory_slot
 from vmcfg.vm.machine import Machine
 
 VCPU_INIT_REJECTS = Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set")
@@ -31,7 +33,7 @@ def unsupported_attribute_on_host(machine: Machine, host: Host) -> Iterator[Find
         if row.attr is None or VCPU not in row.apis:
             continue
         # If the kernel is too old for it, VMC702 reports it.
-        if row.since > host.kernel or _is_found_by_vmc716(row.attr, host):
+        if row.since > host.kernel or _is_found_by_another_rule(row, host):
             continue
         if (row.target, row.attr.group, row.attr.name) not in host.lacking:
             continue
@@ -45,9 +47,27 @@ def unsupported_attribute_on_host(machine: Machine, host: Host) -> Iterator[Find
             yield Finding(origins[0], message, hint=hint, kernel=kernel)
 
 
-def _is_found_by_vmc716(attr: abi.Attr, host: Host) -> bool:
-    """Return whether a host lacks an attribute of the PMU because it has no PMU at all."""
-    return attr.group == abi.PMU_V3_IRQ.group and not _has_pmu(host)
+def _is_found_by_another_rule(row: Row, host: Host) -> bool:
+    """Return whether a host lacks an attribute because it has no PMU (VMC716), or not this GIC
+    (VMC713), at all.
+    """
+    assert row.attr is not None
+    if row.attr.group == abi.PMU_V3_IRQ.group and not _has_pmu(host):
+        return True
+    if row.target == "gic" and row.gic_version is not None:
+        return _device_name(row.gic_version) not in host.devices
+    return row.target in ("gic", "its") and not _has_gic(host)
+
+
+def _device_name(gic_version: int) -> str:
+    """Return the uapi name of the GIC of a version."""
+    name, _ = abi.DEVICE_TYPES[gic_version]
+    return name
+
+
+def _has_gic(host: Host) -> bool:
+    """Return whether KVM on the host supports any GIC."""
+    return any(_device_name(version) in host.devices for version in (2, 3))
 
 
 def _has_pmu(host: Host) -> bool:
@@ -69,13 +89,18 @@ def unsupported_ipa_bits_on_host(machine: Machine, host: Host) -> Iterator[Findi
 
 @host_rule("VMC713")
 def unsupported_gic_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
-    """Every host must support the GIC version of the VM.
+    """Every host must support the GIC version of the VM, and any GIC if the VM has a PMU.
 
-    Source: KVM_CREATE_DEVICE with KVM_CREATE_DEVICE_TEST."""
+    Source: KVM_CREATE_DEVICE with KVM_CREATE_DEVICE_TEST; pmu-emul.c:kvm_arm_pmu_v3_set_attr."""
     version = machine.gic_version()
     if version is None:
+        at = _first_irq_at(machine)
+        if at is not None and _has_pmu(host) and not _has_gic(host):
+            message = "KVM on the host does not support a GIC, which PMU interrupts require"
+            kernel = Answer(abi.setting(abi.PMU_V3_IRQ), "EINVAL", "set")
+            yield Finding(at, message, hint="use another host", kernel=kernel)
         return
-    name, _ = abi.DEVICE_TYPES[version]
+    name = _device_name(version)
     if name not in host.devices:
         message = f"KVM on the host does not support a GICv{version} ({name})"
         kernel = Answer(f"KVM_CREATE_DEVICE({name})", "ENODEV", "set")
@@ -85,8 +110,7 @@ def unsupported_gic_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
 def _gic_hint(host: Host, version: int) -> str:
     """Return the hint for a host without that GIC: the other version, if the host supports it."""
     other = 2 if version == 3 else 3
-    name, _ = abi.DEVICE_TYPES[other]
-    if name in host.devices:
+    if _device_name(other) in host.devices:
         return f"use a GICv{other}, which the host supports"
     return "use another host"
 
@@ -146,8 +170,8 @@ def unknown_pmu_device_on_host(machine: Machine, host: Host) -> Iterator[Finding
     Source: /sys/bus/event_source/devices."""
     wanted = machine.pmu.device
     names = [pmu.name for pmu in host.pmus]
-    if wanted is None or wanted in names:
-        return
+    if wanted is None or wanted in names or not _has_pmu(host):
+        return  # VMC716 reports a host without a PMU
     message = f"the host does not have the PMU '{wanted}'"
     hint = f"use {', '.join(names)}" if names else "remove 'device': the host has no PMU"
     kernel = Answer(abi.setting(abi.PMU_V3_SET_PMU), "ENXIO", "set")
@@ -183,6 +207,45 @@ def multiple_pmus_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
         yield Finding(("pmu", "device"), message, hint=hint, kernel=kernel)
 
 
+@host_rule("VMC719")
+def unsupported_memory_slot_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """The base and the size of every memory slot must be multiples of the page size of every host,
+    and every host must support the number of slots.
+
+    Source: KVM_CAP_NR_MEMSLOTS; kvm_main.c:kvm_set_memory_region, Linux 7.2."""
+    if host.page_size is not None:
+        for at, value, name in misaligned_slots(machine, host.page_size):
+            kib = host.page_size >> 10
+            message = f"{name} must be a multiple of {kib} KiB, the page size of the host"
+            hint = f"use a multiple of {host.page_size:#x}, not {value:#x}"
+            yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set"))
+    most = host.capabilities.get("KVM_CAP_NR_MEMSLOTS", 0)
+    count = len(machine.memory)
+    if most and count > most:
+        message = f"the VM has {count} memory slots; KVM on the host allows at most {most}"
+        kernel = Answer(SLOT, "EINVAL", "set")
+        hint = "write fewer and larger slots"
+        yield Finding(("memory", most), message, hint=hint, kernel=kernel)
+
+
+@host_rule("VMC720")
+def too_many_counters_for_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """`pmu.counters` must be at most the number of event counters of the host PMU.
+
+    A host file has the number for the PMU that KVM chooses. On a host with several PMUs,
+    `pmu.device` can choose another one, so that nothing is reported.
+
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_nr_counters, Linux 7.2; PMCR_EL0.N."""
+    counters = machine.pmu.counters
+    most = host.event_counters
+    if counters is None or most is None or len(host.pmus) > 1:
+        return
+    if counters > most:
+        message = f"'pmu.counters' must be at most {most} on the host, not {counters}"
+        kernel = Answer(abi.setting(abi.PMU_V3_SET_NR_COUNTERS), "EINVAL", "set")
+        yield Finding(("pmu", "counters"), message, hint=f"set 'counters: {most}'", kernel=kernel)
+
+
 RULES = (
     unsupported_attribute_on_host,
     unsupported_ipa_bits_on_host,
@@ -192,6 +255,8 @@ RULES = (
     missing_pmu_on_host,
     unknown_pmu_device_on_host,
     multiple_pmus_on_host,
+    unsupported_memory_slot_on_host,
+    too_many_counters_for_host,
 )
 """The rules that need `--host`: no description breaks them alone."""
 
@@ -200,3 +265,8 @@ def findings_on(machine: Machine, host: Host) -> Iterator[tuple[Rule, Finding]]:
     """Return the findings about `machine` on `host`, except those from its kernel version."""
     for rule in RULES:
         yield from rule.findings(machine, host)
+
+
+def is_decided_by(host: Host, rule: Rule) -> bool:
+    """Return whether the host answers what a rule over machines can only suspect."""
+    return rule is small_page_memory_slot and host.page_size is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vmcfg.description.model import MemorySlot
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
-from vmcfg.findings.rule import Answer
+from vmcfg.findings.rule import WARNING, Answer
 from vmcfg.kernel.limits import (
     GREATEST_PAGE_SIZE,
     IPA_BITS_DEFAULT,
@@ -16,6 +16,7 @@ from vmcfg.kernel.limits import (
     LEAST_PAGE_SIZE,
     MEMORY_SLOT_END,
     MOST_MEMORY_SLOTS,
+    PAGE_SIZES,
 )
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.frames import address_bits
@@ -40,39 +41,81 @@ def ipa_bits_out_of_range(machine: Machine) -> Iterator[Finding]:
 
 @machine_rule("VMC202", Answer(SLOT, "EINVAL", "set"))
 def misaligned_memory_slot(machine: Machine) -> Iterator[Finding]:
-    """The base and the size of a memory slot must be multiples of 64 KiB, and the size must not be
+    """The base and the size of a memory slot must be multiples of 4 KiB, and the size must not be
     0.
 
-    A host with 64 KiB pages rejects everything else. A host with 4 KiB pages accepts multiples of
-    4 KiB.
+    4 KiB is the smallest page size of arm64 hosts; VMC206 warns about larger pages.
 
     Source: kvm_main.c:kvm_set_memory_region, Linux 7.2."""
     for index, slot in enumerate(machine.memory):
         base, size = slot
-        if base % GREATEST_PAGE_SIZE:
-            message = f"the base of memory slot {base:#x} must be a multiple of 64 KiB"
-            yield _misaligned(("memory", index, "base"), message, base)
-        if size % GREATEST_PAGE_SIZE:
+        if base % LEAST_PAGE_SIZE:
+            message = f"the base of memory slot {base:#x} must be a multiple of 4 KiB"
+            hint = alignment_hint(base, LEAST_PAGE_SIZE)
+            yield Finding(("memory", index, "base"), message, hint=hint)
+        if size % LEAST_PAGE_SIZE:
             message = (
-                f"the size of memory slot {base:#x} must be a multiple of 64 KiB, not {size:#x}"
+                f"the size of memory slot {base:#x} must be a multiple of 4 KiB, not {size:#x}"
             )
-            yield _misaligned(("memory", index, "size"), message, size)
+            yield Finding(("memory", index, "size"), message, hint=_size_hint(size))
         elif size == 0:
             message = f"memory slot {base:#x} is empty"
             at = ("memory", index, "size")
             yield Finding(at, message, hint="remove the slot", label="empty")
 
 
-def _misaligned(at: Path, message: str, value: int) -> Finding:
-    """Return the finding that a base or a size is not a multiple of the pages of every host."""
-    down = value - value % GREATEST_PAGE_SIZE
-    up = down + GREATEST_PAGE_SIZE
-    hint = f"use the nearest multiple: {down:#x} or {up:#x}"
-    if at[-1] == "size" and down == 0:
-        hint = f"use {up:#x} or a multiple of it"  # a size of 0 breaks this rule, too
-    # A host with 4 KiB pages accepts multiples of them.
-    kernel = Answer(SLOT) if value % LEAST_PAGE_SIZE == 0 else None
-    return Finding(at, message, hint=hint, kernel=kernel)
+def alignment_hint(address: int, alignment: int) -> str:
+    """Return the hint for a misaligned address: the same digits as hexadecimal if these are
+    aligned, because then a lost 0x is likely. The nearest multiple would only hide that.
+    """
+    digits = str(address)
+    if int(digits, 16) % alignment == 0:
+        return f"if the digits are hexadecimal, write 0x{digits}"
+    return f"use a multiple of {alignment:#x}"
+
+
+def _size_hint(size: int) -> str:
+    """Return the hint for a size: a small one is probably a number of MiB, not of bytes."""
+    if size < SMALLEST_MEMORY:
+        return f"if you mean MiB, write {size}MiB: {size} is a number of bytes"
+    return alignment_hint(size, LEAST_PAGE_SIZE)
+
+
+SMALLEST_MEMORY = 1 << 20
+"""The size in bytes below which a slot cannot be the RAM of a guest."""
+
+
+def misaligned_slots(machine: Machine, page_size: int) -> Iterator[tuple[Path, int, str]]:
+    """Return the path, the value, and the name of each base and size that is not a multiple of the
+    page size, if it is a multiple of the smallest one.
+    """
+    for index, slot in enumerate(machine.memory):
+        for key, value in zip(("base", "size"), slot, strict=True):
+            if value % page_size and value % LEAST_PAGE_SIZE == 0:
+                shown = f" ({value:#x})" if key == "size" else ""
+                name = f"the {key} of memory slot {slot.base:#x}{shown}"
+                yield ("memory", index, key), value, name
+
+
+@machine_rule(
+    "VMC206", Answer(SLOT, "EINVAL", "set", condition="on a host with 64 KiB pages"), WARNING
+)
+def small_page_memory_slot(machine: Machine) -> Iterator[Finding]:
+    """The base and the size of a memory slot should be multiples of 64 KiB, the largest page size
+    of arm64 hosts.
+
+    With `--host`, the page size of the host decides: VMC719 reports what it rejects.
+
+    Source: kvm_main.c:kvm_set_memory_region, Linux 7.2."""
+    for at, value, name in misaligned_slots(machine, GREATEST_PAGE_SIZE):
+        failing = [size >> 10 for size in PAGE_SIZES if value % size]
+        pages = " or ".join(str(size) for size in failing)
+        message = f"{name} fails on hosts with {pages} KiB pages"
+        hint = "use a multiple of 64 KiB, or check with '--host' that no host has such pages"
+        if at[-1] == "size" and value < SMALLEST_MEMORY:
+            hint = _size_hint(value)
+        condition = f"on a host with {pages} KiB pages"
+        yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set", None, condition))
 
 
 @machine_rule("VMC203", Answer(SLOT, "EEXIST", "set"))
@@ -165,4 +208,5 @@ RULES = (
     overlapping_memory_slots,
     memory_slot_out_of_range,
     memory_slot_limit_exceeded,
+    small_page_memory_slot,
 )

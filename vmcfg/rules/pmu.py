@@ -24,6 +24,7 @@ from vmcfg.kernel.limits import (
     COUNTERS_GREATEST,
     EVENT_GREATEST,
     INTID_GREATEST,
+    NEVER_FILTERED,
     NR_IRQS_GREATEST,
     NR_IRQS_STEP,
     U32_GREATEST,
@@ -492,7 +493,10 @@ def pmu_settings_without_pmu(machine: Machine) -> Iterator[Finding]:
             yield Finding(("pmu", key), message, hint=hint, on="key", kernel=kernel)
 
 
-@machine_rule("VMC511", Answer(SET_NR_COUNTERS), WARNING)
+HAS_SO_MANY_COUNTERS = "if the host PMU has at least this number of counters"
+
+
+@machine_rule("VMC511", Answer(SET_NR_COUNTERS, condition=HAS_SO_MANY_COUNTERS), WARNING)
 def counters_without_device(machine: Machine) -> Iterator[Finding]:
     """`pmu.counters` should be set only with `pmu.device`.
 
@@ -502,7 +506,9 @@ def counters_without_device(machine: Machine) -> Iterator[Finding]:
     if machine.pmu.counters is not None and machine.pmu.device is None:
         message = "'pmu.counters' requires 'pmu.device', according to the kernel documentation"
         hint = "add the host PMU, for example 'device: armv8_pmuv3_0'"
-        yield Finding(("pmu", "counters"), message, hint=hint, on="key")
+        # VMC512 has the answer to a number that no PMU has.
+        kernel = NEVER_ASKED if machine.pmu.counters > COUNTERS_GREATEST else None
+        yield Finding(("pmu", "counters"), message, hint=hint, on="key", kernel=kernel)
 
 
 @machine_rule("VMC512", Answer(SET_NR_COUNTERS, "EINVAL", "set"))
@@ -538,6 +544,22 @@ def event_out_of_range(machine: Machine) -> Iterator[Finding]:
             yield Finding(("pmu", "filter", index, "events"), message, hint=hint, kernel=kernel)
 
 
+@machine_rule("VMC514", Answer(FILTER), WARNING)
+def unfilterable_event(machine: Machine) -> Iterator[Finding]:
+    """An entry of the filter should contain an event other than SW_INCR (0x0) and CHAIN (0x1e).
+
+    KVM never filters these two. A first entry that allows them still denies all other events.
+
+    Source: pmu-emul.c:kvm_pmu_set_counter_event_type, Linux 7.2."""
+    for index, (action, events) in enumerate(machine.pmu.filter):
+        has_effect = index == 0 and action == "allow"
+        if events.first == events.last and events.first in NEVER_FILTERED and not has_effect:
+            name = NEVER_FILTERED[events.first]
+            message = f"this filter entry has no effect: KVM never filters {name} ({events})"
+            at = ("pmu", "filter", index, "events")
+            yield Finding(at, message, hint="remove this entry")
+
+
 RULES = (
     mixed_pmu_irq_types,
     mismatched_pmu_ppis,
@@ -552,4 +574,5 @@ RULES = (
     counters_without_device,
     counters_out_of_range,
     event_out_of_range,
+    unfilterable_event,
 )

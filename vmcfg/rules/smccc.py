@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from vmcfg.description.model import SmcccEntry
 from vmcfg.findings.finding import Finding
-from vmcfg.findings.rule import NEVER_ASKED, Answer
+from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
-from vmcfg.kernel.limits import SMCCC_RESERVED, U32_GREATEST
+from vmcfg.kernel.limits import CPU_ON, SMCCC_RESERVED, STEAL_TIME_CALLS, U32_GREATEST
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine
 
@@ -80,6 +80,52 @@ def reserved_smccc_range(machine: Machine) -> Iterator[Finding]:
                 break  # one finding per range is enough
 
 
+@machine_rule("VMC609", Answer(SMCCC), WARNING)
+def filtered_steal_time_call(machine: Machine) -> Iterator[Finding]:
+    """With `steal_time`, the SMCCC filter should not filter the calls with which guests find it:
+    0xc5000020 and 0xc5000021.
+
+    If one of them is denied, or forwarded to a VMM that does not implement it, the guest has no
+    steal time.
+
+    Source: hypercalls.c:kvm_smccc_call_handler, Linux 7.2; Arm DEN0057."""
+    if machine.steal_time is None:
+        return
+    for index, entry in enumerate(machine.smccc_filter):
+        filtered = [call for call in STEAL_TIME_CALLS if _overlap(entry, call, call)]
+        if entry.action != "handle" and filtered:
+            call = filtered[0]
+            message = (
+                f"the SMCCC filter takes {STEAL_TIME_CALLS[call]} ({call:#x}) from KVM:"
+                " guests have no steal time"
+            )
+            hint = f"remove {call:#x} from the range, or remove 'steal_time'"
+            related = ((("steal_time",), "the steal time"),)
+            at = ("smccc_filter", index, "base")
+            yield Finding(at, message, hint=hint, related=related)
+
+
+@machine_rule("VMC610", Answer(SMCCC), WARNING)
+def denied_cpu_on(machine: Machine) -> Iterator[Finding]:
+    """With more than one vCPU, the SMCCC filter should not deny PSCI CPU_ON: 0xc4000003.
+
+    Without it, the guest can start only the boot vCPU. If it is forwarded, the VMM must implement
+    it. The id 0x84000003 is used only by 32-bit guests.
+
+    Source: hypercalls.c:kvm_smccc_call_handler, Linux 7.2; Arm DEN0022."""
+    vcpus = len(machine.vcpus)
+    for index, entry in enumerate(machine.smccc_filter):
+        if vcpus > 1 and entry.action == "deny" and _overlap(entry, CPU_ON, CPU_ON):
+            message = (
+                f"the SMCCC filter denies PSCI CPU_ON ({CPU_ON:#x}): the guest can start only one"
+                f" of {vcpus} vCPUs"
+            )
+            hint = f"remove {CPU_ON:#x} from the range"
+            related = ((("vcpus",), f"{vcpus} vCPUs"),)
+            at = ("smccc_filter", index, "base")
+            yield Finding(at, message, hint=hint, related=related)
+
+
 def _last_of(entry: SmcccEntry) -> int:
     """Return the last function id of a range."""
     return entry.base + entry.count - 1
@@ -95,4 +141,10 @@ def _overlap(entry: SmcccEntry, first: int, last: int) -> bool:
     return entry.base <= last and first <= _last_of(entry)
 
 
-RULES = (invalid_smccc_range, overlapping_smccc_ranges, reserved_smccc_range)
+RULES = (
+    invalid_smccc_range,
+    overlapping_smccc_ranges,
+    reserved_smccc_range,
+    filtered_steal_time_call,
+    denied_cpu_on,
+)

@@ -165,7 +165,10 @@ def _numbering_of_kvm(vcpu: Vcpu, machine: Machine) -> str:
 # Numbers and features ------------------------------------------------------------------------
 
 
-@machine_rule("VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
+ON_A_GICV2 = "on a host with a GICv2"
+
+
+@machine_rule("VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set", condition=ON_A_GICV2))
 def too_many_vcpus_for_gicv2(machine: Machine) -> Iterator[Finding]:
     """A VM with GICv2 can have at most 8 vCPUs: its registers have one byte of CPU targets.
 

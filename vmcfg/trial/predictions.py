@@ -8,14 +8,18 @@ from typing import NamedTuple
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Answer, Rule
+from vmcfg.kernel.abi import setting
 from vmcfg.kernel.version import Version, version_of
+from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.trial.outcome import Outcome
 from vmcfg.trial.refusals import RUN, Refusal
 from vmcfg.trial.rules import WRONG_PREDICTION
 
 
 class Prediction(NamedTuple):
-    """A prediction of a finding, and its result; `held` is None if a rejection hides it."""
+    """A prediction of a finding, and its result; `held` is None if it cannot be known: a rejection
+    hides it, or it is for other hosts.
+    """
 
     diagnostic: Diagnostic
     predicted: Answer
@@ -27,7 +31,7 @@ class Prediction(NamedTuple):
         verdict = {
             True: "confirmed",
             False: f"wrong, {self.kernel}" if self.kernel is not None else "wrong, it succeeds",
-            None: "unknown because of an earlier rejection",
+            None: "unknown: an earlier rejection hides it, or it is for other hosts",
         }[self.held]
         place = f"{found.file}:{found.span.line}"
         return f"{place}: {found.rule} predicts that {self.predicted}: {verdict}"
@@ -56,8 +60,10 @@ def predictions(
         elif answer.errno is None and same_call is None:
             verdicts.append(Prediction(found, answer, None, True))
         else:
-            hidden = _is_hidden(answer.call, outcome, refused, answers & expected)
-            held = None if hidden else False
+            is_unknown = _is_for_some_hosts(found) or _is_hidden(
+                answer.call, outcome, refused, answers & expected
+            )
+            held = None if is_unknown else False
             verdicts.append(Prediction(found, answer, same_call, held))
     return verdicts
 
@@ -74,7 +80,20 @@ def _predicted(
         answer = on_this.get((found.rule, found.pointer), accepted)
         # Without a finding for this kernel, it must accept. A finding without an answer for this
         # kernel keeps its general one.
-        yield found, (answer or found.kernel).on(kernel)
+        answer = (answer or found.kernel).on(kernel)
+        row = _ROWS.get(answer.call)
+        if row is not None and row.since > kernel:
+            answer = Answer(answer.call, row.absent, "set")  # it rejects every value
+        yield found, answer
+
+
+_ROWS = {setting(row.attr): row for row in SEQUENCE if row.attr is not None}
+"""The row of each call that sets an attribute."""
+
+
+def _is_for_some_hosts(found: Diagnostic) -> bool:
+    """Return whether the prediction of a finding is only for some hosts."""
+    return found.kernel is not None and bool(found.kernel.condition)
 
 
 def _is_hidden(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from vmcfg.checking.check import Checked, check
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.position import WHOLE, Position, Span
-from vmcfg.kernel.version import Version, version_of
+from vmcfg.kernel.version import Version, running_release, version_of
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
@@ -42,6 +42,8 @@ def try_description(
 ) -> Tried:
     """Try the description `data` of `file`. Raises `NoKvm` if KVM cannot be used."""
     checked = check(data, file, host_kernel)
+    if checked.machine is not None and checked.machine.has_default_host_kernel:
+        checked = check(data, file, version_of(running_release()))
     machine = checked.plannable(strict, unchecked)
     if machine is None:
         return Tried(file, checked.tree.text, None, checked.diagnostics, [], True)
