@@ -40,6 +40,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "kinds",
         "model",
         "unknown_keys",
+        "other_shapes",
         "half_read",
         "reading",
         "schema",

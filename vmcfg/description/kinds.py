@@ -90,6 +90,9 @@ DECIMAL_DIGITS = 19
 
 HEX_DIGITS = 16
 
+ADDRESS_DIGITS = 5
+"""The number of digits from which a number with a leading zero is an address without its 0x."""
+
 NUMBER_PATTERN = r"(?:0|[1-9][0-9]{0,18}|0x[0-9a-fA-F]{1,16})"
 """A number as text, as in the schema; `_integer` accepts the same."""
 
@@ -199,6 +202,9 @@ class Number(ScalarKind):
         self.hex = hex
 
     def read(self, text: str, plain: bool) -> int:
+        if self.hex and _is_decimal(text) and text[0] == "0" and len(text) >= ADDRESS_DIGITS:
+            hint = f"if the digits are hexadecimal, write 0x{text}"
+            raise Misfit(NUMBER, f"invalid number {_quoted(text)}", hint)
         return integer(text, plain)
 
     def words(self) -> str:
@@ -239,8 +245,12 @@ class Choice(ScalarKind):
         return {"anyOf": [as_data, _text_of(spellings)]}
 
     def _hint(self, text: str, value: int | str | None, plain: bool) -> str | None:
-        if value is not None and value in self.others:
-            return self.others[value]
+        word = text.lower().replace("-", "_").removeprefix("kvm_arm_vcpu_")
+        other = self.others.get(word if value is None or not self.of_numbers else value)
+        if other is not None:
+            return other
+        if word in self.choices:
+            return f"write {word}"
         if self.of_numbers and plain and value is None and is_typed(text):
             return number_hint(text)
         return None
@@ -346,19 +356,45 @@ class Size(ScalarKind):
 
     @staticmethod
     def _misfit(text: str) -> Misfit:
-        other_unit = re.fullmatch(r"([0-9]{1,10}) *([kKmMgGtT])(?:i?[bB]?)", text)
+        other_unit = re.fullmatch(r"([0-9]{1,10}) *([kKmMgGtT])([iI]?)[bB]?", text)
         if other_unit:
             count, power = int(other_unit[1]), _POWERS[other_unit[2].lower()]
-            binary = f"{count}{list(_UNITS)[power - 1]}"
-            return Misfit(
-                SIZE,
-                f"unknown unit in {_quoted(text)}",
-                f"write {binary}; if you mean a decimal unit, write {count * 1000**power}",
-            )
+            hint = f"write {count}{list(_UNITS)[power - 1]}"
+            if not other_unit[3]:
+                hint += f"; if you mean a decimal unit, write {count * 1000**power}"
+            return Misfit(SIZE, f"unknown unit in {_quoted(text)}", hint)
         hint = "write a number of bytes, or of KiB, MiB, GiB, or TiB, such as 64KiB"
         if is_typed(text):
             hint = number_hint(text)
         return Misfit(SIZE, f"invalid size {_quoted(text)}", hint)
+
+
+_EVENTS_OF_PERF = {
+    "sw_incr": 0x00,
+    "l1i_cache_refill": 0x01,
+    "l1d_cache_refill": 0x03,
+    "l1d_cache": 0x04,
+    "inst_retired": 0x08,
+    "instructions": 0x08,
+    "exc_taken": 0x09,
+    "br_mis_pred": 0x10,
+    "branch-misses": 0x10,
+    "cpu_cycles": 0x11,
+    "cycles": 0x11,
+    "cpu-cycles": 0x11,
+    "br_pred": 0x12,
+    "mem_access": 0x13,
+    "l1i_cache": 0x14,
+    "l2d_cache": 0x16,
+    "l2d_cache_refill": 0x17,
+    "bus_access": 0x19,
+    "bus_cycles": 0x1D,
+    "br_retired": 0x21,
+    "br_mis_pred_retired": 0x22,
+    "stall_frontend": 0x23,
+    "stall_backend": 0x24,
+}
+"""The names of perf for common events of PMUv3 (armv8_pmuv3 of the kernel)."""
 
 
 class Events(ScalarKind):
@@ -373,7 +409,12 @@ class Events(ScalarKind):
         ends = _ends(text)
         if ends is None:
             hint = "write a number or a range, such as 0x08-0x1b"
-            if is_typed(text):
+            raw = re.fullmatch(r"r([0-9a-fA-F]{1,4})", text)
+            if text.lower() in _EVENTS_OF_PERF:
+                hint = f"write {_EVENTS_OF_PERF[text.lower()]:#x}"
+            elif raw:
+                hint = f"write 0x{raw[1]}"
+            elif is_typed(text):
                 hint = number_hint(text)
             raise Misfit(EVENTS, f"invalid events {_quoted(text)}", hint)
         return EventRange(*ends)
@@ -432,6 +473,11 @@ class Mpidr(ScalarKind):
             return "write " + ", or ".join(
                 f"{mpidr} if you mean {meaning}" for mpidr, meaning in meanings
             )
+        separated = re.fullmatch(
+            r"([0-9]{1,3})([:,/-])([0-9]{1,3})\2([0-9]{1,3})\2([0-9]{1,3})", text
+        )
+        if separated:
+            return f"write {'.'.join(separated.group(1, 3, 4, 5))}"
         ends = re.fullmatch(r"([0-9.]+)\.([0-9]+)-([0-9.]+)\.([0-9]+)", text)
         if ends and ends[1] == ends[3] and ends[1].count(".") == 2:
             ranged = f"{ends[1]}.{ends[2]}-{ends[4]}"
@@ -499,11 +545,14 @@ class Interrupt(ScalarKind):
 
 def _hint_of_other_prefix(text: str) -> str | None:
     """Return the hint for an interrupt as other tools write it: `SPI 8`, `ppi#7`, `irq=40`."""
-    named = re.fullmatch(r"(ppi|spi|intid|irq)[_#=:(\[]*([0-9]{1,9})[)\]]*", _compact(text))
+    named = re.fullmatch(
+        r"(?:gic_)?(ppi|spi|intid|irq)[_#=:(\[]*([0-9]{1,9})(-[0-9]{1,9})?[)\]]*", _compact(text)
+    )
     if named is None:
         return None
-    prefix, number = named[1], int(named[2])
-    return f"write {number}" if prefix in ("intid", "irq") else f"write {prefix}:{number}"
+    prefix, number, rest = named[1], int(named[2]), named[3] or ""
+    written = f"{number}{rest}"
+    return f"write {written}" if prefix in ("intid", "irq") else f"write {prefix}:{written}"
 
 
 def _hint_of_cells(text: str) -> str | None:

@@ -100,6 +100,23 @@ ADDRESS = Number(0, (1 << 64) - 1, hex=True)
 ONE_INTERRUPT = Interrupt(ranges=False)
 INTERRUPTS = Interrupt(ranges=True)
 
+OTHER_ACTIONS: dict[int | str, str] = {
+    **dict.fromkeys(("permit", "accept", "pass"), "write 'allow'"),
+    **dict.fromkeys(("block", "drop", "reject", "forbid"), "write 'deny'"),
+}
+"""Words of other tools for the actions of filters."""
+
+OTHER_FEATURES: dict[int | str, str] = {
+    **dict.fromkeys(("pmu", "pmu_v3", "pmuv3"), "remove it: a vCPU with a PMU interrupt has a PMU"),
+    **dict.fromkeys(("psci", "psci_0_2"), "remove it: every vCPU has PSCI"),
+    **dict.fromkeys(
+        ("pauth", "ptrauth_address", "ptrauth_generic", "pac"), "write ptrauth, which has both keys"
+    ),
+    **dict.fromkeys(("sve128", "sve256", "sve512", "sve2"), "write sve: KVM chooses the lengths"),
+    **dict.fromkeys(("has_el2", "nested", "nv", "virtualization"), "write el2"),
+}
+"""Words of the uapi and of other tools for the features of vCPUs."""
+
 DEFAULT_TIMERS = {"virtual": 27, "physical": 30, "hyp_virtual": 28, "hyp_physical": 26}
 """The default INTIDs of the timers in KVM."""
 
@@ -114,7 +131,7 @@ class MemorySlot(NamedTuple):
         int,
         Field(
             kind=ADDRESS,
-            doc="Guest-physical address of the first byte; a multiple of 64 KiB.",
+            doc="Guest-physical address of the first byte; a multiple of the host's page size.",
             examples=("0x40000000",),
             also=("start", "address", "gpa"),
         ),
@@ -123,7 +140,7 @@ class MemorySlot(NamedTuple):
         int,
         Field(
             kind=Size(),
-            doc="Size in bytes, or in KiB, MiB, GiB, or TiB; a multiple of 64 KiB.",
+            doc="Size in bytes, or in KiB, MiB, GiB, or TiB; a multiple of the host's page size.",
             examples=("1GiB",),
             also=("length", "len"),
         ),
@@ -163,7 +180,12 @@ class Gic(NamedTuple):
             kind=Choice(
                 2,
                 3,
-                others={5: "use 3: vmcfg does not support GICv5"},
+                others={
+                    "gicv2": "write 2",
+                    "gicv3": "write 3",
+                    4: "use 3: KVM emulates GICv2 and GICv3; a GICv4 of the host does not matter",
+                    5: "use 3: vmcfg does not support GICv5",
+                },
             ),
             doc="Version of the GIC architecture: 2 or 3.",
             examples=(3,),
@@ -284,7 +306,7 @@ class FilterEntry(NamedTuple):
     action: Annotated[
         str,
         Field(
-            kind=Choice("allow", "deny"),
+            kind=Choice("allow", "deny", others=OTHER_ACTIONS),
             doc=(
                 "Whether the guest may count these events. Events in no entry get the opposite of"
                 " the first entry's action."
@@ -615,7 +637,7 @@ class Description(NamedTuple):
     features: Annotated[
         tuple[str, ...],
         Field(
-            kind=ListOf(Choice(*FEATURES), "features"),
+            kind=ListOf(Choice(*FEATURES, others=OTHER_FEATURES), "features"),
             doc=(
                 "Features of every vCPU in addition to PSCI and PMU: sve, ptrauth (pointer"
                 " authentication), el2 (for guest hypervisors)."

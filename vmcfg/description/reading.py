@@ -112,9 +112,9 @@ class _Walk:
         if _is_empty(node):
             return self.empty(path)
         if not isinstance(node, Sequence):
-            hint = f"write a list of {kind.word}: start each item with '- '"
-            if isinstance(node, ScalarEvent) and not isinstance(kind.item, type):
-                hint = f"write [{excerpt(node.value)}]"
+            hint = (
+                _shape_hint(path, node) or f"write a list of {kind.word}: start each item with '- '"
+            )
             return self.misfit(
                 KIND,
                 path,
@@ -132,7 +132,8 @@ class _Walk:
         if not isinstance(node, Mapping):
             keys = ", ".join(fields(kind))
             message = f"{self.named(path)} must be a mapping, not {_kind(node)}"
-            return self.misfit(KIND, path, message, f"write keys and values; allowed: {keys}")
+            hint = _shape_hint(path, node) or f"write keys and values; allowed: {keys}"
+            return self.misfit(KIND, path, message, hint)
         before = len(self.found)
         values = self.entries(node, kind, path)
         return kind(**values) if len(self.found) == before else HalfRead(values)
@@ -140,6 +141,8 @@ class _Walk:
     def entries(self, node: Mapping, kind: type[Any], path: Path) -> dict[str, Any]:
         """Return the values of a mapping by key, including those of missing required keys."""
         known = fields(kind)
+        if node.values.keys().isdisjoint(known) and self.is_shorthand(node, kind, path):
+            return {}
         values = {}
         meant = set()
         for key, value in node.values.items():
@@ -154,6 +157,17 @@ class _Walk:
             # If an unknown key probably is the missing one, one finding is enough.
             values[key] = UNREAD if key in meant else self.missing(key, known[key], path)
         return values
+
+    def is_shorthand(self, node: Mapping, kind: type[Any], path: Path) -> bool:
+        """Note that an entry is a shorthand of other tools, if it is one."""
+        from vmcfg.description.other_shapes import shorthand
+
+        short = shorthand(node, fields(kind), kind)
+        if short is None:
+            return False
+        message = f"unknown key '{short.key}' in {self.named(path)}"
+        self.misfit(UNKNOWN_KEY, (*path, short.key), message, short.hint, "key")
+        return True
 
     def missing(self, key: str, field: Field, path: Path) -> Unread:
         """Note that a key is missing."""
@@ -175,16 +189,27 @@ class _Walk:
             self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key")
             return name
         # Few descriptions have an unknown key.
-        from vmcfg.description.unknown_keys import certain_key, likely_key
+        from vmcfg.description.unknown_keys import TOPOLOGY, certain_key, likely_key
 
         likely = likely_key(key, path)
         allowed = f"allowed here: {', '.join(sorted(known))}"
         hint = f"remove it, or use a key that is allowed here: {', '.join(sorted(known))}"
-        if likely is not None:
+        if not path and key.lower() in TOPOLOGY:
+            hint = "write the topology as MPIDRs: 'mpidr: 0.0.0-7.0-7' is 8 clusters of 8 vCPUs"
+        elif likely is not None and likely in node.values:
+            hint = f"remove it: '{likely}' is already there; {allowed}"
+        elif likely is not None:
             hint = f"if you mean '{likely}', {_where_to_write(likely, known)}; {allowed}"
         fix = certain_key(key, likely, node, known, path)
         self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key", fix)
         return likely
+
+
+def _shape_hint(path: Path, node: Node) -> str | None:
+    """Return the hint for a value at `path` that should be a list or a mapping."""
+    from vmcfg.description.other_shapes import shape_hint
+
+    return shape_hint(".".join([step for step in path if isinstance(step, str)]), node)
 
 
 def _where_to_write(likely: str, known: Iterable[str]) -> str:

@@ -16,6 +16,9 @@ ALIKE = 0.75
 REMOTELY_ALIKE = 0.6
 """The similarity at which a key is suggested if there is no better suggestion."""
 
+TOPOLOGY = ("clusters", "sockets", "cores", "threads", "topology", "smp")
+"""Keys of other tools for the number of vCPUs per level. MPIDRs contain it here."""
+
 SHORT = 3
 """In so few letters, one typo can turn any key into another."""
 

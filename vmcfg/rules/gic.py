@@ -285,14 +285,12 @@ def missing_gic_frame(machine: Machine) -> Iterator[Finding]:
     if gic is None or not machine.sets_up_gic():
         return
     needed = ("distributor", "redistributors" if gic.version == 3 else "cpu_interface")
-    for key in needed:
-        if getattr(gic, key) is None:
-            message = (
-                f"missing key '{key}' in 'gic': required for a GICv{gic.version}"
-                " that the plan sets up"
-            )
-            hint = f"add '{key}'; if the VMM sets up the GIC, add 'set_up_by: monitor'"
-            yield Finding(("gic",), message, hint=hint, on="first key")
+    missing = [f"'{key}'" for key in needed if getattr(gic, key) is None]
+    if missing:
+        keys = f"key{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
+        message = f"missing {keys} in 'gic': required for a GICv{gic.version} that the plan sets up"
+        hint = f"add {' and '.join(missing)}; if the VMM sets up the GIC, add 'set_up_by: monitor'"
+        yield Finding(("gic",), message, hint=hint, on="first key")
 
 
 @machine_rule("VMC410", None)

@@ -151,6 +151,11 @@ def _numbering_of_kvm(vcpu: Vcpu, machine: Machine) -> str:
 
     If the vCPU has other affinities, or another vCPU has that MPIDR, it is not what is meant.
     """
+    ids = [other.mpidr for other in machine.vcpus if other.at == vcpu.at]
+    if len(ids) > 1 and _are_ids(ids):
+        first, last = ids[0] // 16, ids[-1] // 16
+        aff1 = f"{first}-{last}" if first != last else f"{first}"
+        return f"write 0.0.{aff1}.0-15: KVM numbers Aff0 from 0 to 15"
     number = aff0(vcpu.mpidr)
     meant = mpidr_of_id(number)
     is_used = any(other.mpidr == meant for other in machine.vcpus)
@@ -160,6 +165,13 @@ def _numbering_of_kvm(vcpu: Vcpu, machine: Machine) -> str:
         f"if you mean the vCPU with id {number}, write {mpidr_text(meant)}:"
         f" KVM numbers Aff0 from 0 to {GREATEST_AFF0}"
     )
+
+
+def _are_ids(mpidrs: list[int]) -> bool:
+    """Return whether MPIDRs are whole groups of 16 consecutive ids, written as Aff0."""
+    first, last = mpidrs[0], mpidrs[-1]
+    is_consecutive = mpidrs == list(range(first, last + 1))
+    return is_consecutive and last < 256 and first % 16 == 0 and last % 16 == 15
 
 
 # Numbers and features ------------------------------------------------------------------------

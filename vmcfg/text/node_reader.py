@@ -198,7 +198,10 @@ class NodeReader:
             what = "an alias"
         elif isinstance(key, MappingStartEvent):
             what = "a mapping"
-        finding = Finding(path, f"{what} cannot be a key", "write the name of a key")
+        hint = "write the name of a key"
+        if what == "a mapping":
+            hint += "; if '{{ ... }}' is from a template, check the file that the template produces"
+        finding = Finding(path, f"{what} cannot be a key", hint)
         return self.notes.stop(PLAIN_KEY, finding, span_of(key))
 
     def note_merge(self, key: ScalarEvent, path: Path) -> None:

@@ -37,6 +37,11 @@ class Sequence:
         self.items: list[Node] = []
 
 
+def word(node: Node) -> str:
+    """Return the text of a scalar; an empty text for a list, a mapping, or an alias."""
+    return node.value if isinstance(node, ScalarEvent) else ""
+
+
 class Alias:
     """A reference to an anchored node; `target` is never itself an alias."""
 
