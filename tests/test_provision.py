@@ -183,7 +183,7 @@ def test_a_command_that_fails_stops(run: Run, folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("arguments", [(), ("no such folder",), ("a", "b")])
 def test_anything_but_one_folder_is_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "usage: provision.sh FOLDER\n")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "usage: provision.sh DIRECTORY\n")
 
 
 def test_a_folder_without_descriptions_is_an_error(run: Run, folder: Path) -> None:
