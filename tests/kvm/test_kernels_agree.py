@@ -29,7 +29,7 @@ BATCH = 1000
 
 SEED = int(os.environ.get("VMCFG_KVM_SEED", "20160122"))
 
-TAKEN_ALL_THE_SAME = {
+ACCEPTED_BY_KERNELS = {
     "VMC202": "a slot's alignment is to suit 64 KiB pages too, and these kernels have 4 KiB pages",
     "VMC301": "KVM lets MPIDR_EL1 be anything; the guest is lost with two that are equal",
     "VMC307": "KVM lets MPIDR_EL1 be anything; the vGIC has no Aff3",
@@ -104,9 +104,9 @@ def disagreements(text: bytes, version: tuple[int, int], answer: oracle.Answer) 
     found = [told for _, told, held in answer["predictions"] if held is False]
     if refused and not errors:
         found.append(f"vmcfg accepts it, but the kernel refuses: {refused[0]}")
-    if not refused and errors - set(TAKEN_ALL_THE_SAME):
+    if not refused and errors - set(ACCEPTED_BY_KERNELS):
         found.append(
-            f"vmcfg refuses it by {sorted(errors - set(TAKEN_ALL_THE_SAME))}, but the kernel "
+            f"vmcfg refuses it by {sorted(errors - set(ACCEPTED_BY_KERNELS))}, but the kernel "
             f"accepts it"
         )
     found += [told for told in answer["messages"] if told.startswith(("VMC901", "VMC902"))]
