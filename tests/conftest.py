@@ -1,4 +1,4 @@
-"""What several tests need: files that `pytest --bless` rewrites, and programs that tests call."""
+"""Fixtures of several tests: files that `pytest --bless` rewrites, and programs that tests call."""
 
 from __future__ import annotations
 
@@ -40,13 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def bless(request: pytest.FixtureRequest) -> bool:
-    """Whether expected output is to be rewritten; `git diff` then shows what changed."""
+    """Return whether to rewrite expected output; `git diff` then shows what changed."""
     return bool(request.config.getoption("--bless"))
 
 
 @pytest.fixture(scope="session")
 def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
-    """A function that asserts that a file has exactly these bytes; with --bless it writes them."""
+    """Return a function that asserts that a file has exactly these bytes; with --bless, it writes
+    them.
+    """
 
     def assert_same(path: Path, actual: bytes) -> None:
         name = os.path.relpath(path, ROOT)
@@ -54,7 +56,7 @@ def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(actual)
         assert path.exists(), f"{name} is missing: {TO_BLESS}"
-        # Some examples are not UTF-8.
+        # Bytes, because some examples are not UTF-8.
         expected = path.read_bytes()
         assert actual.decode(errors="backslashreplace") == expected.decode(
             errors="backslashreplace"
@@ -65,7 +67,9 @@ def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
-    """A function that finds a program. Without it the test is skipped, or fails if CI is set."""
+    """Return a function that finds a program. If it is missing, the test is skipped; with CI set,
+    it fails.
+    """
 
     def found(name: str) -> str:
         path = shutil.which(name)

@@ -1,7 +1,7 @@
-"""Every mistake has a file in tests/cases; with it, its exact output, and where its findings are.
+"""Every problem has a file in tests/cases, with the exact output and the positions of the findings.
 
-NAME.out is what vmcfg prints; `pytest --bless` writes it. NAME.at is written by hand, so that line
-and column have a second source: a line for each finding, in the order in which they are printed.
+NAME.out is the output of vmcfg; `pytest --bless` writes it. NAME.at is written by hand, so that
+line and column have a second source: one line per finding, in the order of the output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from vmcfg.reports import human
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 
 IMPLIED = {"VMC605-in-distributor": {"VMC408"}}
-"""What a case cannot avoid: steal time is inside memory, so a frame around it is, too."""
+"""Findings that a case cannot avoid: steal time is in memory, so a frame around it is also in
+memory.
+"""
 
 
 SAMPLES = sorted((Path(__file__).parent.parent / "sample-configs").glob("*.yaml"))
@@ -133,7 +135,7 @@ def test_an_impossible_number_of_bits_is_no_shift() -> None:
 
 def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
     made = {command.title for sample in SAMPLES for command in whole_plan(sample)}
-    made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # of each attribute that an old kernel lacks
+    made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # for each attribute that an old kernel lacks
     named = {rule.kernel.call for rule in every_rule() if rule.kernel is not None}
     named |= {
         found.kernel.call
