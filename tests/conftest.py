@@ -46,9 +46,7 @@ def bless(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
-    """Return a function that asserts that a file has exactly these bytes; with --bless, it writes
-    them.
-    """
+    """Return a function that asserts the bytes of a file; with --bless, it writes them."""
 
     def assert_same(path: Path, actual: bytes) -> None:
         name = os.path.relpath(path, ROOT)
@@ -67,9 +65,7 @@ def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
-    """Return a function that finds a program. If it is missing, the test is skipped; with CI set,
-    it fails.
-    """
+    """Return a function that finds a program, or skips the test; with CI set, the test fails."""
 
     def found(name: str) -> str:
         path = shutil.which(name)

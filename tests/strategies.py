@@ -84,9 +84,7 @@ def descriptions(draw: st.DrawFn, most_vcpus: int = 24) -> dict[str, Json]:
 
 @st.composite
 def _vcpus(draw: st.DrawFn, count: int) -> Json:
-    """Draw a number, or entries for as many vCPUs, in any order, with MPIDRs that a GICv3 can
-    reach.
-    """
+    """Draw a number, or entries for as many vCPUs in any order, with MPIDRs for a GICv3."""
     if draw(st.booleans()):
         return count
     ids = draw(st.lists(st.integers(0, 511), min_size=count, max_size=count, unique=True))
@@ -289,15 +287,12 @@ def mappings(kind: Any) -> SearchStrategy[dict[str, Json]]:
 
 
 def shapes() -> SearchStrategy[dict[str, Json]]:
-    """Return documents with keys of the model, each with a value near those that its field accepts.
-    """
+    """Return documents with keys of the model, each with a value near those of its field."""
     return mappings(Description)
 
 
 def everything(kind: Any = Description) -> dict[str, Json]:
-    """Return a mapping with every key and an example of the model for each; lists if the model has
-    one.
-    """
+    """Return a mapping with every key and its example in the model; lists if the model has one."""
     written = {}
     for key, field in fields(kind).items():
         lists = [example for example in field.examples if isinstance(example, list)]
@@ -345,9 +340,7 @@ _KEYS = st.sampled_from(
 
 
 def anything() -> SearchStrategy[Json]:
-    """Return small JSON values of every kind, with texts that some YAML readers read as another
-    type.
-    """
+    """Return small JSON values of every kind, with texts that YAML readers can read as numbers."""
     words = [
         "yes",
         "no",
@@ -379,9 +372,7 @@ def anything() -> SearchStrategy[Json]:
 
 
 def _inside(document: Json) -> list[tuple[Json, Any]]:
-    """Return every position in a document that can be changed: its container, and its key or index
-    there.
-    """
+    """Return every position in a document: the container, and the key or index in it."""
     found: list[tuple[Json, Any]] = []
     pending = [document]
     while pending:

@@ -366,9 +366,7 @@ def test_what_has_no_get_is_named_once(emit: Emit) -> None:
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_get_and_set_are_of_the_same_attributes(sample: Path, api: Api) -> None:
-    """Each GET has the bytes of its SET. Attributes without GET are listed, and registers are read
-    per vCPU.
-    """
+    """Each GET has the bytes of its SET, or is listed as missing; registers are read per vCPU."""
     checked = check(sample.read_bytes(), sample.name)
     machine = checked.machine
     assert machine is not None

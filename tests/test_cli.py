@@ -467,29 +467,29 @@ def test_what_comes_from_the_file_is_escaped(run: Run) -> None:
     assert all(line.startswith(("#", "set-attr vcpu:0 ")) for line in named.splitlines())
 
 
-def test_colour_by_option_environment_and_terminal(run: Run) -> None:
-    def coloured(*args: str, **env: str) -> bool:
+def test_colors_by_option_environment_and_terminal(run: Run) -> None:
+    def colored(*args: str, **env: str) -> bool:
         return "\x1b[" in run("validate", "wrong.yaml", *args, **env).stdout
 
-    assert not coloured()
-    assert coloured("--color", "always")
-    assert coloured(FORCE_COLOR="1")
-    assert not coloured(FORCE_COLOR="")
-    assert not coloured(FORCE_COLOR="1", NO_COLOR="1")
-    assert coloured(FORCE_COLOR="1", NO_COLOR="")
-    assert coloured("--color", "always", NO_COLOR="1")
-    assert not coloured("--color", "never", FORCE_COLOR="1")
+    assert not colored()
+    assert colored("--color", "always")
+    assert colored(FORCE_COLOR="1")
+    assert not colored(FORCE_COLOR="")
+    assert not colored(FORCE_COLOR="1", NO_COLOR="1")
+    assert colored(FORCE_COLOR="1", NO_COLOR="")
+    assert colored("--color", "always", NO_COLOR="1")
+    assert not colored("--color", "never", FORCE_COLOR="1")
 
 
-def test_colour_changes_no_word(run: Run) -> None:
+def test_colors_changes_no_word(run: Run) -> None:
     import re
 
     plain = run("validate", "wrong.yaml").stdout
-    coloured = run("validate", "wrong.yaml", "--color", "always").stdout
-    assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == plain
+    colored = run("validate", "wrong.yaml", "--color", "always").stdout
+    assert re.sub("\x1b\\[[0-9;]*m", "", colored) == plain
 
 
-def test_a_terminal_gets_colours_and_a_summary(run: Run, tmp_path: Path) -> None:
+def test_a_terminal_gets_colors_and_a_summary(run: Run, tmp_path: Path) -> None:
     reader, terminal = pty.openpty()
     env = {
         key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")
@@ -568,15 +568,13 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
 
 
 def test_every_value_type_has_words(run: Run) -> None:
-    """A number has its C type and size; only values that are structs in the uapi are printed as
-    structs.
-    """
+    """A number has its C type and size; only structs of the uapi are printed as structs."""
     words = r"none|[su]32, four bytes|[su]64, eight bytes|bits of [a-z_.]+|struct kvm_[a-z_]+"
     for line in run("explain", "attributes").stdout.splitlines():
         label, _, value = line.strip().partition(" ")
         assert label != "value" or re.fullmatch(words, value.strip()), (
             f"'vmcfg explain attributes' prints {value.strip()!r} for a type of value: write in"
-            " vmcfg what a person should read of it, or allow the new words in tests/test_cli.py"
+            " vmcfg the words that users should read, or allow the new words in tests/test_cli.py"
         )
 
 

@@ -74,9 +74,7 @@ class Drawing(NamedTuple):
     findings: tuple[tuple[tuple[int, str], ...], ...]
 
     def diagnostics(self) -> list[Diagnostic]:
-        """Return the findings, with texts that no rule has: only tests/cases has the texts of
-        rules.
-        """
+        """Return the findings, with invented texts: the texts of rules are only in tests/cases."""
         return [self._diagnostic(first, others) for first, *others in self.findings]
 
     def _diagnostic(self, first: tuple[int, str], others: list[tuple[int, str]]) -> Diagnostic:
@@ -160,12 +158,12 @@ def test_source_fits_and_first_lines_stay_whole(name: str, width: int) -> None:
         assert len(marked) >= 1 + sum(each.span.line <= text.count("\n") for each in found.related)
 
 
-def test_colours_change_no_word() -> None:
+def test_colors_change_no_word() -> None:
     for text in TEXTS.values():
         found = check(text.encode(), "vm.yaml").diagnostics
-        coloured = human.drawn(found, text, color=True, width=80)
-        assert "\x1b[1;31m" in coloured
-        assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == human.drawn(
+        colored = human.drawn(found, text, color=True, width=80)
+        assert "\x1b[1;31m" in colored
+        assert re.sub("\x1b\\[[0-9;]*m", "", colored) == human.drawn(
             found, text, color=False, width=80
         )
 

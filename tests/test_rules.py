@@ -1,7 +1,7 @@
-"""No rule and no vCPU feature can be forgotten.
+"""Every rule and every vCPU feature is complete.
 
-Each rule is listed where it is written. Its id and its name are its own, and its docstring explains
-it. A feature of the table is known to every check.
+Each rule is listed in its file. Its id and its name are unique, and its docstring explains it.
+Every check knows each feature of the table.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Written(NamedTuple):
-    """A rule as it is written in a file: its id, what the file calls it, and the line."""
+    """A rule as it is written in a file: its id, its name in the file, and the line."""
 
     file: str
     line: int
@@ -42,13 +42,13 @@ class Written(NamedTuple):
 
 
 def called(node: ast.expr) -> str:
-    """The name of the function that an expression calls, or nothing."""
+    """Return the name of the function that an expression calls, or an empty text."""
     is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     return node.func.id if is_call else ""  # type: ignore[attr-defined]
 
 
 def id_in(call: ast.expr, file: str) -> str:
-    """The id of a rule, the first argument of the call that makes it."""
+    """Return the id of a rule, which is the first argument of the call that creates it."""
     assert isinstance(call, ast.Call)
     first = call.args[0] if call.args else None
     id = first.value if isinstance(first, ast.Constant) else None
@@ -62,7 +62,7 @@ def id_in(call: ast.expr, file: str) -> str:
 
 
 def written_in(path: Path) -> Iterator[Written]:
-    """The rules that a file writes, listed or not."""
+    """Yield the rules that a file defines, listed or not."""
     file = str(path.relative_to(ROOT))
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
@@ -78,7 +78,7 @@ FILES = sorted({rule.file for rule in WRITTEN})
 
 
 def test_rules_are_found_in_the_files() -> None:
-    """The tests below see only what is found like this."""
+    """The tests below check only rules that are found like this."""
     unseen = {rule.id for rule in every_rule()} - {rule.id for rule in WRITTEN}
     assert not unseen, (
         f"{', '.join(sorted(unseen))} is not found in vmcfg: write a rule as '@machine_rule(ID,"
@@ -214,7 +214,7 @@ def test_the_example_is_short_and_breaks_its_rule(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", WITH_EXAMPLE, ids=str)
 def test_the_printed_answer_is_the_answer_to_the_example(rule: Rule) -> None:
-    """And it is what the rule itself says of the kernel, so that text and example agree."""
+    """It is also the answer in the rule itself, so that text and example agree."""
     example = example_of(rule.id)
     assert example is not None
     answers = [found.kernel for found in findings_in(example, rule)]
@@ -275,7 +275,7 @@ def test_only_what_a_kernel_finds_has_no_example() -> None:
 def test_text_is_as_wide_as_the_terminal_and_at_most_100_columns(width: int) -> None:
     for rule in every_rule():
         for line in rule_lines(rule, width):
-            # An example and a single long word stay as they are.
+            # An example or a single long word is not wrapped.
             may_be_long = line.startswith("    ") or " " not in line
             assert len(line) <= min(width, 100) or may_be_long, line
 
@@ -285,7 +285,7 @@ def test_text_is_as_wide_as_the_terminal_and_at_most_100_columns(width: int) -> 
 
 @pytest.mark.parametrize("word", FEATURES)
 def test_every_feature_has_bits_and_capabilities(word: str) -> None:
-    """Without them `validate --host` could not say whether a host has it."""
+    """Without them, `validate --host` could not check whether a host supports it."""
     feature = FEATURES[word]
     where = f"the feature '{word}' in vmcfg/kernel/features.py"
     assert feature.bits, f"{where} names no bit of KVM_ARM_VCPU_INIT: add it to 'bits'"
