@@ -286,7 +286,7 @@ def test_a_user_who_may_not_install_is_told_what_is_not_tested(installed: Checko
     installed.add(installed.programs / "id", "echo 1000")
     done = installed.run()
     assert done.returncode == 0
-    assert "NOT INSTALLED, so not tested with: python3" in done.stderr
+    assert "NOT INSTALLED, so tests that need them are skipped: python3" in done.stderr
 
 
 def test_changed_pins_are_installed(installed: Checkout) -> None:

@@ -42,10 +42,10 @@ def assert_same_plan(text: bytes, name: str) -> None:
     pairs = zip_longest(plan, independent.plan(text), fillvalue="nothing")
     for number, (ours, theirs) in enumerate(pairs, 1):
         assert ours == theirs, (
-            f"{name}: command {number} is {ours!r} in vmcfg's plan and {theirs!r} in that of"
+            f"{name}: command {number} is {ours!r} in the plan of vmcfg and {theirs!r} in that of"
             " tests/kvm/independent.py. Read the description and the kernel documentation, and"
             " correct the one that is wrong; write a new attribute into independent.py by hand,"
-            f" without vmcfg's tables. The description:\n{text.decode()}"
+            f" without the tables of vmcfg. The description:\n{text.decode()}"
         )
 
 

@@ -116,7 +116,7 @@ def test_ids_are_of_the_hundred_that_the_file_names(file: str) -> None:
         if rule.file == file:
             assert rule.id.startswith(hundred[0]), (
                 f"{rule} does not belong in this file, whose docstring begins with {hundred[0]}:"
-                " take an id of this hundred, or move the rule"
+                " use an id with this first digit, or move the rule"
             )
 
 
@@ -125,7 +125,7 @@ def test_ids_are_given_once() -> None:
     for rule in WRITTEN:
         others = [str(other) for other in WRITTEN if other.id == rule.id and other != rule]
         assert times[rule.id] == 1, (
-            f"{rule} has the id of {', '.join(others)}: take the next free number of the hundred"
+            f"{rule} has the id of {', '.join(others)}: use the next free number with the same first digit"
         )
 
 
@@ -150,7 +150,7 @@ def test_names_are_in_lower_case(rule: Rule) -> None:
 def test_every_rule_explains_itself(rule: Rule) -> None:
     first = rule.paragraphs[0]
     assert re.fullmatch(r"[A-Z`].*[.)]", first, re.DOTALL), (
-        f"{rule.id} {rule.name}: begin its docstring with a sentence that says what must hold;"
+        f"{rule.id} {rule.name}: begin its docstring with a sentence that states the requirement;"
         f" 'vmcfg explain {rule.id}' prints it"
     )
 

@@ -160,7 +160,7 @@ def test_the_schemas_own_example_is_right() -> None:
 @pytest.mark.parametrize("name, field", every_field().items(), ids=every_field())
 def test_every_kind_has_a_schema_and_words(name: str, field: Field) -> None:
     for what, made in (("schema", of_kind(field.kind, name)), ("words", kind_words(field.kind))):
-        assert made, f"the kind of '{name}' gives no {what}(): write it in description/kinds.py"
+        assert made, f"the kind of '{name}' has no {what}(): write it in description/kinds.py"
 
 
 # Schema and decoder agree -------------------------------------------------------------------------
@@ -610,7 +610,7 @@ def assert_strict(schema: Draft202012Validator, value: Json) -> None:
     assert refusals(schema, value) == []
     for each in list(objects(value)):
         each["else"] = 1
-        assert refusals(schema, value), f"'else' is taken in {each}"
+        assert refusals(schema, value), f"the schema accepts 'else' in {each}"
         del each["else"]
         for key in list(each):
             if key != "unchecked":
