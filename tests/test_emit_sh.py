@@ -128,7 +128,7 @@ def test_a_cut_file_does_nothing(shell: Shell, tmp_path: Path) -> None:
         (cuts / f"{size:05}.sh").write_text(whole[:size])
     script = """
         vmcfg_set_attr() { echo "${cut##*/}"; }
-        # The worst that can be on the path: whatever the last word is cut to.
+        # The worst case: a command exists for every prefix of the last word.
         v() { echo "$cut"; }; vm() { echo "$cut"; }
         vmcfg() { echo "$cut"; }; vmcfg_() { echo "$cut"; }
         for cut in cuts/*; do (. "./$cut") 2>/dev/null || :; done

@@ -53,7 +53,7 @@ def id_in(call: ast.expr, file: str) -> str:
     first = call.args[0] if call.args else None
     id = first.value if isinstance(first, ast.Constant) else None
     assert isinstance(id, str), (
-        f"{file}:{call.lineno} makes a rule: write its id as the first argument, such as 'VMC503'"
+        f"{file}:{call.lineno} creates a rule: write its id as the first argument, such as 'VMC503'"
     )
     assert re.fullmatch(r"VMC[1-9][0-9]{2}", id), (
         f"{file}:{call.lineno}: write the id as VMC and three digits, not {id!r}"
@@ -82,8 +82,8 @@ def test_rules_are_found_in_the_files() -> None:
     unseen = {rule.id for rule in every_rule()} - {rule.id for rule in WRITTEN}
     assert not unseen, (
         f"{', '.join(sorted(unseen))} is not found in vmcfg: write a rule as '@machine_rule(ID,"
-        " ...)', '@host_rule(ID, ...)' or 'NAME = Rule(ID, ...)', or teach written_in in"
-        " tests/test_rules.py the new form"
+        " ...)', '@host_rule(ID, ...)' or 'NAME = Rule(ID, ...)', or add the new form to"
+        " written_in in tests/test_rules.py"
     )
 
 
@@ -125,7 +125,7 @@ def test_ids_are_given_once() -> None:
     for rule in WRITTEN:
         others = [str(other) for other in WRITTEN if other.id == rule.id and other != rule]
         assert times[rule.id] == 1, (
-            f"{rule} has the id of {', '.join(others)}: use the next free number with the same first digit"
+            f"{rule} has the id of {', '.join(others)}: use the next free number of the topic"
         )
 
 
