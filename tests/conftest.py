@@ -13,15 +13,11 @@ ROOT = Path(__file__).parent.parent
 
 
 FOREIGN = ("PYTHON", "GIT_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LC_", "LANG", "XDG_")
-"""How the variables begin that change what vmcfg, Python, or Git print or write."""
+"""Prefixes of the variables that change the output of vmcfg, Python, or Git."""
 
 
 def clean_environment() -> None:
-    """Remove the settings of whoever runs the tests, for everything that the tests start.
-
-    With GIT_DIR, for example, a test would commit to another repository. With PYTHONUNBUFFERED,
-    which users do not have, Python hides errors of writing.
-    """
+    """Remove the settings of the user, for every process that the tests start."""
     for name in list(os.environ):
         if name.startswith(FOREIGN) or name == "VMCFG_TRACEBACK":
             del os.environ[name]
@@ -29,12 +25,12 @@ def clean_environment() -> None:
 
 clean_environment()
 
-TO_BLESS = "run 'python -m pytest --bless' with this test's file, and read 'git diff'"
+TO_BLESS = "run 'python -m pytest --bless' with the file of this test, and read 'git diff'"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--bless", action="store_true", help="Write what was printed over what was expected."
+        "--bless", action="store_true", help="Replace the expected output with the actual output."
     )
 
 

@@ -110,7 +110,7 @@ RIGHT = sorted((Path(__file__).parent / "right").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
 def test_a_description_at_a_bound_is_right(path: Path) -> None:
-    """Next to a case that is just beyond a bound, each of these is just within it."""
+    """For each case just outside a bound, one of these is just inside."""
     assert checked(path).diagnostics == []
 
 

@@ -68,7 +68,9 @@ def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
 
 
 def is_for_some_hosts(found: Diagnostic) -> bool:
-    """Whether the kernel's answer depends on what the emulated machine may not have."""
+    """Return whether the answer of the kernel depends on a feature that the emulated machine might
+    not have.
+    """
     return found.kernel is not None and bool(found.kernel.condition)
 
 
