@@ -1,10 +1,10 @@
 #!/bin/sh
 # Sets up every VM in a directory: checks all descriptions first, then executes the commands of each in order.
-# Use it to start from: replace set_attr and set_reg, which only print their arguments.
+# Use it to start from: replace set_attr and set_reg, which here only print their arguments.
 #
-#     provision.sh FOLDER        all *.yaml and *.yml in it, except hidden ones
+#     provision.sh DIRECTORY     all *.yaml and *.yml files in it, except hidden ones
 #
-# Exit code: 0 all executed, 1 findings, 2 usage error, 3 nothing to read, 4 a command that this script does not know.
+# Exit codes: 0 all executed, 1 errors found, 2 usage error, 3 vmcfg could not do its work, 4 unknown command in a plan.
 set -eu
 
 # ---- Replace from here -----------------------------------------------------------------------------------------------
@@ -26,14 +26,14 @@ perform() { # FILE
     # A separate assignment, so that the exit code of emit ends the script: in a pipe or a here-document, the shell
     # discards the exit code and continues with 0.
     plan=$(vmcfg emit "$1")
-    # On descriptor 3, because ssh or any command in the loop that reads standard input would consume the plan.
+    # On descriptor 3: a command in the loop that reads standard input, such as ssh, would otherwise consume the plan.
     while read -r op target group attr type value <&3; do
         case $op in
             set-attr) set_attr "$target" "$group" "$attr" "$type" "$value" ;;
             set-reg) set_reg "$target" "$group" "$attr" "$type" "$value" ;;
-            '') ;; # A plan without commands is an empty line here.
+            '') ;; # a plan without commands is an empty line here
             *)
-                # A newer vmcfg might emit unknown commands, and an incomplete set-up is useless.
+                # A newer vmcfg might emit commands that this script does not know. An incomplete set-up is useless.
                 printf 'provision.sh: %s: unknown command: %s\n' "$1" "$op" >&2
                 exit 4
                 ;;
@@ -43,7 +43,7 @@ $plan
 EOF
 }
 
-perform_all() { # FOLDER: the same files that `vmcfg validate FOLDER` checks
+perform_all() { # DIRECTORY: the same files that `vmcfg validate FOLDER` checks
     for entry in "$1"/*; do
         if [ -d "$entry" ]; then
             # Recursion; the list of this loop already exists, so that reusing `entry` is safe.
@@ -57,13 +57,13 @@ perform_all() { # FOLDER: the same files that `vmcfg validate FOLDER` checks
 }
 
 if [ $# -ne 1 ] || [ ! -d "$1" ]; then
-    echo 'usage: provision.sh FOLDER' >&2
+    echo 'usage: provision.sh DIRECTORY' >&2
     exit 2
 fi
-folder=$1
-case $folder in
-    -*) folder=./$folder ;; # otherwise it looks like an option
+directory=$1
+case $directory in
+    -*) directory=./$directory ;; # otherwise it looks like an option
 esac
 
-vmcfg validate "$folder" >&2
-perform_all "$folder"
+vmcfg validate "$directory" >&2
+perform_all "$directory"

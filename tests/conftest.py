@@ -1,4 +1,4 @@
-"""What several tests need: files that `pytest --bless` rewrites, and programs that tests call."""
+"""Fixtures of several tests: files that `pytest --bless` rewrites, and programs that tests call."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ ROOT = Path(__file__).parent.parent
 
 
 FOREIGN = ("PYTHON", "GIT_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LC_", "LANG", "XDG_")
-"""How the variables begin that change what vmcfg, Python, or Git print or write."""
+"""Prefixes of the variables that change the output of vmcfg, Python, or Git."""
 
 
 def clean_environment() -> None:
-    """Remove the settings of whoever runs the tests, for everything that the tests start.
-
-    With GIT_DIR, for example, a test would commit to another repository. With PYTHONUNBUFFERED,
-    which users do not have, Python hides errors of writing.
-    """
+    """Remove the settings of the user, for every process that the tests start."""
     for name in list(os.environ):
         if name.startswith(FOREIGN) or name == "VMCFG_TRACEBACK":
             del os.environ[name]
@@ -29,24 +25,24 @@ def clean_environment() -> None:
 
 clean_environment()
 
-TO_BLESS = "run 'python -m pytest --bless' with this test's file, and read 'git diff'"
+TO_BLESS = "run 'python -m pytest --bless' with the file of this test, and read 'git diff'"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--bless", action="store_true", help="Write what was printed over what was expected."
+        "--bless", action="store_true", help="Replace the expected output with the actual output."
     )
 
 
 @pytest.fixture(scope="session")
 def bless(request: pytest.FixtureRequest) -> bool:
-    """Whether expected output is to be rewritten; `git diff` then shows what changed."""
+    """Return whether to rewrite expected output; `git diff` then shows what changed."""
     return bool(request.config.getoption("--bless"))
 
 
 @pytest.fixture(scope="session")
 def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
-    """A function that asserts that a file has exactly these bytes; with --bless it writes them."""
+    """Return a function that asserts the bytes of a file; with --bless, it writes them."""
 
     def assert_same(path: Path, actual: bytes) -> None:
         name = os.path.relpath(path, ROOT)
@@ -54,7 +50,7 @@ def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(actual)
         assert path.exists(), f"{name} is missing: {TO_BLESS}"
-        # Some examples are not UTF-8.
+        # Bytes, because some examples are not UTF-8.
         expected = path.read_bytes()
         assert actual.decode(errors="backslashreplace") == expected.decode(
             errors="backslashreplace"
@@ -65,7 +61,7 @@ def same_as_file(bless: bool) -> Callable[[Path, bytes], None]:
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
-    """A function that finds a program. Without it the test is skipped, or fails if CI is set."""
+    """Return a function that finds a program, or skips the test; with CI set, the test fails."""
 
     def found(name: str) -> str:
         path = shutil.which(name)

@@ -1,10 +1,10 @@
 """Hypothesis strategies of VM descriptions, as JSON data.
 
-`descriptions` are right: no rule finds an error in one. `shapes` follow the model alone: every
-value fits its field, or only just doesn't, and what two of them say together need not make sense;
-of `near_misses` that is true of one value, so that it alone decides. `mutants` are documents with a
-few changes of the kind that people make. `json_text` writes any of them so that a YAML reader sees
-the same data.
+`descriptions` are valid: no rule finds an error in one. `shapes` follow only the model: every value
+fits its field, or is just outside, and values can contradict each other. In `near_misses`, this is
+so for one value, which alone decides whether the description is valid. `mutants` are documents with
+a few changes, as people make them. `json_text` writes each of them so that a YAML reader reads the
+same data.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from vmcfg.description.kinds import (
 from vmcfg.description.model import Description, Either, ListOf, every_field, fields, required
 
 Json = Any
-"""What json.loads gives, floats left out: a description never holds one."""
+"""The type that json.loads returns, without floats: a description never contains one."""
 
 INT64 = 1 << 64
 WHALE = "\U0001f40b"
-"""A character beyond U+FFFF: two UTF-16 units, one code point."""
+"""A character above U+FFFF: two UTF-16 units, one code point."""
 
 
 def json_text(document: Json, compact: bool = False) -> str:
-    """`document` as one line of JSON, in ASCII but for what JSON could only write as two
-    surrogates.
+    """Return `document` as one line of JSON, in ASCII except for characters above U+FFFF: JSON can
+    escape these only as two surrogates.
     """
     text = json.dumps(document, separators=(",", ":") if compact else None, ensure_ascii=False)
     return "".join(
@@ -48,12 +48,12 @@ def json_text(document: Json, compact: bool = False) -> str:
     )
 
 
-# Right descriptions -------------------------------------------------------------------------------
+# Valid descriptions -------------------------------------------------------------------------------
 
 
 @st.composite
 def descriptions(draw: st.DrawFn, most_vcpus: int = 24) -> dict[str, Json]:
-    """Descriptions that vmcfg finds nothing wrong with, all forms of every key among them."""
+    """Draw descriptions without findings; together, they contain every form of every key."""
     gic = draw(st.sampled_from([None, "monitor", 2, 3, 3]))
     count = draw(st.integers(1, 8 if gic == 2 else most_vcpus))
     nr_irqs = 32 * draw(st.integers(-(-(32 + count) // 32), 31))
@@ -84,7 +84,7 @@ def descriptions(draw: st.DrawFn, most_vcpus: int = 24) -> dict[str, Json]:
 
 @st.composite
 def _vcpus(draw: st.DrawFn, count: int) -> Json:
-    """A number, or as many entries, whose MPIDRs a GICv3 can reach, in any order."""
+    """Draw a number, or entries for as many vCPUs in any order, with MPIDRs for a GICv3."""
     if draw(st.booleans()):
         return count
     ids = draw(st.lists(st.integers(0, 511), min_size=count, max_size=count, unique=True))
@@ -114,8 +114,8 @@ def _gic(draw: st.DrawFn, gic: Json, count: int, nr_irqs: int) -> Json:
 def _interrupts(
     draw: st.DrawFn, written: dict[str, Json], count: int, nr_irqs: int, ppis: list[int]
 ) -> None:
-    """Writes PMU interrupts into a description: none, one PPI, or an SPI for each vCPU, shared or
-    with each vCPU.
+    """Add PMU interrupts to a description: none, one PPI, or one SPI per vCPU; in 'pmu' or in the
+    entry of each vCPU.
     """
     form = draw(st.sampled_from(["none", "ppi", "spi"]))
     if form == "none":
@@ -135,12 +135,12 @@ def _interrupts(
         }
 
 
-# What the model alone allows ----------------------------------------------------------------------
+# Values that the model allows ---------------------------------------------------------------------
 
 
 def _number_texts() -> SearchStrategy[str]:
-    """Texts that are numbers, or only just not: leading zeros, a digit too many, an upper-case X,
-    signs, blanks.
+    """Return texts that are numbers, and texts that are almost numbers: with leading zeros, a digit
+    too many, an upper-case X, signs, or spaces.
     """
     digits = st.one_of(
         st.integers(0, 5000),
@@ -194,7 +194,7 @@ _AFFINITY_TEXTS = [
 
 
 def _texts(kind: type) -> SearchStrategy[str]:
-    """Texts near what a kind of scalar reads."""
+    """Return texts near those that a kind of scalar accepts."""
     if kind is Name:
         return st.one_of(
             st.text("Aa0._- \n/é", max_size=4),
@@ -226,7 +226,7 @@ def _texts(kind: type) -> SearchStrategy[str]:
 
 
 def _numbers(least: int, greatest: int) -> SearchStrategy[int]:
-    """Integers of a field, and its neighbours."""
+    """Return integers of a field, and those just outside."""
     edges = [
         least - 1,
         least,
@@ -244,7 +244,7 @@ def _numbers(least: int, greatest: int) -> SearchStrategy[int]:
 
 
 def scalars(kind: Any) -> SearchStrategy[Json]:
-    """Values near what a scalar kind of the model reads."""
+    """Return values near those that a scalar kind of the model accepts."""
     if isinstance(kind, Choice):
         written = [*kind.choices, *map(str, kind.choices)]
         numbers = [number for number in kind.choices if isinstance(number, int)]
@@ -267,7 +267,7 @@ def scalars(kind: Any) -> SearchStrategy[Json]:
 
 
 def values(kind: Any) -> SearchStrategy[Json]:
-    """Values of any kind of the model, scalars near what they should be."""
+    """Return values of any kind of the model; scalars are near those that the kind accepts."""
     if isinstance(kind, Either):
         return st.one_of(scalars(kind.scalar), values(kind.many))
     if isinstance(kind, ListOf):
@@ -277,7 +277,7 @@ def values(kind: Any) -> SearchStrategy[Json]:
 
 @cache
 def mappings(kind: Any) -> SearchStrategy[dict[str, Json]]:
-    """Mappings of one of the model's classes: every required key, any of the others."""
+    """Return mappings of a class of the model: with every required key and any of the others."""
     known = fields(kind)
     needed = {key: values(known[key].kind) for key in required(kind)}
     return st.fixed_dictionaries(
@@ -287,12 +287,12 @@ def mappings(kind: Any) -> SearchStrategy[dict[str, Json]]:
 
 
 def shapes() -> SearchStrategy[dict[str, Json]]:
-    """Documents by the model's keys, each value near what its field reads."""
+    """Return documents with keys of the model, each with a value near those of its field."""
     return mappings(Description)
 
 
 def everything(kind: Any = Description) -> dict[str, Json]:
-    """A mapping with every key, each with an example of the model, a list where it has one."""
+    """Return a mapping with every key and its example in the model; lists if the model has one."""
     written = {}
     for key, field in fields(kind).items():
         lists = [example for example in field.examples if isinstance(example, list)]
@@ -302,8 +302,8 @@ def everything(kind: Any = Description) -> dict[str, Json]:
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> dict[str, Json]:
-    """Documents with every key, one value of which is near what its field reads, and all others
-    well within.
+    """Draw documents with every key, in which one value is near those that its field accepts, and
+    all others are valid.
     """
     document: Json = json.loads(json.dumps(everything()))
     path, field = draw(st.sampled_from(sorted(every_field().items(), key=lambda each: each[0])))
@@ -340,9 +340,7 @@ _KEYS = st.sampled_from(
 
 
 def anything() -> SearchStrategy[Json]:
-    """Small JSON values of every kind, those that YAML readers take for something else among the
-    texts.
-    """
+    """Return small JSON values of every kind, with texts that YAML readers can read as numbers."""
     words = [
         "yes",
         "no",
@@ -374,7 +372,7 @@ def anything() -> SearchStrategy[Json]:
 
 
 def _inside(document: Json) -> list[tuple[Json, Any]]:
-    """Every place in a document that can be changed: its container, and its key or index there."""
+    """Return every position in a document: the container, and the key or index in it."""
     found: list[tuple[Json, Any]] = []
     pending = [document]
     while pending:
@@ -413,7 +411,7 @@ def _wrap(draw: st.DrawFn, container: Json, step: Any) -> None:
 
 
 def _respell(draw: st.DrawFn, container: Json, step: Any) -> None:
-    """A number as text or text as a number, one off, or with something around it."""
+    """Change a value: a number to text or the reverse, by 1, or with characters added around it."""
     value = container[step]
     if isinstance(value, int):
         container[step] = draw(
@@ -439,7 +437,7 @@ CHANGES: tuple[Callable[[st.DrawFn, Json, Any], None], ...] = (
 
 @st.composite
 def mutants(draw: st.DrawFn, documents: SearchStrategy[Json]) -> Json:
-    """Documents of another strategy, with one to three changes anywhere in each."""
+    """Draw documents of another strategy, each with one to three changes at any position."""
     document = json.loads(json.dumps(draw(documents)))
     for _ in range(draw(st.integers(1, 3))):
         places = _inside(document)

@@ -1,6 +1,4 @@
-"""emit --api and --get: the same relation under every interface of the debate, each said in its own
-words.
-"""
+"""emit --api and --get: every interface sets the same interrupts, each in its own form."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ Emit = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def emit(tmp_path: Path) -> Emit:
-    """A function that runs emit on a description's text."""
+    """Return a function that runs emit on the text of a description."""
 
     def run(description: str, *options: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "vm.yaml").write_text(description)
@@ -55,7 +53,7 @@ def commands(lines: str) -> list[Json]:
     return [json.loads(line) for line in lines.splitlines()[1:-1]]
 
 
-# One relation -------------------------------------------------------------------------------------
+# The same interrupts ------------------------------------------------------------------------------
 
 affinities = st.tuples(
     st.integers(0, 3),
@@ -67,8 +65,8 @@ affinities = st.tuples(
 
 @st.composite
 def machines(draw: st.DrawFn) -> str:
-    """Descriptions with any MPIDRs, most of which no GICv3 guest could reach: names are held to
-    more than is right.
+    """Draw descriptions with any MPIDRs, most of which a GICv3 guest could not reach: identifiers
+    must be correct for these, too.
     """
     mpidrs = draw(st.lists(affinities, min_size=1, max_size=12, unique=True))
     spis = draw(st.booleans())
@@ -81,11 +79,10 @@ def machines(draw: st.DrawFn) -> str:
 
 
 def interrupts(lines: list[Json], api: str) -> dict[str, int]:
-    """The PMU interrupt of each vCPU by its MPIDR: from the bytes that KVM would be given, and
-    nothing else.
+    """Return the PMU interrupt of each vCPU by its MPIDR, only from the bytes that KVM would read.
 
-    A vCPU's index is its place among the create-vcpu commands; its MPIDR comes from its id, or from
-    its register.
+    The index of a vCPU is its position among the create-vcpu commands. Its MPIDR comes from its id,
+    or from its register.
     """
     created = [int(line["arg"], 16) for line in lines if line["op"] == "create-vcpu"]
     mpidrs = {vcpu: (vcpu & 15) | (vcpu >> 4) << 8 for vcpu in created}
@@ -98,7 +95,7 @@ def interrupts(lines: list[Json], api: str) -> dict[str, int]:
     vcpus = {mpidr: vcpu for vcpu, mpidr in mpidrs.items()}
     found = {}
     for line in lines:
-        # The group is 0 in both APIs, and the merged one's interrupt is attribute 0.
+        # The group is 0 in both APIs, and in the merged API, the interrupt is attribute 0.
         if line["op"] != "set-attr" or line["group_id"] != 0 or line["type"] != "s32":
             continue
         attr = int(line["attr_id"], 16)
@@ -135,7 +132,7 @@ def test_every_api_says_the_same_of_every_vcpu(description: str) -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_samples_say_the_same_under_every_api(sample: Path) -> None:
-    """And all that is no PMU's is the same command, in the same order."""
+    """All other commands are the same, in the same order."""
     checked = check(sample.read_bytes(), sample.name)
     machine = checked.machine
     assert machine is not None
@@ -153,7 +150,7 @@ def test_samples_say_the_same_under_every_api(sample: Path) -> None:
     assert rest[VCPU] == rest[PMU_DEVICE] == rest[PMU_DEVICE_MPIDR]
 
 
-# In its own words ---------------------------------------------------------------------------------
+# The forms of each interface ----------------------------------------------------------------------
 
 
 def test_the_device_is_made_and_told_by_index_or_by_mpidr(emit: Emit) -> None:
@@ -330,7 +327,7 @@ def test_odd_options_are_refused(options: tuple[str, ...], message: str, emit: E
     assert message in " ".join(done.stderr.split())
 
 
-# The way back -------------------------------------------------------------------------------------
+# Reading values back ------------------------------------------------------------------------------
 
 
 def test_get_reads_what_the_example_sets(emit: Emit) -> None:
@@ -352,8 +349,8 @@ def test_get_reads_what_the_example_sets(emit: Emit) -> None:
 
 
 def test_what_has_no_get_is_named_once(emit: Emit) -> None:
-    """In a comment where comments are asked for, and in JSON's header: text that programs read has
-    commands alone.
+    """It is in a comment, if comments are requested, or in the header of JSON: text for programs
+    contains only commands.
     """
     comments = emit(WANTS_MORE, "--get", "--comments").stdout
     names = ["SET_PMU", "SET_NR_COUNTERS", "FILTER", "INIT"]
@@ -369,7 +366,7 @@ def test_what_has_no_get_is_named_once(emit: Emit) -> None:
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_get_and_set_are_of_the_same_attributes(sample: Path, api: Api) -> None:
-    """Each GET has the bytes of its SET; what has none is named; a register is read per vCPU."""
+    """Each GET has the bytes of its SET, or is listed as missing; registers are read per vCPU."""
     checked = check(sample.read_bytes(), sample.name)
     machine = checked.machine
     assert machine is not None
@@ -411,7 +408,7 @@ def test_schema_takes_every_api_both_ways(sample: Path) -> None:
         plans = [lower(machine, WHOLE_VM, api=api, device_type=number) for number in (None, 99)]
         for plan in (*plans, read_back(machine, api=api)):
             lines = [json.loads(line) for line in jsonl(plan, checked.tree).splitlines()]
-            # One of each kind is enough: the schema takes time, and all vCPUs are alike.
+            # One of each kind is enough: the schema check is slow, and all vCPUs are alike.
             for line in {
                 (line["op"], line.get("attr"), line.get("target", "")[:3]): line for line in lines
             }.values():
@@ -443,7 +440,7 @@ def test_schema_wants_what_an_api_and_a_get_must_say() -> None:
     assert not SCHEMA.is_valid({**gic, "device_id": None})
     gets = commands(jsonl(read_back(machine), tree))
     (region,) = [line for line in gets if line["attr"].endswith("REGION")]
-    # Where KVM reads the buffer too: the region's index.
+    # KVM also reads the buffer here: the index of the region.
     assert region["start"] == "0000000000000000"
     assert not SCHEMA.is_valid({name: value for name, value in region.items() if name != "start"})
     for line in gets:
@@ -465,7 +462,7 @@ def test_what_is_set_once_for_all_is_read_on_every_vcpu(emit: Emit) -> None:
 
 
 def test_try_reads_the_list_of_emit_get() -> None:
-    """`perform` takes what `reads` gives, of the commands that it performed."""
+    """`perform` uses the result of `reads` for the commands that it executed."""
     machine = check((ROOT / "sample-configs" / "full.yaml").read_bytes(), "full.yaml").machine
     assert machine is not None
     listed = [get.fields() for _, get in reads(lower(machine, WHOLE_VM).commands)]

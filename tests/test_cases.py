@@ -1,7 +1,7 @@
-"""Every mistake has a file in tests/cases; with it, its exact output, and where its findings are.
+"""Every problem has a file in tests/cases, with the exact output and the positions of the findings.
 
-NAME.out is what vmcfg prints; `pytest --bless` writes it. NAME.at is written by hand, so that line
-and column have a second source: a line for each finding, in the order in which they are printed.
+NAME.out is the output of vmcfg; `pytest --bless` writes it. NAME.at is written by hand, so that
+line and column have a second source: one line per finding, in the order of the output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vmcfg.reports import human
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 
 IMPLIED = {"VMC605-in-distributor": {"VMC408"}}
-"""What a case cannot avoid: steal time is inside memory, so a frame around it is, too."""
+"""Findings that a case cannot avoid: a frame around steal time is also in its memory slot."""
 
 
 SAMPLES = sorted((Path(__file__).parent.parent / "sample-configs").glob("*.yaml"))
@@ -51,7 +51,7 @@ def test_output_is_what_stands_beside_it(
 def test_findings_are_where_they_are_expected(case: Path) -> None:
     at = case.with_suffix(".at")
     assert at.exists(), (
-        f"tests/cases/{at.name} is missing: write it by hand, a line for each finding, such as"
+        f"tests/cases/{at.name} is missing: write it by hand, one line per finding, such as"
         " 'VMC502 7:14-7:16'. The numbers are the line and the column of the first character, and"
         " those of the character after the last"
     )
@@ -61,8 +61,8 @@ def test_findings_are_where_they_are_expected(case: Path) -> None:
         for each in checked(case).diagnostics
     ]
     assert found == at.read_text().splitlines(), (
-        f"vmcfg finds this elsewhere than tests/cases/{at.name} says. Count in"
-        f" tests/cases/{case.name}: if the new place is right, change {at.name} by hand"
+        f"the positions of the findings differ from tests/cases/{at.name}. Count in"
+        f" tests/cases/{case.name}: if the new positions are right, change {at.name} by hand"
     )
 
 
@@ -72,12 +72,12 @@ def test_case_breaks_its_rule_and_no_other(case: Path) -> None:
     rule = case.name[:6]
     assert rule in found, (
         f"tests/cases/{case.name} breaks {sorted(found) or 'no rule'}, not {rule}: change it so"
-        " that it does, or name it after the rule that it breaks"
+        f" that it breaks {rule}, or name it after the rule that it breaks"
     )
     others = found - IMPLIED.get(case.stem, set()) - {rule}
     assert not others, (
-        f"tests/cases/{case.name} also breaks {sorted(others)}: change it so that it breaks {rule}"
-        " alone; if it cannot, add it to IMPLIED in tests/test_cases.py"
+        f"tests/cases/{case.name} also breaks {sorted(others)}: change it so that it breaks only"
+        f" {rule}; if this is impossible, add it to IMPLIED in tests/test_cases.py"
     )
 
 
@@ -98,7 +98,7 @@ def test_every_rule_has_a_case_in_its_hundred() -> None:
     for rule in sorted(needed - have):
         pytest.fail(
             f"{rule} has no case: write tests/cases/{rule}-WHAT.yaml, which breaks it, and"
-            f" {rule}-WHAT.at, which says where; 'python -m pytest tests/test_cases.py --bless'"
+            f" {rule}-WHAT.at with its position; 'python -m pytest tests/test_cases.py --bless'"
             " writes the output"
         )
     for rule in sorted(have - needed):
@@ -110,7 +110,7 @@ RIGHT = sorted((Path(__file__).parent / "right").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
 def test_a_description_at_a_bound_is_right(path: Path) -> None:
-    """Next to a case that is just beyond a bound, each of these is just within it."""
+    """For each case just outside a bound, one of these is just inside."""
     assert checked(path).diagnostics == []
 
 
@@ -133,7 +133,7 @@ def test_an_impossible_number_of_bits_is_no_shift() -> None:
 
 def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
     made = {command.title for sample in SAMPLES for command in whole_plan(sample)}
-    made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # of each attribute that an old kernel lacks
+    made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # for each attribute that an old kernel lacks
     named = {rule.kernel.call for rule in every_rule() if rule.kernel is not None}
     named |= {
         found.kernel.call
@@ -142,6 +142,6 @@ def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
         if found.kernel is not None
     }
     assert named <= made, (
-        f"rules say what {sorted(named - made)} answers, but no sample's plan calls it: write the"
-        " call as plans do, or add a sample whose plan makes it"
+        f"rules have answers of {sorted(named - made)}, but no plan of a sample has it: write"
+        " the call as plans do, or add a sample whose plan has it"
     )

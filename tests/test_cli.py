@@ -1,4 +1,4 @@
-"""The command line as shells and CI meet it: real processes, their streams and exit codes."""
+"""The command line in real processes, as shells and CI use it: streams and exit codes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs vmcfg in a folder with a right, a wrong and a warned-of description."""
+    """Return a function that runs vmcfg in a directory with a valid description, one with an error,
+    and one with a warning.
+    """
     for name, text in (("right", RIGHT), ("wrong", WRONG), ("warned", WARNED)):
         (tmp_path / f"{name}.yaml").write_text(text)
 
@@ -60,7 +62,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
-    """`command` run by sh, with `vmcfg` a function that is this one."""
+    """Run `command` with sh, in which the function `vmcfg` runs this vmcfg."""
     script = f'vmcfg() {{ "{sys.executable}" -m vmcfg "$@"; }}\n{command}'
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     return subprocess.run(
@@ -465,29 +467,29 @@ def test_what_comes_from_the_file_is_escaped(run: Run) -> None:
     assert all(line.startswith(("#", "set-attr vcpu:0 ")) for line in named.splitlines())
 
 
-def test_colour_by_option_environment_and_terminal(run: Run) -> None:
-    def coloured(*args: str, **env: str) -> bool:
+def test_colors_by_option_environment_and_terminal(run: Run) -> None:
+    def colored(*args: str, **env: str) -> bool:
         return "\x1b[" in run("validate", "wrong.yaml", *args, **env).stdout
 
-    assert not coloured()
-    assert coloured("--color", "always")
-    assert coloured(FORCE_COLOR="1")
-    assert not coloured(FORCE_COLOR="")
-    assert not coloured(FORCE_COLOR="1", NO_COLOR="1")
-    assert coloured(FORCE_COLOR="1", NO_COLOR="")
-    assert coloured("--color", "always", NO_COLOR="1")
-    assert not coloured("--color", "never", FORCE_COLOR="1")
+    assert not colored()
+    assert colored("--color", "always")
+    assert colored(FORCE_COLOR="1")
+    assert not colored(FORCE_COLOR="")
+    assert not colored(FORCE_COLOR="1", NO_COLOR="1")
+    assert colored(FORCE_COLOR="1", NO_COLOR="")
+    assert colored("--color", "always", NO_COLOR="1")
+    assert not colored("--color", "never", FORCE_COLOR="1")
 
 
-def test_colour_changes_no_word(run: Run) -> None:
+def test_colors_changes_no_word(run: Run) -> None:
     import re
 
     plain = run("validate", "wrong.yaml").stdout
-    coloured = run("validate", "wrong.yaml", "--color", "always").stdout
-    assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == plain
+    colored = run("validate", "wrong.yaml", "--color", "always").stdout
+    assert re.sub("\x1b\\[[0-9;]*m", "", colored) == plain
 
 
-def test_a_terminal_gets_colours_and_a_summary(run: Run, tmp_path: Path) -> None:
+def test_a_terminal_gets_colors_and_a_summary(run: Run, tmp_path: Path) -> None:
     reader, terminal = pty.openpty()
     env = {
         key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")
@@ -502,7 +504,7 @@ def test_a_terminal_gets_colours_and_a_summary(run: Run, tmp_path: Path) -> None
     )
     os.close(terminal)
     seen = b""
-    with contextlib.suppress(OSError):  # the end of a terminal without writers is an error
+    with contextlib.suppress(OSError):  # without a writer, reading a terminal fails
         while True:
             seen += os.read(reader, 4096)
     os.close(reader)
@@ -531,7 +533,7 @@ def test_an_interrupt_is_quiet(number: signal.Signals, tmp_path: Path) -> None:
 
 
 def wait_until_it_reads(pid: int) -> None:
-    """Returns when the process is blocked in a read of its standard input."""
+    """Wait until the process is blocked in a read of its standard input."""
     for _ in range(600):
         call = (
             Path(f"/proc/{pid}/syscall").read_text().split()
@@ -556,7 +558,7 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
     for rule in every_rule():
         text = "\n".join(explanation(rule.id))
         assert rule.name in text
-        # Others are found in what is asked for, and not in a file by itself.
+        # The other rules are about files or kernels, not about a description alone.
         assert ("For example:" in text) == (rule.id in EXAMPLES)
         assert text == "\n".join(explanation(rule.name))
     for name in (*every_field(), *(row.name for row in SEQUENCE), *TOPICS, None):
@@ -566,13 +568,13 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
 
 
 def test_every_value_type_has_words(run: Run) -> None:
-    """A number has its C type and size; only what the uapi calls a struct is printed as one."""
+    """A number has its C type and size; only structs of the uapi are printed as structs."""
     words = r"none|[su]32, four bytes|[su]64, eight bytes|bits of [a-z_.]+|struct kvm_[a-z_]+"
     for line in run("explain", "attributes").stdout.splitlines():
         label, _, value = line.strip().partition(" ")
         assert label != "value" or re.fullmatch(words, value.strip()), (
             f"'vmcfg explain attributes' prints {value.strip()!r} for a type of value: write in"
-            " vmcfg what a person should read of it, or allow the new words in tests/test_cli.py"
+            " vmcfg the words that users should read, or allow the new words in tests/test_cli.py"
         )
 
 

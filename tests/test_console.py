@@ -1,4 +1,4 @@
-"""Findings as people see them: at three widths, under any text, on a terminal and in a pipe."""
+"""Findings on the console: at three widths, with any text, on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ TEXTS = {
 
 
 class Drawing(NamedTuple):
-    """What is drawn under a text: each finding as the number of its line and the words there.
+    """Findings to draw under a text: each is the number of its line and the words there.
 
-    Those that come after the first are other places of the same finding, with a label each.
+    All pairs after the first are other positions of the same finding, each with a label.
     """
 
     text: str
     findings: tuple[tuple[tuple[int, str], ...], ...]
 
     def diagnostics(self) -> list[Diagnostic]:
-        """The findings, in words that no rule has: what rules say is kept in tests/cases alone."""
+        """Return the findings, with invented texts: the texts of rules are only in tests/cases."""
         return [self._diagnostic(first, others) for first, *others in self.findings]
 
     def _diagnostic(self, first: tuple[int, str], others: list[tuple[int, str]]) -> Diagnostic:
@@ -97,7 +97,9 @@ class Drawing(NamedTuple):
         )
 
     def _span(self, line: int, words: str) -> Span:
-        """The words from that line on; of no words, the place behind its last colon."""
+        """Return the span of the words, searched from that line on; without words, the position
+        after its last colon.
+        """
         whole = self.text.split("\n")[line - 1]
         first, *_, last = words.split("\n") if "\n" in words else (words, words)
         column = whole.rindex(first) + 1 if words else whole.rindex(":") + 2
@@ -156,12 +158,12 @@ def test_source_fits_and_first_lines_stay_whole(name: str, width: int) -> None:
         assert len(marked) >= 1 + sum(each.span.line <= text.count("\n") for each in found.related)
 
 
-def test_colours_change_no_word() -> None:
+def test_colors_change_no_word() -> None:
     for text in TEXTS.values():
         found = check(text.encode(), "vm.yaml").diagnostics
-        coloured = human.drawn(found, text, color=True, width=80)
-        assert "\x1b[1;31m" in coloured
-        assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == human.drawn(
+        colored = human.drawn(found, text, color=True, width=80)
+        assert "\x1b[1;31m" in colored
+        assert re.sub("\x1b\\[[0-9;]*m", "", colored) == human.drawn(
             found, text, color=False, width=80
         )
 
@@ -214,7 +216,7 @@ def test_what_is_underlined_is_what_was_found(
         if column <= before < column + signs:
             here += char
         before += cell_len(char)
-    # An accent takes no column, so that none tells whether it is underlined.
+    # A combining accent has width 0, so the drawing cannot show whether it is underlined.
     here, shown = here.replace("\u0301", ""), as_shown(line[first:last]).replace("\u0301", "")
     if shown:
         assert here[: len(shown)] in (shown, shown[: len(here)]), (here, shown)
@@ -300,7 +302,7 @@ def printed_on_a_terminal(columns: int, args: list[str], cwd: Path) -> str:
     )
     os.close(terminal)
     seen = b""
-    with contextlib.suppress(OSError):  # the end of a terminal without writers is an error
+    with contextlib.suppress(OSError):  # without a writer, reading a terminal fails
         while True:
             seen += os.read(reader, 4096)
     os.close(reader)

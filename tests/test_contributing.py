@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md names what exists: its paths, its commands, its rooms. And tests/run itself."""
+"""CONTRIBUTING.md names only paths, commands, and rooms that exist; and tests of tests/run."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FILE_NAME = re.compile(r"(\.?[\w-]+/)*\.?[\w-]+\.(py|md|toml|txt|yaml|at)")
 
 
 def words() -> Iterator[str]:
-    """Everything in backquotes, blocks of commands left out."""
+    """Yield everything in backquotes outside blocks of commands."""
     yield from re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```$", "", TEXT))
 
 
 def named_paths() -> list[str]:
-    """The words that are paths from the root of the repository."""
+    """Return the words that are paths from the root of the repository."""
     return [
         word
         for word in dict.fromkeys(words())
@@ -41,7 +41,7 @@ def named_paths() -> list[str]:
 
 @pytest.mark.parametrize("path", named_paths())
 def test_path_exists(path: str) -> None:
-    # What the reader chooses is in capitals: NAME.py, VMCnnn-WORDS.yaml.
+    # Parts that the reader chooses are in capitals: NAME.py, VMCnnn-WORDS.yaml.
     if re.search("NAME|TOPIC|WORDS", path):
         path = str(Path(path).parent)
     if path == ".venv-tests":
@@ -50,21 +50,21 @@ def test_path_exists(path: str) -> None:
 
 
 def commands() -> list[str]:
-    """The lines of the blocks of commands, without comments."""
+    """Return the lines of the blocks of commands, without comments."""
     blocks = re.findall(r"(?ms)^```sh\n(.*?)^```$", TEXT)
     lines = [shlex.join(shlex.split(line, comments=True)) for line in "".join(blocks).splitlines()]
     return list(dict.fromkeys(lines))
 
 
 def fails(*command: str) -> str:
-    """What a command prints if it fails."""
+    """Return the output of a command if it fails; otherwise an empty text."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     return "" if done.returncode == 0 else done.stdout[-800:] + done.stderr[-800:] or "it failed"
 
 
 def collecting_fails(arguments: list[str]) -> str:
-    """What pytest prints if it finds no test by these arguments."""
+    """Return the output of pytest if it finds no test with these arguments."""
     unblessed = [argument for argument in arguments if argument != "--bless"]
     return fails(sys.executable, "-m", "pytest", "--collect-only", "-q", *unblessed)
 
@@ -72,14 +72,14 @@ def collecting_fails(arguments: list[str]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_command_is_there(command: str) -> None:
-    """What is cheap is run. Of what is not, everything is there that the command names."""
+    """Quick commands are executed. Of the others, everything that they name must exist."""
     assign = re.compile(r"(\w+)=\S+")
     arguments = [word for word in shlex.split(command) if not assign.fullmatch(word)]
     match arguments:
         case ["pytest", *rest]:
             problem = collecting_fails(rest)
         case ["tests/run", *rest]:
-            problem = "" if os.access(ROOT / "tests/run", os.X_OK) else "it is no program"
+            problem = "" if os.access(ROOT / "tests/run", os.X_OK) else "it is not executable"
             rest = [word for word in rest if word not in ("quick", "--no-install")]
             problem = problem or (collecting_fails(rest) if rest else "")
         case ["python", "-m", module, *_]:
@@ -91,11 +91,11 @@ def test_command_is_there(command: str) -> None:
                 f"there is no {word}" for word in rest if "/" in word and not (ROOT / word).exists()
             )
         case ["git", verb, *_]:
-            problem = "" if verb in ("diff", "tag") else "name no other verbs of git"
+            problem = "" if verb in ("diff", "tag") else "use only the Git commands diff and tag"
         case [".", script]:
             problem = "" if script.startswith(".venv-tests/") else f"{script} is not there"
         case _:
-            problem = "this test knows no such program: teach it"
+            problem = "this test does not know this program: add it"
     assert not problem, f"CONTRIBUTING.md: '{command}': {problem}"
 
 
@@ -117,13 +117,13 @@ def test_every_variable_of_the_kernel_tests_is_explained() -> None:
     )
 
 
-# What lies beside it ------------------------------------------------------------------------------
+# Files next to it ---------------------------------------------------------------------------------
 
 
 def test_the_top_level_has_what_belongs_there() -> None:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
-        pytest.skip("this is no checkout")
+        pytest.skip("this is not a checkout")
     listed = subprocess.run(
         [git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -132,7 +132,7 @@ def test_the_top_level_has_what_belongs_there() -> None:
     files = {"pyproject.toml", "LICENSE", ".gitignore", ".pre-commit-hooks.yaml"}
     pages = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"}
     assert top <= folders | files | pages | {"REFERENCE.md"}, (
-        "tests/test_contributing.py lists what the top level of the repository has: move the new"
+        "tests/test_contributing.py lists the top level of the repository: move the new"
         " file into a folder, or add it to the list"
     )
 
@@ -148,7 +148,7 @@ def test_issue_form_is_one_as_github_reads_it(form: Path) -> None:
         return
     assert set(read) == {"name", "description", "body"}
     inputs = [item for item in read["body"] if item["type"] != "markdown"]
-    assert inputs, "a form asks for something"
+    assert inputs, "a form must have an input"
     for item in read["body"]:
         assert item["type"] in ("markdown", "input", "textarea", "dropdown", "checkboxes")
         assert set(item) <= {"type", "id", "attributes", "validations"}
@@ -173,7 +173,7 @@ def test_shellcheck_finds_nothing_in_a_script(program: Callable[[str], str], scr
 
 
 class Checkout:
-    """A copy of what tests/run reads, and a folder of programs that is the whole PATH."""
+    """A copy of the files that tests/run reads, and a directory of programs that is the PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "checkout"
@@ -187,7 +187,7 @@ class Checkout:
             (self.programs / name).symlink_to(shutil.which(name) or name)
 
     def add(self, path: Path, body: str = "") -> None:
-        """A program that notes how it was called, and does what `body` says."""
+        """Add a program that records its arguments and then executes `body`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'#!/bin/sh\necho "{path.name} $*" >>"{self.log}"\n{body}\n')
         path.chmod(0o755)
@@ -213,7 +213,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture
 def installed(checkout: Checkout) -> Checkout:
-    """A checkout whose environment is there."""
+    """Return a checkout that has its environment."""
     venv = checkout.root / ".venv-tests"
     for name in ("python", "ruff", "mypy"):
         checkout.add(venv / "bin" / name)
@@ -223,14 +223,14 @@ def installed(checkout: Checkout) -> Checkout:
 
 
 def debian_packages() -> dict[str, list[str]]:
-    """The programs that tests/run looks for, each with its packages."""
+    """Return the programs that tests/run searches for, each with its packages."""
     script = (ROOT / "tests" / "run").read_text()
     listed = script.partition("<<'END'\n")[2].partition("END\n")[0]
     return {program: packages for program, *packages in map(str.split, listed.splitlines())}
 
 
 def test_nothing_is_installed_where_nothing_may_be(checkout: Checkout) -> None:
-    """In an environment without any program, everything is listed, and nothing is made."""
+    """Without any program, everything is listed and nothing is created."""
     checkout.add(checkout.programs / "apt-get")
     done = checkout.run("--no-install")
     packages = [package for each in debian_packages().values() for package in each]
@@ -286,7 +286,7 @@ def test_a_user_who_may_not_install_is_told_what_is_not_tested(installed: Checko
     installed.add(installed.programs / "id", "echo 1000")
     done = installed.run()
     assert done.returncode == 0
-    assert "NOT INSTALLED, so not tested with: python3" in done.stderr
+    assert "NOT INSTALLED, so tests that need them are skipped: python3" in done.stderr
 
 
 def test_changed_pins_are_installed(installed: Checkout) -> None:

@@ -1,5 +1,5 @@
-"""vmcfg decode: every reading of a number, possible or not, with the reason; held to the layouts of
-the bits.
+"""vmcfg decode: every reading of a number, possible or not, with the reason; compared with the
+layouts of the bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What vmcfg prints when vmcfg itself fails: a rule is broken here on purpose."""
+"""The output of vmcfg if vmcfg itself fails: these tests break a rule on purpose."""
 
 from __future__ import annotations
 

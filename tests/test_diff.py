@@ -1,6 +1,4 @@
-"""vmcfg diff: what it calls a difference, what it prints, how it ends; and git itself, with it as a
-diff driver.
-"""
+"""vmcfg diff: its differences, output, and exit codes; and Git with vmcfg as a diff driver."""
 
 from __future__ import annotations
 
@@ -56,7 +54,7 @@ Vmcfg = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def vmcfg(tmp_path: Path) -> Vmcfg:
-    """A function that runs vmcfg in a folder of its own, in a process of its own."""
+    """Return a function that runs vmcfg in its own directory and its own process."""
 
     def run(*arguments: str, standard_input: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -74,7 +72,7 @@ def vmcfg(tmp_path: Path) -> Vmcfg:
 
 @pytest.fixture
 def compare(vmcfg: Vmcfg, tmp_path: Path) -> Callable[[str, str], list[str]]:
-    """A function that gives the lines of the difference of two texts; JSON must say the same."""
+    """Return a function that compares two texts and returns the lines; JSON must have the same."""
 
     def run(old: str, new: str) -> list[str]:
         (tmp_path / "a.yaml").write_text(old)
@@ -192,7 +190,7 @@ def test_a_sample_differs_from_all_others_and_not_from_itself(sample: Path) -> N
         if other == sample or told == [command.fields() for command in theirs.commands]:
             assert found == []
             continue
-        # Every difference applied to the one gives the other.
+        # The differences, applied to the first plan, result in the second.
         gone = {each.old.seq for each in found if each.old is not None}
         came = {each.new.seq for each in found if each.new is not None}
         left = [fields for seq, fields in enumerate(told, 1) if seq not in gone]
@@ -238,7 +236,7 @@ def test_an_unreadable_file_is_3(vmcfg: Vmcfg, tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_no_description(vmcfg: Vmcfg, tmp_path: Path) -> None:
-    """/dev/null is git's word for no file with --git alone."""
+    """/dev/null is the name of a missing file only with --git."""
     (tmp_path / "a.yaml").write_text(GIC)
     done = vmcfg("diff", "/dev/null", "a.yaml")
     assert (done.returncode, done.stdout) == (3, "")
@@ -256,7 +254,7 @@ def test_standard_input_is_one_of_two(vmcfg: Vmcfg, tmp_path: Path) -> None:
 
 
 class Git:
-    """A repository whose *.vmcfg.yaml are compared by vmcfg."""
+    """A repository in which Git compares *.vmcfg.yaml with vmcfg."""
 
     def __init__(self, git: str, folder: Path) -> None:
         self.git = git

@@ -1,5 +1,5 @@
-"""The README and the reference are run: their files are written, their commands executed, and the
-output compared byte for byte. Their links lead somewhere, and their options exist.
+"""The README and the reference are executed: their files are written, their commands run, and the
+output is compared byte for byte. Their links lead to existing places, and their options exist.
 
 The reference consists of hand-written parts and of generated text; test_share.py checks that it is
 current. `pytest --bless` writes the output into the README and the parts.
@@ -36,7 +36,7 @@ REFERENCE = ROOT / "REFERENCE.md"
 INTEGRATIONS = PARTS / "integrations.md"
 REFERENCE_PARTS = sorted(PARTS.glob("*.md"))
 WRITTEN = [README, *REFERENCE_PARTS]
-"""The pages that people write."""
+"""The hand-written pages."""
 
 
 class Block(NamedTuple):
@@ -47,7 +47,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page, each with its first line and all the text before it."""
+    """Return the fenced blocks of a page, each with its first line and all the text before it."""
     lines = page.read_text(encoding="utf-8").splitlines()
     found = []
     start = None
@@ -64,7 +64,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def prose(page: Path) -> str:
-    """The text of a page without its fenced blocks."""
+    """Return the text of a page without its fenced blocks."""
     return re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8"))
 
 
@@ -75,7 +75,7 @@ def test_every_block_is_run_or_is_the_set_up() -> None:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """An environment with this vmcfg on its path, and without anybody's settings of git."""
+    """Return an environment with this vmcfg on its PATH, and without Git settings of the user."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     (binaries / "vmcfg").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vmcfg "$@"\n')
@@ -92,14 +92,14 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """An empty folder to work in."""
+    """Return an empty directory to work in."""
     folder = tmp_path / "work"
     folder.mkdir()
     return folder
 
 
 def prompts(text: str) -> Iterator[tuple[str, str, str]]:
-    """Each command of a console block: how it is written, what the shell reads, the output."""
+    """Yield each command of a console block: as written, as the shell reads it, and its output."""
     for part in re.split(r"(?m)^\$ ", text)[1:]:
         command, _, expected = part.partition("\n")
         written = f"$ {command}\n"
@@ -112,7 +112,7 @@ def prompts(text: str) -> Iterator[tuple[str, str, str]]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A fresh copy of everything that Git has or would add."""
+    """Return a fresh copy of everything that Git has or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -128,13 +128,13 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def typed(page: Path) -> list[tuple[Block, list[tuple[str, str, str]]]]:
-    """The blocks with commands, each with its commands: as written, as typed, and their output."""
+    """Return the blocks with commands, each with: command as written, as typed, output."""
     found = []
     for block in blocks(page):
         if block.language == "console":
             found.append((block, list(prompts(block.text))))
         elif block.language == "sh":
-            # Not tests/run, which is what runs this test.
+            # Not tests/run, which runs this test.
             lines = [line for line in block.text.splitlines() if line != "tests/run"]
             found.append((block, [(f"{line}\n", line, "") for line in lines]))
         elif block.language == "python":
@@ -145,7 +145,7 @@ def typed(page: Path) -> list[tuple[Block, list[tuple[str, str, str]]]]:
 
 @pytest.mark.slow
 def test_the_readme_works_when_typed_in_a_fresh_clone(checkout: Path, bless: bool) -> None:
-    """One shell, with only what the README installs, runs every command in order."""
+    """One shell, with only what the README installs, executes every command in order."""
     page = typed(README)
     lines = ["exec 2>&1"]
     for block, commands in page:
@@ -190,14 +190,14 @@ def test_the_first_two_screens_lead_to_the_commands() -> None:
 
 @pytest.mark.parametrize("page", REFERENCE_PARTS, ids=lambda page: page.stem)
 def test_a_page_says_what_happens(page: Path, work: Path, env: dict[str, str], bless: bool) -> None:
-    """A yaml block is the last file named before it; in a console block `$ ` begins a command, `> `
-    carries it on.
+    """A yaml block is the content of the last file named before it. In a console block, `$ ` begins
+    a command, and `> ` continues it.
     """
     (work / "sample-configs").symlink_to(ROOT / "sample-configs")
     text = page.read_text(encoding="utf-8")
     for block in blocks(page):
         if block.language == "yaml":
-            # Settings of other programs are yml.
+            # Blocks of settings of other programs are marked yml.
             named = re.findall(r"`([\w.-]+\.yaml)`", block.before)
             assert named, f"{page.name}:{block.line}: no file is named before this block"
             (work / named[-1]).write_text(block.text)
@@ -225,7 +225,7 @@ def test_a_page_says_what_happens(page: Path, work: Path, env: dict[str, str], b
 
 
 def test_every_command_of_the_reference_is_in_a_part() -> None:
-    """The parts are run; the generated text has no command to run."""
+    """Only the parts are executed; the generated text contains no commands."""
 
     def run(page: Path) -> list[tuple[str, str]]:
         return [each[:2] for each in blocks(page) if each.language in ("console", "sh")]
@@ -283,7 +283,7 @@ def test_every_command_stands_in_the_table() -> None:
 
 
 def rows() -> dict[str, str]:
-    """The rows of the README's table of commands."""
+    """Return the rows of the table of commands in the README."""
     text = README.read_text(encoding="utf-8")
     return {match[1]: match[0] for match in re.finditer(r"(?m)^\| `vmcfg ([a-z]+).*$", text)}
 
@@ -298,7 +298,7 @@ def test_every_format_stands_in_the_table(name: str) -> None:
         assert isinstance(option.type, click.Choice)
         formats = [word for word in option.type.choices if word != option.default]
         if len(formats) == 1 and "--format" not in rows()[name]:
-            continue  # text for people, and json: the help says so
+            continue  # text for people, and json: the help explains them
         missing = [word for word in formats if not re.search(f"[` ]{word}`", rows()[name])]
         assert not missing, (
             f"README.md does not name the format {', '.join(missing)} of 'vmcfg {name}': add it to"
@@ -310,7 +310,7 @@ def test_every_format_stands_in_the_table(name: str) -> None:
 
 
 def anchors(page: Path) -> list[str]:
-    """The anchors that GitHub makes of the headings of a page."""
+    """Return the anchors that GitHub creates for the headings of a page."""
     found = []
     for words in re.findall(r"(?m)^#+ (.+)$", prose(page)):
         shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words)
@@ -342,12 +342,12 @@ def test_no_two_headings_of_the_reference_have_one_anchor() -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, *WRITTEN[1:]], ids=lambda page: page.stem)
 def test_nothing_is_said_to_be_published(page: Path) -> None:
-    """There is no package index and no address where vmcfg is."""
+    """vmcfg is not in a package index, and has no address yet."""
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"pypi|pipx? install (?:-\S+ )*vmcfg\b|https?://\S*vmcfg", text)
 
 
-# What the reference contains ----------------------------------------------------------------------
+# Content of the reference -------------------------------------------------------------------------
 
 
 def test_the_reference_has_every_rule_and_every_surprise() -> None:
@@ -372,7 +372,7 @@ WRONG = RIGHT.replace("23", "8")
 
 
 def settings(key: str) -> Any:
-    """The one yml block of the integrations that has this key."""
+    """Return the only yml block of the integrations that has this key."""
     (found,) = [
         each
         for block in blocks(INTEGRATIONS)

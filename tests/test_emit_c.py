@@ -1,7 +1,7 @@
-"""emit --format c: compiled without a warning for arm64, its numbers held to the kernel's own
+"""emit --format c: compiles for arm64 without warnings, and its numbers agree with the kernel
 header.
 
-What the program does on real kernels is in tests/kvm/test_kernels_take_c.py.
+tests/kvm/test_kernels_take_c.py executes the programs on real kernels.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Compile = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def compiled(program: Callable[[str], str], tmp_path: Path) -> Compile:
-    """A function that compiles C for arm64 with the warnings as errors."""
+    """Return a function that compiles C for arm64, with warnings as errors."""
     compiler = program("aarch64-linux-gnu-gcc")
 
     def run(text: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +56,7 @@ def compiled(program: Callable[[str], str], tmp_path: Path) -> Compile:
 
 
 def planned(data: bytes, scope: Scope, phases: tuple[PlanPhase, ...] = PHASES) -> tuple[Plan, Tree]:
-    """The plan of `data`, checked or not, without the commands that can't be written in C."""
+    """Return the plan of `data` despite findings, without commands that C cannot express."""
     checked = check(data, "vm.yaml")
     assert checked.machine is not None
     plan = lower(checked.machine, scope, phases)
@@ -75,7 +75,7 @@ def test_every_sample_compiles(compiled: Compile, sample: Path, form: str) -> No
     text = c(plan, tree, main=form == "main")
     done = compiled(text, "-O2", "-c", "-o", "plan.o")
     assert (done.returncode, done.stderr) == (0, "")
-    # As a caller has it, who wants the declarations alone.
+    # As a caller includes it who needs only the declarations.
     done = compiled("#define VMCFG_DECLARATIONS\n" + text)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -101,7 +101,7 @@ def test_the_least_and_greatest_numbers_compile(compiled: Compile, number: int) 
 
 
 def test_every_name_of_the_oldest_headers_is_asserted(program: Callable[[str], str]) -> None:
-    """An assertion behind #ifdef is none where the name is not there, or wrong."""
+    """After #ifdef, an assertion checks nothing if the name is missing or wrong."""
     compiler = program("aarch64-linux-gnu-gcc")
     defined = subprocess.run(
         [compiler, "-dM", "-E", "-include", "linux/kvm.h", "-x", "c", "/dev/null"],
@@ -169,7 +169,7 @@ def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> N
     text = c(plan, tree)
     done = compiled(text, "-E", "-P")
     assert (done.returncode, done.stderr) == (0, "")
-    # Without comments it is the same whatever the names are, but for the words.
+    # Without comments, the names change only the words of the command.
     words = re.findall(r'\.words = ("[^"\n]*")', done.stdout)
     assert len(words) == 1
     decoded = re.sub(

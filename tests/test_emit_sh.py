@@ -1,6 +1,4 @@
-"""emit --format sh: performed by three shells, whole or not at all, and by no name more than a
-name.
-"""
+"""emit --format sh: three shells execute all of it or nothing, and no name as code."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_path: Path) -> Shell:
-    """A function that runs a script in each of the shells."""
+    """Return a function that runs a script in each of the shells."""
     name, *options = request.param.split()
     command = [program(name), *options]
 
@@ -44,7 +42,7 @@ def shell(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_pat
         done = subprocess.run(
             [*command, "-c", script], cwd=tmp_path, capture_output=True, timeout=120
         )
-        # Decoded here, where a carriage return stays one.
+        # Decoded here, because text mode would change a carriage return.
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
@@ -53,8 +51,8 @@ def shell(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_pat
 
 
 def performable(data: bytes, scope: Scope) -> tuple[Checked, Plan]:
-    """What `data` describes and its plan, host PMUs by number, as a plan for this format must have
-    them.
+    """Return the check of `data`, and its plan without the commands that name a host PMU, which
+    this format cannot contain.
     """
     checked = check(data, "vm.yaml")
     assert checked.machine is not None
@@ -114,7 +112,7 @@ def test_a_performer_may_be_a_program(shell: Shell, tmp_path: Path) -> None:
 def test_a_failure_stops_the_rest_and_is_returned(
     shell: Shell, tmp_path: Path, caller: str
 ) -> None:
-    """`set -e` is off inside a condition, and the plan must stop there all the same."""
+    """`set -e` has no effect inside a condition, but the plan must stop there, too."""
     (tmp_path / "plan.sh").write_text(minimal())
     performer = 'vmcfg_set_attr() { echo "$2 $4"; [ "$2" = vcpu:0 ] || return 42; }\n'
     done = shell(performer + caller)
@@ -130,14 +128,14 @@ def test_a_cut_file_does_nothing(shell: Shell, tmp_path: Path) -> None:
         (cuts / f"{size:05}.sh").write_text(whole[:size])
     script = """
         vmcfg_set_attr() { echo "${cut##*/}"; }
-        # The worst that can be on the path: whatever the last word is cut to.
+        # The worst case: a command exists for every prefix of the last word.
         v() { echo "$cut"; }; vm() { echo "$cut"; }
         vmcfg() { echo "$cut"; }; vmcfg_() { echo "$cut"; }
         for cut in cuts/*; do (. "./$cut") 2>/dev/null || :; done
     """
     done = shell(script)
     commands = whole.count("    vmcfg_set_attr ")
-    # Without the last newline it is whole.
+    # The file is also complete without its last newline.
     assert commands == 4
     assert sorted(done.stdout.split()) == [
         f"{size:05}.sh" for size in (len(whole) - 1, len(whole)) for _ in range(4)
@@ -171,7 +169,7 @@ def hostile(draw: Callable[[st.SearchStrategy[str]], str], command: Command) -> 
 
 @st.composite
 def hostile_plans(draw: st.DrawFn) -> tuple[Plan, Checked]:
-    """A plan that no description can lead to: every name in it may be anything."""
+    """Draw a plan that no description can have: every name in it can be any text."""
     checked, plan = performable((ROOT / "sample-configs" / "minimal.yaml").read_bytes(), ATTRIBUTES)
     commands = tuple(hostile(draw, command) for command in plan.commands[: draw(st.integers(0, 3))])
     checked.tree.file = draw(names)
@@ -202,7 +200,7 @@ def test_shellcheck_finds_nothing(program: Callable[[str], str], tmp_path: Path)
     for sample in SAMPLES:
         for scope in (ATTRIBUTES, WHOLE_VM):
             checked, plan = performable(sample.read_bytes(), scope)
-            # One line of each kind will do: hundreds of vCPUs have the same.
+            # One line of each kind is enough: hundreds of vCPUs have the same lines.
             kinds = {command.row.name: command for command in plan.commands}
             plan = plan._replace(commands=tuple(kinds.values()))
             (tmp_path / f"{sample.stem}-{scope}.sh").write_text(sh(plan, checked.tree))
@@ -241,7 +239,7 @@ def test_what_only_the_host_knows_is_a_finding(chosen: tuple[str, ...], tmp_path
     )
     assert not output.exists()
     assert vmcfg("emit", *chosen, "--unchecked", "-", standard_input=WITH_HOST_PMU).returncode == 1
-    # Without that command there is nothing to know.
+    # Without that command, the plan needs no value of the host.
     if "--main" not in chosen:
         assert (
             vmcfg(

@@ -1,4 +1,4 @@
-"""Fixes: what is certain is corrected and nothing else, to the byte; the rest stays a hint."""
+"""Fixes: only unambiguous problems are corrected, and every other byte stays."""
 
 from __future__ import annotations
 
@@ -153,16 +153,16 @@ def test_what_is_not_certain_stays(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        # A value is wrong as one thing and right as another.
+        # A value that is invalid in one place and valid in another.
         ALIASED % "x-n: &n 6.10\nhost_kernel: *n\ntimers: {virtual: *n}",
         ALIASED % "pmu: {irq: &i ppi:23}\nmemory: [{base: 0, size: *i}]",
-        # An unknown key's value is read by no one: what it is used for is not known.
+        # The value of an unknown key: its meaning is not known.
         ALIASED % "pmu: {irq: &i ppi:23}\nfoo: *i",
-        # The odd vCPU's number is a timer's too.
+        # The PPI that differs from the others is also that of a timer.
         HEAD
         + "timers: {hyp_virtual: &i 22}\nvcpus:\n  - {mpidr: 0.0.0.0, pmu_irq: *i}\n"
         + "  - {mpidr: 0.0.0.1, pmu_irq: 23}\n  - {mpidr: 0.0.0.2, pmu_irq: 23}\n",
-        # A mapping that is a vCPU here and something else there.
+        # A mapping that is a vCPU in one place and something else in another.
         HEAD + "vcpus: [&v {mpidr: 0.0.0.0, pmu_irg: 23}]\npmu: *v\n",
     ],
 )
@@ -173,7 +173,7 @@ def test_what_is_used_twice_is_fixed_only_where_all_uses_agree(text: str) -> Non
 
 
 def edits(key: str) -> list[str]:
-    """The words one slip away from `key`."""
+    """Return the words that differ from `key` by one typo."""
     letters = "abcdefghijklmnopqrstuvwxyz_"
     cuts = [(key[:place], key[place:]) for place in range(len(key) + 1)]
     slips = [left + right[1:] for left, right in cuts if right]

@@ -1,6 +1,4 @@
-"""`--host`: descriptions held to hosts that are not here, by what `vmcfg probe` has written of
-them.
-"""
+"""`--host`: descriptions checked for other hosts, with the files that `vmcfg probe` wrote there."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ HOST: dict[str, Any] = {
     **json.loads((ROOT / "tests" / "hosts" / "has-everything.json").read_text()),
     "attributes": ATTRIBUTES,
 }
-"""A host whose kernel has every attribute of the plans' table."""
+"""A host whose kernel has every attribute of the sequence of commands."""
 BIG_LITTLE = [
     {"name": "armv8_cortex_a72", "type": 10, "cpus": "4-5"},
     {"name": "armv8_cortex_a53", "type": 9, "cpus": "0-3"},

@@ -1,4 +1,6 @@
-"""What `validate` and `emit` load beyond click and PyYAML: each module is time at each start."""
+"""The modules that `validate` and `emit` load in addition to click and PyYAML: each costs time at
+every start.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def of_rooms(**files: str) -> set[str]:
-    """The modules of vmcfg that these files are, by room, and the rooms themselves."""
+    """Return the modules of vmcfg that these files are, by room, and the rooms themselves."""
     return {f"vmcfg.{room}" for room in files} | {
         f"vmcfg.{room}.{file}" for room, names in files.items() for file in names.split()
     }
@@ -41,7 +43,7 @@ CHECKING = {
     checking="check",
     commands="exit_codes options",
 )
-"""What both need: all from text to findings."""
+"""The modules that both need: from text to findings."""
 VALIDATE = {"vmcfg.parallel"} | of_rooms(
     reports="form terminal", commands="checked_file run_output validate"
 )
@@ -72,7 +74,7 @@ VMCFG = NOTED + "import vmcfg.__main__; vmcfg.__main__.main()"
 
 
 def modules(script: str, noted: Path, arguments: list[str]) -> set[str]:
-    """What a new interpreter has loaded at the end of a script, without the modules in C."""
+    """Return the modules that a new interpreter loads for a script, except those in C."""
     argv = [sys.executable, "-c", script, str(noted), *arguments]
     subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return {name for name in noted.read_text().split() if not name.startswith("_")}
@@ -80,7 +82,7 @@ def modules(script: str, noted: Path, arguments: list[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """What is loaded with click and PyYAML imported, and an empty command run."""
+    """Return the modules that are loaded after importing click and PyYAML for an empty command."""
     return modules(BARE, tmp_path_factory.mktemp("bare") / "modules", [])
 
 

@@ -1,7 +1,7 @@
-"""The independent compiler of the kernel tests against vmcfg's plans, without a kernel.
+"""The independent compiler of the kernel tests compared with plans of vmcfg, without a kernel.
 
 tests/kvm/independent.py reads descriptions a second time, without any table of vmcfg. If only one
-of the two knows an attribute, or if they read a description differently, this fails.
+of the two knows an attribute, or if they read a description differently, these tests fail.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAMPLES = sorted((Path(__file__).parent.parent / "sample-configs").glob("*.yaml"
 
 
 def few(examples: int) -> settings:
-    """The same descriptions in every run, and few: the kernel tests ask about more."""
+    """Return settings for a few descriptions, the same in every run: the kernel tests use more."""
     return settings(
         derandomize=True,
         deadline=None,
@@ -34,7 +34,7 @@ def few(examples: int) -> settings:
 
 
 def assert_same_plan(text: bytes, name: str) -> None:
-    """Both make the same plan of a description that has a machine."""
+    """Assert that both compile a description to the same plan, if it has a machine."""
     machine = check(text, name).machine
     if machine is None:
         return
@@ -42,10 +42,10 @@ def assert_same_plan(text: bytes, name: str) -> None:
     pairs = zip_longest(plan, independent.plan(text), fillvalue="nothing")
     for number, (ours, theirs) in enumerate(pairs, 1):
         assert ours == theirs, (
-            f"{name}: command {number} is {ours!r} in vmcfg's plan and {theirs!r} in that of"
-            " tests/kvm/independent.py. Read the description and the kernel's documentation, and"
+            f"{name}: command {number} is {ours!r} in the plan of vmcfg and {theirs!r} in that of"
+            " tests/kvm/independent.py. Read the description and the kernel documentation, and"
             " correct the one that is wrong; write a new attribute into independent.py by hand,"
-            f" without vmcfg's tables. The description:\n{text.decode()}"
+            f" without the tables of vmcfg. The description:\n{text.decode()}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The kinds of scalars: each has all its methods, and a rule checks what a kind lets pass."""
+"""The kinds of scalars: each has all its methods, and rules check what a kind accepts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ KINDS = ScalarKind.__subclasses__()
 def test_every_kind_has_every_method(kind: type[ScalarKind], method: str) -> None:
     assert method in vars(kind), (
         f"the kind {kind.__name__} has no method {method}: write it in vmcfg/description/kinds.py,"
-        f" as the docstring of ScalarKind.{method} says"
+        f" see the docstring of ScalarKind.{method}"
     )
 
 
 def test_a_number_that_yaml_takes_for_infinite_has_a_hint() -> None:
-    """YAML 1.2 reads 1e400 as a number that no integer is."""
+    """YAML 1.2 reads 1e400 as a number, but not as an integer."""
     for key in ("ipa_bits", "vcpus", "vmcfg"):
         document = {"vmcfg": 1, "name": "vm", "vcpus": 1, key: 1}
         text = json_text(document).replace(f'"{key}": 1', f'"{key}": 1e400')
@@ -38,11 +38,11 @@ def test_a_number_that_yaml_takes_for_infinite_has_a_hint() -> None:
 
 # Bounds of numbers --------------------------------------------------------------------------------
 
-# A kind does not check bounds: a rule must, which has the answer of the kernel.
+# Kinds do not check bounds. A rule must do it, because a rule has the answer of the kernel.
 
 
 def out_of_bounds(schema: dict[str, Any]) -> list[int]:
-    """Numbers outside a schema's bounds: the next ones, and some that are multiples of much."""
+    """Return numbers outside the bounds of a schema: 0, the next ones, and a power of two."""
     least, greatest = schema["minimum"], schema["maximum"]
     outside = {least - 1, 0, greatest + 1, 1 << greatest.bit_length()}
     return sorted(
@@ -51,7 +51,7 @@ def out_of_bounds(schema: dict[str, Any]) -> list[int]:
 
 
 def bounded_fields() -> dict[str, dict[str, Any]]:
-    """The keys that take a number, by dotted path, each with the schema of its number."""
+    """Return the keys with a number, by dotted path, each with the schema of its number."""
     found = {}
     for path, field in every_field().items():
         kind = field.kind.scalar if isinstance(field.kind, Either) else field.kind
@@ -61,7 +61,7 @@ def bounded_fields() -> dict[str, dict[str, Any]]:
 
 
 def with_value(path: str, value: Json) -> Json:
-    """A document with every key, of which the one at a dotted path has this value."""
+    """Return a document with every key, with this value at a dotted path."""
     document = json.loads(json.dumps(everything()))
     *outer, key = path.split(".")
     mapping = document
@@ -91,7 +91,7 @@ def test_a_rule_checks_the_bounds_of_a_number(path: str, number: int) -> None:
     assert {rule for rule, _ in as_it_was} & {"VMC109", "VMC120", "VMC121"} == set()
     new = errors(with_value(path, str(number))) - as_it_was
     assert new, (
-        f"{path}: {number} is out of bounds, and no rule finds it: write one in vmcfg/rules that"
+        f"{path}: {number} is out of bounds, but no rule reports it: write one in vmcfg/rules that"
         " checks the bounds of the key"
     )
     assert not any(rule == "VMC121" for rule, _ in new)
@@ -99,7 +99,7 @@ def test_a_rule_checks_the_bounds_of_a_number(path: str, number: int) -> None:
 
 
 def test_numbers_are_read_without_bounds() -> None:
-    """The reason for the test before this one."""
+    """This is why the test before this one is necessary."""
     assert kinds.Number(1, 2).read("3", plain=False) == 3
     assert kinds.Number(1, 2).read("3", plain=True) == 3
     with pytest.raises(kinds.Misfit, match="must be at most 0xffffffffffffffff, not 18446"):

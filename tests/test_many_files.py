@@ -1,6 +1,4 @@
-"""Many files in one command: which they are, in which order, by how many processes, and how that
-ends.
-"""
+"""Many files in one command: which files, their order, the processes, and the end of the run."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 RIGHT = "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n"
 WRONG = RIGHT.replace("23", "7")
 MANY = 200
-"""Enough for several processes, several chunks each."""
+"""Enough for several processes with several chunks each."""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -55,7 +53,7 @@ def validate(*args: str, cwd: Path) -> Done:
 def started(
     *args: str, cwd: Path, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
 ) -> subprocess.Popen[bytes]:
-    """vmcfg in a process group of its own."""
+    """Start vmcfg in its own process group."""
     return subprocess.Popen(
         [sys.executable, "-m", "vmcfg", "validate", *args],
         cwd=cwd,
@@ -69,7 +67,7 @@ def started(
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """A folder with `MANY` descriptions; every third is wrong."""
+    """Return a directory with `MANY` descriptions; every third has an error."""
     for number in range(MANY):
         folder = tmp_path / "many" / f"{number % 7}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,15 +185,15 @@ def test_a_link_that_leads_nowhere_is_a_line(tmp_path: Path) -> None:
 
 
 def listed_by_a_mere_user(folder: Path) -> list[list[str]]:
-    """The descriptions in `folder` and the errors of listing them, for a user who may not read
-    everything.
+    """Return the descriptions in `folder` and the errors of listing them, for a user without
+    permission to read all of it.
     """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         failed: list[files.NoFile] = []
         try:
-            # The folders above may be closed to that user.
+            # That user might not have permission for the directories above.
             os.chdir(folder)
             if os.getuid() == 0:
                 os.setgroups([])
@@ -329,7 +327,7 @@ def test_a_worker_that_is_killed_is_a_failure_in_one_line() -> None:
 
 
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
-    """Of this process and its workers, by what the kernel measured."""
+    """The kernel reports the memory of this process and of its workers."""
     measured = []
     for count in (200, 4000):
         folder = tmp_path / str(count)
@@ -360,22 +358,22 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
         assert done.stdout.count("\n") == count
         measured.append([int(kilobytes) for kilobytes in done.stderr.split()])
     few, lot = measured
-    # The list of names is all that grows: 4,000 of them are less than a megabyte.
+    # Only the list of names grows: 4,000 names use less than a megabyte.
     assert all(after - before < 2048 for before, after in zip(few, lot, strict=True)), measured
 
 
-# How it ends --------------------------------------------------------------------------------------
+# How a run ends -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def blocked(many: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of two workers, one of which waits for a file that is a pipe without a writer."""
+    """Yield a run with two workers, one of which waits for a pipe without a writer."""
     os.mkfifo(many / "many" / "4" / "pipe")
     process = started("--jobs", "2", "many", "many/4/pipe", cwd=many)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(lambda: len(children.read_text().split()) == 2)
-    # The other worker comes to its end or to a full pipe, the first one to the file that never
-    # opens.
+    # Until now, the other worker finishes or fills its pipe, and the first one reaches the file
+    # that never opens.
     time.sleep(0.5)
     yield process
     with contextlib.suppress(ProcessLookupError):
@@ -403,7 +401,7 @@ def test_a_reader_that_has_seen_enough_ends_all_processes(many: Path) -> None:
 
 
 def test_workers_do_not_wait_for_a_reader_that_was_killed() -> None:
-    """Not even while another worker is busy, which was started with their pipes open."""
+    """They do not wait for a busy worker either, which was started while their pipes were open."""
     program = """if True:
         import os, signal, time
         from vmcfg.parallel import CHUNK, results
@@ -444,8 +442,8 @@ def test_a_full_disk_ends_all_processes(many: Path) -> None:
 
 
 def test_a_file_that_vanishes_is_a_line(blocked: subprocess.Popen[bytes], many: Path) -> None:
-    """It was listed, and is gone when its turn comes: the worker that waits has those after the
-    pipe yet to read.
+    """Two listed files are removed before they are read: the waiting worker still has to read the
+    files after the pipe.
     """
     names = sorted([str(path.relative_to(many)) for path in many.glob("many/*/*")])
     place = names.index("many/4/pipe")
@@ -465,12 +463,12 @@ def test_a_file_that_vanishes_is_a_line(blocked: subprocess.Popen[bytes], many: 
 
 
 def written_late(pipe: Path) -> None:
-    """Write a description to a pipe, a good second after its reader came."""
+    """Write a description to a pipe, more than a second after the reader opened it."""
     writer = -1
 
     def opened() -> bool:
         nonlocal writer
-        with contextlib.suppress(OSError):  # while there is no reader
+        with contextlib.suppress(OSError):  # as long as there is no reader
             writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         return writer >= 0
 
@@ -483,7 +481,7 @@ def written_late(pipe: Path) -> None:
 def seen_on_a_terminal(
     args: list[str], cwd: Path, pipe: Path | None, stdout: int | None = None
 ) -> tuple[int, bytes]:
-    """The exit code, and what a terminal got; `pipe` is written to late."""
+    """Return the exit code and the output on a terminal; `pipe` is written late."""
     reader, terminal = pty.openpty()
     process = started(
         *args, cwd=cwd, stdout=terminal if stdout is None else stdout, stderr=terminal
@@ -508,7 +506,7 @@ def test_a_bar_says_how_far_a_long_run_is(jobs: str, many: Path) -> None:
     )
     assert code == 1
     assert f"/{MANY + 1} files checked\x1b[K".encode() in seen
-    # It is taken away, and the summary stands alone.
+    # The bar is erased, and only the summary remains.
     assert seen.endswith(
         f"\r\x1b[K{MANY + 1} files checked: {len(range(0, MANY, 3))} errors\r\n".encode()
     )
@@ -544,7 +542,7 @@ def test_an_interrupted_bar_is_taken_away(many: Path) -> None:
 
 
 def on_screen(row: str) -> str:
-    """What a terminal shows of a line, once it is written."""
+    """Return a line as a terminal shows it after everything is written."""
     shown, column = "", 0
     for part in re.findall("\r|\x1b\\[[0-9;]*[A-Za-z]|.", row):
         if part == "\r":

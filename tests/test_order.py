@@ -1,4 +1,4 @@
-"""Every plan of a sample against `plans.order`, whose constraints are held to `plans.sequence`."""
+"""The plan of every sample satisfies `plans.order`, and its constraints match `plans.sequence`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent.parent / "sample-configs"
 def plan_of(path: Path, api: Api = VCPU) -> list[Command]:
     machine = check(path.read_bytes(), path.name).machine
     if machine is None:
-        pytest.fail(f"{path.name} is no VM: run 'vmcfg validate sample-configs/{path.name}'")
+        pytest.fail(f"{path.name} is not valid: run 'vmcfg validate sample-configs/{path.name}'")
     return list(lower(machine, WHOLE_VM, api=api).commands)
 
 
@@ -34,15 +34,15 @@ PLANS |= {
 
 
 def stands_for(name: str, row: str) -> bool:
-    """Whether a constraint's `name` means the row of that name."""
+    """Return whether the `name` in a constraint refers to the row `row`."""
     return row.startswith(name) if name.endswith(".") else row == name
 
 
 def broken(commands: list[Command], constraint: Constraint) -> list[tuple[str, str]]:
-    """The pairs of commands, as text, whose order `constraint` forbids."""
+    """Return the pairs of commands, as text, whose order `constraint` forbids."""
     found = []
     of_after: dict[str, Command] = {}
-    """The first command that should come later: by target if the constraint is one per vCPU."""
+    """The first command that must come later: by target if the constraint is per vCPU."""
     for command in commands:
         key = command.target if constraint.per_vcpu else ""
         if constraint.by is not None and command.row.name == constraint.before:
@@ -87,16 +87,16 @@ def test_constraint_names_rows_that_exist(constraint: Constraint) -> None:
 
 @pytest.mark.parametrize("row", SEQUENCE[1:], ids=lambda row: row.name)
 def test_row_has_a_constraint(row: Row) -> None:
-    """Each row needs at least the object that it is set on: only the VM needs nothing."""
+    """Each row requires at least the object that it is set on; only the VM requires nothing."""
     assert any(stands_for(each.after, row.name) for each in CONSTRAINTS), (
-        f"{row.name} has no constraint: write one in vmcfg/plans/order.py that says what must come"
-        f" before {row.name}, why, and by which source"
+        f"{row.name} has no constraint: write one in vmcfg/plans/order.py with what must be before"
+        f" {row.name}, the reason, and the source"
     )
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS, ids=said)
 def test_constraint_bites(constraint: Constraint) -> None:
-    """A sample has commands of both rows; with the later ones moved to the front, it is broken."""
+    """If the later commands of a sample are moved to the front, the constraint is broken."""
 
     def later_first(commands: list[Command]) -> list[Command]:
         if constraint.by is not None:
@@ -107,13 +107,13 @@ def test_constraint_bites(constraint: Constraint) -> None:
 
     assert any(broken(later_first(commands), constraint) for commands in PLANS.values()), (
         f"no sample has commands of both {constraint.before} and {constraint.after}, so nothing"
-        " checks this constraint: add what is missing to a file in sample-configs"
+        " checks this constraint: add the missing commands to a file in sample-configs"
     )
 
 
 @pytest.mark.parametrize("constraint", [each for each in CONSTRAINTS if each.by is None], ids=said)
 def test_one_command_out_of_place_is_enough(constraint: Constraint) -> None:
-    """The last command of `before` is found if it stands behind the first of `after`."""
+    """The last command of `before` is found if it is after the first command of `after`."""
     tried = 0
     for commands in PLANS.values():
         for early in reversed(commands):
@@ -147,7 +147,7 @@ def test_constraints_are_given_once_with_their_authority() -> None:
 
 
 def test_constraints_have_no_circle() -> None:
-    """The order of the table keeps them all: each `before` stands above each `after`."""
+    """The order of the table satisfies all constraints: each `before` is above its `after`."""
     places = {row.name: place for place, row in enumerate(SEQUENCE)}
     for each in CONSTRAINTS:
         before = [place for name, place in places.items() if stands_for(each.before, name)]

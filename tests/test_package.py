@@ -1,4 +1,4 @@
-"""What is installed from a checkout is whole, and works with the oldest libraries."""
+"""An installation from a checkout is complete, and works with the oldest supported libraries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOORS = [
     "rich==13.3.1",
     "PyYAML==6.0" if sys.version_info < (3, 12) else "PyYAML==6.0.1",
 ]
-"""What Debian 12 ships; PyYAML 6.0 itself can't be built for Python 3.12 and later."""
+"""The versions of Debian 12; PyYAML 6.0 cannot be built for Python 3.12 and later."""
 
 
 def run(*command: str | Path, cwd: Path) -> str:

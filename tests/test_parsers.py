@@ -1,6 +1,4 @@
-"""Reading whatever comes: both parsers find the same, and no input ends in a traceback, a hang or a
-crash.
-"""
+"""Reading any input: both parsers find the same, and none has a traceback, hang, or crash."""
 
 from __future__ import annotations
 
@@ -43,23 +41,23 @@ START = b"vmcfg: 1\nname: vm\nvcpus: 1\n"
 
 NOT_YAML = "VMC100"
 ENDS = {NOT_YAML, "VMC101", "VMC104", "VMC106", "VMC107"}
-"""The findings after which nothing more is read."""
+"""The findings after which vmcfg stops reading."""
 
 
 def generated(examples: int) -> settings:
-    """The same inputs in every run, and so many of them."""
+    """Return settings for this number of inputs, the same in every run."""
     return settings(derandomize=True, deadline=None, database=None, max_examples=examples)
 
 
 def checked_by(parser: type[Any], data: bytes) -> Checked:
-    """What `check` says where `parser` is the one that there is."""
+    """Return the result of `check` with this parser."""
     with patch.object(checking, "Tree", partial(Tree, parser=parser)):
         return check(data, "vm.yaml")
 
 
 def assert_sound(checked: Checked) -> None:
-    """Asserts that there is a machine or a finding, that every place lies in the text, and all of
-    it can be drawn.
+    """Assert that there is a machine or a finding, that every position is in the text, and that
+    every finding can be drawn.
     """
     assert checked.machine is not None or checked.diagnostics
     lines = lines_of(checked.tree.text)
@@ -67,7 +65,7 @@ def assert_sound(checked: Checked) -> None:
         for span in (found.span, *(each.span for each in found.related)):
             line, column, end_line, end_column = span
             assert (line, column) <= (end_line, end_column), found
-            # One column beyond a line's end is the place of what is missing there.
+            # One column after the end of a line is the position of something that is missing there.
             assert 1 <= line <= end_line <= len(lines), found
             assert 1 <= column <= len(lines[line - 1]) + 1, found
             assert 1 <= end_column <= len(lines[end_line - 1]) + 2, found
@@ -86,13 +84,13 @@ def rules(checked: Checked) -> set[str]:
 
 
 def assert_same(data: bytes) -> None:
-    """Asserts that both parsers find the same; of text that is not YAML, that neither takes it."""
+    """Assert that both parsers find the same, or that both reject the text if it is not YAML."""
     fastest, pure = checked_by(FASTEST_PARSER, data), checked_by(PurePythonParser, data)
     assert_sound(fastest)
     assert_sound(pure)
     if NOT_YAML in rules(fastest) | rules(pure):
-        # Which of two ends of reading comes first depends on how far a parser looks ahead.
-        # libyaml ends a tag at a comma, PyYAML does not: a tag is an error in any case.
+        # Which of two fatal findings comes first depends on how far a parser looks ahead.
+        # libyaml ends a tag at a comma, but PyYAML does not: a tag is an error in any case.
         assert (ENDS | {"VMC105"}) & rules(fastest)
         assert ENDS & rules(pure)
     else:
@@ -108,7 +106,7 @@ def test_the_fastest_parser_is_libyamls() -> None:
 
 
 def report(program: str, paths: Iterable[Path]) -> Any:
-    """The findings in `paths` as `program`, a Python text that runs vmcfg, prints them."""
+    """Return the findings in `paths` that `program`, a Python text that runs vmcfg, prints."""
     command = [sys.executable, "-c", program, "validate", "--format", "json", *map(str, paths)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert printed.stderr == b""
@@ -184,8 +182,8 @@ TOLD_APART = [
     "memory: [base: 0,size: 1]\n",
     "memory: [\t{base: 0,\tsize: 1}\t]\n",
 ]
-"""What the two parsers of PyYAML read or place differently; each by itself and after a right
-description.
+"""Texts that the two parsers of PyYAML read differently or place differently; each is read alone
+and after a valid description.
 """
 
 
@@ -203,7 +201,7 @@ BYTES = st.sampled_from(
 
 @st.composite
 def altered(draw: st.DrawFn) -> bytes:
-    """A sample or case with a few bytes put in, taken out, or taken twice."""
+    """Draw a sample or case with a few bytes inserted, removed, or repeated."""
     data = draw(st.sampled_from(SMALL))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
@@ -225,7 +223,7 @@ def test_parsers_agree_on_changed_descriptions(document: Any, form: str) -> None
     if form == "json":
         text = json_text(document)
     else:
-        # yaml.dump writes the shapes that people write, aliases among them.
+        # yaml.dump writes the forms that people write, such as aliases.
         text = yaml.dump(
             document, default_flow_style=form == "flow", allow_unicode=True, sort_keys=False
         )
@@ -238,7 +236,7 @@ x-y:_ k:_v\n -_ ?_ :_ __ _ \n \t [ ] { } , &a_ *a_ !!str_ !_
 |\n >-\n ' " #c\n --- ... %YAML_1.2\n %TAG_!_a\n
 << 1 0.0.0.0 a \\ \\x -\n :\n ?\n \x07 \u2028 \ufeff \u00e9 \U0001f40b
 """
-"""Pieces of YAML; `_` is a blank, the rest Python's escapes."""
+"""Pieces of YAML; `_` is a space, and the rest are escapes of Python."""
 
 YAML_WORDS = st.sampled_from(
     [word.replace("_", " ").encode().decode("unicode_escape") for word in WORDS.split()]
@@ -251,7 +249,7 @@ def test_parsers_agree_on_words_of_yaml(text: str) -> None:
     assert_same(text.encode())
 
 
-# Whatever comes -----------------------------------------------------------------------------------
+# Any input ----------------------------------------------------------------------------------------
 
 
 @generated(300)
@@ -296,7 +294,7 @@ DEEP = {
 @pytest.mark.parametrize("parser", [FASTEST_PARSER, PurePythonParser], ids=["fastest", "pure"])
 def test_deep_nesting_is_one_clear_finding(opened: str, before: bytes, parser: type[Any]) -> None:
     opening, closing = DEEP[opened]
-    # Of the tags 64 are found one by one, each of them drawn in its line.
+    # The first 64 tags are found one by one, each drawn in its line, which is slow.
     deep = 1_000 if opened == "tagged" else 100_000
     checked = checked_by(parser, before + opening * deep + closing * deep)
     assert_sound(checked)
@@ -355,7 +353,7 @@ DIGITS = {
 
 
 def holding(path: str, value: bytes) -> bytes:
-    """A description that holds `value` at a dotted path of the model; list indices are 0."""
+    """Return a description with `value` at a dotted path of the model; list indices are 0."""
     lists = {
         each for each, field in every_field().items() if isinstance(field.kind, (Either, ListOf))
     }

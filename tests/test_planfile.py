@@ -1,6 +1,4 @@
-"""A plan read back is performed whole and as it stands, or not at all: every alteration of a line
-is refused.
-"""
+"""A plan file is executed completely or not at all: every change of a line is rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from vmcfg.plans.planfile import read_plan
 
 SAMPLES = Path(__file__).parent.parent / "sample-configs"
 UNHELD = {"origin", "mpidr", "vm", "host_kernel", "format_version"}
-"""Keys that explain, and whose altered values could as well be right."""
+"""Keys that only explain: a changed value can be valid, too."""
 
 
 def lines_of(sample: str) -> list[dict[str, Any]]:

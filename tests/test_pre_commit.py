@@ -1,4 +1,4 @@
-"""The hooks, installed and run by pre-commit itself, with the configuration of REFERENCE.md."""
+"""The hooks, installed and executed by pre-commit, with the configuration of REFERENCE.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDERS = ("vmcfg", "schemas", "sample-configs", "tests/cases")
 
 
 class Repositories:
-    """A repository of vmcfg as it is now, and one of a user who has descriptions."""
+    """A repository with the current vmcfg, and a repository of a user with descriptions."""
 
     def __init__(self, folder: Path) -> None:
         self.vmcfg = folder / "vmcfg"
@@ -75,7 +75,7 @@ class Repositories:
         self.git(self.user, "add", ".")
 
     def run(self, **env: str) -> subprocess.CompletedProcess[str]:
-        """What pre-commit says to all files."""
+        """Run pre-commit for all files."""
         return subprocess.run(
             [
                 sys.executable,

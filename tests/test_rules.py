@@ -1,7 +1,7 @@
-"""No rule and no vCPU feature can be forgotten.
+"""Every rule and every vCPU feature is complete.
 
-Each rule is listed where it is written. Its id and its name are its own, and its docstring explains
-it. A feature of the table is known to every check.
+Each rule is listed in its file. Its id and its name are unique, and its docstring explains it.
+Every check knows each feature of the table.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Written(NamedTuple):
-    """A rule as it is written in a file: its id, what the file calls it, and the line."""
+    """A rule as it is written in a file: its id, its name in the file, and the line."""
 
     file: str
     line: int
@@ -42,18 +42,18 @@ class Written(NamedTuple):
 
 
 def called(node: ast.expr) -> str:
-    """The name of the function that an expression calls, or nothing."""
+    """Return the name of the function that an expression calls, or an empty text."""
     is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     return node.func.id if is_call else ""  # type: ignore[attr-defined]
 
 
 def id_in(call: ast.expr, file: str) -> str:
-    """The id of a rule, the first argument of the call that makes it."""
+    """Return the id of a rule, which is the first argument of the call that creates it."""
     assert isinstance(call, ast.Call)
     first = call.args[0] if call.args else None
     id = first.value if isinstance(first, ast.Constant) else None
     assert isinstance(id, str), (
-        f"{file}:{call.lineno} makes a rule: write its id as the first argument, such as 'VMC503'"
+        f"{file}:{call.lineno} creates a rule: write its id as the first argument, such as 'VMC503'"
     )
     assert re.fullmatch(r"VMC[1-9][0-9]{2}", id), (
         f"{file}:{call.lineno}: write the id as VMC and three digits, not {id!r}"
@@ -62,7 +62,7 @@ def id_in(call: ast.expr, file: str) -> str:
 
 
 def written_in(path: Path) -> Iterator[Written]:
-    """The rules that a file writes, listed or not."""
+    """Yield the rules that a file defines, listed or not."""
     file = str(path.relative_to(ROOT))
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
@@ -78,12 +78,12 @@ FILES = sorted({rule.file for rule in WRITTEN})
 
 
 def test_rules_are_found_in_the_files() -> None:
-    """The tests below see only what is found like this."""
+    """The tests below check only rules that are found like this."""
     unseen = {rule.id for rule in every_rule()} - {rule.id for rule in WRITTEN}
     assert not unseen, (
         f"{', '.join(sorted(unseen))} is not found in vmcfg: write a rule as '@machine_rule(ID,"
-        " ...)', '@host_rule(ID, ...)' or 'NAME = Rule(ID, ...)', or teach written_in in"
-        " tests/test_rules.py the new form"
+        " ...)', '@host_rule(ID, ...)' or 'NAME = Rule(ID, ...)', or add the new form to"
+        " written_in in tests/test_rules.py"
     )
 
 
@@ -116,7 +116,7 @@ def test_ids_are_of_the_hundred_that_the_file_names(file: str) -> None:
         if rule.file == file:
             assert rule.id.startswith(hundred[0]), (
                 f"{rule} does not belong in this file, whose docstring begins with {hundred[0]}:"
-                " take an id of this hundred, or move the rule"
+                " use an id with this first digit, or move the rule"
             )
 
 
@@ -125,7 +125,7 @@ def test_ids_are_given_once() -> None:
     for rule in WRITTEN:
         others = [str(other) for other in WRITTEN if other.id == rule.id and other != rule]
         assert times[rule.id] == 1, (
-            f"{rule} has the id of {', '.join(others)}: take the next free number of the hundred"
+            f"{rule} has the id of {', '.join(others)}: use the next free number of the topic"
         )
 
 
@@ -150,7 +150,7 @@ def test_names_are_in_lower_case(rule: Rule) -> None:
 def test_every_rule_explains_itself(rule: Rule) -> None:
     first = rule.paragraphs[0]
     assert re.fullmatch(r"[A-Z`].*[.)]", first, re.DOTALL), (
-        f"{rule.id} {rule.name}: begin its docstring with a sentence that says what must hold;"
+        f"{rule.id} {rule.name}: begin its docstring with a sentence that states the requirement;"
         f" 'vmcfg explain {rule.id}' prints it"
     )
 
@@ -214,7 +214,7 @@ def test_the_example_is_short_and_breaks_its_rule(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", WITH_EXAMPLE, ids=str)
 def test_the_printed_answer_is_the_answer_to_the_example(rule: Rule) -> None:
-    """And it is what the rule itself says of the kernel, so that text and example agree."""
+    """It is also the answer in the rule itself, so that text and example agree."""
     example = example_of(rule.id)
     assert example is not None
     answers = [found.kernel for found in findings_in(example, rule)]
@@ -275,7 +275,7 @@ def test_only_what_a_kernel_finds_has_no_example() -> None:
 def test_text_is_as_wide_as_the_terminal_and_at_most_100_columns(width: int) -> None:
     for rule in every_rule():
         for line in rule_lines(rule, width):
-            # An example and a single long word stay as they are.
+            # An example or a single long word is not wrapped.
             may_be_long = line.startswith("    ") or " " not in line
             assert len(line) <= min(width, 100) or may_be_long, line
 
@@ -285,7 +285,7 @@ def test_text_is_as_wide_as_the_terminal_and_at_most_100_columns(width: int) -> 
 
 @pytest.mark.parametrize("word", FEATURES)
 def test_every_feature_has_bits_and_capabilities(word: str) -> None:
-    """Without them `validate --host` could not say whether a host has it."""
+    """Without them, `validate --host` could not check whether a host supports it."""
     feature = FEATURES[word]
     where = f"the feature '{word}' in vmcfg/kernel/features.py"
     assert feature.bits, f"{where} names no bit of KVM_ARM_VCPU_INIT: add it to 'bits'"

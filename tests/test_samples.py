@@ -1,4 +1,4 @@
-"""The samples: that they are right, what they become, and that monitors tell KVM the same."""
+"""The samples: they are valid, their plans are stored, and VMMs send the same to KVM."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ FORMATS = {
     "vm.jsonl": ("--scope", "vm", "--format", "jsonl"),
 }
 IN_EVERY_FORMAT = ("full", "qemu-virt")
-"""The samples of which every format is kept. The others differ in what is set, not in how."""
+"""The samples that are stored in every format. The others differ only in their values."""
 
 MANY = 64
-"""Samples with more vCPUs are kept as text alone: other formats would only be more lines."""
+"""Samples with more vCPUs are stored only as text: other formats would only add lines."""
 
 Vmcfg = Callable[..., "tuple[int, str]"]
 
 
 @pytest.fixture
 def vmcfg(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Vmcfg:
-    """A function that runs vmcfg in the samples' folder: its exit code and standard output."""
+    """Return a function that runs vmcfg in sample-configs: the exit code, and the output."""
     monkeypatch.chdir(FOLDER)
 
     def run(*arguments: str) -> tuple[int, str]:
@@ -56,7 +56,7 @@ def vmcfg(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monkey
 
 
 def commands(output: str) -> list[dict[str, Any]]:
-    """The commands of a plan in JSON Lines, without its header and end."""
+    """Return the commands of a plan in JSON Lines, without its header and end."""
     lines = [json.loads(line) for line in output.splitlines()]
     assert (lines[0]["op"], lines[-1]) == ("plan", {"op": "end", "count": len(lines) - 2})
     return lines[1:-1]
@@ -78,7 +78,9 @@ def test_no_sample_has_a_finding(vmcfg: Vmcfg) -> None:
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_a_sample_opens_with_what_it_shows_and_when_to_use_it(sample: str) -> None:
     data = (FOLDER / f"{sample}.yaml").read_bytes()
-    assert data.isascii(), "printed byte for byte whatever the terminal's encoding"
+    assert data.isascii(), (
+        "samples are printed unchanged, regardless of the encoding of the terminal"
+    )
     first, second, third = data.decode().splitlines()[:3]
     assert first.startswith("# ")
     assert second.startswith("# Use it ")
@@ -99,15 +101,15 @@ def test_full_has_every_key_but_the_gicv2s_and_el2s() -> None:
     assert written == set(every_field()) - {"gic.cpu_interface", "gic.maintenance_irq"}
 
 
-# What it is lowered to ----------------------------------------------------------------------------
+# The plans of samples -----------------------------------------------------------------------------
 
 
 UNKNOWN_HERE = {("full", "numbers.txt")}
-"""A host PMU by its name has another number on each host: there is no such plan (VMC705)."""
+"""The number of a host PMU differs between hosts: there is no such plan (VMC705)."""
 
 
 def kept(sample: str) -> tuple[str, ...]:
-    """The formats in which the plan of a sample is kept in tests/golden."""
+    """Return the formats in which the plan of a sample is stored in tests/golden."""
     if vcpu_count(sample) > MANY:
         return ("txt",)
     if sample in IN_EVERY_FORMAT:
@@ -139,7 +141,7 @@ def test_a_plan_that_needs_the_host_is_not_written(sample: str, what: str, vmcfg
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_every_format_says_the_same(sample: str, vmcfg: Vmcfg) -> None:
-    """What is kept of a sample decides all its other formats."""
+    """The stored formats of a sample determine all its other formats."""
     whole = commands(vmcfg("emit", f"{sample}.yaml", *FORMATS["vm.jsonl"])[1])
     words = ("op", "target", "group", "attr", "type", "value")
     lines = [" ".join(command[word] for word in words) for command in whole]
@@ -165,7 +167,7 @@ def test_every_format_says_the_same(sample: str, vmcfg: Vmcfg) -> None:
 
 
 def in_numbers(command: dict[str, Any]) -> str:
-    """A command as `--numbers` prints it: OP TARGET GROUP ATTR LENGTH DATA."""
+    """Return a command as `--numbers` prints it: OP TARGET GROUP ATTR LENGTH DATA."""
     data = command.get("data", "")
     group = command.get("group_id", 0)
     attr = command.get("attr_id", command.get("reg_id"))
@@ -188,7 +190,7 @@ def test_origins_are_where_the_yaml_library_finds_them(sample: str, vmcfg: Vmcfg
 
 
 def _at(node: yaml.Node | None, pointer: str) -> yaml.Node:
-    """The node at an RFC 6901 pointer, found by PyYAML's composer and not by vmcfg's."""
+    """Return the node at an RFC 6901 pointer, found by the composer of PyYAML, not of vmcfg."""
     assert node is not None
     for step in pointer.split("/")[1:]:
         if isinstance(node, yaml.SequenceNode):
@@ -214,7 +216,7 @@ def test_phases_and_scopes_are_parts_of_the_whole_plan(sample: str, vmcfg: Vmcfg
     )
 
 
-# The format's own example -------------------------------------------------------------------------
+# The example of the format ------------------------------------------------------------------------
 
 EXAMPLE = HERE / "plans" / "documented-example.yaml"
 
@@ -260,15 +262,16 @@ def test_a_memory_slot_as_the_text_format_shows_it(vmcfg: Vmcfg) -> None:
     assert line in vmcfg("emit", "qemu-virt.yaml", "--scope", "vm")[1].splitlines()
 
 
-# What monitors tell KVM ---------------------------------------------------------------------------
+# What VMMs send to KVM ----------------------------------------------------------------------------
 
 
 TRACES = sorted((HERE / "traces").glob("*.trace"))
-"""What each monitor told KVM for the command line in the first line, by the name of the sample.
+"""The calls of each VMM for the command line in the first line, by the name of the sample.
 
 A line is an ioctl and its arguments; a GROUP.ATTR of KVM_SET_DEVICE_ATTR has its value, or "-" if
-its addr is not used. Calls of one kind are in the order of the monitor, one kind after another.
-A comment at the end of a call says why a description has no words for it: no plan of vmcfg has it.
+its addr is not used. Calls of one kind are in the order of the VMM, one kind after another. A
+comment at the end of a call is the reason why a description cannot express it: plans do not contain
+the call.
 """
 
 
@@ -281,8 +284,8 @@ class Set(NamedTuple):
     beyond: str = ""
 
 
-class Monitor(NamedTuple):
-    """What one monitor did. Its `vm_type` is None if it depends on the host."""
+class Vmm(NamedTuple):
+    """The calls of one VMM. `vm_type` is None if it depends on the host."""
 
     sample: str
     vm_type: int | None
@@ -290,19 +293,19 @@ class Monitor(NamedTuple):
     """The first word of KVM_ARM_VCPU_INIT of each vCPU."""
     memory: list[int]
     stopped: list[str]
-    """The vCPUs that KVM_SET_MP_STATE keeps off, where the feature POWER_OFF does not."""
+    """The vCPUs that KVM_SET_MP_STATE stops, instead of the feature POWER_OFF."""
     sets: list[Set]
 
     @property
     def steal_time(self) -> list[int]:
-        """Where the memory slot for steal time begins, if it has one."""
+        """Return the base of the memory slot for steal time, if there is one."""
         bases = [each.value for each in self.sets if each.attr == "2.0" and each.value is not None]
         return bases[:1]
 
 
-def monitor_of(path: Path) -> Monitor:
-    """What a trace says that its monitor did."""
-    found = Monitor(path.stem, None, [], [], [], [])
+def vmm_of(path: Path) -> Vmm:
+    """Return the calls in a trace."""
+    found = Vmm(path.stem, None, [], [], [], [])
     for number, line in enumerate(path.read_text().splitlines(), 1):
         call, _, comment = line.partition("#")
         match call.split():
@@ -329,7 +332,7 @@ def monitor_of(path: Path) -> Monitor:
 POWER_OFF = 1
 SVE = 1 << 4
 
-MONITORS = [monitor_of(path) for path in TRACES]
+VMMS = [vmm_of(path) for path in TRACES]
 
 
 @pytest.mark.parametrize("trace", TRACES, ids=lambda path: path.stem)
@@ -343,17 +346,17 @@ def test_a_trace_says_first_whose_it_is(trace: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("monitor", MONITORS, ids=lambda monitor: monitor.sample)
-def test_plan_sets_what_the_monitor_sets(monitor: Monitor, vmcfg: Vmcfg) -> None:
-    """In any order: monitors disagree on every pair that KVM leaves free."""
-    _, output = vmcfg("emit", f"{monitor.sample}.yaml", "--scope", "vm", "--format", "jsonl")
+@pytest.mark.parametrize("vmm", VMMS, ids=lambda vmm: vmm.sample)
+def test_plan_sets_what_the_vmm_sets(vmm: Vmm, vmcfg: Vmcfg) -> None:
+    """The order is ignored: VMMs disagree about every pair that KVM accepts in any order."""
+    _, output = vmcfg("emit", f"{vmm.sample}.yaml", "--scope", "vm", "--format", "jsonl")
     ours = Counter(_set_of(command) for command in commands(output) if command["op"] == "set-attr")
-    theirs = Counter(call for call in monitor.sets if not call.beyond)
+    theirs = Counter(call for call in vmm.sets if not call.beyond)
     difference = "\n".join(
-        unified_diff(_listed(theirs), _listed(ours), monitor.sample, "vmcfg", n=0, lineterm="")
+        unified_diff(_listed(theirs), _listed(ours), vmm.sample, "vmcfg", n=0, lineterm="")
     )
     assert not difference, (
-        f"sample-configs/{monitor.sample}.yaml and tests/traces/{monitor.sample}.trace differ;"
+        f"sample-configs/{vmm.sample}.yaml and tests/traces/{vmm.sample}.trace differ;"
         f" correct the one that is wrong:\n{difference}"
     )
 
@@ -367,32 +370,30 @@ def _listed(sets: Counter[Set]) -> list[str]:
     return sorted(f"{target} {attr} {value}" for target, attr, value, _ in sets.elements())
 
 
-@pytest.mark.parametrize("monitor", MONITORS, ids=lambda monitor: monitor.sample)
-def test_plan_makes_what_the_monitor_makes(monitor: Monitor, vmcfg: Vmcfg) -> None:
-    _, output = vmcfg("emit", f"{monitor.sample}.yaml", "--scope", "vm", "--format", "jsonl")
+@pytest.mark.parametrize("vmm", VMMS, ids=lambda vmm: vmm.sample)
+def test_plan_creates_what_the_vmm_creates(vmm: Vmm, vmcfg: Vmcfg) -> None:
+    _, output = vmcfg("emit", f"{vmm.sample}.yaml", "--scope", "vm", "--format", "jsonl")
     made: dict[str, list[dict[str, Any]]] = {}
     for command in commands(output):
         made.setdefault(command["op"], []).append(command)
     expected = {"create-vm", "add-memory", "create-vcpu", "create-device", "init-vcpu", "set-attr"}
     assert set(made) - {"finalize-vcpu"} == expected
-    assert ("finalize-vcpu" in made) == bool(monitor.features[0] & SVE)
-    if monitor.vm_type is not None:
-        assert [int(each["arg"], 16) for each in made["create-vm"]] == [monitor.vm_type]
+    assert ("finalize-vcpu" in made) == bool(vmm.features[0] & SVE)
+    if vmm.vm_type is not None:
+        assert [int(each["arg"], 16) for each in made["create-vm"]] == [vmm.vm_type]
     assert [int(each["base"], 16) for each in made["add-memory"]] == [
-        *monitor.memory,
-        *monitor.steal_time,
+        *vmm.memory,
+        *vmm.steal_time,
     ]
-    assert [int(each["arg"], 16) for each in made["create-vcpu"]] == list(
-        range(len(monitor.features))
-    )
-    itses = {each.target for each in monitor.sets if each.target.startswith("its:")}
+    assert [int(each["arg"], 16) for each in made["create-vcpu"]] == list(range(len(vmm.features)))
+    itses = {each.target for each in vmm.sets if each.target.startswith("its:")}
     assert [each["device_id"] for each in made["create-device"]] == [7, *[8] * len(itses)]
     words = [int(each["feature_words"][0], 16) for each in made["init-vcpu"]]
-    if monitor.stopped:
-        assert monitor.stopped == [f"vcpu:{vcpu}" for vcpu in range(1, len(words))]
+    if vmm.stopped:
+        assert vmm.stopped == [f"vcpu:{vcpu}" for vcpu in range(1, len(words))]
         assert [word & POWER_OFF for word in words] == [0] + [1] * (len(words) - 1)
         words = [word & ~POWER_OFF for word in words]
-    assert words == monitor.features
+    assert words == vmm.features
 
 
 # vmcfg example ------------------------------------------------------------------------------------

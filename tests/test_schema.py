@@ -1,6 +1,4 @@
-"""The schemas: that the one of descriptions says what the decoder says, and that all output keeps
-to the other two.
-"""
+"""The schemas: that of descriptions agrees with the decoder, and all output matches the others."""
 
 from __future__ import annotations
 
@@ -49,12 +47,12 @@ TEXTS = [pytest.param(path, id=path.stem) for path in (*SAMPLES, *CASES)]
 
 
 def generated(examples: int) -> settings:
-    """The same documents in every run, and so many of them."""
+    """Return settings for this number of documents, the same in every run."""
     return settings(derandomize=True, deadline=None, database=None, max_examples=examples)
 
 
 def schema(name: str) -> dict[str, Json]:
-    """A schema as it lies in the repository."""
+    """Return a schema of the repository."""
     found: dict[str, Json] = json.loads((ROOT / "schemas" / f"{name}-v1.schema.json").read_text())
     return found
 
@@ -93,7 +91,7 @@ def test_schemas_are_ascii_that_every_terminal_shows() -> None:
 
 
 def properties(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
-    """Every key that a schema knows, by its dotted path without list indices, and its subschema."""
+    """Yield every key of a schema, by its dotted path without list indices, with its subschema."""
     for key, inner in schema.get("properties", {}).items():
         if key != "$schema":
             yield path + key, inner
@@ -162,14 +160,14 @@ def test_the_schemas_own_example_is_right() -> None:
 @pytest.mark.parametrize("name, field", every_field().items(), ids=every_field())
 def test_every_kind_has_a_schema_and_words(name: str, field: Field) -> None:
     for what, made in (("schema", of_kind(field.kind, name)), ("words", kind_words(field.kind))):
-        assert made, f"the kind of '{name}' gives no {what}(): write it in description/kinds.py"
+        assert made, f"the kind of '{name}' has no {what}(): write it in description/kinds.py"
 
 
 # Schema and decoder agree -------------------------------------------------------------------------
 
 
 def has_shape(text: str, document: Json) -> bool:
-    """Whether the decoder takes `text`: it has no VMC1xx finding, and no number out of bounds."""
+    """Return whether the decoder accepts `text`: no VMC1xx finding, and no number out of bounds."""
     found = vmcfg.check(text)
     if any(each.rule.startswith("VMC1") for each in found):
         return False
@@ -177,7 +175,7 @@ def has_shape(text: str, document: Json) -> bool:
 
 
 def exceeds_bounds(document: Json) -> bool:
-    """Whether a number is outside the bounds of its key: another rule than VMC1xx finds it."""
+    """Return whether a number is outside the bounds of its key, which other rules report."""
     return any(error.validator in ("minimum", "maximum") for error in VM.iter_errors(document))
 
 
@@ -195,12 +193,12 @@ def assert_agreement(document: Json) -> None:
 
 
 class NotJson(Exception):
-    """A document that no JSON could say, or that YAML readers don't agree on."""
+    """A document that JSON cannot express, or that YAML readers read differently."""
 
 
 class _AsJson(yaml.SafeLoader):
-    """YAML as JSON data. What JSON can't say, or what YAML 1.1 and 1.2 read differently, is
-    `NotJson`.
+    """YAML as JSON data. Raises `NotJson` for anything that JSON cannot express, or that YAML 1.1
+    and 1.2 read differently.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -249,7 +247,7 @@ def _boolean(loader: _AsJson, node: yaml.ScalarNode) -> bool:
 
 
 def _text(loader: _AsJson, node: yaml.ScalarNode) -> str:
-    # What YAML 1.2 alone takes for a number.
+    # Only YAML 1.2 reads this as a number.
     if not node.style and re.fullmatch(
         r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+", node.value
     ):
@@ -273,7 +271,7 @@ _AsJson.yaml_constructors = {
 
 
 def json_data(path: Path) -> Json:
-    """The JSON data that a YAML file holds. Raises `NotJson` where it holds anything else."""
+    """Return the JSON data in a YAML file. Raises `NotJson` if it contains anything else."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _AsJson)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -281,9 +279,9 @@ def json_data(path: Path) -> Json:
 
 
 def said_by_json() -> Iterator[tuple[Path, Json]]:
-    """The samples and cases that are JSON data, each with it."""
+    """Yield the samples and cases that are JSON data, each with its data."""
     for path in (*SAMPLES, *CASES):
-        # The bounds of a whole document are the decoder's alone, and the schema's comment says so.
+        # Only the decoder checks bounds of a whole document, as the comment of the schema explains.
         if path.stem.startswith("VMC107"):
             continue
         with contextlib.suppress(NotJson):
@@ -463,7 +461,7 @@ EDGES: dict[str, list[Json]] = {
     "$schema": ["urn:vmcfg:schema:vm:1", None, {}],
     "<<": [{}],
 }
-"""Values at the edge of what each key takes, on both sides."""
+"""Values at both sides of each boundary of what a key accepts."""
 
 
 @pytest.mark.parametrize("key", EDGES)
@@ -489,7 +487,7 @@ def test_bounds_of_the_document_as_a_whole_are_the_decoders_alone() -> None:
     assert "VMC107" in SCHEMAS["vm"]["$comment"]
 
 
-# What vmcfg writes --------------------------------------------------------------------------------
+# Output of vmcfg ----------------------------------------------------------------------------------
 
 
 def refusals(schema: Draft202012Validator, value: Json) -> list[str]:
@@ -501,7 +499,7 @@ def refusals(schema: Draft202012Validator, value: Json) -> list[str]:
 
 
 def sent(path: Path) -> Iterator[tuple[str, str]]:
-    """The plans of a file, findings or not, by every scope: as JSON Lines and as JSON."""
+    """Yield the plans of a file despite findings, with every scope: as JSON Lines and as JSON."""
     checked = check(path.read_bytes(), path.name)
     if checked.machine is not None:
         for scope in SCOPES:
@@ -514,7 +512,7 @@ def sent(path: Path) -> Iterator[tuple[str, str]]:
 def test_plans_keep_to_their_schema(path: Path) -> None:
     for lines, whole in sent(path):
         header, *commands, end = map(json.loads, lines.splitlines())
-        # Of hundreds of a kind the schema knows no difference: some are enough.
+        # For the schema, hundreds of commands of one kind are alike: some are enough.
         kinds = {(line["op"], line["attr"], line["type"]): line for line in commands}
         for line in (header, *kinds.values(), *commands[:8], *commands[-8:], end):
             assert refusals(PLAN, line) == []
@@ -599,7 +597,7 @@ def test_schemas_name_rows_as_the_table_does() -> None:
 
 
 def objects(value: Json) -> Iterator[dict[str, Json]]:
-    """Every object in a JSON value, itself included."""
+    """Yield every object in a JSON value, including the value itself."""
     if isinstance(value, dict):
         yield value
     if isinstance(value, (dict, list)):
@@ -608,13 +606,11 @@ def objects(value: Json) -> Iterator[dict[str, Json]]:
 
 
 def assert_strict(schema: Draft202012Validator, value: Json) -> None:
-    """Asserts that `value` is accepted, and refused with any one key less or one key more, at any
-    depth.
-    """
+    """Assert that the schema accepts `value`, but not with a key less or more at any depth."""
     assert refusals(schema, value) == []
     for each in list(objects(value)):
         each["else"] = 1
-        assert refusals(schema, value), f"'else' is taken in {each}"
+        assert refusals(schema, value), f"the schema accepts 'else' in {each}"
         del each["else"]
         for key in list(each):
             if key != "unchecked":
@@ -634,7 +630,7 @@ pmu: {device: armv8_pmuv3, filter: [{action: deny, events: 0x11}]}
 smccc_filter: [{action: deny, base: 0x84000005, count: 1}]
 features: [sve]
 """
-"""A wrong description whose plan has a command of every op."""
+"""An invalid description whose plan contains every op."""
 
 
 def test_plan_schema_is_strict() -> None:
@@ -733,7 +729,7 @@ def test_diagnostics_schema_refuses(changes: dict[str, Json]) -> None:
 
 
 def matches(name: str, text: str) -> Json:
-    """The JSON in `text`, which must match a schema."""
+    """Return the JSON in `text`, which must match a schema."""
     report: Json = json.loads(text)
     Draft202012Validator(SCHEMAS[name]).validate(report)
     return report

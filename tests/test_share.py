@@ -1,6 +1,4 @@
-"""Completion in real shells, manual pages under real linters; and that all generated files are
-current.
-"""
+"""Completion in real shells, manual pages under real linters, and current generated files."""
 
 from __future__ import annotations
 
@@ -63,7 +61,7 @@ def test_generated_files_are_current(same_as_file: Callable[[Path, bytes], None]
 
 
 def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
-    """From a checkout without them, all generated files come back; a stray one goes."""
+    """In a checkout without them, the generator creates all files, and removes all others."""
     for folder in ("vmcfg", "schemas", "sample-configs", "tests/cases"):
         unwanted = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=unwanted)
@@ -83,7 +81,7 @@ def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with descriptions and other things."""
+    """Return a directory with descriptions and other files."""
     (tmp_path / "here" / "rack 1").mkdir(parents=True)
     for name in ("edge.yaml", "my vm.yml", "notes.txt", "rack 1/inner.yaml"):
         (tmp_path / "here" / name).touch()
@@ -91,8 +89,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def in_bash(bash: str, folder: Path, line: str, script: Path = BASH) -> set[str]:
-    """What bash's own registered function proposes at the end of `line`, cut into words as readline
-    does it.
+    """Return what the function that is registered in bash proposes at the end of `line`, split into
+    words as readline does.
     """
     words = shlex.split(line.replace("=", " = "))
     if line.endswith(" "):
@@ -116,7 +114,7 @@ def in_bash(bash: str, folder: Path, line: str, script: Path = BASH) -> set[str]
 
 
 def in_fish(fish: str, folder: Path, line: str, script: Path = FISH) -> set[str]:
-    """What fish proposes at the end of `line`."""
+    """Return what fish proposes at the end of `line`."""
     asking = f"source {shlex.quote(str(script))}; complete --do-complete {shlex.quote(line)}"
     env = {
         **os.environ,
@@ -136,7 +134,7 @@ def in_fish(fish: str, folder: Path, line: str, script: Path = FISH) -> set[str]
 
 
 def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
-    """What an interactive zsh offers at the end of `line`, on a terminal of its own."""
+    """Return what an interactive zsh proposes at the end of `line`, on its own terminal."""
     home = folder.parent / "zsh"
     home.mkdir(exist_ok=True)
     offered = home / "offered"
@@ -154,11 +152,11 @@ def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
     with terminal([zsh, "-d", "-i"], folder, env) as (send, read_until):
         read_until("ready> ")
         send(line + "\t")
-        # Ctrl-U clears the line; what is echoed after it shows that the completion is done.
+        # Ctrl-U clears the line; the echo of the text after it shows that completion has finished.
         send("\x15echo do''ne\n")
         read_until("done")
     found = offered.read_text().splitlines()
-    # As they go into the line, with a backslash before a space.
+    # As zsh inserts them, with a backslash before a space.
     return {
         each.removeprefix("offered: ").replace("\\ ", " ")
         for each in found
@@ -167,9 +165,7 @@ def in_zsh(zsh: str, folder: Path, line: str, script: Path = ZSH) -> set[str]:
 
 
 class terminal:  # noqa: N801  # used as a function
-    """A program on a terminal of its own: functions that send keys, and that read until a text
-    comes.
-    """
+    """A program on its own terminal: it gets keys, and is read until a text arrives."""
 
     def __init__(self, command: list[str], folder: Path, env: dict[str, str]) -> None:
         self.command = command
@@ -193,7 +189,7 @@ class terminal:  # noqa: N801  # used as a function
         os.write(self.descriptor, keys.encode())
 
     def read_until(self, text: str) -> str:
-        """All that was written up to `text`, which must come within a minute."""
+        """Return all output up to `text`, which must arrive within a minute."""
         last = time.monotonic() + 60
         while text not in self.seen:
             ready, _, _ = select.select([self.descriptor], [], [], max(0, last - time.monotonic()))
@@ -207,9 +203,7 @@ class terminal:  # noqa: N801  # used as a function
 def completed(
     request: pytest.FixtureRequest, program: Callable[[str], str], folder: Path
 ) -> Completed:
-    """A function that gives what each of the shells proposes at the end of a line, typed in
-    `folder`.
-    """
+    """Return a function that completes a line in each of the shells, in `folder`."""
     ask = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}[request.param]
     path = program(request.param)
     return lambda line: {word.rstrip("/") for word in ask(path, folder, line)}
@@ -224,7 +218,7 @@ def test_commands(completed: Completed) -> None:
 
 
 def every_value() -> Iterator[tuple[str, set[str]]]:
-    """Lines that ask for every word that an option or argument takes, with the words."""
+    """Yield lines that complete every word that an option or argument accepts, with the words."""
     for command in commands():
         for option in command.options:
             if option.values is not None and option.values.kind in (WORDS, LIST):
@@ -252,7 +246,7 @@ def test_every_option_and_word(completed: Completed, request: pytest.FixtureRequ
 
 @pytest.mark.slow
 def test_what_the_words_are(completed: Completed) -> None:
-    """Spelt out once, so that what the tables say is not all that is asked."""
+    """Written by hand once, so that the tables are not the only source."""
     assert completed("vmcfg emit --format j") == {"json", "jsonl"}
     assert completed("vmcfg emit --scope ") == {"attributes", "vm"}
     assert completed("vmcfg emit --phase g") == {"gic-init"}
@@ -292,7 +286,7 @@ def test_values_after_an_equals_sign(program: Callable[[str], str], folder: Path
 
 @pytest.mark.slow
 def test_bash_completes_what_is_typed(program: Callable[[str], str], folder: Path) -> None:
-    """On a terminal, through readline: the word is finished, and a name with a space quoted."""
+    """On a terminal with readline, the word is completed, and a name with a space is quoted."""
     env = {**os.environ, "PS1": "ready> ", "TERM": "dumb", "INPUTRC": "/dev/null"}
     with terminal([program("bash"), "--norc", "--noprofile", "-i"], folder, env) as (
         send,
@@ -322,7 +316,7 @@ def test_shellcheck_finds_nothing(program: Callable[[str], str]) -> None:
 
 
 def test_files_are_told_from_descriptions() -> None:
-    """By the arguments' own words, so that a new one is not left to chance."""
+    """The names of arguments decide it, so that a new argument is completed correctly."""
     kinds = {
         (command.name, argument.metavar): argument.values.kind
         for command in commands()
@@ -400,7 +394,7 @@ def test_linters_take_the_page(program: Callable[[str], str], page: str) -> None
 def test_a_page_says_what_the_help_says(
     program: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Word for word, whatever roff would have made of it."""
+    """Word for word, also with characters that are special to roff."""
     every = [*commands(), ODD._replace(name="odd")]
     monkeypatch.setattr(manual, "commands", lambda: every)
     for command in every:

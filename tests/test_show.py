@@ -1,5 +1,5 @@
-"""vmcfg show: every name of every vCPU, held to the register layouts bit by bit; its three formats;
-how it ends.
+"""vmcfg show: every identifier of every vCPU, compared with the register layouts bit by bit; its
+three formats; its exit codes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Vmcfg = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def show(tmp_path: Path) -> Vmcfg:
-    """A function that shows a description's text, in a process of its own."""
+    """Return a function that runs show on the text of a description, in its own process."""
 
     def run(description: str, *options: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "vm.yaml").write_text(description)
@@ -54,7 +54,7 @@ def shown(description: str) -> list[Json]:
     return [each.as_json() for each in names(machine)]
 
 
-# What it says -------------------------------------------------------------------------------------
+# What it prints -----------------------------------------------------------------------------------
 
 TWO = """\
 vmcfg: 1
@@ -114,7 +114,7 @@ def test_json_is_the_documented_object_to_the_letter(show: Vmcfg) -> None:
 
 @st.composite
 def vcpus(draw: st.DrawFn) -> Names:
-    """Names of any vCPU that KVM can have, whatever a guest could do with it."""
+    """Draw the identifiers of any vCPU that KVM can have, even one that a guest cannot use."""
     mpidr = draw(st.integers(0, (1 << 32) - 1))
     cells = 2 if mpidr >> 24 else draw(st.sampled_from([1, 2]))
     intid = draw(st.none() | st.integers(16, 31) | st.integers(32, 1019))
@@ -128,8 +128,8 @@ def test_every_name_is_the_vcpus_by_the_layout_of_its_bits(vcpu: Names) -> None:
     told = vcpu.as_json()
     aff3, aff2, aff1, aff0 = map(int, told["mpidr"].split("."))
     register = int(told["mpidr_el1"], 16)
-    # MPIDR_EL1: Aff3 39..32, RES1 31, U 30, MT 24, Aff2 23..16, Aff1 15..8, Aff0 7..0 (Arm ARM,
-    # D24.2).
+    # MPIDR_EL1: Aff3 [39:32], RES1 [31], U [30], MT [24], Aff2 [23:16], Aff1 [15:8], Aff0 [7:0]
+    # (Arm ARM, D24.2).
     fields = [register >> shift & 255 for shift in (32, 16, 8, 0)]
     assert fields == [aff3, aff2, aff1, aff0]
     assert register & ~0xFF_00FF_FFFF == 1 << 31
@@ -154,7 +154,7 @@ def test_the_interrupts_words_are_by_the_layout_of_their_bits(vcpu: Names) -> No
     )
     assert told["interrupts"] == [1 if ppi else 0, vcpu.intid - (16 if ppi else 32), 4]
     assert told["gsiv"] == told["intid"] == vcpu.intid
-    # KVM_IRQ_LINE: vcpu2 31..28, type 27..24, vcpu 23..16, number 15..0
+    # KVM_IRQ_LINE: vcpu2 [31:28], type [27:24], vcpu [23:16], number [15:0]
     # (Documentation/virt/kvm/api.rst 4.25).
     word = int(told["irq_line"], 16)
     assert word < 1 << 32
@@ -324,7 +324,7 @@ def test_the_table_in_a_pipe(show: Vmcfg) -> None:
 
 
 def test_the_table_on_a_terminal(tmp_path: Path) -> None:
-    """Rich draws it, and cuts and folds no number whatever the terminal's width is."""
+    """Rich draws the table, and does not cut or fold a number, regardless of the width."""
     (tmp_path / "vm.yaml").write_text(TWO)
 
     def drawn(**variables: str) -> str:

@@ -1,6 +1,4 @@
-"""Every form in which emit and diff write, through real processes: full disks, closed pipes, odd
-names, encodings.
-"""
+"""Every format of emit and diff, in real processes: full disks, closed pipes, odd names."""
 
 from __future__ import annotations
 
@@ -45,8 +43,8 @@ Shell = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """A function that runs a script with `vmcfg` a function that is this one, in a folder with
-    descriptions.
+    """Return a function that runs a script in a directory with descriptions; in it, the function
+    `vmcfg` runs this vmcfg.
     """
     (tmp_path / "right.yaml").write_bytes(RIGHT)
     (tmp_path / "other.yaml").write_bytes(RIGHT.replace(b"23", b"22"))
@@ -96,7 +94,7 @@ def test_a_closed_standard_output_is_a_failure(shell: Shell, command: str) -> No
 def test_a_reader_that_has_seen_enough_ends_it_silently(shell: Shell, command: str) -> None:
     done = shell(f"{{ vmcfg {command}; echo $? >&2; }} | head -1 | wc -l")
     assert done.stdout.split() == [b"1"]
-    # 141 where the rest did not fit into the pipe.
+    # 141 if the rest did not fit into the pipe.
     assert done.stderr == b"141\n"
 
 
@@ -110,7 +108,7 @@ def test_an_output_file_is_whole_or_untouched(shell: Shell, tmp_path: Path, comm
     (tmp_path / "wrong.yaml").write_bytes(RIGHT.replace(b"23", b"8"))
     assert shell(f"vmcfg {command} wrong.yaml -o 'the plan'").returncode == 1
     assert (tmp_path / "the plan").read_bytes() == printed
-    # A folder in which nobody can make a file, not even root.
+    # A directory in which nobody can create a file, not even root.
     done = shell(f"vmcfg {command} right.yaml -o /sys/plan")
     assert (done.returncode, done.stdout) == (3, b"")
     assert done.stderr.startswith(b"vmcfg: cannot write /sys/plan: ")
@@ -130,14 +128,14 @@ def test_the_same_bytes_in_every_locale(shell: Shell, tmp_path: Path, command: s
 
 
 def make(path: Path) -> None:
-    """A right description there, in a folder of its own where the name has a slash."""
+    """Write a valid description at `path`; if the name contains a slash, in its own directory."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(RIGHT)
 
 
 @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
 def test_a_files_name_forges_nothing(shell: Shell, tmp_path: Path, name: str) -> None:
-    """In every form it stands on its line, escaped."""
+    """In every format, the name is on one line, escaped."""
     make(tmp_path / name)
     for command in EMITTED:
         usual = shell(f"vmcfg {command} right.yaml")
@@ -190,9 +188,9 @@ def test_a_file_that_is_gone_is_a_failure(shell: Shell) -> None:
         assert done.stderr == b"vmcfg: cannot read gone.yaml: No such file or directory\n"
 
 
-def test_diff_colours_findings_when_asked(shell: Shell, tmp_path: Path) -> None:
+def test_diff_colors_findings_when_asked(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_bytes(RIGHT.replace(b"23", b"8"))
-    for option, coloured in (("", False), ("--color always", True), ("--color never", False)):
+    for option, colored in (("", False), ("--color always", True), ("--color never", False)):
         done = shell(f"vmcfg diff {option} right.yaml wrong.yaml")
         assert done.returncode == 3
-        assert (b"\x1b[" in done.stderr) == coloured
+        assert (b"\x1b[" in done.stderr) == colored

@@ -1,6 +1,4 @@
-"""Commands run and timed from outside: CPU time of the child and all its own children, wall time,
-peak memory.
-"""
+"""Commands timed from outside: CPU time of the child and its children, wall time, peak."""
 
 from __future__ import annotations
 
@@ -13,14 +11,15 @@ from tempfile import TemporaryFile
 from typing import BinaryIO, NamedTuple
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
-"""The same for all, without what makes Python write no byte code or guess colours."""
+"""The same environment for all commands, without variables that prevent byte code or force colors.
+"""
 LAUNCH = os.fspath(Path(__file__).with_name("launch.py"))
 ALL_CORES = len(os.sched_getaffinity(0))
 
 
 class Command(NamedTuple):
-    """A command line, the exit code that it must have, and what is to be said of its standard
-    output: None if right.
+    """A command line, its required exit code, and a function that returns what is wrong with its
+    standard output, or None.
     """
 
     name: str
@@ -30,7 +29,7 @@ class Command(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a command. Times are in seconds; `peak` is the greatest resident set of one
+    """One run of a command. Times are in seconds; `peak` is the largest resident set of one
     process, in bytes.
     """
 
@@ -40,13 +39,11 @@ class Run(NamedTuple):
 
 
 class Unfit(Exception):
-    """A command that did not do what was to be timed."""
+    """A command that did not do the work to measure."""
 
 
 def run(command: Command, cores: int) -> Run:
-    """One run on so many cores, checked. Raises `Unfit` where exit code or output are not as they
-    must be.
-    """
+    """Return one run on this number of cores. Raises `Unfit` if exit code or output is wrong."""
     with TemporaryFile() as out, TemporaryFile() as err, TemporaryFile() as told:
         argv = [sys.executable, "-I", "-S", LAUNCH, str(cores), *map(str, command.argv)]
         files = {
@@ -81,8 +78,8 @@ def _text(file: BinaryIO) -> str:
 def interleaved(
     commands: Sequence[Command], rounds: int, cores: int | None = None
 ) -> dict[str, list[Run]]:
-    """Each command's runs: one of each a round, after a round that isn't counted. `cores` is how
-    many they may use.
+    """Return the runs of each command: one of each per round, after a first round that does not
+    count. `cores` is the number of cores to use.
     """
     runs: dict[str, list[Run]] = {command.name: [] for command in commands}
     for number in range(rounds + 1):
@@ -94,12 +91,12 @@ def interleaved(
 
 
 def silent(out: str) -> str | None:
-    """What is wrong with the output of a command that has nothing to say."""
+    """Return what is wrong with the output of a command that must not print anything."""
     return f"it printed {out[:200]!r}" if out else None
 
 
 def names(paths: Sequence[Path]) -> Callable[[str], str | None]:
-    """What is wrong with a report that must name just these of the descriptions."""
+    """Return what is wrong with a report that must contain exactly these descriptions."""
     expected = {path.name for path in paths}
 
     def wrong(out: str) -> str | None:

@@ -1,20 +1,17 @@
-"""The descriptions that are measured: vCPUs listed singly, in block style, a line for each
-value.
-"""
+"""The descriptions for the benchmarks: vCPUs one by one, in block style, a line per value."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 SPI_BASE = 32
-MISTAKE = "cpus: 4 \n"
-"""A line that each of the three programs has one finding about: an unknown key, with a blank at its
-end.
+PROBLEM = "cpus: 4 \n"
+"""A line with one finding for each of the three programs: an unknown key, with a space at its end.
 """
 
 
 def listed(vcpus: int, *, spis: bool = False, irq_first: bool = False) -> str:
-    """A description of so many vCPUs, 16 a cluster, with one PPI for all or an SPI each."""
+    """Return a description of this number of vCPUs, 16 per cluster, with one PPI, or SPIs."""
     lines = ["---", "vmcfg: 1", f"name: vm-of-{vcpus}", "vcpus:"]
     for number in range(vcpus):
         pair = [
@@ -27,14 +24,15 @@ def listed(vcpus: int, *, spis: bool = False, irq_first: bool = False) -> str:
 
 
 def many(folder: Path, count: int) -> tuple[list[Path], list[Path]]:
-    """`count` descriptions of 4 vCPUs in `folder`, in the order of their names; and the three that
-    hold the mistake.
+    """Write `count` descriptions of 4 vCPUs to `folder`, and return their paths in order, and the
+    paths of the three with the problem.
 
-    Those are the first, the middle and the last: who reports them has read the others.
+    These are the first, the middle, and the last one: a program that reports them has read the
+    others.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"vm-{number:06}.yaml" for number in range(count)]
     wrong = [paths[0], paths[count // 2], paths[-1]]
     for path in paths:
-        path.write_text(listed(4) + (MISTAKE if path in wrong else ""))
+        path.write_text(listed(4) + (PROBLEM if path in wrong else ""))
     return paths, wrong

@@ -1,8 +1,8 @@
-"""Stages of vmcfg beside `yaml.load` of the same text, in one process; run by measure.py, which
-reads its JSON.
+"""Stages of vmcfg compared with `yaml.load` of the same text, in one process; measure.py runs this
+program and reads its JSON.
 
-CPU time, the least of some interleaved passes: what disturbs a process only ever adds. The garbage
-collector is as Python sets it, for both.
+The value is CPU time, the minimum of several interleaved passes, because disturbances only add
+time. The garbage collector has the defaults of Python for both.
 """
 
 from __future__ import annotations
@@ -22,20 +22,18 @@ from vmcfg.plans.lowering import lower
 
 PASSES = 5
 LEAST_SECONDS = 0.02
-"""How long one timing goes on at least: a call is repeated until it does."""
+"""The minimum duration of one measurement: a call is repeated until then."""
 
 Action = Callable[[], Any]
 
 
 def main() -> None:
-    """Time every description named on the command line: ``512``, ``512:spis``,
-    ``512:irq_first``.
-    """
+    """Time every description on the command line: ``512``, ``512:spis``, ``512:irq_first``."""
     print(json.dumps({word: measured(word) for word in sys.argv[1:]}))
 
 
 def measured(word: str) -> dict[str, float]:
-    """Seconds a call, by what is called."""
+    """Return the seconds per call, by the name of the stage."""
     count, _, how = word.partition(":")
     vcpus = int(count)
     text = listed(vcpus, **{how: True} if how else {})
@@ -69,12 +67,12 @@ def measured(word: str) -> dict[str, float]:
 
 
 def enough(action: Action) -> int:
-    """How many calls take `LEAST_SECONDS`."""
+    """Return the number of calls that run for `LEAST_SECONDS`."""
     return max(1, round(LEAST_SECONDS / timed(action, 1)))
 
 
 def timed(action: Action, calls: int) -> float:
-    """CPU seconds a call."""
+    """Return the CPU seconds per call."""
     began = time.process_time()
     for _ in range(calls):
         action()

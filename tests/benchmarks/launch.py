@@ -1,9 +1,10 @@
-"""One command started, waited for and measured, by a process so small that its own memory doesn't
-show in the child's.
+"""Start one command, wait for it, and measure it, in a process that is so small that its memory
+does not affect the peak of the child.
 
-Linux counts what the parent held at the time of exec into a child's peak; hence no imports but
-these, and `python -S`. Arguments: how many cores the child may use, then its command line. On
-descriptor 3: CPU seconds, wall seconds, peak in KiB, exit code.
+Linux includes the memory of the parent at the time of exec in the peak of a child. Therefore, this
+program imports only these modules, and runs with `python -S`. Arguments: the number of cores for
+the child, then its command line. Output on descriptor 3: CPU seconds, wall seconds, peak in KiB,
+exit code.
 """
 
 import os

@@ -1,8 +1,9 @@
-"""Every measurement, as a table on standard output and as JSON: what tests/benchmarks/run runs.
+"""All measurements, as a table on standard output and as JSON; tests/benchmarks/run starts this
+program.
 
-Each group holds its commands against its first one, the baseline. A ratio is the median of the
-ratios of each round, since what disturbs a machine lasts longer than a round. Exit 1: a target is
-missed; 2: a command did not do its work.
+Each group compares its commands with its first one, the baseline. A ratio is the median of the
+ratios per round, because a disturbance of the machine lasts longer than a round. Exit codes: 1 if a
+target is missed, 2 if a command did not do its work.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ COUNTS = (4, 16, 64, 128, 512)
 
 
 class Spread(NamedTuple):
-    """The median of some values, and the quartiles around it."""
+    """The median of several values, and the quartiles around it."""
 
     median: float
     low: float
@@ -48,20 +49,20 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of `values`."""
+        """Return the spread of `values`."""
         if len(values) < 2:
             return cls(values[0], values[0], values[0])
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, low, high)
 
     def shown(self, digits: int, factor: float = 1) -> str:
-        """The three numbers, for the table."""
+        """Return the three numbers for the table."""
         median, low, high = (f"{value * factor:.{digits}f}" for value in self)
         return f"{median} ({low}-{high})"
 
 
 class Line(NamedTuple):
-    """One line of a table: values by column, and for a target which value it bounds and how."""
+    """A line of a table: values by column, and the ratio with its target, if there is one."""
 
     name: str
     values: dict[str, Spread]
@@ -70,7 +71,7 @@ class Line(NamedTuple):
     met: bool | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The line by the keys of the results."""
+        """Return the line with the keys of the results."""
         values = {column: spread._asdict() for column, spread in self.values.items()}
         ratio = self.ratio and self.ratio._asdict()
         return {
@@ -83,19 +84,19 @@ class Line(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What was measured together."""
+    """Measurements that belong together."""
 
     title: str
     lines: list[Line]
 
 
 def at_most(bound: float) -> Callable[[Spread], tuple[str, bool]]:
-    """A target that holds where the ratio is no greater than `bound`."""
+    """Return a target that is met if the ratio is at most `bound`."""
     return lambda ratio: (f"<= {bound:g}", ratio.median <= bound)
 
 
 def at_least(bound: float) -> Callable[[Spread], tuple[str, bool]]:
-    """A target that holds where the ratio is no less than `bound`."""
+    """Return a target that is met if the ratio is at least `bound`."""
     return lambda ratio: (f">= {bound:g}", ratio.median >= bound)
 
 
@@ -105,8 +106,8 @@ Target = Callable[[Spread], tuple[str, bool]]
 def lines(
     runs: dict[str, list[Run]], column: str, targets: dict[str, Target], *, speed: bool = False
 ) -> list[Line]:
-    """A line a command. Ratios are of `column` to the baseline's; with `speed` the other way
-    round.
+    """Return one line per command. A ratio is `column` divided by that of the baseline; with
+    `speed`, the reverse.
     """
     baseline = next(iter(runs.values()))
     found = []
@@ -123,9 +124,7 @@ def lines(
 
 
 def start(rounds: int) -> Iterator[Group]:
-    """The shortest run of each program: one description of 4 vCPUs, in which there is nothing to
-    find.
-    """
+    """Yield the shortest run of each program: one description of 4 vCPUs without findings."""
     small = BUILD / "small.yaml"
     small.write_text(listed(4))
     commands = [
@@ -143,7 +142,7 @@ def start(rounds: int) -> Iterator[Group]:
     targets: dict[str, Target] = {"vmcfg validate": at_most(1.25)}
     for name in ("yamllint", "check-jsonschema"):
         other = statistics.median(one.cpu for one in runs[name])
-        targets[name] = lambda _, other=other: ("above vmcfg's", other > vmcfg)  # type: ignore[misc]
+        targets[name] = lambda _, other=other: ("above vmcfg", other > vmcfg)  # type: ignore[misc]
     yield Group(
         "start-up: a description of 4 vCPUs (ratio of CPU time)", lines(runs, "cpu", targets)
     )
@@ -151,7 +150,7 @@ def start(rounds: int) -> Iterator[Group]:
         counts = {command.name: instructions(command) for command in commands[:3]}
         base = counts[commands[0].name]
         yield Group(
-            "start-up in instructions, which no other load changes (in millions, by valgrind)",
+            "start-up in instructions, regardless of other load (in millions, by valgrind)",
             [
                 Line(name, {"instructions": Spread.of([count / 1e6])}, Spread.of([count / base]))
                 for name, count in counts.items()
@@ -160,7 +159,7 @@ def start(rounds: int) -> Iterator[Group]:
 
 
 def instructions(command: Command) -> int:
-    """How many instructions a command executes."""
+    """Return the number of instructions that a command executes."""
     counted = BUILD / "cachegrind.out"
     tool = [
         "/usr/bin/env",
@@ -176,7 +175,7 @@ def instructions(command: Command) -> int:
 
 
 def vcpus(rounds: int) -> Iterator[Group]:
-    """Reading, checking and emitting in one process, against `yaml.load` of the same text."""
+    """Yield reading, checking, and emitting in one process, relative to `yaml.load`."""
     words = [*map(str, COUNTS), "512:spis", "512:irq_first"]
     argv = [os.fspath(PYTHON), os.fspath(Path(__file__).with_name("inside.py")), *words]
     passes = [
@@ -196,9 +195,9 @@ def vcpus(rounds: int) -> Iterator[Group]:
             cost = Spread.of([each[word][name] for each in passes])
             found.append(Line(name, {"cpu": cost}, ratio, target, met))
         count, _, how = word.partition(":")
-        what = {"": "", "spis": ", an SPI each", "irq_first": ", pmu_irq before mpidr"}[how]
+        what = {"": "", "spis": ", one SPI per vCPU", "irq_first": ", pmu_irq before mpidr"}[how]
         yield Group(
-            f"{count} vCPUs listed singly{what}, in process (ratio to yaml.load with CSafeLoader)",
+            f"{count} vCPUs one by one{what}, in one process (ratio to yaml.load with CSafeLoader)",
             found,
         )
     flat = []
@@ -211,11 +210,11 @@ def vcpus(rounds: int) -> Iterator[Group]:
         )
         target, met = at_most(1.3)(ratio) if name == "check" else ("", None)
         flat.append(Line(name, {}, ratio, target, met))
-    yield Group("cost a vCPU: the ratio to yaml.load's at 512 over that at 16", flat)
+    yield Group("cost per vCPU: ratio to yaml.load at 512 vCPUs, divided by that at 16", flat)
 
 
 def memory(rounds: int) -> Iterator[Group]:
-    """The peak of one process."""
+    """Yield the peak memory of one process."""
     for count in (4, 512):
         path = BUILD / f"{count}.yaml"
         path.write_text(listed(count))
@@ -236,12 +235,13 @@ def memory(rounds: int) -> Iterator[Group]:
         ]
         runs = interleaved(commands, rounds)
         yield Group(
-            f"peak memory, {count} vCPUs listed singly (ratio of peaks)", lines(runs, "peak", {})
+            f"peak memory, {count} vCPUs listed one by one (ratio of peaks)",
+            lines(runs, "peak", {}),
         )
 
 
 def formats(rounds: int) -> Iterator[Group]:
-    """The plan of 512 vCPUs in each format that `vmcfg emit` has, as commands."""
+    """Yield the plan of 512 vCPUs in each format of `vmcfg emit`, as commands."""
     path = BUILD / "512.yaml"
     path.write_text(listed(512))
     script = "from vmcfg.formats.registry import FORMATS; print(*FORMATS)"
@@ -255,15 +255,13 @@ def formats(rounds: int) -> Iterator[Group]:
         assert plan.count("\n") >= 1024, name
         commands.append(Command(f"vmcfg emit --format {name}", argv, 0, equals(plan)))
     yield Group(
-        "the plan of 512 vCPUs in each format (ratio to validate alone)",
+        "the plan of 512 vCPUs in each format (ratio to validate)",
         lines(interleaved(commands, rounds), "cpu", {}),
     )
 
 
 def files(rounds: int, count: int) -> Iterator[Group]:
-    """Many descriptions in one command, by each program; three of them hold a mistake, which each
-    must report.
-    """
+    """Yield many descriptions in one command; it must report the problem in three of them."""
     folder = BUILD / f"files-{count}"
     paths, wrong = many(folder, count)
     argument = [os.fspath(path) for path in paths]
@@ -288,13 +286,13 @@ def files(rounds: int, count: int) -> Iterator[Group]:
             pair = {name: runs[name] for name in (other, "vmcfg validate")}
             target: dict[str, Target] = {"vmcfg validate": at_least(10)} if cores == 2 else {}
             yield Group(
-                f"{title} (ratio of files a second to {other}'s)",
+                f"{title} (files per second, ratio to {other})",
                 lines(pair, "wall", target, speed=True),
             )
 
 
 def growth(rounds: int, counts: Sequence[int]) -> Iterator[Group]:
-    """One directory of ever more descriptions: time and memory."""
+    """Yield one directory with more and more descriptions: time and memory."""
     commands = []
     for count in counts:
         folder = BUILD / f"files-{count}"
@@ -302,30 +300,30 @@ def growth(rounds: int, counts: Sequence[int]) -> Iterator[Group]:
         argv: list[str | Path] = [VMCFG, "validate", "--format", "concise", folder]
         commands.append(Command(f"vmcfg validate, {count:,} files", argv, 1, names(wrong)))
     yield Group(
-        "a directory of ever more files, all cores (ratio of peaks)",
+        "a directory with more and more files, all cores (ratio of peaks)",
         lines(interleaved(commands, rounds), "peak", {}),
     )
 
 
 def has_lines(count: int) -> Callable[[str], str | None]:
-    """What is wrong with an output that must have so many lines."""
+    """Return what is wrong with an output that must have this number of lines."""
     return lambda out: (
         None if out.count("\n") == count else f"it has {out.count(chr(10))} lines, and not {count}"
     )
 
 
 def contains(word: str) -> Callable[[str], str | None]:
-    """What is wrong with an output that must say `word`."""
+    """Return what is wrong with an output that must contain `word`."""
     return lambda out: None if word in out else f"it printed {out[:200]!r}"
 
 
 def equals(text: str) -> Callable[[str], str | None]:
-    """What is wrong with an output that must be `text`."""
+    """Return what is wrong with an output that must be `text`."""
     return lambda out: None if out == text else "its output differs from that of an earlier run"
 
 
 def circumstances() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return what affects the numbers: commit, machine, and versions."""
     models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
@@ -352,7 +350,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def table(group: Group) -> str:
-    """A group as text."""
+    """Return a group as text."""
     columns: dict[str, Callable[[Spread], str]] = {
         "cpu": lambda spread: spread.shown(2, 1e3),
         "wall": lambda spread: spread.shown(2, 1e3),
@@ -376,7 +374,7 @@ def table(group: Group) -> str:
 
 
 def main() -> int:
-    """Measure what the command line asks for."""
+    """Measure the groups on the command line."""
     groups: dict[str, Callable[[argparse.Namespace], Iterator[Group]]] = {
         "start": lambda options: start(options.rounds),
         "vcpus": lambda options: vcpus(max(3, options.rounds // 4)),
@@ -386,32 +384,35 @@ def main() -> int:
         "growth": lambda options: growth(1, options.growth),
     }
     parser = argparse.ArgumentParser(
-        prog="tests/benchmarks/run", description="Measure vmcfg side by side with others."
+        prog="tests/benchmarks/run", description="Compare vmcfg with other programs."
     )
     parser.add_argument(
-        "groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(groups)}; all by default"
+        "groups",
+        nargs="*",
+        metavar="GROUP",
+        help=f"one or more of {', '.join(groups)}; all by default",
     )
     parser.add_argument(
         "--rounds",
         type=int,
         default=40,
-        help="runs of each command of start-up; fewer of slower ones",
+        help="Number of runs of each start-up command; slower commands run less often.",
     )
-    parser.add_argument("--files", type=int, default=2000, help="how many files in one command")
+    parser.add_argument("--files", type=int, default=2000, help="Number of files in one command.")
     parser.add_argument(
         "--growth",
         type=int,
         nargs="+",
         default=[20, 200, 2000],
-        help="how many files in a directory",
+        help="Numbers of files in a directory.",
     )
     parser.add_argument(
-        "--json", type=Path, default=BUILD / "results.json", help="where the results go as JSON"
+        "--json", type=Path, default=BUILD / "results.json", help="File for the results as JSON."
     )
     options = parser.parse_args()
     unknown = [name for name in options.groups if name not in groups]
     if unknown:
-        parser.error(f"no such group: {', '.join(unknown)}")
+        parser.error(f"unknown group: {', '.join(unknown)}")
     told = circumstances()
     print("\n".join(f"{key}: {value}" for key, value in told.items()), end="\n\n")
     done = []

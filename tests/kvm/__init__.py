@@ -1,1 +1,1 @@
-"""The tests that boot arm64 kernels."""
+"""Tests that boot arm64 kernels."""

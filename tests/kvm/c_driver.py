@@ -1,5 +1,5 @@
-"""Runs in the guest: each sample by its C program and by `vmcfg try`, and a caller; prints what
-each said as JSON.
+"""Runs in the guest: executes each sample with its C program and with `vmcfg try`, and a caller;
+prints their output as JSON.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from vmcfg.trial.trying import try_description
 
 
 def main() -> None:
-    """Print {"samples": {name: [C's exit code, output, try's exit code, output]}, "caller": [exit
-    code, output]}.
+    """Print {"samples": {name: [exit code and output of C, exit code and output of try]}, "caller":
+    [exit code, output]}.
     """
     samples = {}
     for path in sorted(Path("samples").glob("*.yaml")):

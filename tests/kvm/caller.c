@@ -1,4 +1,4 @@
-/* A monitor that has made its VM and its GIC performs the plan of sample-configs/minimal.yaml on them, twice. */
+/* A VMM that creates its VM and its GIC, and then executes the plan of sample-configs/minimal.yaml twice. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -24,7 +24,7 @@ static void set(int gic, uint32_t group, uint64_t attr, uint64_t value)
 {
 	struct kvm_device_attr to = { .group = group, .attr = attr, .addr = (uintptr_t)&value };
 
-	checked(ioctl(gic, KVM_SET_DEVICE_ATTR, &to), "the monitor's GIC");
+	checked(ioctl(gic, KVM_SET_DEVICE_ATTR, &to), "the GIC of the VMM");
 }
 
 static void report(struct vmcfg_fds *fds, unsigned int phases)
@@ -57,7 +57,7 @@ int main(void)
 	}
 	set((int)gic.fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST, 0x08000000);
 	set((int)gic.fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST, 0x080a0000);
-	/* Out of order, before the monitor's CTRL_INIT: what is refused must be told as it is. */
+	/* Out of order, before CTRL_INIT of the VMM: the failure must be reported exactly. */
 	report(&fds, VMCFG_PMU_INIT);
 	set((int)gic.fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, 0);
 	report(&fds, VMCFG_ALL_PHASES);

@@ -1,5 +1,5 @@
-"""Runs in the guest: tries every description of jobs.json on this kernel and prints all answers as
-one JSON object.
+"""Runs in the guest: executes every description of jobs.json on this kernel and prints all answers
+as one JSON object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vmcfg.trial.trying import Tried, try_description, try_plan
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
-    """KVM's answer to one job: a description's bytes in hex, or a plan's."""
+    """Return the answer of KVM to one job: the bytes of a description in hex, or of a plan."""
     data = bytes.fromhex(job["data"])
     if job["kind"] == "plan":
         return told(try_plan(data, job["name"], run=True))
@@ -27,7 +27,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(tried: Tried) -> dict[str, Any]:
-    """What the tests compare of a try."""
+    """Return the parts of a result that the tests compare."""
     outcome = tried.outcome
     if outcome is None:
         return {"machine": False, "rules": [found.rule for found in tried.diagnostics]}
@@ -55,7 +55,7 @@ def main() -> None:
     for job in json.loads(Path("jobs.json").read_text()):
         try:
             answers[job["name"]] = answer(job)
-        except Exception:  # noqa: PERF203  # one broken job must not hide the others
+        except Exception:  # noqa: PERF203  # one failed job must not hide the others
             answers[job["name"]] = {"error": traceback.format_exc()}
     json.dump(
         {"kernel": running_release(), "seconds": time.monotonic() - started, "answers": answers},

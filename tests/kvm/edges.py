@@ -1,8 +1,8 @@
-"""Hypothesis strategies of descriptions to ask a kernel about: right ones, wrong ones, and both
-near the edges.
+"""Hypothesis strategies of descriptions for kernels: valid ones, invalid ones, and both near the
+boundaries.
 
-Each value is right by itself (no VMC1xx, no misfit of ranges), so that there is always a machine;
-most are drawn from what a whole VM may have, and some from just outside.
+Each value is valid alone (no VMC1xx, no VMC3xx about ranges), so that there is always a machine.
+Most values are drawn from those that a whole VM can have, and some from just outside.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 ODDS = 14
-"""One in so many values is drawn from beside what is right."""
+"""On average, one in so many values is drawn from outside the valid ones."""
 
 KIB64 = 0x10000
 
 
 def mostly(right: SearchStrategy[Any], odd: SearchStrategy[Any]) -> SearchStrategy[Any]:
-    """Values of `right`, and one in ODDS of `odd`."""
+    """Return values of `right`, and about one in ODDS of `odd`."""
     return st.integers(1, ODDS).flatmap(lambda number: odd if number == ODDS else right)
 
 
 def spelled(number: int) -> SearchStrategy[int | str]:
-    """A number as it may be written: as it is, as text, in hex."""
+    """Return the forms of a number: as it is, as text, in hex."""
     return st.sampled_from([number, str(number), hex(number)])
 
 
 def intid(number: int) -> SearchStrategy[int | str]:
-    """An INTID as it may be written: in full, or counted among PPIs or SPIs."""
+    """Return the forms of an INTID: in full, or as the number of a PPI or an SPI."""
     forms: list[int | str] = [number, str(number)]
     if 16 <= number < 32:
         forms.append(f"ppi:{number - 16}")
@@ -49,8 +49,8 @@ SPIS = st.one_of(st.integers(32, 95), st.sampled_from([255, 256, 511, 512, 991, 
 def descriptions(
     draw: st.DrawFn, gic_versions: tuple[int, ...], most_ipa_bits: int
 ) -> dict[str, Any]:
-    """Descriptions for a host that can make GICs of these versions and has so many bits of
-    guest-physical address.
+    """Draw descriptions for a host that supports GICs of these versions and this number of bits of
+    guest-physical addresses.
     """
     version = draw(st.sampled_from(gic_versions))
     few = 8 if version == 2 else 9
@@ -89,8 +89,8 @@ def descriptions(
 
 @st.composite
 def the_rest(draw: st.DrawFn, written: dict[str, Any]) -> None:
-    """Writes the PMU's device, counters and filters, steal time, SMCCC filters, features and
-    devices, each or not.
+    """Add any of these to a description: device, counters, and filters of the PMU, steal time,
+    SMCCC filters, features, and devices.
     """
     if draw(st.booleans()):
         pmu = written.setdefault("pmu", {})
@@ -121,15 +121,15 @@ def the_rest(draw: st.DrawFn, written: dict[str, Any]) -> None:
 
 
 HOST_PMU = "armv8_pmuv3"
-"""The one PMU of the emulated machine."""
+"""The only PMU of the emulated machine."""
 
 MOST_COUNTERS = 6
-"""How many counters it has."""
+"""The number of its counters."""
 
 
 @st.composite
 def event_filters(draw: st.DrawFn) -> dict[str, Any]:
-    """An entry of pmu.filter, its events from 0 to 0xffff."""
+    """Draw an entry of pmu.filter, with events from 0 to 0xffff."""
     ends = sorted(
         draw(
             st.tuples(
@@ -143,9 +143,7 @@ def event_filters(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def smccc_filters(draw: st.DrawFn) -> dict[str, Any]:
-    """An entry of smccc_filter: apart from others or not, reserved or not, empty, or beyond 32
-    bits.
-    """
+    """Draw an entry of smccc_filter: it can overlap, be reserved or empty, or exceed 32 bits."""
     base = draw(
         mostly(st.sampled_from([0x8400_0000, 0x8400_0005, 0xC400_0053, 0x8600_0000]), ODD_FUNCTIONS)
     )
@@ -166,7 +164,7 @@ ODD_FUNCTIONS = st.sampled_from(
 
 @st.composite
 def vcpus(draw: st.DrawFn, count: int) -> Any:
-    """So many vCPUs: as a number, by MPIDRs of any kind, or by ranges of them."""
+    """Draw this number of vCPUs: as a number, by MPIDRs of any kind, or by ranges of them."""
     form = draw(st.sampled_from(["number", "list", "list", "range"]))
     if form == "number":
         return draw(spelled(count))
@@ -201,9 +199,7 @@ def vcpus(draw: st.DrawFn, count: int) -> Any:
 
 @st.composite
 def memory(draw: st.DrawFn, bits: int) -> list[dict[str, Any]]:
-    """One to three slots: apart, touching, overlapping, at the end of the address space or beyond
-    it.
-    """
+    """Draw one to three slots: separate, adjacent, overlapping, or too high for the bits."""
     bases = st.sampled_from([0, 0x4000_0000, 0x8000_0000, 0xC000_0000, (1 << bits) - 0x4000_0000])
     odd_bases = st.sampled_from(
         [0x4000_1000, 0x4000_0001, 0x0800_0000, 0x4000_0000 + KIB64, 1 << bits, (1 << 64) - KIB64]
@@ -222,9 +218,7 @@ def memory(draw: st.DrawFn, bits: int) -> list[dict[str, Any]]:
 
 @st.composite
 def gics(draw: st.DrawFn, version: int, set_up_by: str, count: int, bits: int) -> dict[str, Any]:
-    """A GIC, its frames apart or not, with room enough or not, and now and then without one of its
-    parts.
-    """
+    """Draw a GIC: its frames can overlap, be too small, or be incomplete."""
     written: dict[str, Any] = {"version": version}
     if set_up_by == "monitor":
         written["set_up_by"] = "monitor"
@@ -303,8 +297,8 @@ def gics(draw: st.DrawFn, version: int, set_up_by: str, count: int, bits: int) -
 
 @st.composite
 def interrupts(draw: st.DrawFn, written: dict[str, Any], count: int) -> None:
-    """Writes PMU interrupts into a description: none, one for all, one each; of one kind, mixed, or
-    of neither.
+    """Add PMU interrupts to a description: none, one for all, or one each; all of one type, mixed,
+    or invalid INTIDs.
     """
     form = draw(st.sampled_from(["none", "ppi", "ppi", "spis", "spis", "one spi", "each"]))
     gic = written.get("gic", {"set_up_by": "monitor"})
@@ -346,7 +340,7 @@ def interrupts(draw: st.DrawFn, written: dict[str, Any], count: int) -> None:
 
 @st.composite
 def timers(draw: st.DrawFn) -> dict[str, Any]:
-    """PPIs of some timers: different ones, and now and then equal ones, or no PPIs."""
+    """Draw PPIs of some timers: usually different, sometimes equal or not PPIs."""
     keys = draw(
         st.lists(
             st.sampled_from(["virtual", "physical", "hyp_virtual", "hyp_physical"]),
@@ -365,5 +359,5 @@ def timers(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def text(description: dict[str, Any]) -> bytes:
-    """A description as JSON, which is YAML."""
+    """Return a description as JSON, which is YAML."""
     return json.dumps(description).encode()

@@ -1,7 +1,7 @@
-"""A second reading of descriptions, by yaml.safe_load and design alone: what the plan must say,
-without vmcfg's tables.
+"""A second compiler of descriptions, with yaml.safe_load and without the tables of vmcfg: the
+expected plan.
 
-It shares no code with vmcfg, so that the lowering does not judge itself.
+It shares no code with vmcfg on purpose, so that vmcfg does not check itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TIMERS = (("virtual", "V"), ("physical", "P"), ("hyp_virtual", "HV"), ("hyp_phys
 
 
 def number(value: Any) -> int:
-    """A number, a size or an address."""
+    """Return a number, a size, or an address."""
     if isinstance(value, int):
         return value
     for unit, shift in KIB.items():
@@ -28,7 +28,7 @@ def number(value: Any) -> int:
 
 
 def intids(value: Any) -> list[int]:
-    """The INTIDs that an interrupt as written stands for."""
+    """Return the INTIDs of an interrupt or a range as written."""
     kind, _, rest = str(value).rpartition(":")
     base = {"": 0, "ppi": 16, "spi": 32}[kind]
     first, _, last = rest.partition("-")
@@ -36,7 +36,7 @@ def intids(value: Any) -> list[int]:
 
 
 def mpidrs(value: Any) -> list[tuple[int, ...]]:
-    """The MPIDRs, as (Aff3, Aff2, Aff1, Aff0), that one as written stands for."""
+    """Return the MPIDRs of an MPIDR or a range as written, each as (Aff3, Aff2, Aff1, Aff0)."""
     fields = []
     for field in value.split("."):
         first, _, last = field.partition("-")
@@ -45,12 +45,12 @@ def mpidrs(value: Any) -> list[tuple[int, ...]]:
 
 
 def of_id(number: int) -> tuple[int, ...]:
-    """The MPIDR that KVM gives to a vCPU id."""
+    """Return the MPIDR that KVM assigns to a vCPU id."""
     return 0, number >> 12 & 255, number >> 4 & 255, number & 15
 
 
 def vcpus(document: dict[str, Any]) -> list[tuple[int, tuple[int, ...], int | None, bool]]:
-    """Each vCPU's id, MPIDR, PMU interrupt and whether it boots; by ascending id."""
+    """Return the id, MPIDR, PMU interrupt, and boot flag of each vCPU, by ascending id."""
     shared = document.get("pmu", {}).get("irq")
     pool = [] if shared is None else intids(shared)
     found: list[tuple[tuple[int, ...], int | None]] = []
@@ -84,13 +84,13 @@ def vcpus(document: dict[str, Any]) -> list[tuple[int, tuple[int, ...], int | No
 
 
 def register(mpidr: tuple[int, ...]) -> int:
-    """MPIDR_EL1."""
+    """Return the value of MPIDR_EL1."""
     aff3, aff2, aff1, aff0 = mpidr
     return aff3 << 32 | 1 << 31 | aff2 << 16 | aff1 << 8 | aff0
 
 
 def plan(text: bytes) -> list[str]:
-    """The lines of the whole VM's plan."""
+    """Return the lines of the plan of the whole VM."""
     document = yaml.safe_load(text)
     gic = (
         document.get("gic") if document.get("gic", {}).get("set_up_by", "plan") == "plan" else None
@@ -166,7 +166,7 @@ def plan(text: bytes) -> list[str]:
 
 
 def pmu_settings(pmu: dict[str, Any]) -> list[str]:
-    """What is told of the PMU once: which one, how many counters, and the filters."""
+    """Return the settings of the PMU that exist once: device, number of counters, filters."""
     told = []
     if "device" in pmu:
         told.append(f"SET_PMU s32 pmu:{pmu['device']}")
@@ -185,7 +185,7 @@ def pmu_settings(pmu: dict[str, Any]) -> list[str]:
 
 
 def gic_lines(gic: dict[str, Any], count: int) -> list[str]:
-    """The lines of a GIC's attributes, up to its initialisation."""
+    """Return the lines of the attributes of a GIC, up to its initialization."""
     lines = []
     if "nr_irqs" in gic:
         lines.append(f"set-attr gic KVM_DEV_ARM_VGIC_GRP_NR_IRQS 0x0 u32 {gic['nr_irqs']}")

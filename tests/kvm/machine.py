@@ -1,9 +1,11 @@
 """Real arm64 kernels with a working KVM, booted under QEMU on any Debian machine.
 
-`kernels()` names what can be booted, `run()` boots one, runs one command in it and gives back what
-it wrote. Everything comes from Debian's packages, once: a second run needs no network.
+`kernels()` returns the kernels, and `run()` boots one, runs one command in it, and returns its
+output. Everything comes from Debian packages, which are fetched once: a second run does not require
+a network.
 
-Environment: VMCFG_KVM_REFRESH=1 asks the mirror for newer packages; XDG_CACHE_HOME moves the cache.
+Environment: VMCFG_KVM_REFRESH=1 fetches newer packages from the mirror; XDG_CACHE_HOME moves the
+cache.
 """
 
 from __future__ import annotations
@@ -63,8 +65,8 @@ RESULT_DISK_BYTES = 1 << 30  # sparse
 
 INIT = Path(__file__).with_name("init.sh").read_bytes()
 
-# Run once in the guest: compiles what its Python programs import, so that no later boot compiles it
-# again.
+# Runs once in the guest: compiles the modules that its Python programs import, so that later boots
+# do not compile them again.
 WARM_UP = b"""\
 import importlib, io, pkgutil, py_compile, sys, tarfile
 for name in ("argparse", "click.testing", "click.shell_completion", "concurrent.futures",\
@@ -93,20 +95,20 @@ with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
 
 
 class NoMachineError(Exception):
-    """This host cannot boot the kernels; the message says why."""
+    """This host cannot boot the kernels; the message has the reason."""
 
 
 class GuestError(Exception):
-    """The guest hung or died before its command ended; the message ends with the console's tail."""
+    """The guest did not finish its command; the message ends with the last lines of the console."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One Debian arm64 kernel image in the cache."""
+    """A Debian kernel image for arm64 in the cache."""
 
     series: str  # "6.1"
     package: str
-    version: str  # of the package: "6.1.176-1"
+    version: str  # version of the package: "6.1.176-1"
     suite: str
     image: Path
 
@@ -116,7 +118,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Result:
-    """What the guest's command left behind."""
+    """The results of a command in the guest."""
 
     exit_code: int
     stdout: bytes
@@ -125,15 +127,15 @@ class Result:
 
 
 def kernels() -> tuple[Kernel, ...]:
-    """Debian's newest cloud kernels for arm64, oldest series first."""
+    """Return the newest cloud kernels of Debian for arm64, oldest series first."""
     return tuple(_kernel(suite) for suite in KERNEL_SUITES)
 
 
 def headers(kernel: Kernel) -> tuple[Path, Path]:
-    """The folders of the kernel's headers for programs on arm64, to be searched before a compiler's
-    own.
+    """Return the directories of the kernel headers for programs on arm64, which must be searched
+    before those of a compiler.
 
-    Raises `NoMachineError` where they can't be fetched.
+    Raises `NoMachineError` if they cannot be fetched.
     """
     root = Path(_cache_folder(), "headers", kernel.version)
     with _cache_lock():
@@ -155,11 +157,11 @@ def run(
     nested: bool = False,
     timeout: float = 300,
 ) -> Result:
-    """The command's result on that kernel, as root in /work, with the files at their absolute
-    paths.
+    """Return the result of a command on that kernel, as root in /work, with the files at their
+    absolute paths.
 
-    nested asks for EL2 inside KVM's guests (KVM_CAP_ARM_EL2), which needs a newer QEMU than Debian
-    12's.
+    `nested` requires EL2 inside guests of KVM (KVM_CAP_ARM_EL2), and therefore a newer QEMU than
+    that of Debian 12.
     """
     if nested:
         append = f"kvm-arm.mode=nested {append}"
@@ -229,7 +231,7 @@ def _boot(
                 status = process.wait(timeout)
                 ending = f"QEMU ended with status {status} before the command did"
             except subprocess.TimeoutExpired:
-                disk.write_bytes(b"")  # what it holds may be half written
+                disk.write_bytes(b"")  # its content might be incomplete
                 ending = f"the guest did not end within {timeout:g} s"
             finally:
                 process.kill()
@@ -254,18 +256,16 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     return stream.read()
 
 
-# Archives the kernel unpacks
+# Archives that the kernel unpacks
 
 Tree = dict[
     str, tuple[int, bytes]
-]  # path without leading slash -> mode with file type, content (a link's: its target)
+]  # path without leading slash -> mode with file type, content (of a link: its target)
 FOLDER = (stat.S_IFDIR | 0o755, b"")
 
 
 def _cpio(tree: Tree) -> bytes:
-    """The tree as an uncompressed newc archive, folders included: nothing to unpack under
-    emulation.
-    """
+    """Return the tree as an uncompressed newc archive: unpacking is slow in emulation."""
     folders = {str(parent) for path in tree for parent in Path(path).parents} - {"."}
     whole = dict.fromkeys(folders, FOLDER) | tree
     archive = io.BytesIO()
@@ -295,7 +295,8 @@ def _tree(archive: tarfile.TarFile) -> Tree:
     return tree
 
 
-# The cache: every entry is written aside and renamed, so that it is whole or absent
+# The cache: every entry is written to another name and then renamed, so that it is never
+# incomplete.
 
 
 def _cache_folder() -> Path:
@@ -322,7 +323,7 @@ def _say(text: str) -> None:
     print(f"vmcfg tests: {text}", file=sys.stderr, flush=True)
 
 
-# What the cache holds
+# Content of the cache
 
 
 @cache
@@ -365,7 +366,7 @@ def _fetch_kernel(suite: str) -> dict[str, str]:
 
 @cache
 def _base_initrd(kernel: Kernel) -> Path:
-    """Debian's Python with what vmcfg imports, as an uncompressed archive."""
+    """Return Python of Debian with the modules that vmcfg imports, as an uncompressed archive."""
     qemu = _qemu()
     with _cache_lock():
         folder = Path(_cache_folder(), "base")
@@ -415,7 +416,7 @@ def _build_base(archive: Path, apt: _Apt, kernel: Kernel, qemu: Sequence[str]) -
         )
     if compiled.exit_code != 0:
         raise NoMachineError(
-            f"the guest's Python does not work:\n{compiled.stderr.decode(errors='replace')}"
+            f"Python does not work in the guest:\n{compiled.stderr.decode(errors='replace')}"
         )
     with tarfile.open(fileobj=io.BytesIO(compiled.stdout)) as modules:
         tree |= _tree(modules)
@@ -438,7 +439,7 @@ EMULATOR_PACKAGE = "qemu-system-arm"
 
 @cache
 def _qemu() -> tuple[str, ...]:
-    """The system's QEMU, installed where it is missing and may be."""
+    """Return QEMU of the system; if it is missing and this process is root, install it."""
     if not shutil.which(EMULATOR):
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             raise NoMachineError(
@@ -450,7 +451,7 @@ def _qemu() -> tuple[str, ...]:
         with _cache_lock():
             try:
                 _output(*install, DEBIAN_FRONTEND="noninteractive")
-            except NoMachineError:  # no package lists yet, or old ones
+            except NoMachineError:  # without package lists, or with old ones
                 _output("apt-get", "update", "-qq")
                 _output(*install, DEBIAN_FRONTEND="noninteractive")
         _say(f"{EMULATOR_PACKAGE} installed in {time.monotonic() - started:.1f} s")
@@ -459,9 +460,7 @@ def _qemu() -> tuple[str, ...]:
 
 @cache
 def _nested_qemu() -> tuple[str, ...]:
-    """A QEMU that emulates nested virtualization: the system's, or a private one with its own
-    libraries.
-    """
+    """Return a QEMU that emulates nested virtualization: of the system, or a private copy."""
     if shutil.which(EMULATOR):
         major = re.search(r"version (\d+)", _output(EMULATOR, "--version"))
         if major and int(major[1]) >= FIRST_QEMU_WITH_NESTED:
@@ -475,7 +474,7 @@ def _nested_qemu() -> tuple[str, ...]:
             apt = _Apt(NESTED_SUITE, _output("dpkg", "--print-architecture").strip())
             root = Path(
                 folder, apt.field(EMULATOR_PACKAGE, "Version").replace(":", "%3a")
-            )  # colons part search paths
+            )  # a colon separates search paths
             if not root.exists():
                 started = time.monotonic()
                 apt.unpack_with_dependencies(EMULATOR_PACKAGE, root)
@@ -489,7 +488,7 @@ def _nested_qemu() -> tuple[str, ...]:
     return (str(loader), "--library-path", str(loader.parent), f"{root}/usr/bin/{EMULATOR}", *data)
 
 
-# Debian's packages, by an APT configuration that leaves the system's alone
+# Packages of Debian, with an APT configuration that does not change that of the system
 
 
 @dataclass(frozen=True)
@@ -500,11 +499,11 @@ class _Apt:
     architecture: str
 
     def field(self, package: str, name: str) -> str:
-        """One field of the package's newest version, empty if it has none."""
+        """Return one field of the newest version of the package; empty if there is none."""
         return self.fields([package], name)[0]
 
     def fields(self, packages: Sequence[str], name: str) -> list[str]:
-        """The same field of each package's newest version, in their order."""
+        """Return the same field of the newest version of each package, in their order."""
         shown = _output(
             "apt-cache", "show", "--no-all-versions", *packages, APT_CONFIG=self._configuration()
         )
@@ -517,7 +516,7 @@ class _Apt:
         return [found[package] for package in packages]
 
     def packages(self, names: Iterable[str]) -> list[Tree]:
-        """The contents of the packages, in order of their files' names."""
+        """Return the contents of the packages, in order of the names of their files."""
         with tempfile.TemporaryDirectory(prefix="vmcfg-kvm-apt-") as folder:
             _output(
                 "apt-get",
@@ -530,9 +529,7 @@ class _Apt:
             return [_deb(path) for path in sorted(Path(folder).glob("*.deb"))]
 
     def unpack_with_dependencies(self, package: str, root: Path) -> None:
-        """The package and all it depends on are unpacked in the folder, which appears whole or not
-        at all.
-        """
+        """Unpack the package and all its dependencies in `root`, which is never incomplete."""
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".partial-") as folder:
             archives, unpacked = Path(folder, "archives"), Path(folder, "root")
@@ -559,13 +556,13 @@ class _Apt:
 
 @cache
 def _apt_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes when this process ends."""
+    """Return a directory that is removed when this process ends."""
     return tempfile.TemporaryDirectory(prefix="vmcfg-kvm-apt-")
 
 
 @cache
 def _apt_configuration(suite: str, architecture: str) -> str:
-    """The path of an APT configuration whose package lists are as new as this process."""
+    """Return the path of an APT configuration, with package lists that this process has fetched."""
     if not KEYRING.exists():
         raise NoMachineError(f"{KEYRING} is missing (apt-get install debian-archive-keyring)")
     folder = Path(_apt_folder().name, f"{suite}-{architecture}")
@@ -589,7 +586,7 @@ def _apt_configuration(suite: str, architecture: str) -> str:
         "Dir::State::Lists": f"{folder}/lists",
         "Dir::State::Status": "/dev/null",
     }
-    text = _output("apt-config", "dump", "Acquire")  # proxies and the like
+    text = _output("apt-config", "dump", "Acquire")  # proxies and similar settings
     text += "".join(f'{name} "{value}";\n' for name, value in settings.items())
     configuration = Path(folder, "apt.conf")
     configuration.write_text(text)
@@ -608,10 +605,10 @@ def _apt_configuration(suite: str, architecture: str) -> str:
 
 @cache
 def _debian_mirror() -> str:
-    """The mirror this machine's own APT uses for Debian."""
+    """Return the Debian mirror that APT of this machine uses."""
     if not shutil.which("apt-get"):
         raise NoMachineError(
-            "no apt-get here: the kernels are fetched from the Debian mirror APT knows"
+            "apt-get is missing: the kernels are fetched from the Debian mirror of APT"
         )
     targets = _output(
         "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"
@@ -620,9 +617,7 @@ def _debian_mirror() -> str:
         uri, release = line.split()
         if re.fullmatch(r"[a-z]+", release) and "debian" in uri:
             return uri
-    raise NoMachineError(
-        "this machine's APT sources name no Debian mirror to fetch arm64 kernels from"
-    )
+    raise NoMachineError("the APT sources of this machine have no Debian mirror with arm64 kernels")
 
 
 def _deb(path: Path) -> Tree:
@@ -634,7 +629,7 @@ def _deb(path: Path) -> Tree:
 
 
 def _output(*command: str, folder: str | None = None, **environment: str) -> str:
-    """The command's standard output; its failure means no machine."""
+    """Return the standard output of the command. Raises `NoMachineError` if it fails."""
     done = subprocess.run(
         command,
         cwd=folder,

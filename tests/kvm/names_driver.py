@@ -1,8 +1,8 @@
-"""Runs in the guest: makes the VMs of jobs.json, asks KVM for every vCPU by its names, and prints
-what it says as JSON.
+"""Runs in the guest: creates the VMs of jobs.json, addresses every vCPU by its identifiers, and
+prints the answers of KVM as JSON.
 
-Of vmcfg it uses the ioctls alone: plans come as the lines of `vmcfg emit --format jsonl`, MPIDRs
-from elsewhere.
+It uses only the ioctls of vmcfg: plans are lines of `vmcfg emit --format jsonl`, and MPIDRs come
+from other code.
 """
 
 from __future__ import annotations
@@ -37,11 +37,9 @@ PSCI_0_2, POWER_OFF = 1 << 2, 1
 
 RUN, EXIT_MMIO = 0xAE80, 6
 X0, PC = 0x6030000000100000, 0x6030000000100040
-"""The ids of the first general register and of the program counter; that of Xn is 2n after X0's."""
+"""The ids of the first general register and of the program counter; Xn is 2n after X0."""
 CODE, DEVICE = 0x40000000, 0x50000000
-"""Where the guest's instructions lie, and where there is no memory, so that a store there ends the
-run.
-"""
+"""The address of the instructions, and one without memory, where a store ends the run."""
 CPU_ON = 0xC4000003
 HVC, STORE_X0_AT_X4, STORE_X1_AT_X0, READ_MPIDR_TO_X1, SEND_SGI_OF_X0 = (
     0xD4000002,  # hvc #0
@@ -53,7 +51,7 @@ HVC, STORE_X0_AT_X4, STORE_X1_AT_X0, READ_MPIDR_TO_X1, SEND_SGI_OF_X0 = (
 
 
 def said(call: Callable[[], Any]) -> Any:
-    """What a call gives, or the name of its errno."""
+    """Return the result of a call, or the name of its errno."""
     try:
         return call()
     except OSError as error:
@@ -61,7 +59,7 @@ def said(call: Callable[[], Any]) -> Any:
 
 
 def errno_of(call: Callable[[], object]) -> str | None:
-    """The name of the errno that a call fails with; None if it succeeds."""
+    """Return the name of the errno with which a call fails; None if it succeeds."""
     try:
         call()
     except OSError as error:
@@ -78,7 +76,7 @@ def set_mpidr(vm: Vm, vcpu: int, register: int) -> None:
 
 
 def typer(vm: Vm, compressed: int) -> int:
-    """GICR_TYPER of the vCPU with that MPIDR, found by it."""
+    """Return GICR_TYPER of the vCPU with that MPIDR, which is also its address."""
     halves = [
         vm.get_attr("gic", REDIST_REGS, compressed << 32 | GICR_TYPER + at, bytes(4))
         for at in (0, 4)
@@ -91,7 +89,7 @@ def compressed_of(register: int) -> int:
 
 
 def perform(vm: Vm, line: dict[str, Any]) -> None:
-    """One command of a plan, by the keys that are for the kernel."""
+    """Execute one command of a plan, with the keys for the kernel."""
     op, target = line["op"], line["target"]
     if op == "create-vcpu":
         vm.create_vcpu(target, int(line["arg"], 16))
@@ -114,8 +112,8 @@ def perform(vm: Vm, line: dict[str, Any]) -> None:
 
 
 def named(host: Kvm, job: dict[str, Any]) -> dict[str, Any]:
-    """Of one plan's VM, the vCPUs whose MPIDR is another than wanted: when it is set, found, run,
-    and reset.
+    """Return the vCPUs of a plan whose MPIDR differs from the requested one: after it is set, as
+    the vGIC finds it, after a run, and after a reset.
     """
     header, first, *lines, end = job["plan"]
     assert (header["op"], end["op"]) == ("plan", "end")
@@ -132,7 +130,8 @@ def named(host: Kvm, job: dict[str, Any]) -> dict[str, Any]:
             }
 
         found: dict[str, Any] = {"vcpus": len(wanted), "set": differing()}
-        # Bits 55..32 are Aff2..Aff0, 23..8 the vCPU's id (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer).
+        # Bits [55:32] are Aff2 to Aff0, bits [23:8] are the id of the vCPU
+        # (vgic-mmio-v3.c:vgic_mmio_read_v3r_typer).
         found["typer"] = {
             vcpu: got
             for vcpu, register in wanted.items()
@@ -151,8 +150,8 @@ def named(host: Kvm, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def vm_of(host: Kvm, ids: list[int], gic: int = VGIC_V3, left_out: tuple[int, ...] = ()) -> Vm:
-    """A VM with these vCPUs, made in that order, and an initialised GIC; those left out are not
-    initialised.
+    """Return a VM with these vCPUs, created in that order, and an initialized GIC. The vCPUs of
+    `left_out` are not initialized.
     """
     vm = Vm(host, 0)
     for vcpu in ids:
@@ -172,13 +171,13 @@ def vm_of(host: Kvm, ids: list[int], gic: int = VGIC_V3, left_out: tuple[int, ..
 
 
 def irq_line(vm: Vm, word: int, level: int = 1) -> str | None:
-    """The errno that KVM_IRQ_LINE with such a word fails with; None if it succeeds."""
+    """Return the errno with which KVM_IRQ_LINE with this word fails; None if it succeeds."""
     request = struct.pack("=II", word, level)
     return errno_of(partial(fcntl.ioctl, vm.descriptors["vm"], IRQ_LINE, request))
 
 
 def reached(vm: Vm, vcpu: int) -> Any:
-    """The ids of the vCPUs whose PPI 4 a KVM_IRQ_LINE word for `vcpu` raises; or an errno."""
+    """Return the ids of the vCPUs whose PPI 4 a KVM_IRQ_LINE word raises; or an errno."""
     word = 2 << 24 | 20 | (vcpu & 255) << 16 | vcpu >> 8 << 28
     refused = irq_line(vm, word)
     if refused is not None:
@@ -197,7 +196,7 @@ def reached(vm: Vm, vcpu: int) -> Any:
 
 
 def load(vm: Vm, at: int, *instructions: int) -> None:
-    """Put instructions into the guest's memory, which is made for them if there is none."""
+    """Write instructions to the memory of the guest, which is added first if there is none."""
     if not vm._memory:
         vm.add_memory(0, CODE, 0x10000)
     code = struct.pack(f"<{len(instructions)}I", *instructions)
@@ -205,7 +204,7 @@ def load(vm: Vm, at: int, *instructions: int) -> None:
 
 
 def stored(vm: Vm, vcpu: int) -> int:
-    """Run a vCPU, as it is, until it stores a value where there is no memory: the value."""
+    """Run a vCPU until it stores a value at an address without memory, and return the value."""
     descriptor = vm.descriptors[f"vcpu:{vcpu}"]
     with mmap.mmap(descriptor, vm.host.run_size, mmap.MAP_SHARED) as shared:
         _ioctl(descriptor, RUN)
@@ -219,16 +218,14 @@ def stored(vm: Vm, vcpu: int) -> int:
 
 
 def start_at(vm: Vm, vcpu: int, *registers: int) -> None:
-    """Let a vCPU begin at CODE, with X0 and the following as given."""
+    """Set the program counter of a vCPU to CODE, and X0 and the following registers."""
     for number, value in enumerate(registers):
         vm.set_reg(f"vcpu:{vcpu}", X0 + 2 * number, value.to_bytes(8, "little"))
     vm.set_reg(f"vcpu:{vcpu}", PC, CODE.to_bytes(8, "little"))
 
 
 def started_by_psci(host: Kvm) -> dict[str, Any]:
-    """What the guest's CPU_ON of a set MPIDR returns, and the MPIDR that the vCPU it starts then
-    reads itself.
-    """
+    """Return the result of CPU_ON for a set MPIDR, and the MPIDR that the started vCPU reads."""
     with closing(vm_of(host, [0, 1])) as vm:
         set_mpidr(vm, 1, 0x8007_0003)
         load(vm, CODE, HVC, STORE_X0_AT_X4)
@@ -238,13 +235,13 @@ def started_by_psci(host: Kvm) -> dict[str, Any]:
 
 
 def sgi_reached(host: Kvm, aff0: int) -> list[int]:
-    """The ids of the vCPUs that have SGI 1 pending once vCPU 0 has sent it to 0.0.0.`aff0`; vCPU 1
-    is 0.0.0.200.
+    """Return the ids of the vCPUs with pending SGI 1 after vCPU 0 has sent it to 0.0.0.`aff0`; vCPU
+    1 is 0.0.0.200.
     """
     with closing(vm_of(host, [0, 1, 2, 8])) as vm:
         set_mpidr(vm, 1, 0x8000_00C8)
         load(vm, CODE, SEND_SGI_OF_X0, STORE_X0_AT_X4)
-        # ICC_SGI1R_EL1: RS 47..44, INTID 27..24, Aff1 23..16, TargetList 15..0.
+        # ICC_SGI1R_EL1: RS [47:44], INTID [27:24], Aff1 [23:16], TargetList [15:0].
         start_at(vm, 0, aff0 >> 4 << 44 | 1 << 24 | 1 << (aff0 & 15), 0, 0, 0, DEVICE)
         stored(vm, 0)
         pending = {}
@@ -257,7 +254,7 @@ def sgi_reached(host: Kvm, aff0: int) -> list[int]:
 
 
 def limits(host: Kvm) -> dict[str, Any]:
-    """What limits the names of a vCPU, asked one by one on a GICv3."""
+    """Return the limits of the identifiers of a vCPU, each tested on a GICv3."""
     found: dict[str, Any] = {"layout 2": host.capability(IRQ_LINE_LAYOUT_2)}
     with closing(Vm(host, 0)) as vm:
         found["device type 8"] = vm.has_device(ITS)
@@ -274,7 +271,7 @@ def limits(host: Kvm) -> dict[str, Any]:
         found["of 0, 2 and 3"] = {str(word): reached(vm, word) for word in range(5)}
     with closing(vm_of(host, [0, 1, 2], left_out=(2,))) as vm:
         found["by derived"] = said(lambda: typer(vm, 1) >> 32)
-        found["not initialised, by derived"] = said(lambda: typer(vm, 2))
+        found["not initialized, by derived"] = said(lambda: typer(vm, 2))
         set_mpidr(vm, 1, 0x1_8002_0305)
         found["Aff3 kept"] = mpidr(vm, 1)
         found["Aff3 found"] = typer(vm, 0x0102_0305) >> 32
@@ -298,7 +295,7 @@ def limits(host: Kvm) -> dict[str, Any]:
 
 
 def limits_of_gicv2(host: Kvm) -> dict[str, Any]:
-    """What the 8 bits of GICv2's register groups name, of the vCPUs 1 and 3."""
+    """Return the vCPUs, of 1 and 3, that 8 bits in register groups of GICv2 can select."""
     with closing(vm_of(host, [1, 3], VGIC_V2)) as vm:
         names = {
             str(name): errno_of(partial(vm.get_attr, "gic", DIST_REGS, name << 32, bytes(4)))
@@ -311,9 +308,9 @@ def limits_of_gicv2(host: Kvm) -> dict[str, Any]:
     return {"names": names, "ids": ids}
 
 
-def monitored(job: dict[str, Any]) -> dict[str, Any]:
-    """What the monitor's own program says to a block."""
-    command = ["./monitor", str(job["vcpus"])]
+def executed(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the exit code and the output of the VMM in C for a block of lines."""
+    command = ["./vmm", str(job["vcpus"])]
     done = subprocess.run(command, input=job["block"], capture_output=True, text=True)
     return {"exit code": done.returncode, "output": done.stdout + done.stderr}
 
@@ -328,12 +325,12 @@ def main() -> None:
         asked: dict[str, Callable[[], Any]] = {
             "limits": lambda: limits_of_gicv2(host) if jobs["gic"] == 2 else limits(host),
             "named": lambda: {name: named(host, job) for name, job in jobs["named"].items()},
-            "monitored": lambda: {name: monitored(job) for name, job in jobs["monitored"].items()},
+            "blocks": lambda: {name: executed(job) for name, job in jobs["blocks"].items()},
         }
         for name, answer in asked.items():
             try:
                 report[name] = answer()
-            except Exception:  # noqa: PERF203  # one broken part must not hide the others
+            except Exception:  # noqa: PERF203  # one failed part must not hide the others
                 report[name] = {"error": traceback.format_exc()}
     json.dump({**report, "seconds": time.monotonic() - started}, sys.stdout)
 

@@ -1,6 +1,4 @@
-"""What real kernels say: every description that a test asks about, tried in one boot per kernel and
-GIC.
-"""
+"""The answers of real kernels to every description: one boot per kernel and GIC."""
 
 from __future__ import annotations
 
@@ -19,14 +17,14 @@ from vmcfg.checking.check import check
 
 ROOT = Path(__file__).parent.parent.parent
 SUITES = machine.KERNEL_SUITES
-"""Debian's suites, each with a kernel of its own, the oldest first."""
+"""The suites of Debian, each with its own kernel, the oldest first."""
 
 Answer = dict[str, Any]
 
 
 class Job(NamedTuple):
-    """One thing to try. `kind` is "as described", "for this kernel" (whatever host_kernel it
-    names), or "plan".
+    """Something to execute. `kind` is "as described", "for this kernel" (regardless of its
+    host_kernel), or "plan".
     """
 
     name: str
@@ -36,41 +34,41 @@ class Job(NamedTuple):
 
 
 HOSTS = GICV2, GICV3, NESTED = ("gicv2", "gicv3", "nested")
-"""The machines that are booted: QEMU's with a GICv2, with a GICv3, and with that and EL2 inside
-KVM's guests.
+"""The machines that are booted: QEMU with a GICv2, with a GICv3, and with a GICv3 and EL2 inside
+guests of KVM.
 """
 
 EL2_SINCE = (6, 16)
 
 SOURCES: list[Callable[[str], Iterator[Job]]] = []
-"""Functions of a suite that say what is to be tried on its kernel."""
+"""Functions that yield the jobs for the kernel of a suite."""
 
 TALLY: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-"""By kernel, how many of what was tried; printed when the tests end."""
+"""The number of executed jobs by kernel and kind, printed at the end of the tests."""
 
 NOTES: dict[str, list[str]] = defaultdict(list)
-"""By kernel, what else is to be printed: what was not tried, and why."""
+"""Remarks by kernel, printed at the end of the tests: what was not executed, and why."""
 
 
 def kernel(suite: str) -> machine.Kernel:
-    """The kernel of a suite. Without QEMU, the test is skipped, or fails if CI is set."""
+    """Return the kernel of a suite. Without QEMU, the test is skipped, or fails if CI is set."""
     try:
         return machine.kernels()[SUITES.index(suite)]
     except machine.NoMachineError as error:
         if os.environ.get("CI"):
-            pytest.fail(f"no kernel to ask: {error}")
-        pytest.skip(f"NO KERNEL WAS ASKED: {error}")
+            pytest.fail(f"there is no kernel to test: {error}")
+        pytest.skip(f"NO KERNEL WAS TESTED: {error}")
 
 
 def version(suite: str) -> tuple[int, int]:
-    """The kernel's version, as two numbers."""
+    """Return the version of the kernel as two numbers."""
     major, minor = kernel(suite).series.split(".")
     return int(major), int(minor)
 
 
 def host_for(suite: str, data: bytes) -> str:
-    """The machine on which a description is tried: with the GIC that it needs, and where it has
-    el2, with that.
+    """Return the machine for a description: with the GIC that it requires, and with EL2 if it has
+    the feature el2.
     """
     vm = check(data, "").machine
     if vm is not None and "el2" in vm.features and version(suite) >= EL2_SINCE:
@@ -79,29 +77,31 @@ def host_for(suite: str, data: bytes) -> str:
 
 
 def too_new(suite: str, data: bytes) -> str | None:
-    """Why a description isn't tried on a suite's kernel, or None where it is."""
+    """Return why a description is not executed on the kernel of a suite, or None if it is."""
     vm = check(data, "").machine
     if vm is not None and vm.host_kernel > version(suite):
         return f"its host_kernel is {'.'.join(map(str, vm.host_kernel))}"
     if vm is not None and most_ipa_bits(suite) < vm.ipa_bits <= 52:
-        return f"its addresses have {vm.ipa_bits} bits, and this machine's {most_ipa_bits(suite)}"
+        return (
+            f"it has {vm.ipa_bits} address bits, but this machine supports {most_ipa_bits(suite)}"
+        )
     return None
 
 
 def most_ipa_bits(suite: str) -> int:
-    """How wide a guest-physical address may be on the machine: 6.1 has no LPA2 for guests."""
+    """Return the maximum width of guest-physical addresses: 6.1 has no LPA2 for guests."""
     return 52 if version(suite) >= (6, 12) else 48
 
 
 def package() -> dict[str, bytes]:
-    """The files of vmcfg, at their paths in the guest."""
+    """Return the files of vmcfg, by their paths in the guest."""
     return {
         f"/work/{path.relative_to(ROOT)}": path.read_bytes() for path in ROOT.glob("vmcfg/**/*.py")
     }
 
 
 def answers(suite: str, host: str) -> dict[str, Answer]:
-    """The kernel's answers to all jobs for that machine, by the jobs' names."""
+    """Return the answers of the kernel to all jobs for that machine, by the names of the jobs."""
     said = _asked_once(suite, host)
     if isinstance(said, Exception):
         raise said
@@ -110,7 +110,7 @@ def answers(suite: str, host: str) -> dict[str, Answer]:
 
 @cache
 def _asked_once(suite: str, host: str) -> dict[str, Answer] | Exception:
-    """The answers, or why there are none: a boot that failed is not tried again for every test."""
+    """Return the answers or the error: a boot that failed is not repeated for every test."""
     kernel(suite)
     jobs = [job for job in all_jobs(suite).values() if job.host == host]
     try:
@@ -120,7 +120,7 @@ def _asked_once(suite: str, host: str) -> dict[str, Answer] | Exception:
 
 
 def ask(suite: str, jobs: list[Job], host: str = GICV3) -> dict[str, Answer]:
-    """The answers of one boot of a suite's kernel to `jobs`."""
+    """Return the answers of one boot of the kernel of a suite to `jobs`."""
     told = [{"name": job.name, "kind": job.kind, "data": job.data.hex()} for job in jobs]
     files = package() | {
         "/work/driver.py": Path(__file__).with_name("driver.py").read_bytes(),
@@ -143,12 +143,12 @@ def ask(suite: str, jobs: list[Job], host: str = GICV3) -> dict[str, Answer]:
 
 @cache
 def all_jobs(suite: str) -> dict[str, Job]:
-    """All that is to be tried on a suite's kernel in the first boots, by name."""
+    """Return all jobs for the first boots of the kernel of a suite, by name."""
     return {job.name: job for source in SOURCES for job in source(suite)}
 
 
 def answer(suite: str, name: str) -> Answer:
-    """The kernel's answer to the job of that name."""
+    """Return the answer of the kernel to the job with that name."""
     job = all_jobs(suite)[name]
     said = answers(suite, job.host)[job.name]
     assert "error" not in said, said["error"]

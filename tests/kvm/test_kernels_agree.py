@@ -1,8 +1,9 @@
-"""vmcfg's verdict on random descriptions against the kernel's, through the first KVM_RUN.
+"""The findings of vmcfg about random descriptions, compared with the kernel, up to the first
+KVM_RUN.
 
-What vmcfg accepts the kernel accepts; what the kernel accepts of what vmcfg refuses is on the list
-below, with reasons. VMCFG_KVM_DESCRIPTIONS=100000 asks about so many on each kernel; VMCFG_KVM_SEED
-changes which.
+The kernel must accept what vmcfg accepts. If the kernel accepts what vmcfg rejects, the rule must
+be on the list below, with a reason. VMCFG_KVM_DESCRIPTIONS=100000 sets the number of descriptions
+per kernel; VMCFG_KVM_SEED draws others.
 """
 
 from __future__ import annotations
@@ -22,41 +23,41 @@ from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
 
 ASKED = int(os.environ.get("VMCFG_KVM_DESCRIPTIONS", "300"))
-"""How many descriptions each kernel is asked about; a quarter of them with a GICv2."""
+"""The number of descriptions per kernel; a quarter of them with a GICv2."""
 
 BATCH = 1000
-"""How many are asked about in one boot."""
+"""The number of descriptions per boot."""
 
 SEED = int(os.environ.get("VMCFG_KVM_SEED", "20160122"))
 
-TAKEN_ALL_THE_SAME = {
-    "VMC202": "a slot's alignment is to suit 64 KiB pages too, and these kernels have 4 KiB pages",
-    "VMC301": "KVM lets MPIDR_EL1 be anything; the guest is lost with two that are equal",
-    "VMC307": "KVM lets MPIDR_EL1 be anything; the vGIC has no Aff3",
-    "VMC308": "KVM lets MPIDR_EL1 be anything; an SGI can't reach an Aff0 above 15",
-    "VMC407": "KVM checks an ITS's frame against nothing",
-    "VMC408": "KVM checks memory slots and the GIC's frames each by themselves",
-    "VMC413": "KVM does not know the monitor's devices",
-    "VMC414": "KVM does not know the monitor's devices",
-    "VMC501": "KVM's document forbids PPIs beside SPIs, but its code takes an SPI after a PPI",
-    "VMC505": "before 6.5 each vCPU may have features of its own; the guest then finds a PMU "
-    "on some of them",
-    "VMC509": "KVM does not know the monitor's devices",
-    "VMC605": "KVM checks steal time and the GIC's frames each by themselves",
-    "VMC701": "before 6.10 KVM takes a set MPIDR, and loses it at the next reset",
+ACCEPTED_BY_KERNELS = {
+    "VMC202": "slots must also suit pages of 64 KiB, but these kernels have pages of 4 KiB",
+    "VMC301": "KVM accepts any MPIDR_EL1; a guest cannot distinguish two equal ones",
+    "VMC307": "KVM accepts any MPIDR_EL1; the vGIC has no Aff3",
+    "VMC308": "KVM accepts any MPIDR_EL1; an SGI cannot reach an Aff0 above 15",
+    "VMC407": "KVM does not compare the frame of an ITS with others",
+    "VMC408": "KVM does not compare memory slots with frames of the GIC",
+    "VMC413": "KVM does not know the devices of the VMM",
+    "VMC414": "KVM does not know the devices of the VMM",
+    "VMC501": "the kernel documentation forbids PPIs with SPIs, but KVM accepts an SPI after a PPI",
+    "VMC505": "before 6.5, vCPUs can have different features; the guest then finds a PMU "
+    "on only some of them",
+    "VMC509": "KVM does not know the devices of the VMM",
+    "VMC605": "KVM does not compare steal time with frames of the GIC",
+    "VMC701": "before 6.10, KVM accepts any MPIDR, and loses it at the next reset",
 }
-"""What vmcfg refuses and a kernel may accept, by rule, with the reason."""
+"""What vmcfg rejects but a kernel can accept, by rule, with the reason."""
 
 
 @cache
 def descriptions(count: int, number: int, gic: int, most_ipa_bits: int) -> tuple[bytes, ...]:
-    """So many different descriptions with a machine, the same for the same seed and number."""
+    """Return different descriptions with a machine, the same for the same seed and number."""
     found: dict[bytes, None] = {}
     rounds = 0
     while len(found) < count:
         rounds += 1
 
-        # Hypothesis repeats itself: short runs, each from a seed of its own, differ more.
+        # Hypothesis repeats itself: short runs, each with its own seed, differ more.
         @seed(f"{SEED} {number} {rounds}")
         @settings(
             max_examples=20,
@@ -96,21 +97,23 @@ oracle.SOURCES.append(jobs)
 
 
 def disagreements(text: bytes, version: tuple[int, int], answer: oracle.Answer) -> list[str]:
-    """What vmcfg and the kernel say differently of a description."""
+    """Return the differences between vmcfg and the kernel for a description."""
     checked = check(text, "random", version)
     assert checked.machine is not None, checked.diagnostics
     errors = {found.rule for found in checked.diagnostics if found.severity == "error"}
     refused = answer["refused"]
     found = [told for _, told, held in answer["predictions"] if held is False]
     if refused and not errors:
-        found.append(f"vmcfg accepts it, but the kernel refuses: {refused[0]}")
-    if not refused and errors - set(TAKEN_ALL_THE_SAME):
+        found.append(f"vmcfg accepts it, but the kernel rejects: {refused[0]}")
+    if not refused and errors - set(ACCEPTED_BY_KERNELS):
         found.append(
-            f"vmcfg refuses it by {sorted(errors - set(TAKEN_ALL_THE_SAME))}, but the kernel "
+            f"vmcfg rejects it with {sorted(errors - set(ACCEPTED_BY_KERNELS))}, but the kernel "
             f"accepts it"
         )
     found += [told for told in answer["messages"] if told.startswith(("VMC901", "VMC902"))]
-    found += [f"it gives back another value: {difference}" for difference in answer["differences"]]
+    found += [
+        f"the kernel returns another value: {difference}" for difference in answer["differences"]
+    ]
     plan = [" ".join(command.fields()) for command in lower(checked.machine, WHOLE_VM).commands]
     expected = independent.plan(text)
     found += [
@@ -126,8 +129,8 @@ def disagreements(text: bytes, version: tuple[int, int], answer: oracle.Answer) 
 
 
 def misreadings(text: bytes, answer: oracle.Answer) -> list[str]:
-    """Where the kernel gives back other MPIDRs, PMU interrupts or timers than a second reading of
-    the text finds.
+    """Return the MPIDRs, PMU interrupts, and timers that the kernel returns and that differ from a
+    second reading of the text.
     """
     read: dict[tuple[str, str], list[str]] = {}
     for op, target, _, attr, _, _, _, values in answer["commands"]:
@@ -146,7 +149,7 @@ def misreadings(text: bytes, answer: oracle.Answer) -> list[str]:
             found.append(f"vCPU {id} has not PMU interrupt {irq}")
     written = document.get("timers", {})
     for key, name in independent.TIMERS:
-        # The timers' interrupts are one attribute of the VM: every vCPU has the value.
+        # The interrupts of the timers are one attribute of the VM: every vCPU has the same value.
         ppis = independent.intids(written[key]) * len(vcpus) if key in written else []
         got = read.get((f"vcpu:{vcpus[0][0]}", f"KVM_ARM_VCPU_TIMER_IRQ_{name}TIMER"), [])
         if got != list(map(str, ppis)):

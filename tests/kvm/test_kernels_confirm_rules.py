@@ -1,6 +1,4 @@
-"""Every rule's word on what the kernel does, against the kernel: each example file by `try
---unchecked`.
-"""
+"""The predictions of every rule, compared with the kernel: each case is tried unchecked."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ CASES = sorted((oracle.ROOT / "tests" / "cases").glob("VMC[2-7]*.yaml"))
 
 def jobs(suite: str) -> Iterator[oracle.Job]:
     for path in CASES:
-        # The emulated machine's PMU is called otherwise than most machines' first.
+        # The PMU of the emulated machine has another name than the first one of most machines.
         data = path.read_bytes().replace(b"armv8_pmuv3_0", b"armv8_pmuv3")
         if check(data, path.name).machine is not None and oracle.too_new(suite, data) is None:
             yield oracle.Job(path.name, "as described", data, oracle.host_for(suite, data))
@@ -26,7 +24,9 @@ def jobs(suite: str) -> Iterator[oracle.Job]:
 
 
 def plan_of_vcpu_512() -> bytes:
-    """The 513th vCPU alone: VMC304 leaves no machine, so that no description can ask for it."""
+    """Return a plan with only vCPU id 512: with VMC304 there is no machine, so a description cannot
+    contain it.
+    """
     from vmcfg.formats.json_lines import jsonl
     from vmcfg.plans.lowering import lower
     from vmcfg.plans.plan import WHOLE_VM
@@ -68,7 +68,9 @@ def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
 
 
 def is_for_some_hosts(found: Diagnostic) -> bool:
-    """Whether the kernel's answer depends on what the emulated machine may not have."""
+    """Return whether the answer of the kernel depends on a feature that the emulated machine might
+    not have.
+    """
     return found.kernel is not None and bool(found.kernel.condition)
 
 

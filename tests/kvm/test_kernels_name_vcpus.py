@@ -1,6 +1,4 @@
-"""On real kernels: every vCPU has the MPIDR that was asked for; what each name can't say; and a
-monitor in C.
-"""
+"""On real kernels: requested MPIDRs, the limits of each identifier, and a VMM in C."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ GIC = (
 )
 SEED = int(os.environ.get("VMCFG_SEED", "5"))
 RANDOM = 40
-"""How many random descriptions; VMCFG_SEED makes others."""
+"""The number of random descriptions; VMCFG_SEED draws others."""
 
 
 # Descriptions -------------------------------------------------------------------------------------
@@ -48,7 +46,7 @@ def described(mpidrs: list[str], policy: str, pmu: str = "irq: 23", rest: str = 
 
 
 def dotted(register: int) -> str:
-    """An MPIDR by its 24 bits, without Aff3."""
+    """Return the dotted MPIDR of 24 bits, without Aff3."""
     return f"0.{register >> 16 & 255}.{register >> 8 & 255}.{register & 255}"
 
 
@@ -57,24 +55,24 @@ def by_id(vcpu: int) -> str:
 
 
 TOPOLOGIES = {
-    # Two clusters of two, the core in Aff1: zephyr issue 57585.
+    # Two clusters of two, with the core in Aff1: zephyr issue 57585.
     "zephyr, cores in Aff1": ["0.0.0.0", "0.0.1.0", "0.1.0.0", "0.1.1.0"],
-    # Two clusters of two, the core in Aff0: zephyr issue 32187.
+    # Two clusters of two, with the core in Aff0: zephyr issue 32187.
     "zephyr, not contiguous": ["0.0.0.0", "0.0.0.1", "0.0.1.0", "0.0.1.1"],
-    # Sockets of unequal size, SMT on one of them: what openvmm's pull request 4387 says that it
-    # can't represent.
+    # Sockets of unequal size, with SMT on one of them: openvmm pull request 4387 cannot represent
+    # this.
     "openvmm, irregular": ["0.0.0.0-1", "0.0.1.0-1", "0.0.2.0", "0.1.0.0", "0.1.3.0", "0.3.0.0-2"],
-    # More than 16 vCPUs: what openvmm's pull request 4373 got wrong.
+    # More than 16 vCPUs: a defect of openvmm pull request 4373.
     "openvmm, 112": ["0.0.0-6.0-15"],
     "reversed": [by_id(vcpu) for vcpu in reversed(range(48))],
     "reversed, 512": [by_id(vcpu) for vcpu in reversed(range(512))],
     "all 512 ids": ["0.0.0-31.0-15"],
-    "512 that no id gives": ["0.200.0-31.0-15"],
+    "512 that KVM does not assign": ["0.200.0-31.0-15"],
     "half and half, 512": [
         f"0.{vcpu % 2 * 77}.{vcpu >> 5}.{vcpu >> 1 & 15}" for vcpu in range(512)
     ],
     "sparse": [by_id(vcpu) for vcpu in (511, 300, 17, 256, 0, 255)],
-    "ids that are taken": ["0.9.0.0", "0.9.0.1", "0.0.0.0", "0.9.0.2", "0.0.0.2"],
+    "ids that are in use": ["0.9.0.0", "0.9.0.1", "0.0.0.0", "0.9.0.2", "0.0.0.2"],
     "greatest": ["0.255.255.15", "0.255.255.14", "0.0.255.15", "0.255.0.0"],
 }
 
@@ -115,12 +113,12 @@ def descriptions() -> dict[str, bytes]:
 
 @cache
 def asked_for(data: bytes) -> dict[int, tuple[int, ...]]:
-    """By id, the MPIDR that a description asks for; read without vmcfg."""
+    """Return the MPIDRs in a description by id, read without vmcfg."""
     return {vcpu: mpidr for vcpu, mpidr, _, _ in independent.vcpus(yaml.safe_load(data))}
 
 
 def by_register(data: bytes) -> list[int]:
-    """The ids of the vCPUs whose MPIDR is not the one that KVM gives."""
+    """Return the ids of the vCPUs whose MPIDR is not the one that KVM assigns."""
     return [vcpu for vcpu, mpidr in asked_for(data).items() if mpidr != independent.of_id(vcpu)]
 
 
@@ -136,42 +134,42 @@ def named_job(data: bytes) -> dict[str, Any]:
     }
 
 
-MONITORS_GIC = "gic: {version: 3, set_up_by: monitor, nr_irqs: 992}"
-MONITORED = {
+GIC_OF_VMM = "gic: {version: 3, set_up_by: monitor, nr_irqs: 992}"
+BLOCKS = {
     "as KVM numbers them": ("6.1", "vcpus: 20\npmu: {irq: 23}"),
     "without a gic": ("6.1", "vcpus: 4\npmu: {irq: 23}"),
-    "one SPI each": ("6.1", f"vcpus: 4\npmu: {{irq: spi:8-11}}\n{MONITORS_GIC}"),
+    "one SPI each": ("6.1", f"vcpus: 4\npmu: {{irq: spi:8-11}}\n{GIC_OF_VMM}"),
     "timers moved": (
         "6.1",
-        f"vcpus: 3\npmu: {{irq: 23}}\ntimers: {{virtual: 20, physical: 19}}\n{MONITORS_GIC}",
+        f"vcpus: 3\npmu: {{irq: 23}}\ntimers: {{virtual: 20, physical: 19}}\n{GIC_OF_VMM}",
     ),
     "steal time and a filter": (
         "6.1",
         "vcpus: 3\npmu: {irq: 23, filter: [{action: deny, events: 0x11}, {action: allow, "
         "events: 0x08-0x1b}]}\n"
         f"memory: [{{base: 0x090a0000, size: 64KiB}}]\nsteal_time: "
-        f"{{base: 0x090a0000}}\n{MONITORS_GIC}",
+        f"{{base: 0x090a0000}}\n{GIC_OF_VMM}",
     ),
     "an SMCCC filter": (
         "6.4",
         f"vcpus: 2\npmu: {{irq: 23}}\nsmccc_filter: "
-        f"[{{action: deny, base: 0x84000005, count: 1}}]\n{MONITORS_GIC}",
+        f"[{{action: deny, base: 0x84000005, count: 1}}]\n{GIC_OF_VMM}",
     ),
     "a board with holes": (
         "6.10",
         "vcpus: [{mpidr: 0.0.1.0-1}, {mpidr: 0.0.0.0-2}, {mpidr: 0.2.0.0}]\npmu: {irq: 23}\n"
-        + MONITORS_GIC,
+        + GIC_OF_VMM,
     ),
     "512 reversed, an SPI each": (
         "6.10",
         "pmu: {irq: spi:0-511}\n"
-        + MONITORS_GIC
+        + GIC_OF_VMM
         + "\nvcpus:\n"
         + "\n".join(f"  - mpidr: {by_id(vcpu)}" for vcpu in reversed(range(512))),
     ),
-    "four counters": ("6.16", f"vcpus: 2\npmu: {{irq: 23, counters: 4}}\n{MONITORS_GIC}"),
+    "four counters": ("6.16", f"vcpus: 2\npmu: {{irq: 23, counters: 4}}\n{GIC_OF_VMM}"),
 }
-"""What a monitor with its own GIC is told, and the first kernel that can be told it."""
+"""Descriptions for a VMM that sets up its own GIC, and the first kernel that supports them."""
 
 
 def emitted(path: Path, *options: str) -> str:
@@ -182,7 +180,7 @@ def emitted(path: Path, *options: str) -> str:
 
 
 @cache
-def monitored_job(folder: Path, since: str, text: str) -> dict[str, Any]:
+def block_job(folder: Path, since: str, text: str) -> dict[str, Any]:
     path = folder / "vm.yaml"
     path.write_text(f'vmcfg: 1\nname: vm\nhost_kernel: "{since}"\nvcpu_ids: sequential\n{text}\n')
     vm = check(path.read_bytes(), "vm.yaml").machine
@@ -191,13 +189,13 @@ def monitored_job(folder: Path, since: str, text: str) -> dict[str, Any]:
     return {"vcpus": len(vm.vcpus), "block": block}
 
 
-# What the kernels say -----------------------------------------------------------------------------
+# Answers of the kernels ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
-def monitor(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The monitor's program, for arm64, without a library."""
-    path = tmp_path_factory.mktemp("monitor") / "monitor"
+def vmm(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the program of the VMM in C, for arm64, statically linked."""
+    path = tmp_path_factory.mktemp("vmm") / "vmm"
     flags = (
         "-std=c11",
         "-pedantic",
@@ -209,7 +207,7 @@ def monitor(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFact
         "-static",
         "-s",
     )
-    source = HERE / "monitor.c"
+    source = HERE / "vmm.c"
     subprocess.run(
         [program("aarch64-linux-gnu-gcc"), *flags, "-o", str(path), str(source)], check=True
     )
@@ -218,28 +216,28 @@ def monitor(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFact
 
 @cache
 def said(suite: str, gic: int, program: bytes, folder: Path) -> dict[str, Any]:
-    """What one boot of a suite's kernel says to everything."""
+    """Return the answers of one boot of the kernel of a suite."""
     version = oracle.version(suite)
-    jobs: dict[str, Any] = {"gic": gic, "named": {}, "monitored": {}}
+    jobs: dict[str, Any] = {"gic": gic, "named": {}, "blocks": {}}
     if gic == 3:
         jobs["named"] = {name: named_job(data) for name, data in descriptions().items()}
-        jobs["monitored"] = {
-            name: monitored_job(folder, since, text)
-            for name, (since, text) in MONITORED.items()
+        jobs["blocks"] = {
+            name: block_job(folder, since, text)
+            for name, (since, text) in BLOCKS.items()
             if version >= tuple(map(int, since.split(".")))
         }
     files = {
         **oracle.package(),
         "/work/names_driver.py": (HERE / "names_driver.py").read_bytes(),
         "/work/jobs.json": json.dumps(jobs).encode(),
-        "/work/monitor": program,
+        "/work/vmm": program,
     }
-    command = ["sh", "-c", "chmod +x monitor && exec python3 names_driver.py"]
+    command = ["sh", "-c", "chmod +x vmm && exec python3 names_driver.py"]
     result = machine.run(oracle.kernel(suite), files, command, gic_version=gic, timeout=1200)
     assert result.exit_code == 0, result.stderr.decode()
     answers: dict[str, Any] = json.loads(result.stdout)
     oracle.TALLY[suite]["seconds in guests"] += round(answers["seconds"])
-    for part in ("limits", "named", "monitored"):
+    for part in ("limits", "named", "blocks"):
         assert "error" not in answers[part], answers[part]["error"]
     return answers
 
@@ -248,10 +246,10 @@ Ask = Callable[..., "dict[str, Any]"]
 
 
 @pytest.fixture
-def ask(monitor: bytes, tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """A function that gives what a suite's kernel says, on a machine with that GIC."""
+def ask(vmm: bytes, tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    """Return a function that returns the answers of a kernel on a machine with that GIC."""
     folder = tmp_path_factory.getbasetemp()
-    return lambda suite, gic=3: said(suite, gic, monitor, folder)
+    return lambda suite, gic=3: said(suite, gic, vmm, folder)
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
@@ -259,7 +257,7 @@ def test_every_vcpu_has_the_mpidr_that_was_asked_for(suite: str, ask: Ask) -> No
     answers = ask(suite)["named"]
     assert set(answers) == set(descriptions())
     for name, answer in answers.items():
-        # As set, as the vGIC finds it, and after the first run.
+        # After it is set, as the vGIC finds it, and after the first run.
         assert {key: answer[key] for key in ("set", "typer", "run")} == {
             "set": {},
             "typer": {},
@@ -272,7 +270,7 @@ def test_every_vcpu_has_the_mpidr_that_was_asked_for(suite: str, ask: Ask) -> No
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
 def test_a_reset_loses_set_mpidrs_before_6_10_alone(suite: str, ask: Ask) -> None:
-    """And vmcfg says so of exactly the descriptions that have one."""
+    """vmcfg reports it for exactly the descriptions with such an MPIDR."""
     version = oracle.version(suite)
     for name, answer in ask(suite)["named"].items():
         data = descriptions()[name]
@@ -290,25 +288,23 @@ def test_a_reset_loses_set_mpidrs_before_6_10_alone(suite: str, ask: Ask) -> Non
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
-def test_a_monitor_performs_the_numbers_as_one_block(
+def test_a_vmm_executes_the_numbers_as_one_block(
     suite: str, ask: Ask, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     version = oracle.version(suite)
-    answers = ask(suite)["monitored"]
+    answers = ask(suite)["blocks"]
     expected = {
-        name
-        for name, (since, _) in MONITORED.items()
-        if version >= tuple(map(int, since.split(".")))
+        name for name, (since, _) in BLOCKS.items() if version >= tuple(map(int, since.split(".")))
     }
     assert set(answers) == expected
     for name, answer in answers.items():
-        job = monitored_job(tmp_path_factory.getbasetemp(), *MONITORED[name])
+        job = block_job(tmp_path_factory.getbasetemp(), *BLOCKS[name])
         lines = job["block"].count("\n")
         assert answer == {
             "exit code": 0,
             "output": f"{lines} of {lines} lines, {job['vcpus']} of {job['vcpus']} vCPUs\n",
         }, name
-        oracle.TALLY[suite]["monitor's lines"] += lines
+        oracle.TALLY[suite]["lines executed by the VMM"] += lines
 
 
 # Limits -------------------------------------------------------------------------------------------
@@ -324,10 +320,10 @@ def ids_are_below_512(said: dict[str, Any], version: tuple[int, int]) -> None:
 
 
 def indexes_are_places(said: dict[str, Any], version: tuple[int, int]) -> None:
-    # Before 6.7 the word of index 1 finds vCPU 2; what follows takes that id for an index again,
-    # and finds vCPU 3.
+    # Before 6.7, the word for index 1 finds vCPU 2; the code after that uses this id as an index
+    # again, and finds vCPU 3.
     assert said["of 0, 2 and 3"]["1"] == ([3] if version < (6, 7) else "EINVAL")
-    # The vGIC's processor numbers are ids.
+    # The processor numbers of the vGIC are ids.
     assert said["processor numbers"] == {"0": 0, "300": 300}
 
 
@@ -350,7 +346,7 @@ def words_name_ids_since_6_7(said: dict[str, Any], version: tuple[int, int]) -> 
 def mpidrs_in_attributes_are_those_of_now(said: dict[str, Any], version: tuple[int, int]) -> None:
     assert said["by derived"] == 1
     assert said["by derived after"] == "EINVAL"
-    assert said["not initialised, by derived"] == "EINVAL"
+    assert said["not initialized, by derived"] == "EINVAL"
     assert said["twice"] == [0x8000_0000, 0x8000_0000]
 
 
@@ -362,8 +358,8 @@ def overrides_are_not_looked_at(said: dict[str, Any], version: tuple[int, int]) 
     assert (said["bit 31 not looked at"], said["all ones"]) == (0, 0xFFFF_FFFF_FFFF_FFFF)
     after = said["after a second KVM_ARM_VCPU_INIT"]
     assert after == (0x8000_0001 if version < MPIDRS_KEPT else 0x8000_0000)
-    # A guest's CPU_ON finds the vCPU by the set MPIDR; what that then reads is KVM's own again, or
-    # not.
+    # CPU_ON of a guest finds the vCPU by the MPIDR that was set; before 6.10, the vCPU then reads
+    # the one that KVM assigns.
     assert said["PSCI"] == {
         "returned": 0,
         "read": 0x8000_0001 if version < MPIDRS_KEPT else 0x8007_0003,
@@ -375,12 +371,12 @@ def aff3_is_kept_and_not_in_typer(said: dict[str, Any], version: tuple[int, int]
     assert said["Aff3 found"] == 0x0002_0305
 
 
-def aff0_over_15_is_taken(said: dict[str, Any], version: tuple[int, int]) -> None:
+def aff0_over_15_is_accepted(said: dict[str, Any], version: tuple[int, int]) -> None:
     assert said["Aff0 kept"] == 0x8000_00C8
     assert said["Aff0 found"] == 0xC8
-    # For Aff0 200 the range selector is 12 and the target 8: KVM looks at the target alone. 6.1
-    # then takes 200 for 8, by a shift that wraps, and 8 gets none. vCPU 1 has Aff0 200, vCPU 8 has
-    # 8.
+    # For Aff0 200, the range selector is 12 and the target is 8: KVM reads only the target. Then
+    # 6.1 finds 200 for 8, because a shift wraps, and 8 gets no SGI. vCPU 1 has Aff0 200, and vCPU 8
+    # has Aff0 8.
     for_either = [1] if version < (6, 7) else [8]
     assert said["SGI"] == {"2": [2], "8": for_either, "200": for_either}
 
@@ -394,12 +390,12 @@ SHOWN: dict[str, Callable[[dict[str, Any], tuple[int, int]], None]] = {
     "MPIDR assigned to an id": ids_give_mpidrs,
     "MPIDR set by register": overrides_are_not_looked_at,
     "Aff3": aff3_is_kept_and_not_in_typer,
-    "Aff0": aff0_over_15_is_taken,
+    "Aff0": aff0_over_15_is_accepted,
 }
 OF_GICV2 = "attr of GICv2 DIST_REGS and CPU_REGS"
 
 
-def test_every_limit_that_is_said_to_be_measured_is_shown() -> None:
+def test_every_limit_with_the_source_tested_is_tested() -> None:
     assert {limit.name for limit in LIMITS if TESTED in limit.source} == {*SHOWN, OF_GICV2}
 
 
@@ -407,7 +403,7 @@ def test_every_limit_that_is_said_to_be_measured_is_shown() -> None:
 @pytest.mark.parametrize("suite", oracle.SUITES)
 def test_the_kernel_has_the_limit(suite: str, name: str, ask: Ask) -> None:
     answer = ask(suite)["limits"]
-    # The number that the patch would have taken is the ITS's.
+    # The patch would have used number 8, but that is the ITS.
     assert answer["device type 8"] is True
     SHOWN[name](answer, oracle.version(suite))
     oracle.TALLY[suite]["limits shown"] += 1
@@ -415,7 +411,7 @@ def test_the_kernel_has_the_limit(suite: str, name: str, ask: Ask) -> None:
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
 def test_the_kernel_has_the_limit_of_gicv2(suite: str, ask: Ask) -> None:
-    """vCPUs 1 and 3 are made, in this order."""
+    """The VM has vCPUs 1 and 3, created in this order."""
     answer = ask(suite, 2)["limits"]
     assert answer["names"] == {str(name): None if name in (1, 3) else "EINVAL" for name in range(5)}
     assert answer["ids"] == {"7": None, "8": "EINVAL"}

@@ -1,5 +1,5 @@
-"""Hosts whose PMU is another than the emulated machine's usual one: PMUv3.0 with its 10-bit events,
-and none at all.
+"""Hosts with another PMU than the default of the emulated machine: PMUv3.0 with events of 10 bits,
+and no PMU.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ BEYOND_10_BITS = BEGINNING + "[{action: deny, events: 0x400}]\n"
 
 @cache
 def tried(suite: str, cpu: str) -> dict[str, tuple[int, str, str]]:
-    """What `vmcfg try` says of each description on a kernel that runs on `cpu`: exit code, output,
-    errors.
+    """Return the results of `vmcfg try` on a kernel that runs on `cpu`: exit code, output, and
+    errors of each description.
     """
     files = oracle.package() | {
         "/work/filter.yaml": (oracle.ROOT / "sample-configs" / "pmu-filter.yaml").read_bytes(),

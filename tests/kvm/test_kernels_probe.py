@@ -1,6 +1,4 @@
-"""The commands themselves on a real kernel: probe in all its forms, try's report and its exit
-codes.
-"""
+"""The commands on a real kernel: probe in all its forms, and the report and exit codes of try."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ CARRIED = (
 
 @cache
 def results(suite: str) -> dict[str, tuple[int, str, str]]:
-    """Exit code, standard output and standard error of each run, all in one boot."""
+    """Return exit code, standard output, and standard error of each run, all in one boot."""
     from base64 import b64decode
 
     files = oracle.package() | {

@@ -1,6 +1,4 @@
-"""emit --format c --main, compiled statically for arm64, does on real kernels what `vmcfg try` does
-there.
-"""
+"""emit --format c --main, compiled for arm64, does the same on real kernels as `vmcfg try`."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ FLAGS = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-static
 
 
 def written(path: Path, scope: Scope, main: bool) -> str | None:
-    """A sample in C; None where a value of it is known to the host alone."""
+    """Return a sample in C; None if only the host knows a value of it."""
     checked = check(path.read_bytes(), path.name)
     assert checked.machine is not None
     plan = lower(checked.machine, scope)
@@ -44,7 +42,7 @@ SAMPLES = {
 def programs(
     program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """The programs of all samples, and the caller of one, as files of the guest."""
+    """Return the programs of all samples, and the caller of one, as files of the guest."""
     compiler = program("aarch64-linux-gnu-gcc")
     folder = tmp_path_factory.mktemp("c")
 
@@ -65,7 +63,7 @@ def programs(
 
 @cache
 def said(suite: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, Any]:
-    """What one boot of a suite's kernel says to everything."""
+    """Return the answers of one boot of the kernel of a suite."""
     files = {
         **oracle.package(),
         **dict(programs),
@@ -79,7 +77,7 @@ def said(suite: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, Any]:
 
 
 def steps(text: str) -> list[str]:
-    """The lines of commands and of runs, without what `try` reads back."""
+    """Return the lines of commands and of runs, without the values that `try` reads back."""
     lines = [line for line in text.splitlines() if re.match(r"[0-9]+ [a-z]+-|run vcpu:", line)]
     return [re.sub(r": ok, read back .*", ": ok", line) for line in lines]
 
@@ -92,8 +90,8 @@ def test_the_program_does_what_try_does(suite: str, name: str, programs: dict[st
     assert code == try_code
     vm = check(SAMPLES[name].read_bytes(), name).machine
     assert vm is not None
-    # This host has a GICv3 alone and no EL2 for guests; 6.1 has no 52 bits; a kernel may be older
-    # than the sample's.
+    # This host has only a GICv3, and no EL2 for guests. 6.1 does not support 52 bits. A kernel can
+    # be older than the host_kernel of the sample.
     bits = 52 if oracle.version(suite) >= (6, 12) else 48
     able = vm.gic_version() != 2 and "el2" not in vm.features and vm.ipa_bits <= bits
     if able and oracle.version(suite) >= vm.host_kernel:
@@ -107,8 +105,8 @@ def test_the_program_does_what_try_does(suite: str, name: str, programs: dict[st
 def test_it_compiles_against_the_kernels_own_headers(
     suite: str, program: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Newer headers have names for what is newer than 6.1, and then its numbers and layouts are
-    asserted, too.
+    """Newer headers have names that are newer than 6.1; the program then asserts their numbers and
+    layouts, too.
     """
     kernel = oracle.kernel(suite)
     compiler = [
@@ -168,9 +166,7 @@ def test_a_refusal_is_among_what_is_compared(suite: str, programs: dict[str, byt
 
 
 @pytest.mark.parametrize("suite", oracle.SUITES)
-def test_a_monitor_performs_it_on_its_own_descriptors(
-    suite: str, programs: dict[str, bytes]
-) -> None:
+def test_a_vmm_executes_it_on_its_own_descriptors(suite: str, programs: dict[str, bytes]) -> None:
     code, output = said(suite, tuple(programs.items()))["caller"]
     assert code == 0
     assert output.splitlines() == [

@@ -1,5 +1,5 @@
-"""Every sample and every description at a bound, on every kernel not older than its host_kernel:
-taken whole, read back as set, and run.
+"""Every sample and every description of tests/right is executed on every kernel since its
+host_kernel: all commands succeed, every value is read back unchanged, and every vCPU runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BEYOND_THE_MACHINE = {
     "ipa-bits-52.yaml": "its CPU has fewer bits of guest-physical addresses",
     "counters-31.yaml": "its PMU has fewer event counters",
 }
-"""Right descriptions that the emulated machine cannot run."""
+"""Valid descriptions that the emulated machine cannot run."""
 
 SAMPLES = sorted(
     path
@@ -49,7 +49,7 @@ def test_the_kernel_takes_the_sample(suite: str, name: str) -> None:
     assert answer["differences"] == []
     assert answer["performed"] == len(answer["commands"])
     assert answer["run"] == [None] * len(vm.vcpus)
-    # Each vCPU's MPIDR and PMU interrupt at least, and each timer that is set.
+    # At least the MPIDR and the PMU interrupt of each vCPU, and each timer that is set.
     irqs = sum(vcpu.pmu_irq is not None for vcpu in vm.vcpus)
     assert answer["read_back"] >= len(vm.vcpus) + irqs
     oracle.TALLY[suite]["samples tried"] += 1

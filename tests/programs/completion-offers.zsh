@@ -2,7 +2,7 @@ autoload -Uz compinit
 compinit -u -D
 zstyle ':completion:*' list-colors ''
 zstyle ':completion:*' verbose no
-# What is offered, instead of a list on the screen.
+# Write the proposals to a file, not as a list to the screen.
 compadd() {
     if [[ ${@[(I)-O|-A|-D]} -ne 0 ]]; then
         builtin compadd "$@"

@@ -1,11 +1,12 @@
 /*
- * A monitor of its own: makes a VM, its vCPUs 0..n-1 and a GICv3, performs a block of `vmcfg emit --numbers` after its
- * own CTRL_INIT, then one of `vmcfg emit --get --numbers`, and enters each vCPU once without running its guest.
+ * A VMM without code of vmcfg: creates a VM, its vCPUs with the ids 0 to VCPUS - 1, and a GICv3. After its CTRL_INIT,
+ * it executes a block of `vmcfg emit --numbers`, then one of `vmcfg emit --get --numbers`. Then it enters each vCPU
+ * once, without executing guest instructions.
  *
- *     monitor VCPUS < BLOCK
+ *     vmm VCPUS < BLOCK
  *
- * Says of every line that KVM refuses, or answers otherwise, which and why; then counts. Ends with 0 where there was
- * none, 1 where there was one, 3 where a line can't be read or the VM can't be made.
+ * Prints every line that KVM rejects or to which KVM returns another value, with the reason, and then the numbers.
+ * Exit codes: 0 if there was no such line, 1 if there was one, 3 if a line is invalid or the VM cannot be created.
  */
 #define _DEFAULT_SOURCE
 #include <errno.h>
@@ -36,7 +37,7 @@ static void set_gic(uint32_t group, uint64_t attr, uint64_t value)
 	struct kvm_device_attr device_attr = { .group = group, .attr = attr, .addr = (uintptr_t)&value };
 
 	if (ioctl(gic, KVM_SET_DEVICE_ATTR, &device_attr) < 0)
-		give_up("the monitor's own GIC");
+		give_up("the GIC of the VMM");
 }
 
 static void make_memory(uint32_t slot, uint64_t base, uint64_t size)
@@ -77,7 +78,7 @@ static void make_vm(int kvm)
 		if (ioctl(vcpus[i], KVM_ARM_VCPU_INIT, &init) < 0)
 			give_up("KVM_ARM_VCPU_INIT");
 	}
-	/* The value's low half is what a 32-bit attribute takes. */
+	/* KVM reads only the low half of the value for a 32-bit attribute. */
 	set_gic(KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, 992);
 	set_gic(KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST, 0x08000000);
 	set_gic(KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST, 0x0a000000);
@@ -92,11 +93,11 @@ static int descriptor(const char *target)
 		return vm;
 	if (strncmp(target, "vcpu:", 5) == 0 && (id = (unsigned int)strtoul(target + 5, NULL, 10)) < count)
 		return vcpus[id];
-	fprintf(stderr, "there is no %s here\n", target);
+	fprintf(stderr, "unknown target: %s\n", target);
 	exit(3);
 }
 
-/* Returns whether KVM did it and, of what is read, whether it is what was expected. */
+/* Returns whether KVM executed the command and, if it reads a value, whether this is the expected one. */
 static int perform(const char *op, int fd, uint32_t group, uint64_t attr, const unsigned char *data, size_t length)
 {
 	unsigned char held[MOST_BYTES];
@@ -108,14 +109,14 @@ static int perform(const char *op, int fd, uint32_t group, uint64_t attr, const 
 		return ioctl(fd, KVM_SET_DEVICE_ATTR, &device_attr) == 0;
 	if (strcmp(op, "set-reg") == 0)
 		return ioctl(fd, KVM_SET_ONE_REG, &reg) == 0;
-	/* Not what is expected, so that a call which writes nothing is seen. */
+	/* Different from any expected value, to detect a call that writes nothing. */
 	memset(held, 0x5a, sizeof(held));
 	errno = 0;
 	if (strcmp(op, "get-attr") == 0)
 		return ioctl(fd, KVM_GET_DEVICE_ATTR, &device_attr) == 0 && memcmp(held, data, length) == 0;
 	if (strcmp(op, "get-reg") == 0)
 		return ioctl(fd, KVM_GET_ONE_REG, &reg) == 0 && memcmp(held, data, length) == 0;
-	fprintf(stderr, "there is no %s\n", op);
+	fprintf(stderr, "unknown command: %s\n", op);
 	exit(3);
 }
 
@@ -126,7 +127,7 @@ static void read_hex(const char *hex, unsigned char *data, size_t length)
 
 	for (i = 0; i < length; i++) {
 		if (sscanf(hex + 2 * i, "%2x", &byte) != 1) {
-			fprintf(stderr, "%s has not %zu bytes\n", hex, length);
+			fprintf(stderr, "%s must have %zu bytes\n", hex, length);
 			exit(3);
 		}
 		data[i] = (unsigned char)byte;
@@ -155,7 +156,7 @@ int main(int argc, char **argv)
 
 	count = argc == 2 ? (unsigned int)strtoul(argv[1], NULL, 10) : 0;
 	if (count < 1 || count > MOST_VCPUS) {
-		fprintf(stderr, "usage: monitor VCPUS < BLOCK\n");
+		fprintf(stderr, "usage: vmm VCPUS < BLOCK\n");
 		return 3;
 	}
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -171,7 +172,7 @@ int main(int argc, char **argv)
 		lines++;
 		if (sscanf(line, "%8s %15s %" SCNu32 " %" SCNx64 " %u %64s", op, target, &group, &attr, &length, hex) != 6 ||
 		    length > MOST_BYTES) {
-			fprintf(stderr, "can't be read: %s", line);
+			fprintf(stderr, "invalid line: %s", line);
 			return 3;
 		}
 		read_hex(hex, data, length);
