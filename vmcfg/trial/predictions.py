@@ -48,10 +48,18 @@ def predictions(
     `here` are the findings for this kernel: without a finding there, the kernel must accept.
     """
     kernel = version_of(outcome.kernel)
-    predicted = list(_predicted(described, here, kernel))
+    answers = {refusal.answer for refusal in refused}
+    # A kernel without an attribute rejects every value of it, unless an earlier check rejects this
+    # one.
+    absent = {
+        answer.call: answer for answer in _answers_without_attribute(kernel) if answer in answers
+    }
+    predicted = [
+        (found, absent.get(answer.call, answer))
+        for found, answer in _predicted(described, here, kernel)
+    ]
     expected = {answer for _, answer in predicted}
     surprises = [refusal.answer for refusal in refused if refusal.answer not in expected]
-    answers = {refusal.answer for refusal in refused}
     verdicts = []
     for found, answer in predicted:
         same_call = next((each for each in surprises if each.call == answer.call), None)
@@ -68,6 +76,13 @@ def predictions(
     return verdicts
 
 
+def _answers_without_attribute(kernel: Version) -> Iterator[Answer]:
+    """Return the answer to each attribute that a kernel of that version does not have."""
+    for row in SEQUENCE:
+        if row.attr is not None and row.since > kernel:
+            yield Answer(setting(row.attr), row.absent, "set")
+
+
 def _predicted(
     described: Sequence[Diagnostic], here: Sequence[Diagnostic], kernel: Version
 ) -> Iterator[tuple[Diagnostic, Answer]]:
@@ -80,15 +95,7 @@ def _predicted(
         answer = on_this.get((found.rule, found.pointer), accepted)
         # Without a finding for this kernel, it must accept. A finding without an answer for this
         # kernel keeps its general one.
-        answer = (answer or found.kernel).on(kernel)
-        row = _ROWS.get(answer.call)
-        if row is not None and row.since > kernel:
-            answer = Answer(answer.call, row.absent, "set")  # it rejects every value
-        yield found, answer
-
-
-_ROWS = {setting(row.attr): row for row in SEQUENCE if row.attr is not None}
-"""The row of each call that sets an attribute."""
+        yield found, (answer or found.kernel).on(kernel)
 
 
 def _is_for_some_hosts(found: Diagnostic) -> bool:
