@@ -189,3 +189,38 @@ def test_no_spelling_breaks_the_check(path: str, parser: type[Any]) -> None:
                 assert each.hint is None or each.hint.strip()
 
     is_checked()
+
+
+# Text that is not YAML ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("vmcfg: 1\npmu:\n  irq: 23\n   device: a\n", 4, "start line 4 in column 3"),
+        ("vcpus:\n  - mpidr: 0.0.0.0\n      pmu_irq: 23\n", 3, "start line 3 in column 5"),
+        ("vcpus:\n  - mpidr: 0.0.0.0\n   pmu_irq: 23\n", 3, "start line 3 in column 3 or 5"),
+        ("gic:\n  version: 3\n set_up_by: monitor\n", 3, "start line 3 in column 1 or 3"),
+        ("vmcfg: 1\n\n# a\n name: vm\n", 4, "start line 4 in column 1"),
+        ("vmcfg: 1\nname:vm\nvcpus: 2\n", 2, "'name: vm'"),
+        ("vmcfg 1\nname: vm\n", 1, "'vmcfg: 1'"),
+        ("gic: version: 3\n", 1, "'gic: {version: 3}'"),
+        ("features:\n- sve\n-ptrauth\n", 3, "'- ptrauth'"),
+        ("vmcfg: 1\n<<<<<<< HEAD\nvcpus: 2\n=======\n", 2, "remove the markers"),
+        ('vmcfg: 1\nname: "vm\nvcpus: 2\n', 2, 'add the closing "'),
+        ("name: 'vm\nvcpus: 2\n", 1, "add the closing '"),
+        ("vmcfg: 1\nvcpus: [1, 2\nipa_bits: 40\n", 2, "add ']'"),
+        ("pmu: {irq: 23\n", 1, "add '}'"),
+        ("pmu: {irq: 23}}\n", 1, "remove '}'"),
+        ("vmcfg: 1\nname: @vm\n", 2, "write the value in quotes"),
+        ("vmcfg: 1\nname: %vm\n", 2, "write the value in quotes"),
+        ("vmcfg: 1\npmu:\n\tirq: 23\n", 3, "use spaces"),
+        ("pmu: ppi: 7\n", 1, "ppi:7"),
+    ],
+)
+def test_invalid_yaml_names_the_line_to_change(text: str, line: int, words: str) -> None:
+    for parser in (FASTEST_PARSER, PurePythonParser):
+        (only,) = checked_by(parser, text.encode()).diagnostics
+        assert only.rule == "VMC100"
+        assert only.span.line == line
+        assert words in (only.hint or "")

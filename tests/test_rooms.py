@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "host",
     ),
     "findings": ("position", "rule", "finding", "diagnostic"),
-    "text": ("rules", "pure_parser", "nodes", "node_reader", "positions", "tree"),
+    "text": ("rules", "pure_parser", "nodes", "node_reader", "positions", "syntax", "tree"),
     "description": (
         "rules",
         "written",
@@ -347,6 +347,7 @@ PRIVILEGES = {
             "text.pure_parser",
             "text.nodes",
             "text.node_reader",
+            "text.syntax",
             "text.tree",
             "description.reading",
         ),

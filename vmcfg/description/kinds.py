@@ -469,7 +469,9 @@ class Mpidr(ScalarKind):
     def _hint(text: str) -> str:
         value = _integer(text)
         meanings = [] if value is None else mpidr_readings(value)
-        if meanings:
+        if meanings and value is not None:
+            if value < 1 << 24:
+                meanings[-1] = (meanings[-1][0], f"{text} as 'reg' in a device tree")
             return "write " + ", or ".join(
                 f"{mpidr} if you mean {meaning}" for mpidr, meaning in meanings
             )

@@ -14,6 +14,7 @@ from vmcfg.findings.position import Path
 from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
 from vmcfg.kernel.limits import (
+    GREATEST_PAGE_SIZE,
     INTID_GREATEST,
     IPA_BITS_GREATEST,
     MMIO_RANGES,
@@ -228,10 +229,23 @@ def _overlapping(frame: Frame, earlier: Frame, machine: Machine) -> Finding:
     return Finding(
         frame.at,
         message,
-        hint=f"move {frame.name} to an address that no other frame uses",
+        hint=_hint_to_move(frame, machine),
         related=((earlier.at, f"{earlier.name} ends at {earlier.end - 1:#x}"),),
         kernel=_answer_to_overlapping(frame, earlier, machine),
     )
+
+
+def _hint_to_move(frame: Frame, machine: Machine) -> str:
+    """Return the hint for a frame that overlaps another one: a free address, if there is one."""
+    others = [(other.base, other.end) for other in frames(machine) if other.at != frame.at]
+    used = sorted(others + [(slot.base, slot.base + slot.size) for slot in machine.memory])
+    base = frame.base + -frame.base % frame.alignment
+    for first, end in used:
+        if first < base + frame.size and base < end:
+            base = end + -end % frame.alignment
+    if base + frame.size > 1 << address_bits(machine):
+        return f"move {frame.name} to an address that is not in use"
+    return f"move {frame.name} to a free address, such as {base:#x}"
 
 
 def _answer_to_overlapping(frame: Frame, earlier: Frame, machine: Machine) -> Answer | None:
@@ -261,10 +275,15 @@ def frame_in_memory_slot(machine: Machine) -> Iterator[Finding]:
         if len(others) == 1:
             more = f" and {others[0].name}"
         message = f"memory slot {base:#x}-{base + size - 1:#x} overlaps {first.name}{more}"
-        hint = "move the slot, or make it smaller"
+        ways = []
         if base < min(frame.base for frame in covered):
             lowest = min(covered, key=lambda frame: frame.base)
-            hint = f"make the slot end below {lowest.base:#x}, where {lowest.name} starts"
+            ways.append(f"make the slot end below {lowest.base:#x}, where {lowest.name} starts")
+        highest = max(frame.end for frame in covered)
+        if base + size > highest:
+            start = highest + -highest % GREATEST_PAGE_SIZE
+            ways.append(f"start the slot at {start:#x} or above")
+        hint = ", or ".join(ways) or "move the slot to addresses outside the GIC"
         related = tuple((frame.at, f"{frame.name}, {frame.extent}") for frame in covered)
         yield Finding(("memory", index, "base"), message, hint=hint, related=related)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from vmcfg.arm.affinity import derived_id
+from vmcfg.arm.affinity import derived_id, mpidr_of_id, mpidr_text
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer
@@ -67,10 +67,11 @@ def mpidr_lost_at_reset(machine: Machine) -> Iterator[Finding]:
 
 def _other_way(vcpu: Vcpu, machine: Machine) -> str:
     """Return the hint for hosts with older kernels: use an MPIDR that KVM assigns."""
-    if derived_id(vcpu.mpidr) not in range(MOST_VCPUS):
+    assigned = mpidr_of_id(vcpu.id)
+    if all(other.mpidr != assigned for other in machine.vcpus):
+        return f"write {mpidr_text(assigned)}, which KVM assigns to vCPU id {vcpu.id}"
+    if derived_id(vcpu.mpidr) not in range(MOST_VCPUS) or machine.gic_version() == 2:
         return "use MPIDRs that KVM assigns: Aff0 0 to 15, then Aff1"
-    if machine.gic_version() == 2:
-        return "use the MPIDRs that KVM assigns to the lowest ids, which GICv2 requires"
     return "remove 'vcpu_ids: sequential', so that KVM assigns this MPIDR"
 
 

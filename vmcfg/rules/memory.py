@@ -142,8 +142,8 @@ def _overlapping(machine: Machine, first: int, second: int) -> Finding:
     return Finding(
         ("memory", second, "base"),
         message,
-        hint=f"start this slot at {end:#x} or above, where the other one ends",
-        related=((("memory", first, "base"), f"this slot ends at {end - 1:#x}"),),
+        hint=f"start slot {later.base:#x} at {end:#x} or above, where the other one ends",
+        related=((("memory", first, "base"), f"the other slot ends at {end - 1:#x}"),),
     )
 
 

@@ -204,6 +204,14 @@ def _rewritten(written: int | IrqRange | None, ppi: int) -> str | None:
     return f"ppi:{ppi - PPI_BASE}" if written.prefix else str(ppi)
 
 
+def free_spi(machine: Machine, used: set[int]) -> int | None:
+    """Return the first free SPI after those that are used, or else the first one at all."""
+    limit = machine.nr_irqs()
+    after = max((intid for intid in used if is_spi(intid) and intid < limit), default=SPI_BASE - 1)
+    candidates = (*range(after + 1, limit), *range(SPI_BASE, after))
+    return next((intid for intid in candidates if intid not in used), None)
+
+
 @machine_rule("VMC503", Answer(IRQ, "EINVAL", "set"))
 def duplicate_pmu_spi(machine: Machine) -> Iterator[Finding]:
     """Two PMUs must not use the same SPI: unlike a PPI, an SPI exists only once per VM.
@@ -218,10 +226,10 @@ def duplicate_pmu_spi(machine: Machine) -> Iterator[Finding]:
     for intid, vcpu in sorted(users, key=_at):
         by_intid.setdefault(intid, []).append(vcpu)
     used = intids | {intid_of(device.irq) for device in machine.devices}
-    free = next((intid for intid in range(SPI_BASE, machine.nr_irqs()) if intid not in used), None)
+    free = free_spi(machine, used)
     hint = "use different SPIs"
     if free is not None:
-        hint += f"; no PMU or device uses {interrupt_text(free)}"
+        hint += f": {interrupt_text(free)} is free"
     for intid, vcpus in by_intid.items():
         if len(vcpus) > 1:
             yield _shared_spi(intid, vcpus, hint)
@@ -372,11 +380,11 @@ def pmu_spi_out_of_range(machine: Machine) -> Iterator[Finding]:
     if not over:
         return
     is_written = machine.gic is not None and machine.gic.nr_irqs is not None
-    bound = f"KVM allows at most {limit} INTIDs"
+    bound = f"the last INTID of KVM is {limit - 1}"
     if is_written:
-        bound = f"'nr_irqs' is {limit}"
+        bound = f"the last INTID is {limit - 1}: 'nr_irqs' is {limit}"
     elif machine.sets_up_gic():
-        bound = f"'nr_irqs' is {limit} (default)"
+        bound = f"the last INTID is {limit - 1}: 'nr_irqs' is {limit} (default)"
     related = ((("gic", "nr_irqs"), f"last SPI: {interrupt_text(limit - 1)}"),)
     for at, user in _by_origin(over).items():
         greatest = max(intid for intid, vcpu in over if vcpu.irq_at == at)
@@ -474,6 +482,10 @@ def pmu_spi_conflict(machine: Machine) -> Iterator[Finding]:
         )
         related = ((("devices", index, "irq"), f"device '{name}'"),)
         hint = "use another SPI for one of them"
+        used = {user[0] for user in _users(machine)} | set(devices)
+        free = free_spi(machine, used)
+        if free is not None:
+            hint += f": {interrupt_text(free)} is free"
         yield Finding(at, message, hint=hint, related=related)
 
 

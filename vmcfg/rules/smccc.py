@@ -74,10 +74,19 @@ def reserved_smccc_range(machine: Machine) -> Iterator[Finding]:
                     f"SMCCC filter range {_extent(entry)} contains function ids"
                     " that are reserved for KVM"
                 )
-                kvm_only = f"{reserved.start:#x}-{reserved.stop - 1:#x}"
-                hint = f"remove {kvm_only} from the range"
+                hint = _hint_outside(entry, reserved)
                 yield Finding(("smccc_filter", index, "base"), message, hint=hint)
                 break  # one finding per range is enough
+
+
+def _hint_outside(entry: SmcccEntry, reserved: range) -> str:
+    """Return the hint to keep what of a range is not reserved."""
+    if entry.base < reserved.start:
+        count = reserved.start - entry.base
+        return f"set 'count: {count:#x}', so that the range ends below {reserved.start:#x}"
+    if _last_of(entry) >= reserved.stop:
+        return f"start the range at {reserved.stop:#x}"
+    return f"remove this entry: {reserved.start:#x}-{reserved.stop - 1:#x} cannot be filtered"
 
 
 @machine_rule("VMC609", Answer(SMCCC), WARNING)

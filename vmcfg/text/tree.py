@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from yaml.events import DocumentStartEvent, ScalarEvent, StreamEndEvent
 
-from vmcfg.escape import excerpt
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.finding import Finding, On
 from vmcfg.findings.position import WHOLE, Path, Position, Span
@@ -184,19 +183,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Rule, Finding
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     # libyaml counts one line too many if the text does not end with a line break.
     span = min(Span(line, column, line, column + 1), _end_of(text))
-    problem = excerpt(error.problem or "unreadable", 120)
-    hint = _syntax_hint(error, lines_of(text)[span.line - 1], span)
-    return SYNTAX, Finding((), f"invalid YAML: {problem}", hint), span
+    # Few files are not YAML.
+    from vmcfg.text.syntax import syntax_finding
 
-
-def _syntax_hint(error: yaml.MarkedYAMLError, line: str, span: Span) -> str | None:
-    """Return the probable cause; `line` is the one in which the parser stopped, at `span`."""
-    spaced = re.search(r"\b(ppi|spi): +([0-9]+)", line)
-    if spaced and "mapping values" in (error.problem or ""):
-        return f"remove the space after the colon: {spaced[1]}:{spaced[2]}"
-    if "\t" in line[: span.column]:
-        return "use spaces for indentation: YAML does not allow tabs"
-    if error.context and error.context_mark and error.context_mark.line + 1 != span.line:
-        began = error.context_mark.line + 1
-        return f"move or correct what begins in line {began}: {excerpt(error.context, 120)}"
-    return None
+    finding, place = syntax_finding(error, lines_of(text), span)
+    return SYNTAX, finding, place
