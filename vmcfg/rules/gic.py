@@ -377,7 +377,7 @@ def unused_maintenance_irq(machine: Machine) -> Iterator[Finding]:
     """`gic.maintenance_irq` should be set only with the feature `el2`: without EL2, nothing uses
     it.
 
-    Source: vgic-init.c:kvm_vgic_map_resources, Linux 7.2."""
+    Source: vgic-init.c:kvm_vgic_vcpu_nv_init, Linux 7.2."""
     gic = machine.gic
     if gic is not None and gic.maintenance_irq is not None and not machine.has_el2():
         message = "'gic.maintenance_irq' is not used without the feature 'el2'"

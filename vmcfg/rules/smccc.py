@@ -66,7 +66,7 @@ def reserved_smccc_range(machine: Machine) -> Iterator[Finding]:
     """A range of the SMCCC filter must not contain Arm architecture calls, which are reserved for
     KVM: 0x80000000-0x8000ffff and 0xc0000000-0xc000ffff.
 
-    Source: hypercalls.c:init_smccc_filter; tested on 6.12 and 7.2."""
+    Source: hypercalls.c:kvm_smccc_filter_insert_reserved; tested on 6.12 and 7.2."""
     for index, entry in enumerate(machine.smccc_filter):
         for reserved in SMCCC_RESERVED:
             if _overlap(entry, reserved.start, reserved.stop - 1):
