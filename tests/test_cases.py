@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from vmcfg.checking.check import Checked, check
+from vmcfg.kernel.registers import SETTABLE
+from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
@@ -133,7 +135,10 @@ def test_an_impossible_number_of_bits_is_no_shift() -> None:
 
 def test_every_call_that_a_rule_names_is_one_that_a_plan_makes() -> None:
     made = {command.title for sample in SAMPLES for command in whole_plan(sample)}
-    made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR"}  # for each attribute that an old kernel lacks
+    # For each attribute, capability, or register that a kernel lacks.
+    made |= {"KVM_RUN", "KVM_SET_DEVICE_ATTR", "KVM_ENABLE_CAP", "KVM_SET_ONE_REG"}
+    made |= {f"KVM_ENABLE_CAP({name})" for name in VM_CAPABILITIES}
+    made |= {f"KVM_SET_ONE_REG({name})" for name in SETTABLE}
     named = {rule.kernel.call for rule in every_rule() if rule.kernel is not None}
     named |= {
         found.kernel.call

@@ -569,7 +569,10 @@ def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
 
 def test_every_value_type_has_words(run: Run) -> None:
     """A number has its C type and size; only structs of the uapi are printed as structs."""
-    words = r"none|[su]32, four bytes|[su]64, eight bytes|bits of [a-z_.]+|struct kvm_[a-z_]+"
+    words = (
+        r"none|[su]32, four bytes|[su]64, eight bytes|u512, 64 bytes|bits of [a-z_.]+"
+        r"|struct kvm_[a-z_]+|arguments of struct kvm_enable_cap"
+    )
     for line in run("explain", "attributes").stdout.splitlines():
         label, _, value = line.strip().partition(" ")
         assert label != "value" or re.fullmatch(words, value.strip()), (

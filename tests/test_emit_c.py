@@ -21,6 +21,7 @@ from vmcfg.checking.check import check
 from vmcfg.formats.c import PERFORMER, c
 from vmcfg.kernel.abi import Attr
 from vmcfg.kernel.version import LINUX_6_1
+from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.phases import PHASES, PlanPhase
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan, Scope
@@ -114,7 +115,8 @@ def test_every_name_of_the_oldest_headers_is_asserted(program: Callable[[str], s
     guarded = set(re.findall(r"(?m)^#ifdef (KVM_\w+)\n_Static_assert\((?:\1 == |sizeof)", text))
     newer = {row.attr.name for row in SEQUENCE if row.attr is not None and row.since > LINUX_6_1}
     newer |= {row.attr.group for row in SEQUENCE if row.attr is not None and row.since > LINUX_6_1}
-    newer |= {"KVM_ARM_VCPU_HAS_EL2"}
+    newer |= {"KVM_ARM_VCPU_HAS_EL2", "KVM_ARM_VCPU_PMU_V3_STRICT"}
+    newer |= {each.name for each in VM_CAPABILITIES.values() if each.since > LINUX_6_1}
     assert guarded - newer <= names
     assert len(guarded & names) >= 20
 

@@ -37,8 +37,8 @@ CHECKING = {
     vm="expansion frames machine",
     plans="apis command operations phases selection sequence values",
     rules=(
-        "devices gic host_kernel kinds machine_rules memory pmu ranges smccc steal_time timers"
-        " vcpus"
+        "capabilities devices features gic host_kernel kinds machine_rules memory pmu ranges"
+        " registers smccc steal_time timers vcpus"
     ),
     checking="check",
     commands="exit_codes options",

@@ -34,7 +34,13 @@ def text_of(lines: list[dict[str, Any]]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "sample", [path.name for path in SAMPLES.glob("*.yaml") if path.name != "full.yaml"]
+    "sample",
+    [
+        path.name
+        for path in SAMPLES.glob("*.yaml")
+        # They name a host PMU, whose number only the host knows.
+        if path.name not in ("full.yaml", "strict-pmu.yaml")
+    ],
 )
 def test_every_sample_is_read_back_as_it_was_emitted(sample: str) -> None:
     checked = check((SAMPLES / sample).read_bytes(), sample)

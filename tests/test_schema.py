@@ -301,7 +301,7 @@ def test_files_that_are_no_json_data_are_those_that_only_text_can_say() -> None:
     data = {parameter.id for parameter in JSON_DATA}
     assert {path.stem for path in SAMPLES} <= data
     told_by_text = re.compile(
-        "VMC1(0[0-8]|20|22)|VMC121-(5000-digits|65-bits)|.*-(octal|sexagesimal)"
+        "VMC1(0[0-8]|20|22)|VMC123-flag|VMC121-(5000-digits|65-bits)|.*-(octal|sexagesimal)"
     )
     assert [
         path.stem for path in CASES if path.stem not in data and not told_by_text.match(path.stem)
@@ -629,6 +629,7 @@ vcpus: [{mpidr: 0.0.0.1, pmu_irq: 23}, {mpidr: 0.0.200.1, pmu_irq: 24}]
 pmu: {device: armv8_pmuv3, filter: [{action: deny, events: 0x11}]}
 smccc_filter: [{action: deny, base: 0x84000005, count: 1}]
 features: [sve]
+capabilities: [{name: KVM_CAP_HALT_POLL, args: [200000]}]
 """
 """An invalid description whose plan contains every op."""
 

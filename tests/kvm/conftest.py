@@ -1,10 +1,49 @@
-"""The table of executed jobs per kernel, at the end of the run."""
+"""One process of pytest-xdist per kernel, and the table of executed jobs at the end of the run."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from tests.kvm import oracle
+
+
+def series_of(item: pytest.Item) -> str | None:
+    """Return the kernel of a test, or None if it has none."""
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get("series")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests by kernel: those that take longest first, and each in one process, which boots
+    it once.
+    """
+    in_order = [*reversed(oracle.FULL), *oracle.SERIES]
+    for item in items:
+        series = series_of(item)
+        if series is not None:
+            item.add_marker(pytest.mark.xdist_group(series))
+    items.sort(key=lambda item: in_order.index(series_of(item) or oracle.FULL[-1]))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the numbers of a process of pytest-xdist to the one that prints them."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tally"] = {series: dict(tally) for series, tally in oracle.TALLY.items()}
+        output["notes"] = dict(oracle.NOTES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add the numbers of a process of pytest-xdist."""
+    output = getattr(node, "workeroutput", {})
+    for series, tally in output.get("tally", {}).items():
+        for column, count in tally.items():
+            oracle.TALLY[series][column] += count
+    for series, notes in output.get("notes", {}).items():
+        oracle.NOTES[series] += notes
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -13,8 +52,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     columns = list(dict.fromkeys(column for tally in oracle.TALLY.values() for column in tally))
     terminalreporter.write_sep("=", "executed on real kernels")
-    for suite, tally in oracle.TALLY.items():
+    for series, tally in sorted(oracle.TALLY.items(), key=lambda each: oracle.version(each[0])):
         counts = ", ".join(f"{column} {tally.get(column, 0)}" for column in columns)
-        terminalreporter.write_line(f"{oracle.kernel(suite).version}: {counts}")
-        for line in oracle.NOTES[suite]:
+        terminalreporter.write_line(f"{oracle.kernel(series).version}: {counts}")
+        for line in oracle.NOTES[series]:
             terminalreporter.write_line(f"    {line}")

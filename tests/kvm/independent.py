@@ -12,7 +12,18 @@ from typing import Any
 import yaml
 
 KIB = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
-FEATURES = {"sve": ["SVE"], "ptrauth": ["PTRAUTH_ADDRESS", "PTRAUTH_GENERIC"], "el2": ["HAS_EL2"]}
+FEATURES = {
+    "el1_32bit": "EL1_32BIT",
+    "PSCI": "PSCI_0_2",
+    "PMU": "PMU_V3",
+    "sve": "SVE",
+    "ptrauth": "PTRAUTH_ADDRESS,PTRAUTH_GENERIC",
+    "el2": "HAS_EL2",
+    "e2h0": "HAS_EL2_E2H0",
+    "strict": "PMU_V3_STRICT",
+}
+"""In the order of their bits."""
+PER_VCPU = ("CLIDR_EL1",)
 SMCCC = {"handle": 0, "deny": 1, "forward": 2}
 TIMERS = (("virtual", "V"), ("physical", "P"), ("hyp_virtual", "HV"), ("hyp_physical", "HP"))
 
@@ -76,6 +87,11 @@ def vcpus(document: dict[str, Any]) -> list[tuple[int, tuple[int, ...], int | No
         for place, (mpidr, _) in enumerate(found):
             if natural.get(mpidr) is not None and natural[mpidr] not in ids:
                 ids[place] = natural[mpidr]
+    if document.get("vcpu_ids") == "mpidr":
+        return sorted(
+            (register(mpidr) & 0xFFFFFF | mpidr[0] << 24, mpidr, irq, place == 0)
+            for place, (mpidr, irq) in enumerate(found)
+        )
     free = iter(sorted(set(range(512)) - set(ids)))
     return sorted(
         (next(free) if each is None else each, *found[place], place == 0)
@@ -97,10 +113,17 @@ def plan(text: bytes) -> list[str]:
     )
     all_vcpus = vcpus(document)
     lines = [f"create-vm vm - - u64 {number(document.get('ipa_bits', 40)):#x}"]
+    written = document.get("features", [])
+    lines += ["enable-cap vm - KVM_CAP_ARM_MTE args -"] * ("mte" in written)
+    for each in document.get("capabilities", []):
+        args = ",".join(f"{number(arg):#x}" for arg in each.get("args", []))
+        lines.append(f"enable-cap vm - {each['name']} args {args or '-'}")
     for slot, each in enumerate(document.get("memory", [])):
         lines.append(
             f"add-memory vm - - memory "
             f"slot={slot},base={number(each['base']):#x},size={number(each['size']):#x}"
+            + ",flags=0x2"
+            * each.get("readonly", False)
         )
     lines += [f"create-vcpu vcpu:{id} - - u64 {id:#x}" for id, _, _, _ in all_vcpus]
     if gic:
@@ -110,17 +133,29 @@ def plan(text: bytes) -> list[str]:
         lines += [
             f"create-device its:{index} - KVM_DEV_TYPE_ARM_VGIC_ITS u32 8" for index, _ in all_its
         ]
-    written = document.get("features", [])
+    strict = ["strict"] * document.get("pmu", {}).get("strict", False)
     for id, _, irq, boot in all_vcpus:
-        features = ["POWER_OFF"] * (not boot) + ["PSCI_0_2"] + ["PMU_V3"] * (irq is not None)
-        features += [bit for feature in FEATURES if feature in written for bit in FEATURES[feature]]
+        has = [*written, *strict, "PSCI", *["PMU"] * (irq is not None)]
+        features = ["POWER_OFF"] * (not boot) + [FEATURES[each] for each in FEATURES if each in has]
         lines.append(f"init-vcpu vcpu:{id} - - features {','.join(features)}")
+    lengths = sum(
+        1 << bits // 128 - 1 for bits in document.get("sve", {}).get("vector_lengths", [])
+    )
+    if lengths:
+        lines += [
+            f"set-reg vcpu:{id} - KVM_REG_ARM64_SVE_VLS u512 {lengths:#x}"
+            for id, _, _, _ in all_vcpus
+        ]
     lines += [f"finalize-vcpu vcpu:{id} - - s32 4" for id, _, _, _ in all_vcpus if "sve" in written]
     lines += [
         f"set-reg vcpu:{id} - MPIDR_EL1 u64 {register(mpidr):#x}"
         for id, mpidr, _, _ in all_vcpus
         if mpidr != of_id(id)
     ]
+    for each in document.get("registers", []):
+        some = all_vcpus if each["name"] in PER_VCPU else all_vcpus[:1]
+        value = number(each["value"])
+        lines += [f"set-reg vcpu:{id} - {each['name']} u64 {value:#x}" for id, _, _, _ in some]
     for each in document.get("smccc_filter", []):
         base, count = number(each["base"]), number(each["count"])
         what = f"base={base:#x},nr_functions={count},action={SMCCC[each['action']]}"

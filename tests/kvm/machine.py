@@ -1,6 +1,6 @@
 """Real arm64 kernels with a working KVM, booted under QEMU on any Debian machine.
 
-`kernels()` returns the kernels, and `run()` boots one, runs one command in it, and returns its
+`kernel()` returns a kernel, and `run()` boots it, runs one command in it, and returns its
 output. Everything comes from Debian packages, which are fetched once: a second run does not require
 a network.
 
@@ -31,8 +31,19 @@ from functools import cache
 from pathlib import Path
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-KERNEL_SUITES = ("bookworm", "trixie", "sid")
-KERNEL_METAPACKAGE = "linux-image-cloud-arm64"
+KERNELS = {
+    "6.1": "bookworm",
+    "6.12": "trixie",
+    "6.16": "trixie-backports",
+    "6.17": "trixie-backports",
+    "6.18": "trixie-backports",
+    "6.19": "trixie-backports",
+    "7.0": "trixie-backports",
+    "7.1": "trixie-backports",
+    "7.2": "trixie-backports",
+    "7.3": "trixie-backports",
+}
+"""The suite of Debian that has the cloud kernel of each series, the oldest first."""
 BASE_SUITE = "bookworm"
 BASE_PACKAGES = (
     "busybox-static",
@@ -126,11 +137,6 @@ class Result:
     seconds: float  # from the start of QEMU to its end
 
 
-def kernels() -> tuple[Kernel, ...]:
-    """Return the newest cloud kernels of Debian for arm64, oldest series first."""
-    return tuple(_kernel(suite) for suite in KERNEL_SUITES)
-
-
 def headers(kernel: Kernel) -> tuple[Path, Path]:
     """Return the directories of the kernel headers for programs on arm64, which must be searched
     before those of a compiler.
@@ -171,7 +177,7 @@ def run(
         files,
         command,
         qemu=_nested_qemu() if nested else _qemu(),
-        machine=f"virt,virtualization=on,gic-version={gic_version}",
+        machine=f"virt,virtualization=on,gic-version={gic_version},mte=on",
         cpu=cpu,
         smp=smp,
         memory_mb=memory_mb,
@@ -327,27 +333,32 @@ def _say(text: str) -> None:
 
 
 @cache
-def _kernel(suite: str) -> Kernel:
+def kernel(series: str) -> Kernel:
+    """Return the newest cloud kernel of that series that Debian has for arm64."""
     with _cache_lock():
-        note = Path(_cache_folder(), "kernels", f"{suite}.json")
+        note = Path(_cache_folder(), "kernels", f"{series}.json")
         if note.exists() and not _refresh():
             found = json.loads(note.read_text())
         else:
-            found = _fetch_kernel(suite)
+            found = _fetch_kernel(series)
             _store(note, json.dumps(found).encode())
     image = Path(_cache_folder(), "kernels", found["image"])
-    return Kernel(found["series"], found["package"], found["version"], suite, image)
+    return Kernel(series, found["package"], found["version"], KERNELS[series], image)
 
 
-def _fetch_kernel(suite: str) -> dict[str, str]:
-    apt = _Apt(suite, "arm64")
-    package = KERNEL_METAPACKAGE
-    while successor := re.search(
-        r"\blinux-(?:image|binary)-\d[^ ,|]*", apt.field(package, "Depends")
-    ):
-        package = successor[0]
-    version = apt.field(package, "Version")
-    series = ".".join(version.split(".")[:2])
+def _fetch_kernel(series: str) -> dict[str, str]:
+    apt = _Apt(KERNELS[series], "arm64")
+    # From 6.19 on, the package linux-image has no image, but requires linux-binary, which has it.
+    for kind in ("binary", "image"):
+        name = rf"linux-{kind}-{re.escape(series)}\.[0-9].*-cloud-arm64"
+        packages = [each for each in apt.names("linux-") if re.fullmatch(name, each)]
+        if packages:
+            break
+    else:
+        raise NoMachineError(f"{KERNELS[series]} has no cloud kernel {series} for arm64")
+    versions = dict(zip(packages, apt.fields(packages, "Version"), strict=True))
+    package = max(packages, key=lambda each: [int(n) for n in re.findall(r"\d+", versions[each])])
+    version = versions[package]
     image = f"{package}_{version}"
     path = Path(_cache_folder(), "kernels", image)
     if not path.exists():
@@ -359,9 +370,9 @@ def _fetch_kernel(suite: str) -> dict[str, str]:
             ) and stat.S_ISREG(mode):
                 _store(path, content)
         if not path.exists():
-            raise NoMachineError(f"{package} {version} of {suite} holds no kernel image")
+            raise NoMachineError(f"{package} {version} has no kernel image")
         _say(f"kernel {series} ({package} {version}) fetched in {time.monotonic() - started:.1f} s")
-    return {"series": series, "package": package, "version": version, "image": image}
+    return {"package": package, "version": version, "image": image}
 
 
 @cache
@@ -514,6 +525,10 @@ class _Apt:
             )
             found[lines.get("Package", "")] = lines.get(name, "")
         return [found[package] for package in packages]
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of all packages that begin with the prefix."""
+        return _output("apt-cache", "pkgnames", prefix, APT_CONFIG=self._configuration()).split()
 
     def packages(self, names: Iterable[str]) -> list[Tree]:
         """Return the contents of the packages, in order of the names of their files."""

@@ -16,8 +16,11 @@ from tests.kvm import machine
 from vmcfg.checking.check import check
 
 ROOT = Path(__file__).parent.parent.parent
-SUITES = machine.KERNEL_SUITES
-"""The suites of Debian, each with its own kernel, the oldest first."""
+SERIES = tuple(machine.KERNELS)
+"""The series of the kernels, the oldest first."""
+
+FULL = ("6.1", "6.12", "7.3")
+"""The series on which everything is executed; on the others, what a kernel can change."""
 
 Answer = dict[str, Any]
 
@@ -41,7 +44,7 @@ guests of KVM.
 EL2_SINCE = (6, 16)
 
 SOURCES: list[Callable[[str], Iterator[Job]]] = []
-"""Functions that yield the jobs for the kernel of a suite."""
+"""Functions that yield the jobs for the kernel of a series."""
 
 TALLY: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 """The number of executed jobs by kernel and kind, printed at the end of the tests."""
@@ -50,47 +53,47 @@ NOTES: dict[str, list[str]] = defaultdict(list)
 """Remarks by kernel, printed at the end of the tests: what was not executed, and why."""
 
 
-def kernel(suite: str) -> machine.Kernel:
-    """Return the kernel of a suite. Without QEMU, the test is skipped, or fails if CI is set."""
+def kernel(series: str) -> machine.Kernel:
+    """Return the kernel of a series. Without QEMU, the test is skipped, or fails if CI is set."""
     try:
-        return machine.kernels()[SUITES.index(suite)]
+        return machine.kernel(series)
     except machine.NoMachineError as error:
         if os.environ.get("CI"):
             pytest.fail(f"there is no kernel to test: {error}")
         pytest.skip(f"NO KERNEL WAS TESTED: {error}")
 
 
-def version(suite: str) -> tuple[int, int]:
+def version(series: str) -> tuple[int, int]:
     """Return the version of the kernel as two numbers."""
-    major, minor = kernel(suite).series.split(".")
+    major, minor = series.split(".")
     return int(major), int(minor)
 
 
-def host_for(suite: str, data: bytes) -> str:
+def host_for(series: str, data: bytes) -> str:
     """Return the machine for a description: with the GIC that it requires, and with EL2 if it has
     the feature el2.
     """
     vm = check(data, "").machine
-    if vm is not None and "el2" in vm.features and version(suite) >= EL2_SINCE:
+    if vm is not None and "el2" in vm.features and version(series) >= EL2_SINCE:
         return NESTED
     return GICV2 if vm is not None and vm.gic_version() == 2 else GICV3
 
 
-def too_new(suite: str, data: bytes) -> str | None:
-    """Return why a description is not executed on the kernel of a suite, or None if it is."""
+def too_new(series: str, data: bytes) -> str | None:
+    """Return why a description is not executed on the kernel of a series, or None if it is."""
     vm = check(data, "").machine
-    if vm is not None and vm.host_kernel > version(suite):
+    if vm is not None and vm.host_kernel > version(series):
         return f"its host_kernel is {'.'.join(map(str, vm.host_kernel))}"
-    if vm is not None and most_ipa_bits(suite) < vm.ipa_bits <= 52:
+    if vm is not None and most_ipa_bits(series) < vm.ipa_bits <= 52:
         return (
-            f"it has {vm.ipa_bits} address bits, but this machine supports {most_ipa_bits(suite)}"
+            f"it has {vm.ipa_bits} address bits, but this machine supports {most_ipa_bits(series)}"
         )
     return None
 
 
-def most_ipa_bits(suite: str) -> int:
+def most_ipa_bits(series: str) -> int:
     """Return the maximum width of guest-physical addresses: 6.1 has no LPA2 for guests."""
-    return 52 if version(suite) >= (6, 12) else 48
+    return 52 if version(series) >= (6, 12) else 48
 
 
 def package() -> dict[str, bytes]:
@@ -100,34 +103,34 @@ def package() -> dict[str, bytes]:
     }
 
 
-def answers(suite: str, host: str) -> dict[str, Answer]:
+def answers(series: str, host: str) -> dict[str, Answer]:
     """Return the answers of the kernel to all jobs for that machine, by the names of the jobs."""
-    said = _asked_once(suite, host)
+    said = _asked_once(series, host)
     if isinstance(said, Exception):
         raise said
     return said
 
 
 @cache
-def _asked_once(suite: str, host: str) -> dict[str, Answer] | Exception:
+def _asked_once(series: str, host: str) -> dict[str, Answer] | Exception:
     """Return the answers or the error: a boot that failed is not repeated for every test."""
-    kernel(suite)
-    jobs = [job for job in all_jobs(suite).values() if job.host == host]
+    kernel(series)
+    jobs = [job for job in all_jobs(series).values() if job.host == host]
     try:
-        return ask(suite, jobs, host) if jobs else {}
+        return ask(series, jobs, host) if jobs else {}
     except Exception as error:
         return error
 
 
-def ask(suite: str, jobs: list[Job], host: str = GICV3) -> dict[str, Answer]:
-    """Return the answers of one boot of the kernel of a suite to `jobs`."""
+def ask(series: str, jobs: list[Job], host: str = GICV3) -> dict[str, Answer]:
+    """Return the answers of one boot of the kernel of a series to `jobs`."""
     told = [{"name": job.name, "kind": job.kind, "data": job.data.hex()} for job in jobs]
     files = package() | {
         "/work/driver.py": Path(__file__).with_name("driver.py").read_bytes(),
         "/work/jobs.json": json.dumps(told).encode(),
     }
     result = machine.run(
-        kernel(suite),
+        kernel(series),
         files,
         ["python3", "driver.py"],
         gic_version=2 if host == GICV2 else 3,
@@ -136,20 +139,20 @@ def ask(suite: str, jobs: list[Job], host: str = GICV3) -> dict[str, Answer]:
     )
     assert result.exit_code == 0, result.stderr.decode()
     said = json.loads(result.stdout)
-    TALLY[suite]["seconds in guests"] += round(said["seconds"])
+    TALLY[series]["seconds in guests"] += round(said["seconds"])
     found: dict[str, Answer] = said["answers"]
     return found
 
 
 @cache
-def all_jobs(suite: str) -> dict[str, Job]:
-    """Return all jobs for the first boots of the kernel of a suite, by name."""
-    return {job.name: job for source in SOURCES for job in source(suite)}
+def all_jobs(series: str) -> dict[str, Job]:
+    """Return all jobs for the first boots of the kernel of a series, by name."""
+    return {job.name: job for source in SOURCES for job in source(series)}
 
 
-def answer(suite: str, name: str) -> Answer:
+def answer(series: str, name: str) -> Answer:
     """Return the answer of the kernel to the job with that name."""
-    job = all_jobs(suite)[name]
-    said = answers(suite, job.host)[job.name]
+    job = all_jobs(series)[name]
+    said = answers(series, job.host)[job.name]
     assert "error" not in said, said["error"]
     return said

@@ -15,12 +15,12 @@ from vmcfg.kernel.version import version_of
 CASES = sorted((oracle.ROOT / "tests" / "cases").glob("VMC[2-7]*.yaml"))
 
 
-def jobs(suite: str) -> Iterator[oracle.Job]:
+def jobs(series: str) -> Iterator[oracle.Job]:
     for path in CASES:
         # The PMU of the emulated machine has another name than the first one of most machines.
         data = path.read_bytes().replace(b"armv8_pmuv3_0", b"armv8_pmuv3")
-        if check(data, path.name).machine is not None and oracle.too_new(suite, data) is None:
-            yield oracle.Job(path.name, "as described", data, oracle.host_for(suite, data))
+        if check(data, path.name).machine is not None and oracle.too_new(series, data) is None:
+            yield oracle.Job(path.name, "as described", data, oracle.host_for(series, data))
     yield oracle.Job("vCPU 512", "plan", plan_of_vcpu_512(), oracle.GICV3)
 
 
@@ -46,18 +46,18 @@ def plan_of_vcpu_512() -> bytes:
 oracle.SOURCES.append(jobs)
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("series", oracle.SERIES)
 @pytest.mark.parametrize("name", [path.name for path in CASES])
-def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
-    if name not in oracle.all_jobs(suite):
+def test_the_kernel_does_what_the_rule_says(series: str, name: str) -> None:
+    if name not in oracle.all_jobs(series):
         return
     rule = name.partition("-")[0]
-    data = oracle.all_jobs(suite)[name].data
+    data = oracle.all_jobs(series)[name].data
     checked = check(data, name)
     if checked.machine is not None and checked.machine.has_default_host_kernel:
-        checked = check(data, name, version_of(oracle.kernel(suite).series))
+        checked = check(data, name, version_of(series))
     predicting = [found for found in checked.diagnostics if found.kernel is not None]
-    answer = oracle.answer(suite, name)
+    answer = oracle.answer(series, name)
     predictions = [(told, held) for _, told, held in answer["predictions"]]
     assert len(predictions) == len(predicting)
     unconfirmed = [
@@ -68,7 +68,7 @@ def test_the_kernel_does_what_the_rule_says(suite: str, name: str) -> None:
     assert unconfirmed == []
     assert not {"VMC901", "VMC902", "VMC903", "VMC904"} & set(answer["rules"]), answer["messages"]
     if any(found.rule == rule for found in predicting):
-        oracle.TALLY[suite]["rules' examples confirmed"] += 1
+        oracle.TALLY[series]["rules' examples confirmed"] += 1
 
 
 def is_for_some_hosts(found: Diagnostic) -> bool:
@@ -78,8 +78,8 @@ def is_for_some_hosts(found: Diagnostic) -> bool:
     return found.kernel is not None and bool(found.kernel.condition)
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
-def test_there_is_no_513th_vcpu(suite: str) -> None:
-    answer = oracle.answer(suite, "vCPU 512")
+@pytest.mark.parametrize("series", oracle.SERIES)
+def test_there_is_no_513th_vcpu(series: str) -> None:
+    answer = oracle.answer(series, "vCPU 512")
     assert answer["refused"] == [["KVM_CREATE_VCPU", "EINVAL", "set", "vcpu:512"]]
-    oracle.TALLY[suite]["rules' examples confirmed"] += 1
+    oracle.TALLY[series]["rules' examples confirmed"] += 1

@@ -215,9 +215,9 @@ def vmm(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
 
 
 @cache
-def said(suite: str, gic: int, program: bytes, folder: Path) -> dict[str, Any]:
-    """Return the answers of one boot of the kernel of a suite."""
-    version = oracle.version(suite)
+def said(series: str, gic: int, program: bytes, folder: Path) -> dict[str, Any]:
+    """Return the answers of one boot of the kernel of a series."""
+    version = oracle.version(series)
     jobs: dict[str, Any] = {"gic": gic, "named": {}, "blocks": {}}
     if gic == 3:
         jobs["named"] = {name: named_job(data) for name, data in descriptions().items()}
@@ -233,10 +233,10 @@ def said(suite: str, gic: int, program: bytes, folder: Path) -> dict[str, Any]:
         "/work/vmm": program,
     }
     command = ["sh", "-c", "chmod +x vmm && exec python3 names_driver.py"]
-    result = machine.run(oracle.kernel(suite), files, command, gic_version=gic, timeout=1200)
+    result = machine.run(oracle.kernel(series), files, command, gic_version=gic, timeout=1200)
     assert result.exit_code == 0, result.stderr.decode()
     answers: dict[str, Any] = json.loads(result.stdout)
-    oracle.TALLY[suite]["seconds in guests"] += round(answers["seconds"])
+    oracle.TALLY[series]["seconds in guests"] += round(answers["seconds"])
     for part in ("limits", "named", "blocks"):
         assert "error" not in answers[part], answers[part]["error"]
     return answers
@@ -249,12 +249,12 @@ Ask = Callable[..., "dict[str, Any]"]
 def ask(vmm: bytes, tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """Return a function that returns the answers of a kernel on a machine with that GIC."""
     folder = tmp_path_factory.getbasetemp()
-    return lambda suite, gic=3: said(suite, gic, vmm, folder)
+    return lambda series, gic=3: said(series, gic, vmm, folder)
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
-def test_every_vcpu_has_the_mpidr_that_was_asked_for(suite: str, ask: Ask) -> None:
-    answers = ask(suite)["named"]
+@pytest.mark.parametrize("series", oracle.FULL)
+def test_every_vcpu_has_the_mpidr_that_was_asked_for(series: str, ask: Ask) -> None:
+    answers = ask(series)["named"]
     assert set(answers) == set(descriptions())
     for name, answer in answers.items():
         # After it is set, as the vGIC finds it, and after the first run.
@@ -264,15 +264,15 @@ def test_every_vcpu_has_the_mpidr_that_was_asked_for(suite: str, ask: Ask) -> No
             "run": {},
         }, name
         assert answer["vcpus"] == len(asked_for(descriptions()[name])), name
-        oracle.TALLY[suite]["MPIDRs read back"] += answer["vcpus"]
-        oracle.TALLY[suite]["MPIDRs by register"] += len(by_register(descriptions()[name]))
+        oracle.TALLY[series]["MPIDRs read back"] += answer["vcpus"]
+        oracle.TALLY[series]["MPIDRs by register"] += len(by_register(descriptions()[name]))
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
-def test_a_reset_loses_set_mpidrs_before_6_10_alone(suite: str, ask: Ask) -> None:
+@pytest.mark.parametrize("series", oracle.FULL)
+def test_a_reset_loses_set_mpidrs_before_6_10_alone(series: str, ask: Ask) -> None:
     """vmcfg reports it for exactly the descriptions with such an MPIDR."""
-    version = oracle.version(suite)
-    for name, answer in ask(suite)["named"].items():
+    version = oracle.version(series)
+    for name, answer in ask(series)["named"].items():
         data = descriptions()[name]
         lost = (
             {}
@@ -287,12 +287,12 @@ def test_a_reset_loses_set_mpidrs_before_6_10_alone(suite: str, ask: Ask) -> Non
         assert found == (["VMC701"] if lost else []), name
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("series", oracle.FULL)
 def test_a_vmm_executes_the_numbers_as_one_block(
-    suite: str, ask: Ask, tmp_path_factory: pytest.TempPathFactory
+    series: str, ask: Ask, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    version = oracle.version(suite)
-    answers = ask(suite)["blocks"]
+    version = oracle.version(series)
+    answers = ask(series)["blocks"]
     expected = {
         name for name, (since, _) in BLOCKS.items() if version >= tuple(map(int, since.split(".")))
     }
@@ -304,7 +304,7 @@ def test_a_vmm_executes_the_numbers_as_one_block(
             "exit code": 0,
             "output": f"{lines} of {lines} lines, {job['vcpus']} of {job['vcpus']} vCPUs\n",
         }, name
-        oracle.TALLY[suite]["lines executed by the VMM"] += lines
+        oracle.TALLY[series]["lines executed by the VMM"] += lines
 
 
 # Limits -------------------------------------------------------------------------------------------
@@ -400,19 +400,19 @@ def test_every_limit_with_the_source_tested_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", SHOWN)
-@pytest.mark.parametrize("suite", oracle.SUITES)
-def test_the_kernel_has_the_limit(suite: str, name: str, ask: Ask) -> None:
-    answer = ask(suite)["limits"]
+@pytest.mark.parametrize("series", oracle.FULL)
+def test_the_kernel_has_the_limit(series: str, name: str, ask: Ask) -> None:
+    answer = ask(series)["limits"]
     # The patch would have used number 8, but that is the ITS.
     assert answer["device type 8"] is True
-    SHOWN[name](answer, oracle.version(suite))
-    oracle.TALLY[suite]["limits shown"] += 1
+    SHOWN[name](answer, oracle.version(series))
+    oracle.TALLY[series]["limits shown"] += 1
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
-def test_the_kernel_has_the_limit_of_gicv2(suite: str, ask: Ask) -> None:
+@pytest.mark.parametrize("series", oracle.FULL)
+def test_the_kernel_has_the_limit_of_gicv2(series: str, ask: Ask) -> None:
     """The VM has vCPUs 1 and 3, created in this order."""
-    answer = ask(suite, 2)["limits"]
+    answer = ask(series, 2)["limits"]
     assert answer["names"] == {str(name): None if name in (1, 3) else "EINVAL" for name in range(5)}
     assert answer["ids"] == {"7": None, "8": "EINVAL"}
-    oracle.TALLY[suite]["limits shown"] += 1
+    oracle.TALLY[series]["limits shown"] += 1

@@ -62,15 +62,15 @@ def programs(
 
 
 @cache
-def said(suite: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, Any]:
-    """Return the answers of one boot of the kernel of a suite."""
+def said(series: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, Any]:
+    """Return the answers of one boot of the kernel of a series."""
     files = {
         **oracle.package(),
         **dict(programs),
         "/work/c_driver.py": (HERE / "c_driver.py").read_bytes(),
     }
     command = ["sh", "-c", "chmod +x programs/* && exec python3 c_driver.py"]
-    result = machine.run(oracle.kernel(suite), files, command, timeout=600)
+    result = machine.run(oracle.kernel(series), files, command, timeout=600)
     assert result.exit_code == 0, result.stderr.decode()
     answers: dict[str, Any] = json.loads(result.stdout)
     return answers
@@ -82,33 +82,33 @@ def steps(text: str) -> list[str]:
     return [re.sub(r": ok, read back .*", ": ok", line) for line in lines]
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("series", oracle.FULL)
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_program_does_what_try_does(suite: str, name: str, programs: dict[str, bytes]) -> None:
-    code, output, try_code, try_output = said(suite, tuple(programs.items()))["samples"][name]
+def test_the_program_does_what_try_does(series: str, name: str, programs: dict[str, bytes]) -> None:
+    code, output, try_code, try_output = said(series, tuple(programs.items()))["samples"][name]
     assert output.splitlines() == steps(try_output)
     assert code == try_code
     vm = check(SAMPLES[name].read_bytes(), name).machine
     assert vm is not None
     # This host has only a GICv3, and no EL2 for guests. 6.1 does not support 52 bits. A kernel can
     # be older than the host_kernel of the sample.
-    bits = 52 if oracle.version(suite) >= (6, 12) else 48
+    bits = 52 if oracle.version(series) >= (6, 12) else 48
     able = vm.gic_version() != 2 and "el2" not in vm.features and vm.ipa_bits <= bits
-    if able and oracle.version(suite) >= vm.host_kernel:
+    if able and oracle.version(series) >= vm.host_kernel:
         assert code == 0
         assert all(line.endswith(": ok") for line in output.splitlines())
         assert sum(line.startswith("run vcpu:") for line in output.splitlines()) == len(vm.vcpus)
-    oracle.TALLY[suite]["C programs compared"] += 1
+    oracle.TALLY[series]["C programs compared"] += 1
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("series", oracle.FULL)
 def test_it_compiles_against_the_kernels_own_headers(
-    suite: str, program: Callable[[str], str], tmp_path: Path
+    series: str, program: Callable[[str], str], tmp_path: Path
 ) -> None:
     """Newer headers have names that are newer than 6.1; the program then asserts their numbers and
     layouts, too.
     """
-    kernel = oracle.kernel(suite)
+    kernel = oracle.kernel(series)
     compiler = [
         program("aarch64-linux-gnu-gcc"),
         *(f"-isystem{folder}" for folder in machine.headers(kernel)),
@@ -146,7 +146,7 @@ def test_it_compiles_against_the_kernels_own_headers(
         (tmp_path / "plan.c").write_text(text)
         subprocess.run([*compiler, *FLAGS, "-fsyntax-only", "plan.c"], cwd=tmp_path, check=True)
         guarded |= set(re.findall(r"(?m)^#ifdef (KVM_\w+)", text))
-    if suite == oracle.SUITES[-1]:
+    if series == oracle.FULL[-1]:
         assert guarded <= set(defined)
         assert guarded > {
             "KVM_ARM_VM_SMCCC_FILTER",
@@ -155,9 +155,9 @@ def test_it_compiles_against_the_kernels_own_headers(
         }
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
-def test_a_refusal_is_among_what_is_compared(suite: str, programs: dict[str, bytes]) -> None:
-    code, output, _, _ = said(suite, tuple(programs.items()))["samples"]["gicv2"]
+@pytest.mark.parametrize("series", oracle.FULL)
+def test_a_refusal_is_among_what_is_compared(series: str, programs: dict[str, bytes]) -> None:
+    code, output, _, _ = said(series, tuple(programs.items()))["samples"]["gicv2"]
     assert code == 1
     assert re.search(
         r"(?m)^[0-9]+ create-device gic - KVM_DEV_TYPE_ARM_VGIC_V2 u32 5: ENODEV$", output
@@ -165,9 +165,9 @@ def test_a_refusal_is_among_what_is_compared(suite: str, programs: dict[str, byt
     assert output.endswith(": not reached\n")
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
-def test_a_vmm_executes_it_on_its_own_descriptors(suite: str, programs: dict[str, bytes]) -> None:
-    code, output = said(suite, tuple(programs.items()))["caller"]
+@pytest.mark.parametrize("series", oracle.FULL)
+def test_a_vmm_executes_it_on_its_own_descriptors(series: str, programs: dict[str, bytes]) -> None:
+    code, output = said(series, tuple(programs.items()))["caller"]
     assert code == 0
     assert output.splitlines() == [
         "3 set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_INIT none - 7:14: No "

@@ -25,26 +25,26 @@ SAMPLES = sorted(
 )
 
 
-def jobs(suite: str) -> Iterator[oracle.Job]:
+def jobs(series: str) -> Iterator[oracle.Job]:
     for path in SAMPLES:
         data = path.read_bytes()
-        yield oracle.Job(path.name, "as described", data, oracle.host_for(suite, data))
+        yield oracle.Job(path.name, "as described", data, oracle.host_for(series, data))
 
 
 oracle.SOURCES.append(jobs)
 
 
-@pytest.mark.parametrize("suite", oracle.SUITES)
+@pytest.mark.parametrize("series", oracle.SERIES)
 @pytest.mark.parametrize("name", [path.name for path in SAMPLES])
-def test_the_kernel_takes_the_sample(suite: str, name: str) -> None:
-    job = oracle.all_jobs(suite)[name]
+def test_the_kernel_takes_the_sample(series: str, name: str) -> None:
+    job = oracle.all_jobs(series)[name]
     vm = check(job.data, name).machine
     assert vm is not None
-    reason = oracle.too_new(suite, job.data)
+    reason = oracle.too_new(series, job.data)
     if reason is not None:
-        oracle.NOTES[suite].append(f"not tried: {name}: {reason}")
+        oracle.NOTES[series].append(f"not tried: {name}: {reason}")
         return
-    answer = oracle.answer(suite, name)
+    answer = oracle.answer(series, name)
     assert answer["refused"] == []
     assert answer["differences"] == []
     assert answer["performed"] == len(answer["commands"])
@@ -52,5 +52,5 @@ def test_the_kernel_takes_the_sample(suite: str, name: str) -> None:
     # At least the MPIDR and the PMU interrupt of each vCPU, and each timer that is set.
     irqs = sum(vcpu.pmu_irq is not None for vcpu in vm.vcpus)
     assert answer["read_back"] >= len(vm.vcpus) + irqs
-    oracle.TALLY[suite]["samples tried"] += 1
-    oracle.TALLY[suite]["values read back"] += answer["read_back"]
+    oracle.TALLY[series]["samples tried"] += 1
+    oracle.TALLY[series]["values read back"] += answer["read_back"]

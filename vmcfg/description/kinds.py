@@ -9,6 +9,7 @@ answer of the kernel: a kind has them only for its words and its schema.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from vmcfg.arm.affinity import (
@@ -268,6 +269,70 @@ def _spellings(number: int) -> str:
     in_hex = f"{number:x}"
     either_case = (digit if digit.isdecimal() else f"[{digit}{digit.upper()}]" for digit in in_hex)
     return f"{number}|0x0{{0,{HEX_DIGITS - len(in_hex)}}}{''.join(either_case)}"
+
+
+class Flag(ScalarKind):
+    """True or false."""
+
+    def read(self, text: str, plain: bool) -> bool:
+        if plain and text in ("true", "false"):
+            return text == "true"
+        raise Misfit(CHOICE, f"must be true or false, not {_quoted(text)}", self._hint(text))
+
+    def words(self) -> str:
+        return "true or false"
+
+    def schema(self) -> Schema:
+        return {"type": "boolean"}
+
+    @staticmethod
+    def _hint(text: str) -> str | None:
+        word = text.lower()
+        if word in ("true", "yes", "on", "1", "y"):
+            return "write true, without quotes"
+        if word in ("false", "no", "off", "0", "n"):
+            return "write false, without quotes"
+        return None
+
+
+class UapiName(ScalarKind):
+    """A name of a table: `names` returns the table. `others` has hints for other known names.
+
+    The table is not needed until a description has such a name.
+    """
+
+    def __init__(
+        self, word: str, names: Callable[[], Iterable[str]], others: dict[str, str] | None = None
+    ) -> None:
+        self.word = word
+        self.names = names
+        self.others = others or {}
+
+    def read(self, text: str, plain: bool) -> str:
+        names = list(self.names())
+        if text in names:
+            return text
+        raise Misfit(CHOICE, f"unknown {self.word} {_quoted(text)}", self._hint(text, names))
+
+    def words(self) -> str:
+        return f"the name of a {self.word}"
+
+    def schema(self) -> Schema:
+        return {"enum": list(self.names())}
+
+    def _hint(self, text: str, names: list[str]) -> str:
+        word = text.upper()
+        for each in (word, f"KVM_CAP_{word}", f"KVM_CAP_ARM_{word}", f"KVM_REG_ARM_{word}"):
+            if each in self.others:
+                return self.others[each]
+            if each in names:
+                return f"write {each}"
+        from vmcfg.nearest import nearest
+
+        likely = nearest(word, names, 0.75)
+        if likely is not None:
+            return f"if you mean {likely}, write that"
+        return f"use one of {', '.join(names)}"
 
 
 class Name(ScalarKind):

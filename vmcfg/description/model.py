@@ -4,12 +4,14 @@ Each class is a mapping of the document, and each of its attributes is a key. Th
 Python, and the `Field` next to it is for people who write YAML. A key without default is required.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
 from vmcfg.description.kinds import (
     Choice,
     Events,
+    Flag,
     Interrupt,
     KernelVersion,
     Mpidr,
@@ -17,6 +19,7 @@ from vmcfg.description.kinds import (
     Number,
     ScalarKind,
     Size,
+    UapiName,
 )
 from vmcfg.description.written import EventRange, IrqRange, MpidrRange, intid_of
 from vmcfg.kernel.features import FEATURES
@@ -30,6 +33,8 @@ from vmcfg.kernel.limits import (
     REGION_COUNT_GREATEST,
     REGION_COUNT_LEAST,
     U32_GREATEST,
+    VECTOR_LENGTH_GREATEST,
+    VECTOR_LENGTH_STEP,
 )
 from vmcfg.kernel.version import Version
 
@@ -96,6 +101,7 @@ NR_IRQS = Number(NR_IRQS_LEAST, NR_IRQS_GREATEST)
 REGION_COUNT = Number(REGION_COUNT_LEAST, REGION_COUNT_GREATEST)
 COUNTERS = Number(0, COUNTERS_GREATEST)
 EVENTS = Events()
+VECTOR_LENGTH = Number(VECTOR_LENGTH_STEP, VECTOR_LENGTH_GREATEST)
 ADDRESS = Number(0, (1 << 64) - 1, hex=True)
 ONE_INTERRUPT = Interrupt(ranges=False)
 INTERRUPTS = Interrupt(ranges=True)
@@ -112,10 +118,43 @@ OTHER_FEATURES: dict[int | str, str] = {
     **dict.fromkeys(
         ("pauth", "ptrauth_address", "ptrauth_generic", "pac"), "write ptrauth, which has both keys"
     ),
-    **dict.fromkeys(("sve128", "sve256", "sve512", "sve2"), "write sve: KVM chooses the lengths"),
+    **dict.fromkeys(
+        ("sve128", "sve256", "sve512"), "write sve, and the lengths in 'sve.vector_lengths'"
+    ),
+    "sve2": "write sve, which includes SVE2 if the host has it",
     **dict.fromkeys(("has_el2", "nested", "nv", "virtualization"), "write el2"),
+    **dict.fromkeys(("aarch32", "el1_aarch32", "32bit"), "write el1_32bit"),
+    "has_el2_e2h0": "write e2h0",
+    **dict.fromkeys(("pmu_v3_strict", "strict_pmu"), "write 'strict: true' in 'pmu'"),
+    "memory_tagging": "write mte",
 }
 """Words of the uapi and of other tools for the features of vCPUs."""
+
+OTHER_CAPABILITIES = {
+    "KVM_CAP_ARM_MTE": "remove it and write 'features: [mte]'",
+    "KVM_CAP_DIRTY_LOG_RING": "write KVM_CAP_DIRTY_LOG_RING_ACQ_REL, as on arm64",
+}
+"""Capabilities of KVM that are written in another way."""
+
+OTHER_REGISTERS = {
+    "MPIDR_EL1": "remove it and write the MPIDR in 'vcpus'",
+    "KVM_REG_ARM64_SVE_VLS": "remove it and write the lengths in 'sve.vector_lengths'",
+    "PMCR_EL0": "remove it and write the number of counters in 'pmu.counters'",
+}
+"""Registers that have their own key."""
+
+
+def _capability_names() -> Iterable[str]:
+    from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
+
+    return VM_CAPABILITIES
+
+
+def _register_names() -> Iterable[str]:
+    from vmcfg.kernel.registers import SETTABLE
+
+    return SETTABLE
+
 
 DEFAULT_TIMERS = {"virtual": 27, "physical": 30, "hyp_virtual": 28, "hyp_physical": 26}
 """The default INTIDs of the timers in KVM."""
@@ -145,6 +184,16 @@ class MemorySlot(NamedTuple):
             also=("length", "len"),
         ),
     ]
+    readonly: Annotated[
+        bool,
+        Field(
+            kind=Flag(),
+            doc="Whether the guest can only read the slot, as flash; KVM_MEM_READONLY.",
+            examples=(True,),
+            also=("ro", "read_only", "rom"),
+            default="false",
+        ),
+    ] = False
 
 
 class RedistributorRegion(NamedTuple):
@@ -351,6 +400,19 @@ class Pmu(NamedTuple):
             default="the PMU of the CPU on which the first vCPU is initialized",
         ),
     ] = None
+    strict: Annotated[
+        bool,
+        Field(
+            kind=Flag(),
+            doc=(
+                "Whether KVM must not choose a host PMU, so that 'device' is required;"
+                " the vCPU feature PMU_V3_STRICT."
+            ),
+            examples=(True,),
+            also=("pmu_v3_strict",),
+            default="false",
+        ),
+    ] = False
     counters: Annotated[
         int | None,
         Field(
@@ -479,6 +541,74 @@ class SmcccEntry(NamedTuple):
     ]  # type: ignore[assignment]  # it hides tuple.count, which nobody calls here
 
 
+class Sve(NamedTuple):
+    """The settings of SVE, which the feature `sve` gives to every vCPU."""
+
+    vector_lengths: Annotated[
+        tuple[int, ...],
+        Field(
+            kind=ListOf(VECTOR_LENGTH, "vector lengths"),
+            doc=(
+                "Vector lengths in bits that the guest can use: those of the host, up to a maximum"
+                " of your choice."
+            ),
+            examples=([128, 256, 512],),
+            also=("lengths", "vls", "vector_length", "vl"),
+            default="all lengths of the host",
+        ),
+    ] = ()
+
+
+class Capability(NamedTuple):
+    """A capability of KVM_ENABLE_CAP, with its arguments."""
+
+    name: Annotated[
+        str,
+        Field(
+            kind=UapiName("capability", _capability_names, OTHER_CAPABILITIES),
+            doc="Name of the capability in the uapi; `vmcfg explain capabilities` lists them.",
+            examples=("KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE",),
+            also=("cap", "capability"),
+        ),
+    ]
+    args: Annotated[
+        tuple[int, ...],
+        Field(
+            kind=ListOf(Number(0, (1 << 64) - 1, hex=True), "arguments"),
+            doc="Arguments of the capability.",
+            examples=(["0x200000"],),
+            also=("arguments", "arg"),
+            default="none",
+        ),
+    ] = ()
+
+
+class RegisterEntry(NamedTuple):
+    """A register of the vCPUs, with its value at the start of the VM."""
+
+    name: Annotated[
+        str,
+        Field(
+            kind=UapiName("register", _register_names, OTHER_REGISTERS),
+            doc=(
+                "Name of the register in the architecture, or of the firmware register in the uapi;"
+                " `vmcfg explain registers` lists them."
+            ),
+            examples=("KVM_REG_ARM_PSCI_VERSION",),
+            also=("register", "reg"),
+        ),
+    ]
+    value: Annotated[
+        int,
+        Field(
+            kind=Number(0, (1 << 64) - 1, hex=True),
+            doc="Value of the register: 64 bits.",
+            examples=("0x10001",),
+            also=("val",),
+        ),
+    ]
+
+
 class Device(NamedTuple):
     """A device of the VMM, with what the checks need."""
 
@@ -580,10 +710,10 @@ class Description(NamedTuple):
     vcpu_ids: Annotated[
         str,
         Field(
-            kind=Choice("derived", "sequential"),
+            kind=Choice("derived", "sequential", "mpidr"),
             doc=(
-                "Ids of the vCPUs for KVM_CREATE_VCPU: 'derived' from the MPIDRs, or 'sequential'"
-                " in file order."
+                "Ids of the vCPUs for KVM_CREATE_VCPU: 'derived' from the MPIDRs, 'sequential' in"
+                " file order, or 'mpidr': the compressed MPIDR itself."
             ),
             examples=("sequential",),
             also=("ids", "id_policy", "numbering"),
@@ -640,11 +770,43 @@ class Description(NamedTuple):
             kind=ListOf(Choice(*FEATURES, others=OTHER_FEATURES), "features"),
             doc=(
                 "Features of every vCPU in addition to PSCI and PMU: sve, ptrauth (pointer"
-                " authentication), el2 (for guest hypervisors)."
+                " authentication), el2 (for guest hypervisors), e2h0 (EL2 without VHE), el1_32bit"
+                " (AArch32), mte (memory tagging)."
             ),
             examples=(["sve", "ptrauth"],),
             also=("cpu_features", "vcpu_features", "extensions"),
             default="none",
+        ),
+    ] = ()
+    sve: Annotated[
+        Sve,
+        Field(
+            kind=Sve,
+            doc="Settings of SVE; they require the feature 'sve'.",
+            also=("sve_vls",),
+        ),
+    ] = Sve()
+    capabilities: Annotated[
+        tuple[Capability, ...],
+        Field(
+            kind=ListOf(Capability, "capabilities"),
+            doc="Capabilities that KVM_ENABLE_CAP enables on the VM, in this order.",
+            examples=([{"name": "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "args": ["0x200000"]}],),
+            also=("caps", "enable_cap", "kvm_capabilities"),
+            default="none",
+        ),
+    ] = ()
+    registers: Annotated[
+        tuple[RegisterEntry, ...],
+        Field(
+            kind=ListOf(RegisterEntry, "registers"),
+            doc=(
+                "Registers that are set before the VM runs, in this order: ID registers and the"
+                " firmware registers of KVM."
+            ),
+            examples=([{"name": "KVM_REG_ARM_PSCI_VERSION", "value": "0x10001"}],),
+            also=("regs", "id_registers", "reg_modifiers"),
+            default="the values of the host",
         ),
     ] = ()
     devices: Annotated[

@@ -148,6 +148,8 @@ static int vmcfg_perform_one(struct vmcfg_fds *fds, const struct vmcfg_command *
 			init.features[i] |= wanted->features[i];
 		return ioctl(*fd, KVM_ARM_VCPU_INIT, &init);
 	}
+	case KVM_ENABLE_CAP:
+		return ioctl(*fd, KVM_ENABLE_CAP, command->data);
 	case KVM_ARM_VCPU_FINALIZE:
 		return ioctl(*fd, KVM_ARM_VCPU_FINALIZE, command->data);
 /* vmcfg: end of making */

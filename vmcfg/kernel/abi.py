@@ -1,4 +1,4 @@
-"""The arm64 ABI of KVM: numbers and names of <linux/kvm.h> and <asm/kvm.h>, as of Linux 7.2."""
+"""The arm64 ABI of KVM: numbers and names of <linux/kvm.h> and <asm/kvm.h>, as of Linux 7.3."""
 
 from __future__ import annotations
 
@@ -24,13 +24,18 @@ class Attr:
 
 
 class Register:
-    """A vCPU register for KVM_SET_ONE_REG, with its architectural name and its id."""
+    """A vCPU register for KVM_SET_ONE_REG, with its name and its id."""
 
     __slots__ = ("id", "name")
 
     def __init__(self, name: str, id: int) -> None:
         self.name = name
         self.id = id
+
+    @property
+    def is_kept(self) -> bool:
+        """Return whether KVM returns the value that was set."""
+        return True
 
 
 def setting(attr: Attr) -> str:
@@ -91,6 +96,9 @@ DEVICE_NAMES = {number: name for name, number in INTERRUPT_DEVICES.items()}
 MADE_DEVICES = (*(number for _, number in DEVICE_TYPES.values()), ITS_TYPE[1])
 """The types of the devices that a plan creates."""
 
+MEM_READONLY = 2
+"""KVM_MEM_READONLY: the guest can read the slot, and its writes are exits to the VMM."""
+
 CREATE_DEVICE_TEST = 1
 """The flag with which KVM_CREATE_DEVICE only checks whether the host supports the type."""
 GET_API_VERSION = 0xAE00
@@ -100,6 +108,7 @@ CREATE_VM = 0xAE01
 SET_USER_MEMORY_REGION = 0x4020AE46
 CREATE_VCPU = 0xAE41
 CREATE_DEVICE = 0xC00CAEE0
+ENABLE_CAP = 0x4068AEA3
 ARM_VCPU_INIT = 0x4020AEAE
 ARM_VCPU_FINALIZE = 0x4004AEC2
 RUN = 0xAE80
@@ -112,3 +121,5 @@ HAS_DEVICE_ATTR = 0x4018AEE3
 
 MPIDR_EL1 = Register("MPIDR_EL1", 0x603000000013C005)
 PMCR_EL0 = Register("PMCR_EL0", 0x603000000013DCE0)
+SVE_VLS = Register("KVM_REG_ARM64_SVE_VLS", 0x606000000015FFFF)
+"""512 bits: bit n is set if the guest can use vectors of 128 * (n + 1) bits."""

@@ -101,7 +101,13 @@ class Vm:
         """Return the value of a capability for this VM from KVM_CHECK_EXTENSION."""
         return _ioctl(self.descriptors["vm"], abi.CHECK_EXTENSION, number)
 
-    def add_memory(self, slot: int, base: int, size: int) -> None:
+    def enable_cap(self, number: int, arguments: list[int]) -> None:
+        """Enable a capability of the VM with at most four arguments."""
+        four = [*arguments, 0, 0, 0, 0][:4]
+        data = struct.pack("=II4Q64x", number, 0, *four)
+        _with(self.descriptors["vm"], abi.ENABLE_CAP, data)
+
+    def add_memory(self, slot: int, base: int, size: int, flags: int = 0) -> None:
         """Add a memory slot. Raises `NoKvm` if the process has no address space for it."""
         try:
             pages = mmap.mmap(
@@ -117,7 +123,7 @@ class Vm:
         _with(
             self.descriptors["vm"],
             abi.SET_USER_MEMORY_REGION,
-            struct.pack("=IIQQQ", slot, 0, base, size, start),
+            struct.pack("=IIQQQ", slot, flags, base, size, start),
         )
 
     def create_vcpu(self, target: str, vcpu_id: int) -> None:

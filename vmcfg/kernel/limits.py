@@ -75,6 +75,18 @@ NEVER_FILTERED = {0x0: "SW_INCR", 0x1E: "CHAIN"}
 (pmu-emul.c:kvm_pmu_set_counter_event_type).
 """
 
+# SVE -----------------------------------------------------------------------------------------
+
+VECTOR_LENGTH_STEP = 128
+VECTOR_LENGTH_GREATEST = 128 * 512
+"""Vector lengths are multiples of 128 bits; KVM_REG_ARM64_SVE_VLS has 512 of them."""
+
+
+def is_vector_length(bits: int) -> bool:
+    """Return whether KVM_REG_ARM64_SVE_VLS has a bit for a vector length."""
+    return bits % VECTOR_LENGTH_STEP == 0 and 0 < bits <= VECTOR_LENGTH_GREATEST
+
+
 # The SMCCC filter ----------------------------------------------------------------------------
 
 SMCCC_RESERVED = (

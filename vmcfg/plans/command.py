@@ -34,7 +34,7 @@ class Operation:
     does: ClassVar[str] = ""
     """What the schema of plans adds to the name of its ioctl."""
     sets_value: ClassVar[bool] = False
-    """Whether it sets a value of an existing object. The scope `attributes` has only these."""
+    """Whether it sets a value of an existing object."""
     makes_target: ClassVar[bool] = False
     """Whether it creates its target, which therefore must not exist before."""
 
@@ -90,7 +90,8 @@ class Selected(NamedTuple):
 
     `origin` is where it is written, or what it comes from. `vcpu` is the vCPU that it is for, and
     `its` is the number of the ITS. `attr_id` is the attribute number if that identifies the vCPU.
-    Without a `payload`, only the host knows the number for `host_name`.
+    Without a `payload`, only the host knows the number for `host_name`. `register` is the register
+    of a row that has none.
     """
 
     payload: Payload | None
@@ -99,23 +100,26 @@ class Selected(NamedTuple):
     its: int | None = None
     attr_id: int | None = None
     host_name: str | None = None
+    register: Register | None = None
 
 
 class Row:
     """One kind of command.
 
-    `attr` is the attribute of set-attr, and `register` is the register of set-reg. `field` is the
+    `attr` is the attribute of set-attr, and `register` is the register of set-reg, if all commands
+    of the row have the same. A row that `creates` belongs to the scope `vm` alone. `field` is the
     dotted path of the key of the description. `since` is the first release that supports it, with
     its `source`. `errors` has the meaning of each errno, and older kernels fail with `absent`.
-    `readable` is true if KVM can return the value, which `read_doc` then describes. `vm_wide` is
-    true if the value is set once and can be read back on every vCPU. The command is sent with
-    `apis`, and if `gic_version` is not None, only to a GIC of that version.
+    `readable` is true if KVM can return the value, since `read_since`; `read_doc` describes it.
+    `vm_wide` is true if the value is set once and can be read back on every vCPU. The command is
+    sent with `apis`, and if `gic_version` is not None, only to a GIC of that version.
     """
 
     __slots__ = (
         "absent",
         "apis",
         "attr",
+        "creates",
         "doc",
         "errors",
         "field",
@@ -124,6 +128,7 @@ class Row:
         "operation",
         "phase",
         "read_doc",
+        "read_since",
         "readable",
         "register",
         "select",
@@ -149,10 +154,12 @@ class Row:
         errors: Mapping[str, str],
         attr: Attr | None = None,
         register: Register | None = None,
+        creates: bool = False,
         gic_version: int | None = None,
         since: Version = LINUX_6_1,
         readable: bool = False,
         read_doc: str | None = None,
+        read_since: Version = LINUX_6_1,
         vm_wide: bool = False,
         absent: str = "ENXIO",
         apis: Sequence[Api] = APIS,
@@ -169,10 +176,12 @@ class Row:
         self.errors = errors
         self.attr = attr
         self.register = register
+        self.creates = creates or not operation.sets_value
         self.gic_version = gic_version
         self.since = since
         self.readable = readable
         self.read_doc = read_doc or doc
+        self.read_since = read_since
         self.vm_wide = vm_wide
         self.absent = absent
         self.apis = apis
@@ -186,7 +195,8 @@ class Command(NamedTuple):
 
     `value` is the text of `payload`, cut to its C type; without a payload, only the host knows the
     number for `host_name`. `mpidr` is that of its vCPU, dotted. `attr_id` is the attribute number
-    if that identifies the vCPU and therefore differs between commands of the row.
+    if that identifies the vCPU and therefore differs between commands of the row. `own_register` is
+    the register if the row has none.
     """
 
     operation: Operation
@@ -198,6 +208,14 @@ class Command(NamedTuple):
     origin: Path | None = None
     attr_id: int | None = None
     host_name: str | None = None
+    own_register: Register | None = None
+
+    @property
+    def register(self) -> Register:
+        """Return the register that the command sets or reads."""
+        register = self.own_register or self.row.register
+        assert register is not None
+        return register
 
     @property
     def attr(self) -> Attr | None:

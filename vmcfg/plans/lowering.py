@@ -32,7 +32,7 @@ def lower(
     for row in SEQUENCE:
         if row.phase not in phases or api not in row.apis:
             continue
-        if scope == ATTRIBUTES and not row.operation.sets_value:
+        if scope == ATTRIBUTES and row.creates:
             continue
         for selected in row.select(machine):
             target: str = row.target
@@ -76,4 +76,5 @@ def _command(
         selected.origin,
         selected.attr_id,
         selected.host_name,
+        selected.register,
     )

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vmcfg.kernel import abi
-from vmcfg.kernel.abi import Attr, Register
+from vmcfg.kernel.abi import Attr
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.plans.command import Command, Operation, Row
-from vmcfg.plans.values import FEATURE_WORD, MEMORY_SLOT, NO_VALUE, Payload, feature_word
+from vmcfg.plans.values import FEATURE_WORD, NO_VALUE, Payload, feature_word
 
 if TYPE_CHECKING:
     from vmcfg.kernel.ioctls import Vm
@@ -68,21 +68,28 @@ class AddMemory(Operation):
     request = abi.SET_USER_MEMORY_REGION
 
     def arguments(self, command: Command) -> dict[str, Any]:
-        slot, base, size = _payload(command)
-        return {"slot": slot, "base": hex(base), "size": hex(size)}
+        slot, base, size, flags = _payload(command)
+        arguments = {"slot": slot, "base": hex(base), "size": hex(size)}
+        return {**arguments, "flags": hex(flags)} if flags else arguments
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
-        slot, base, size = (arguments[name] for name in MEMORY_SLOT.FIELDS)
-        return int(slot), int(base, 16), int(size, 16)
+        slot, base, size = (arguments[name] for name in ("slot", "base", "size"))
+        flags = arguments.get("flags", "0x0")
+        return int(slot), int(base, 16), int(size, 16), int(flags, 16)
 
     def perform(self, vm: Vm, command: Command) -> None:
-        slot, base, size = _payload(command)
-        vm.add_memory(slot, base, size)
+        vm.add_memory(*_payload(command))
 
     def c_members(self, command: Command) -> Iterator[str]:
-        slot, base, size = _payload(command)
+        slot, base, size, flags = _payload(command)
         members = f".slot = {slot}, .guest_phys_addr = {base:#x}, .memory_size = {size:#x}"
+        if flags:
+            members = f"{members}, .flags = {flags:#x}"
         yield f".data = &(const struct kvm_userspace_memory_region){{ {members} }}"
+
+    def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
+        if _payload(command)[3]:
+            yield "KVM_MEM_READONLY", str(abi.MEM_READONLY)
 
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
         return {
@@ -95,9 +102,78 @@ class AddMemory(Operation):
                     ),
                     **HEX,
                 },
+                "flags": {
+                    "description": "Flags of the slot, if any: 0x2 is KVM_MEM_READONLY.",
+                    **HEX,
+                },
             },
             "required": ["slot", "base", "size", "origin"],
         }
+
+
+class EnableCap(Operation):
+    """KVM_ENABLE_CAP on the VM, with the number of a capability and its arguments."""
+
+    word = "enable-cap"
+    ioctl = "KVM_ENABLE_CAP"
+    request = abi.ENABLE_CAP
+
+    def attr(self, command: Command) -> str:
+        return _capability_name(_payload(command)[0])
+
+    def title(self, command: Command) -> str:
+        return f"{self.ioctl}({self.attr(command)})"
+
+    def arguments(self, command: Command) -> dict[str, Any]:
+        number, *arguments = _payload(command)
+        return {"cap_id": number, "args": [hex(each) for each in arguments]}
+
+    def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
+        number = int(arguments["cap_id"])
+        _capability_name(number)
+        return number, *(int(each, 16) for each in arguments["args"])
+
+    def perform(self, vm: Vm, command: Command) -> None:
+        number, *arguments = _payload(command)
+        vm.enable_cap(number, arguments)
+
+    def c_members(self, command: Command) -> Iterator[str]:
+        number, *arguments = _payload(command)
+        given = f", .args = {{ {', '.join(map(hex, arguments))} }}" if arguments else ""
+        yield f".data = &(const struct kvm_enable_cap){{ .cap = {number}{given} }}"
+
+    def c_names(self, command: Command) -> Iterator[tuple[str, str]]:
+        yield self.attr(command), str(_payload(command)[0])
+
+    def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {
+            "properties": {
+                "attr": {"pattern": "^KVM_CAP_"},
+                "value": {"pattern": "^(?:-|0x[0-9a-f]+(?:,0x[0-9a-f]+)*)$"},
+                "cap_id": {
+                    "description": "kvm_enable_cap.cap: the number of the capability.",
+                    "type": "integer",
+                    "minimum": 0,
+                },
+                "args": {
+                    "description": "kvm_enable_cap.args; those that are not here are 0.",
+                    "type": "array",
+                    "items": HEX,
+                    "maxItems": 4,
+                },
+            },
+            "required": ["cap_id", "args", "origin"],
+        }
+
+
+def _capability_name(number: int) -> str:
+    """Return the name of a capability of KVM_ENABLE_CAP. Raises `Unsupported`."""
+    from vmcfg.kernel.vm_capabilities import MTE, VM_CAPABILITIES
+
+    for capability in (MTE, *VM_CAPABILITIES.values()):
+        if capability.number == number:
+            return capability.name
+    raise Unsupported(f"unknown capability {number}")
 
 
 class CreateVcpu(_ByValue):
@@ -244,31 +320,34 @@ class _RegisterOperation(Operation):
     """The relation between kvm_one_reg.addr and the value."""
 
     def attr(self, command: Command) -> str:
-        return _register(command).name
+        return command.register.name
 
     def title(self, command: Command) -> str:
         return f"{self.ioctl}({self.attr(command)})"
 
     def arguments(self, command: Command) -> dict[str, Any]:
-        return {"reg_id": hex(_register(command).id), "data": _hex(command)}
+        return {"reg_id": hex(command.register.id), "data": _hex(command)}
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         return _payload_of_data(arguments, row)
 
     def c_members(self, command: Command) -> Iterator[str]:
-        yield f".attr = {_register(command).id:#x}"
+        yield f".attr = {command.register.id:#x}"
         yield f".data = {_c_data(command)}"
 
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
         return {
             "properties": {
-                "value": HEX,
+                "value": {"pattern": "^0x(?:0|[1-9a-f][0-9a-f]{0,127})$"},
                 "reg_id": {"description": "kvm_one_reg.id.", **HEX},
                 "data": {
-                    "description": f"The eight bytes that kvm_one_reg.addr {self.points}.",
+                    "description": (
+                        f"The bytes that kvm_one_reg.addr {self.points}: 8, or 64 if the type is"
+                        " u512."
+                    ),
                     **BYTES,
                     "minLength": 16,
-                    "maxLength": 16,
+                    "maxLength": 128,
                 },
             },
             "required": ["reg_id", "data", "origin"],
@@ -287,7 +366,7 @@ class SetReg(_RegisterOperation):
     def perform(self, vm: Vm, command: Command) -> None:
         data = command.data
         assert data is not None
-        vm.set_reg(command.target, _register(command).id, data)
+        vm.set_reg(command.target, command.register.id, data)
 
 
 class GetReg(_RegisterOperation):
@@ -299,7 +378,7 @@ class GetReg(_RegisterOperation):
     points = "is expected to point to after the call"
 
     def read(self, vm: Vm, command: Command) -> bytes:
-        return vm.get_reg(command.target, _register(command).id)
+        return vm.get_reg(command.target, command.register.id, len(command.read_start))
 
 
 class _AttrOperation(Operation):
@@ -438,11 +517,6 @@ def _payload(command: Command) -> Payload:
     return command.payload
 
 
-def _register(command: Command) -> Register:
-    assert command.row.register is not None
-    return command.row.register
-
-
 def _attr(command: Command) -> Attr:
     assert command.row.attr is not None
     return command.row.attr
@@ -475,6 +549,7 @@ def _c_data(command: Command) -> str:
 
 
 CREATE_VM = CreateVm()
+ENABLE_CAP = EnableCap()
 ADD_MEMORY = AddMemory()
 CREATE_VCPU = CreateVcpu()
 CREATE_DEVICE = CreateDevice()
@@ -487,6 +562,7 @@ GET_ATTR = GetAttr()
 
 OPERATIONS = (
     CREATE_VM,
+    ENABLE_CAP,
     ADD_MEMORY,
     CREATE_VCPU,
     CREATE_DEVICE,

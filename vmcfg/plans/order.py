@@ -34,6 +34,42 @@ def _id(payload: Payload) -> int:
 CONSTRAINTS = (
     Constraint(
         before="vm.create",
+        after="vm.feature",
+        why="the capability is enabled on the VM",
+        source="Documentation/virt/kvm/api.rst 4.37",
+    ),
+    Constraint(
+        before="vm.create",
+        after="vm.capability",
+        why="the capability is enabled on the VM",
+        source="Documentation/virt/kvm/api.rst 4.37",
+    ),
+    Constraint(
+        before="vm.feature",
+        after="vcpu.create",
+        why="enabling KVM_CAP_ARM_MTE after CREATE_VCPU fails with EINVAL",
+        source="arm.c:kvm_vm_ioctl_enable_cap (7.3); tested on 6.1 to 7.3",
+    ),
+    Constraint(
+        before="vm.capability",
+        after="vcpu.create",
+        why=(
+            "enabling KVM_CAP_ARM_WRITABLE_IMP_ID_REGS or KVM_CAP_DIRTY_LOG_RING_ACQ_REL after"
+            " CREATE_VCPU fails with EINVAL"
+        ),
+        source="arm.c:kvm_vm_ioctl_enable_cap (7.3); tested on 6.1 to 7.3",
+    ),
+    Constraint(
+        before="vm.capability",
+        after="memory.slot",
+        why=(
+            "enabling KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE or KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP"
+            " after a memory slot fails with EINVAL"
+        ),
+        source="arm.c:kvm_vm_ioctl_enable_cap (7.3); tested on 6.12 to 7.3",
+    ),
+    Constraint(
+        before="vm.create",
         after="memory.slot",
         why="a slot belongs to a VM",
         source="Documentation/virt/kvm/api.rst 4.35",
@@ -227,22 +263,52 @@ CONSTRAINTS = (
         per_vcpu=True,
     ),
     Constraint(
+        before="vcpu.init",
+        after="vcpu.vector_lengths",
+        why="setting the vector lengths before VCPU_INIT fails with ENOENT",
+        source="guest.c:set_sve_vls (7.3)",
+        per_vcpu=True,
+    ),
+    Constraint(
+        before="vcpu.vector_lengths",
+        after="vcpu.finalize",
+        why="setting the vector lengths after FINALIZE fails with EPERM",
+        source="guest.c:set_sve_vls (7.3); tested on 6.1 to 7.3",
+        per_vcpu=True,
+    ),
+    Constraint(
+        before="vcpu.init",
+        after="vcpu.register",
+        why="SET_ONE_REG before VCPU_INIT fails with ENOEXEC",
+        source="arm.c:kvm_arch_vcpu_ioctl (7.3); tested on 6.1 to 7.3",
+        per_vcpu=True,
+    ),
+    Constraint(
         before="pmu.device",
         after="pmu.counters",
-        why="SET_PMU resets the number of counters to that of the host PMU",
-        source="pmu-emul.c:kvm_arm_set_pmu (7.2); tested on 7.2",
+        why=(
+            "SET_PMU resets the number of counters to that of the host PMU; with PMU_V3_STRICT,"
+            " SET_NR_COUNTERS before SET_PMU fails with EINVAL"
+        ),
+        source="pmu-emul.c:kvm_arm_set_pmu (7.3); tested on 7.3",
     ),
     Constraint(
         before="pmu.device",
         after="pmu.filter",
-        why="SET_PMU for another PMU fails with EBUSY if a filter is set",
-        source="pmu-emul.c:kvm_arm_pmu_v3_set_pmu (7.2)",
+        why=(
+            "SET_PMU for another PMU fails with EBUSY if a filter is set; with PMU_V3_STRICT, a"
+            " filter before SET_PMU fails with ENXIO"
+        ),
+        source="pmu-emul.c:kvm_arm_pmu_v3_set_pmu (7.3); tested on 7.3",
     ),
     Constraint(
         before="pmu.device",
         after="pmu.init",
-        why="SET_PMU after PMU INIT fails with EBUSY",
-        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        why=(
+            "SET_PMU after PMU INIT fails with EBUSY; with PMU_V3_STRICT, PMU INIT before SET_PMU"
+            " fails with ENXIO"
+        ),
+        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.3); tested on 6.1 to 7.3",
         per_vcpu=True,
     ),
     Constraint(

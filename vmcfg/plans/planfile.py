@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 
 from vmcfg.description.model import Gic
 from vmcfg.files import NoFile
+from vmcfg.kernel.abi import Register
+from vmcfg.kernel.registers import SETTABLE
+from vmcfg.kernel.vm_capabilities import MTE
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Command, Row
-from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, Unsupported
+from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, ENABLE_CAP, SET_REG, Unsupported
 from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload
@@ -116,7 +119,10 @@ def _command(line: dict[str, Any], seq: int, made: set[str]) -> Command:
         raise _Odd(f"'phase' of {operation.word} must be '{row.phase}', not '{line.get('phase')}'")
     payload = _payload(line, row)
     value = row.value.text(payload)
-    command = Command(operation, row, str(line["target"]), value, payload, _mpidr(line, row))
+    target, register = str(line["target"]), _own_register(line, row)
+    command = Command(
+        operation, row, target, value, payload, _mpidr(line, row), own_register=register
+    )
     _check_agreement(line, command)
     _check_target(command, made)
     return command
@@ -137,7 +143,18 @@ def _is_of(line: dict[str, Any], row: Row) -> bool:
         return False
     if row.attr is not None:
         return (line.get("group"), line.get("attr")) == (row.attr.group, row.attr.name)
-    return row.register is None or line.get("attr") == row.register.name
+    if row.register is not None:
+        return line.get("attr") == row.register.name
+    if row.operation is ENABLE_CAP:
+        return (row.name == "vm.feature") == (line.get("attr") == MTE.name)
+    return row.operation is not SET_REG or line.get("attr") in SETTABLE
+
+
+def _own_register(line: dict[str, Any], row: Row) -> Register | None:
+    """Return the register of a line whose row has none; None if there is none."""
+    if row.operation is SET_REG and row.register is None:
+        return SETTABLE[str(line.get("attr"))]
+    return None
 
 
 def _mpidr(line: dict[str, Any], row: Row) -> str | None:

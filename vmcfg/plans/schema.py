@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from vmcfg.kernel.registers import SETTABLE
 from vmcfg.plans.apis import APIS
 from vmcfg.plans.command import Operation, Row
-from vmcfg.plans.operations import OPERATIONS, READING, one_of
+from vmcfg.plans.operations import OPERATIONS, READING, SET_REG, one_of
 from vmcfg.plans.phases import PHASES
 from vmcfg.plans.plan import SCOPES
 from vmcfg.plans.sequence import SEQUENCE
@@ -53,9 +54,20 @@ def _operations() -> Schema:
 
 def _attr_pattern() -> str:
     """Return the pattern of the fourth field: a uapi name, a register, a number, or nothing."""
-    registers = [row.register.name for row in SEQUENCE if row.register is not None]
+    registers = [name for name in _registers(SEQUENCE) if not name.startswith("KVM_")]
     names = "|".join(["KVM_[A-Z0-9_]+", *registers, "0x(?:0|[1-9a-f][0-9a-f]*)", "-"])
     return rf"^(?:{names})$(?!\n)"
+
+
+def _registers(rows: Iterable[Row]) -> list[str]:
+    """Return the names of the registers that some rows set."""
+    names: list[str] = []
+    for row in rows:
+        if row.register is not None:
+            names.append(row.register.name)
+        elif row.operation is SET_REG:
+            names += SETTABLE
+    return names
 
 
 def _definition(operation: Operation) -> Schema:
@@ -88,7 +100,7 @@ def _target(rows: list[Row]) -> Schema:
 
 def _names(rows: list[Row]) -> Schema:
     """Return the schemas of the third and fourth fields of an operation."""
-    registers = [row.register.name for row in rows if row.register is not None]
+    registers = _registers(rows)
     if registers:
         return {"group": {"const": "-"}, "attr": one_of(registers)}
     if any(row.attr is not None for row in rows):

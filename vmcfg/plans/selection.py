@@ -8,6 +8,7 @@ from vmcfg.arm.affinity import mpidr_register
 from vmcfg.description.written import intid_of
 from vmcfg.kernel import abi
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
+from vmcfg.kernel.limits import VECTOR_LENGTH_STEP, is_vector_length
 from vmcfg.plans.command import Selected
 from vmcfg.plans.values import feature_word
 from vmcfg.vm.frames import steal_time_addresses
@@ -25,8 +26,27 @@ def vm_type(machine: Machine) -> Iterator[Selected]:
 
 def memory_slots(machine: Machine) -> Iterator[Selected]:
     """Return the memory slots, numbered in the order of the description."""
-    for slot, (base, size) in enumerate(machine.memory):
-        yield Selected((slot, base, size), ("memory", slot))
+    for slot, (base, size, is_readonly) in enumerate(machine.memory):
+        flags = abi.MEM_READONLY if is_readonly else 0
+        yield Selected((slot, base, size, flags), ("memory", slot))
+
+
+def enabled_features(machine: Machine) -> Iterator[Selected]:
+    """Return the capabilities that the features of the vCPUs require on the VM."""
+    for index, word in enumerate(machine.features):
+        if FEATURES[word].enabled is not None and word not in machine.features[:index]:
+            from vmcfg.kernel.vm_capabilities import MTE
+
+            yield Selected((MTE.number,), ("features", index))
+
+
+def enabled_capabilities(machine: Machine) -> Iterator[Selected]:
+    """Return the capabilities with their arguments, in file order."""
+    if machine.capabilities:
+        from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
+
+        for index, (name, args) in enumerate(machine.capabilities):
+            yield Selected((VM_CAPABILITIES[name].number, *args), ("capabilities", index))
 
 
 def vcpu_ids(machine: Machine) -> Iterator[Selected]:
@@ -66,6 +86,8 @@ def vcpu_features(machine: Machine) -> Iterator[Selected]:
             names.add("POWER_OFF")
         if vcpu.pmu_irq is not None:
             names.add("PMU_V3")
+        if machine.pmu.strict:
+            names.add("PMU_V3_STRICT")
         yield Selected((feature_word(names),), None, vcpu)
 
 
@@ -76,6 +98,28 @@ def finalized_features(machine: Machine) -> Iterator[Selected]:
             bit = VCPU_FEATURES[feature.finalized]
             for vcpu in machine.vcpus:
                 yield Selected((bit,), None, vcpu)
+
+
+def vector_lengths(machine: Machine) -> Iterator[Selected]:
+    """Return the set of vector lengths for each vCPU: bit n is 128 * (n + 1) bits."""
+    lengths = set(filter(is_vector_length, machine.sve.vector_lengths))
+    if lengths:
+        word = sum(1 << (bits // VECTOR_LENGTH_STEP - 1) for bits in lengths)
+        for vcpu in machine.vcpus:
+            yield Selected((word,), ("sve", "vector_lengths"), vcpu)
+
+
+def set_registers(machine: Machine) -> Iterator[Selected]:
+    """Return the registers in file order: those of the whole VM once, the others on each vCPU."""
+    if machine.registers:
+        from vmcfg.kernel.registers import SETTABLE
+
+        for index, (name, value) in enumerate(machine.registers):
+            register = SETTABLE[name]
+            vcpus = machine.vcpus if register.per_vcpu else machine.vcpus[:1]
+            for vcpu in vcpus:
+                at = ("registers", index, "value")
+                yield Selected((value,), at, vcpu, register=register)
 
 
 def set_mpidrs(machine: Machine) -> Iterator[Selected]:

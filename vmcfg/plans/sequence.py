@@ -15,6 +15,7 @@ from vmcfg.plans.operations import (
     CREATE_DEVICE,
     CREATE_VCPU,
     CREATE_VM,
+    ENABLE_CAP,
     FINALIZE_VCPU,
     INIT_VCPU,
     SET_ATTR,
@@ -22,6 +23,8 @@ from vmcfg.plans.operations import (
 )
 from vmcfg.plans.phases import CONFIGURE, CREATE, GIC_INIT, LATE, PMU_INIT
 from vmcfg.plans.selection import (
+    enabled_capabilities,
+    enabled_features,
     finalized_features,
     gic_init,
     gic_type,
@@ -41,15 +44,18 @@ from vmcfg.plans.selection import (
     pmu_number,
     redistributor_region_words,
     set_mpidrs,
+    set_registers,
     smccc_ranges,
     steal_time_bases,
     timer_irq,
     vcpu_features,
     vcpu_ids,
+    vector_lengths,
     vm_type,
 )
 from vmcfg.plans.values import (
     ADDRESS,
+    ARGUMENTS,
     COUNT,
     DEVICE_TYPE,
     EVENT_FILTER,
@@ -62,6 +68,7 @@ from vmcfg.plans.values import (
     REGION,
     SIGNED_INTID,
     SMCCC_RANGE,
+    VECTOR_LENGTHS,
     WORD,
 )
 
@@ -116,6 +123,38 @@ SEQUENCE = (
                 "the host supports fewer bits, or the number is below 32 (protected KVM ignores it)"
             )
         },
+    ),
+    Row(
+        name="vm.feature",
+        phase=CREATE,
+        operation=ENABLE_CAP,
+        target="vm",
+        value=ARGUMENTS,
+        select=enabled_features,
+        field="features",
+        doc="Enables the capability of a feature that belongs to the VM: MTE.",
+        source=_SOURCE + "arm.c:kvm_vm_ioctl_enable_cap",
+        errors={"EINVAL": "the host does not support it, or a vCPU exists"},
+    ),
+    Row(
+        name="vm.capability",
+        phase=CREATE,
+        operation=ENABLE_CAP,
+        target="vm",
+        value=ARGUMENTS,
+        select=enabled_capabilities,
+        field="capabilities",
+        doc="Enables a capability of the VM, in file order.",
+        source=_SOURCE
+        + "arm.c:kvm_vm_ioctl_enable_cap; virt/kvm/kvm_main.c:kvm_vm_ioctl_enable_cap_generic",
+        errors={
+            "EINVAL": (
+                "the kernel does not support the capability or the argument; or a vCPU or a memory"
+                " slot exists that must come after it"
+            ),
+            "E2BIG": "the dirty ring has more than 1 MiB",
+        },
+        absent="EINVAL",
     ),
     Row(
         name="memory.slot",
@@ -218,6 +257,26 @@ SEQUENCE = (
         },
     ),
     Row(
+        name="vcpu.vector_lengths",
+        phase=CREATE,
+        operation=SET_REG,
+        target="vcpu",
+        register=abi.SVE_VLS,
+        value=VECTOR_LENGTHS,
+        select=vector_lengths,
+        field="sve.vector_lengths",
+        doc="Sets the vector lengths of a vCPU: bit n is 128 * (n + 1) bits.",
+        source=_SOURCE + "guest.c:set_sve_vls",
+        errors={
+            "EINVAL": "the set is empty, or is not that of the host up to its greatest length",
+            "ENOENT": "the vCPU has no SVE",
+            "EPERM": "SVE is already finalized",
+            "ENOEXEC": "the vCPU is not initialized",
+        },
+        readable=True,
+        creates=True,
+    ),
+    Row(
         name="vcpu.finalize",
         phase=CREATE,
         operation=FINALIZE_VCPU,
@@ -250,6 +309,29 @@ SEQUENCE = (
             "ENOEXEC": "the vCPU is not initialized",
             "ENOENT": "the kernel does not support the register",
         },
+        readable=True,
+    ),
+    Row(
+        name="vcpu.register",
+        phase=CREATE,
+        operation=SET_REG,
+        target="vcpu",
+        value=WORD,
+        select=set_registers,
+        field="registers",
+        doc=(
+            "Sets a register, in file order: of the whole VM through the lowest id, or of each"
+            " vCPU."
+        ),
+        source=_SOURCE
+        + "sys_regs.c:kvm_sys_reg_set_user, hypercalls.c:kvm_arm_set_fw_reg; tested on 6.1 to 7.3",
+        errors={
+            "EINVAL": "the kernel or the host does not allow the value",
+            "ENOENT": "the kernel does not support the register",
+            "ENOEXEC": "the vCPU is not initialized",
+            "EBUSY": "a vCPU has already run",
+        },
+        absent="EINVAL",
         readable=True,
     ),
     Row(
@@ -400,6 +482,8 @@ SEQUENCE = (
             "ENXIO": "the kernel does not support the attribute",
         },
         readable=True,
+        # Before, KVM_GET_DEVICE_ATTR fails with EBUSY after CTRL_INIT; tested on 6.16 and 6.17.
+        read_since=(6, 17),
     ),
     Row(
         name="its.address",

@@ -68,12 +68,13 @@ class Integer(ValueType):
     __slots__ = ("c_type", "greatest", "hexadecimal", "is_interrupt", "least", "signed", "size")
 
     C_TYPES: ClassVar = {"s32": "int32_t", "u32": "uint32_t", "u64": "uint64_t"}
+    """Longer numbers have no C type, and are written as bytes."""
 
     def __init__(self, word: str, *, hexadecimal: bool = False, is_interrupt: bool = False) -> None:
         bits = int(word[1:])
-        count = {32: "four", 64: "eight"}[bits]
+        count = {32: "four", 64: "eight", 512: "64"}[bits]
         super().__init__(word, f"{word}, {count} bytes")
-        self.c_type = self.C_TYPES[word]
+        self.c_type = self.C_TYPES.get(word)
         self.size = bits // 8
         self.signed = word[0] == "s"
         self.least = -(1 << bits - 1) if self.signed else 0
@@ -100,7 +101,8 @@ class Integer(ValueType):
         return hex(payload[0]) if self.word == "u64" else str(payload[0])
 
     def read_start(self, payload: Payload) -> bytes:
-        return READ_PATTERN.to_bytes(8, "little")[: self.size]
+        pattern = READ_PATTERN.to_bytes(8, "little")
+        return (pattern * (self.size // 8 or 1))[: self.size]
 
 
 class RedistributorRegion(Integer):
@@ -164,17 +166,35 @@ class Struct(ValueType):
 
 
 class MemorySlot(ValueType):
-    """A slot of KVM_SET_USER_MEMORY_REGION: its number, base, and size."""
+    """A slot of KVM_SET_USER_MEMORY_REGION: its number, base, size, and flags, which are written
+    only if they are not 0.
+    """
 
     __slots__ = ()
 
-    FIELDS = ("slot", "base", "size")
+    FIELDS = ("slot", "base", "size", "flags")
 
     def __init__(self) -> None:
         super().__init__("memory", "struct kvm_userspace_memory_region")
 
     def text(self, payload: Payload) -> str:
-        return _fields_text(self.FIELDS, payload, ("base", "size"))
+        written = payload if payload[3] else payload[:3]
+        return _fields_text(self.FIELDS[: len(written)], written, ("base", "size", "flags"))
+
+
+class Arguments(ValueType):
+    """The number of a capability for KVM_ENABLE_CAP and its arguments, of which the text has only
+    the arguments.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("args", "arguments of struct kvm_enable_cap")
+
+    def text(self, payload: Payload) -> str:
+        _, *arguments = payload
+        return ",".join(map(hex, arguments)) or "-"
 
 
 class Features(ValueType):
@@ -241,4 +261,6 @@ SMCCC_RANGE = Struct(
     hexadecimal=("base",),
 )
 MEMORY_SLOT = MemorySlot()
+ARGUMENTS = Arguments()
+VECTOR_LENGTHS = Integer("u512", hexadecimal=True)
 FEATURE_WORD = Features()

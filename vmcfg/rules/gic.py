@@ -266,7 +266,7 @@ def frame_in_memory_slot(machine: Machine) -> Iterator[Finding]:
     KVM does not compare them. If they overlap, the guest's accesses reach memory and never the GIC.
 
     Source: tested on 6.1, 6.12, and 7.2."""
-    for index, (base, size) in enumerate(machine.memory):
+    for index, (base, size, _) in enumerate(machine.memory):
         covered = [frame for frame in frames(machine) if frame.overlaps(base, base + size)]
         if not covered:
             continue

@@ -9,14 +9,16 @@ from vmcfg.arm.affinity import derived_id, mpidr_of_id, mpidr_text
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer
-from vmcfg.kernel.abi import setting
-from vmcfg.kernel.features import FEATURES
+from vmcfg.kernel.abi import VGIC_MAINT_IRQ, setting
+from vmcfg.kernel.features import FEATURES, STRICT_PMU
 from vmcfg.kernel.limits import MOST_VCPUS
 from vmcfg.kernel.version import LINUX_6_1, Version, version_text
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.rules.capabilities import enabling, known_capabilities
 from vmcfg.rules.kinds import machine_rule
+from vmcfg.rules.registers import IF_OTHER, settable_registers, setting_register
 from vmcfg.vm.machine import Machine, Vcpu
 
 MPIDR_KEPT = (6, 10)
@@ -120,17 +122,103 @@ def unsupported_host_kernel(machine: Machine) -> Iterator[Finding]:
 def unsupported_feature(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel must support every feature of the vCPUs.
 
-    Source: KVM_CAP_ARM_EL2; ENOENT tested on 6.1 and 6.12."""
+    Source: KVM_CAP_ARM_EL2, KVM_CAP_ARM_PMU_V3_STRICT; ENOENT tested on 6.1 to 7.2."""
     for index, word in enumerate(machine.features):
         since = FEATURES[word].since
         if since > machine.host_kernel:
-            needed = version_text(since)
-            message = (
-                f"feature '{word}' requires Linux {needed} or later,"
-                f" but the oldest host kernel is {machine.host_kernel_text()}"
-            )
-            hint = f"{_if_all_have(since)}; otherwise remove '{word}'"
-            yield Finding(("features", index), message, hint=hint)
+            yield _too_new(("features", index), f"feature '{word}'", word, since, machine)
+    if machine.pmu.strict and STRICT_PMU.since > machine.host_kernel and machine.has_pmu():
+        at = ("pmu", "strict")
+        yield _too_new(at, "'pmu.strict'", "pmu.strict", STRICT_PMU.since, machine)
 
 
-RULES = (mpidr_lost_at_reset, unsupported_attribute, unsupported_host_kernel, unsupported_feature)
+def _too_new(
+    at: Path,
+    name: str,
+    removed: str,
+    since: Version,
+    machine: Machine,
+    kernel: Answer | None = None,
+) -> Finding:
+    """Return the finding that the oldest host kernel does not support what is at a path."""
+    message = (
+        f"{name} requires Linux {version_text(since)} or later,"
+        f" but the oldest host kernel is {machine.host_kernel_text()}"
+    )
+    hint = f"{_if_all_have(since)}; otherwise remove '{removed}'"
+    return Finding(at, message, hint=hint, kernel=kernel)
+
+
+@machine_rule("VMC708", Answer("KVM_ENABLE_CAP", "EINVAL", "set"))
+def unsupported_capability(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel must support every capability that is enabled.
+
+    Source: KVM_CHECK_EXTENSION; tested on 6.1 to 7.3."""
+    for index, (name, _) in enumerate(machine.capabilities):
+        since = known_capabilities()[name].since
+        if since > machine.host_kernel:
+            at = ("capabilities", index, "name")
+            kernel = Answer(enabling(name), "EINVAL", "set")
+            yield _too_new(at, name, name, since, machine, kernel)
+
+
+@machine_rule("VMC709", Answer("KVM_SET_ONE_REG", "EINVAL", "set", condition=IF_OTHER))
+def unsupported_register(machine: Machine) -> Iterator[Finding]:
+    """The oldest host kernel must be able to set every register to its value.
+
+    An older kernel accepts an ID register only with the value of the host, and a firmware register
+    only with the values that it knows.
+
+    Source: KVM_ARM_GET_REG_WRITABLE_MASKS; hypercalls.c:kvm_arm_set_fw_reg; tested on 6.1 to
+    7.3."""
+    for index, (name, value) in enumerate(machine.registers):
+        register = settable_registers()[name]
+        if register.since > machine.host_kernel:
+            at: Path = ("registers", index, "name")
+            kernel = Answer(setting_register(name), "EINVAL", "set", condition=IF_OTHER)
+            if register.is_firmware:
+                kernel = Answer(setting_register(name), "ENOENT", "set")
+            yield _too_new(at, name, name, register.since, machine, kernel)
+            continue
+        since = (register.values or {}).get(value, register.since)
+        if since > machine.host_kernel:
+            at = ("registers", index, "value")
+            kernel = Answer(setting_register(name), "EINVAL", "set")
+            yield _too_new(at, f"value {value:#x} of {name}", name, since, machine, kernel)
+
+
+IN_6_15_AND_6_16 = "on Linux 6.15 and 6.16"
+SET_MAINTENANCE = setting(VGIC_MAINT_IRQ)
+
+
+@machine_rule("VMC710", Answer(SET_MAINTENANCE, "EINVAL", "set", condition=IN_6_15_AND_6_16))
+def maintenance_irq_without_mpidr_0(machine: Machine) -> Iterator[Finding]:
+    """On Linux 6.15 and 6.16, `gic.maintenance_irq` requires a vCPU with MPIDR 0.0.0.0.
+
+    These kernels look for a vCPU with the MPIDR in the attribute number, which is 0, before they
+    set the interrupt of the VM.
+
+    Source: vgic-kvm-device.c:vgic_v3_attr_regs_access; tested on 6.16 and 6.17."""
+    gic = machine.gic
+    if gic is None or gic.maintenance_irq is None or not machine.sets_up_gic():
+        return
+    if not (6, 15) <= machine.host_kernel < (6, 17) or gic.version != 3:
+        return
+    if all(vcpu.mpidr != 0 for vcpu in machine.vcpus):
+        message = (
+            "'gic.maintenance_irq' requires a vCPU with MPIDR 0.0.0.0 on Linux before 6.17;"
+            f" the oldest host kernel is {machine.host_kernel_text()}"
+        )
+        hint = f"{_if_all_have((6, 17))}; otherwise remove 'gic.maintenance_irq'"
+        yield Finding(("gic", "maintenance_irq"), message, hint=hint)
+
+
+RULES = (
+    mpidr_lost_at_reset,
+    unsupported_attribute,
+    unsupported_host_kernel,
+    unsupported_feature,
+    unsupported_capability,
+    unsupported_register,
+    maintenance_irq_without_mpidr_0,
+)

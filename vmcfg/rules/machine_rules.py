@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Rule
 from vmcfg.rules import (
+    capabilities,
     devices,
+    features,
     gic,
     host_kernel,
     memory,
     pmu,
+    registers,
     smccc,
     steal_time,
     timers,
@@ -23,6 +26,9 @@ from vmcfg.vm.machine import Machine
 MACHINE_RULES: tuple[MachineRule, ...] = (
     *memory.RULES,
     *vcpus.RULES,
+    *features.RULES,
+    *capabilities.RULES,
+    *registers.RULES,
     *gic.RULES,
     *devices.RULES,
     *pmu.RULES,

@@ -48,7 +48,7 @@ def misaligned_memory_slot(machine: Machine) -> Iterator[Finding]:
 
     Source: kvm_main.c:kvm_set_memory_region, Linux 7.2."""
     for index, slot in enumerate(machine.memory):
-        base, size = slot
+        base, size, _ = slot
         if base % LEAST_PAGE_SIZE:
             message = f"the base of memory slot {base:#x} must be a multiple of 4 KiB"
             hint = alignment_hint(base, LEAST_PAGE_SIZE)
@@ -90,7 +90,7 @@ def misaligned_slots(machine: Machine, page_size: int) -> Iterator[tuple[Path, i
     page size, if it is a multiple of the smallest one.
     """
     for index, slot in enumerate(machine.memory):
-        for key, value in zip(("base", "size"), slot, strict=True):
+        for key, value in (("base", slot.base), ("size", slot.size)):
             if value % page_size and value % LEAST_PAGE_SIZE == 0:
                 shown = f" ({value:#x})" if key == "size" else ""
                 name = f"the {key} of memory slot {slot.base:#x}{shown}"
@@ -127,7 +127,7 @@ def overlapping_memory_slots(machine: Machine) -> Iterator[Finding]:
     highest_index = -1
     # In the order of addresses, each slot is compared with the one before it that ends highest.
     for index in sorted(range(len(machine.memory)), key=lambda index: machine.memory[index]):
-        base, size = machine.memory[index]
+        base, size, _ = machine.memory[index]
         if base < highest_end and size:
             yield _overlapping(machine, *sorted((index, highest_index)))
         if base + size > highest_end:
@@ -137,7 +137,7 @@ def overlapping_memory_slots(machine: Machine) -> Iterator[Finding]:
 def _overlapping(machine: Machine, first: int, second: int) -> Finding:
     """Return the finding that two slots overlap; `first` and `second` are in file order."""
     earlier, later = machine.memory[first], machine.memory[second]
-    message = f"memory slot {_extent(*later)} overlaps memory slot {_extent(*earlier)}"
+    message = f"memory slot {_extent(later)} overlaps memory slot {_extent(earlier)}"
     end = earlier.base + earlier.size
     return Finding(
         ("memory", second, "base"),
@@ -162,10 +162,10 @@ def memory_slot_out_of_range(machine: Machine) -> Iterator[Finding]:
 
 def _out_of_range(machine: Machine, index: int, slot: MemorySlot, bits: int) -> Finding:
     """Return the finding that a slot ends above the address space of `bits` bits."""
-    base, size = slot
+    base, size, _ = slot
     end = base + size
     last = (1 << bits) - 1
-    message = f"memory slot {_extent(base, size)} exceeds the {bits}-bit address space"
+    message = f"memory slot {_extent(slot)} exceeds the {bits}-bit address space"
     needed = (end - 1).bit_length()
     hint = f"move the slot so that it ends at {last:#x} or below"
     if needed <= IPA_BITS_GREATEST:
@@ -185,7 +185,7 @@ def memory_slot_limit_exceeded(machine: Machine) -> Iterator[Finding]:
     8 TiB are 2^31 pages of 4 KiB. A host with larger pages accepts larger slots.
 
     Source: kvm_main.c:kvm_set_memory_region, KVM_CAP_NR_MEMSLOTS; tested on 6.1, 6.12, and 7.2."""
-    for index, (base, size) in enumerate(machine.memory):
+    for index, (base, size, _) in enumerate(machine.memory):
         if size >= MEMORY_SLOT_END:
             message = f"memory slot {base:#x} must be smaller than 8 TiB, not {size:#x} bytes"
             hint = "write several smaller slots, one after the other"
@@ -197,8 +197,9 @@ def memory_slot_limit_exceeded(machine: Machine) -> Iterator[Finding]:
         yield Finding(("memory", MOST_MEMORY_SLOTS), message, hint=hint)
 
 
-def _extent(base: int, size: int) -> str:
+def _extent(slot: MemorySlot) -> str:
     """Return the first and the last address of a slot, or its base if it is empty."""
+    base, size, _ = slot
     return f"{base:#x}-{base + size - 1:#x}" if size else f"{base:#x}"
 
 

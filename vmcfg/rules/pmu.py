@@ -491,17 +491,22 @@ def pmu_spi_conflict(machine: Machine) -> Iterator[Finding]:
 
 @machine_rule("VMC510", Answer(SET_PMU, "ENODEV", "set"))
 def pmu_settings_without_pmu(machine: Machine) -> Iterator[Finding]:
-    """`pmu.device`, `pmu.counters`, and `pmu.filter` require vCPUs with a PMU, and therefore with a
-    PMU interrupt.
+    """`pmu.device`, `pmu.strict`, `pmu.counters`, and `pmu.filter` require vCPUs with a PMU,
+    and therefore with a PMU interrupt.
 
     Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1, 6.12, and 7.2."""
     if machine.has_pmu():
         return
-    for key, call in (("device", SET_PMU), ("counters", SET_NR_COUNTERS), ("filter", FILTER)):
-        if getattr(machine.pmu, key) not in (None, ()):
+    for key, call, errno in (
+        ("device", SET_PMU, "ENODEV"),
+        ("strict", VCPU_INIT, "EINVAL"),
+        ("counters", SET_NR_COUNTERS, "ENODEV"),
+        ("filter", FILTER, "ENODEV"),
+    ):
+        if getattr(machine.pmu, key) not in (None, (), False):
             message = f"'pmu.{key}' is set, but no vCPU has a PMU interrupt and thus a PMU"
             hint = f"add 'irq: {USUAL}' to 'pmu'"
-            kernel = Answer(call, "ENODEV", "set")
+            kernel = Answer(call, errno, "set")
             yield Finding(("pmu", key), message, hint=hint, on="key", kernel=kernel)
 
 
@@ -515,7 +520,9 @@ def counters_without_device(machine: Machine) -> Iterator[Finding]:
     The kernel documentation requires it, but KVM accepts the number without.
 
     Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.5; tested on 7.2."""
-    if machine.pmu.counters is not None and machine.pmu.device is None:
+    # With 'pmu.strict', VMC515 reports the missing device.
+    is_without = machine.pmu.device is None and not machine.pmu.strict
+    if machine.pmu.counters is not None and is_without:
         message = "'pmu.counters' requires 'pmu.device', according to the kernel documentation"
         hint = "add the host PMU, for example 'device: armv8_pmuv3_0'"
         # VMC512 has the answer to a number that no PMU has.
@@ -572,6 +579,27 @@ def unfilterable_event(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, hint="remove this entry")
 
 
+@machine_rule("VMC515", Answer(INIT, "ENXIO", "init"))
+def strict_pmu_without_device(machine: Machine) -> Iterator[Finding]:
+    """`pmu.strict` requires `pmu.device`: KVM then does not choose a host PMU.
+
+    Without a PMU, KVM rejects `pmu.counters` with EINVAL, `pmu.filter` with ENXIO, and otherwise
+    PMU INIT with ENXIO.
+
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr, Linux 7.3; tested on 7.3."""
+    pmu = machine.pmu
+    if not pmu.strict or pmu.device is not None or not machine.has_pmu():
+        return
+    kernel = None
+    if pmu.counters is not None:
+        kernel = Answer(SET_NR_COUNTERS, "EINVAL", "set")
+    elif pmu.filter:
+        kernel = Answer(FILTER, "ENXIO", "set")
+    message = "'pmu.strict' requires 'pmu.device': KVM does not choose a host PMU"
+    hint = "add the host PMU, for example 'device: armv8_pmuv3_0', or remove 'strict'"
+    yield Finding(("pmu", "strict"), message, hint=hint, on="key", kernel=kernel)
+
+
 RULES = (
     mixed_pmu_irq_types,
     mismatched_pmu_ppis,
@@ -587,4 +615,5 @@ RULES = (
     counters_out_of_range,
     event_out_of_range,
     unfilterable_event,
+    strict_pmu_without_device,
 )

@@ -37,7 +37,8 @@ def misaligned_steal_time(machine: Machine) -> Iterator[Finding]:
 
 @machine_rule("VMC604", Answer(PVTIME, "EINVAL", "set"))
 def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
-    """The steal time of each vCPU, which has 64 bytes, must be inside one memory slot.
+    """The steal time of each vCPU, which has 64 bytes, must be inside one memory slot that KVM can
+    write: one without `readonly`.
 
     Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1, 6.12, and 7.2."""
     addresses = steal_time_addresses(machine)
@@ -52,9 +53,10 @@ def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
         return
     address, vcpu = outside[0]
     base, end = addresses.start, addresses.stop
+    kind = "writable " if any(slot.readonly for slot in machine.memory) else ""
     message = (
         f"the steal time of vCPU {vcpu.name} ({address:#x}-{address + STEAL_TIME_SIZE - 1:#x})"
-        " is not inside a memory slot"
+        f" is not inside a {kind}memory slot"
     )
     # KVM checks only that the first byte is in some slot.
     is_accepted = all(_is_in_memory(machine, address) for address, _ in outside)
@@ -68,14 +70,21 @@ def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
 
 
 def _is_in_one_slot(machine: Machine, address: int) -> bool:
-    """Return whether one memory slot contains the steal time at an address."""
+    """Return whether one writable memory slot contains the steal time at an address."""
     end = address + STEAL_TIME_SIZE
-    return any(slot.base <= address and end <= slot.base + slot.size for slot in machine.memory)
+    slots = _writable_slots(machine)
+    return any(slot.base <= address and end <= slot.base + slot.size for slot in slots)
 
 
 def _is_in_memory(machine: Machine, address: int) -> bool:
-    """Return whether an address is in a memory slot."""
-    return any(slot.base <= address < slot.base + slot.size for slot in machine.memory)
+    """Return whether an address is in a writable memory slot."""
+    slots = _writable_slots(machine)
+    return any(slot.base <= address < slot.base + slot.size for slot in slots)
+
+
+def _writable_slots(machine: Machine) -> list[MemorySlot]:
+    """Return the memory slots that KVM can write."""
+    return [slot for slot in machine.memory if not slot.readonly]
 
 
 def _slot_hint(machine: Machine, base: int, end: int) -> str:
@@ -103,7 +112,7 @@ def _is_free(machine: Machine, base: int, end: int) -> bool:
 
 def _roomy_slot(machine: Machine, size: int) -> MemorySlot | None:
     """Return the first memory slot that has room for `size` bytes of steal time at its base."""
-    for slot in machine.memory:
+    for slot in _writable_slots(machine):
         if slot.size >= size and slot.base % STEAL_TIME_SIZE == 0:
             return slot
     return None

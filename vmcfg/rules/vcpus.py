@@ -12,7 +12,7 @@ from vmcfg.arm.affinity import GREATEST_AFF0, aff0, aff3, mpidr_of_id, mpidr_tex
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING, Answer
-from vmcfg.kernel.limits import GICV2_MOST_VCPUS
+from vmcfg.kernel.limits import GICV2_MOST_VCPUS, MOST_VCPUS
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
@@ -35,6 +35,7 @@ def duplicate_mpidr(machine: Machine) -> Iterator[Finding]:
     Source: sys_regs.c, Linux 7.2; no check on 6.1, 6.12, and 7.2."""
     if len({vcpu.mpidr for vcpu in machine.vcpus}) == len(machine.vcpus):
         return
+    kernel = Answer("KVM_CREATE_VCPU", "EEXIST", "set") if machine.has_mpidrs_as_ids else None
     users: dict[int, list[Path]] = {}
     for vcpu in sorted(machine.vcpus, key=lambda vcpu: vcpu.at):
         users.setdefault(vcpu.mpidr, []).append(vcpu.at)
@@ -44,10 +45,12 @@ def duplicate_mpidr(machine: Machine) -> Iterator[Finding]:
     for mpidr, places in users.items():
         if len(places) > 1 and tuple(places) not in seen:
             seen.add(tuple(places))
-            yield _shared_mpidr(mpidr, places, unused)
+            yield _shared_mpidr(mpidr, places, unused, kernel)
 
 
-def _shared_mpidr(mpidr: int, places: list[Path], unused: Iterator[int]) -> Finding:
+def _shared_mpidr(
+    mpidr: int, places: list[Path], unused: Iterator[int], kernel: Answer | None
+) -> Finding:
     """Return the finding that the vCPUs at these places share an MPIDR.
 
     Its hint takes free MPIDRs from `unused`.
@@ -64,7 +67,14 @@ def _shared_mpidr(mpidr: int, places: list[Path], unused: Iterator[int]) -> Find
         hint = f"use free MPIDRs, {hint.removeprefix('use a free MPIDR, ')}, {others}"
     related = [(first, f"first use of {name}")]
     related += [(at, f"also {name}") for at in more]
-    return Finding(second, message, hint=hint, related=tuple(related), label=f"{name} again")
+    return Finding(
+        second,
+        message,
+        hint=hint,
+        related=tuple(related),
+        label=f"{name} again",
+        kernel=kernel,
+    )
 
 
 @machine_rule("VMC307", Answer(SET_MPIDR))
@@ -174,7 +184,7 @@ def _are_ids(mpidrs: list[int]) -> bool:
     return is_consecutive and last < 256 and first % 16 == 0 and last % 16 == 15
 
 
-# Numbers and features ------------------------------------------------------------------------
+# Numbers and ids ------------------------------------------------------------------------
 
 
 ON_A_GICV2 = "on a host with a GICv2"
@@ -196,16 +206,33 @@ def too_many_vcpus_for_gicv2(machine: Machine) -> Iterator[Finding]:
         yield Finding(("vcpus",), message, hint=hint, related=related)
 
 
-@machine_rule("VMC311", None, WARNING)
-def duplicate_feature(machine: Machine) -> Iterator[Finding]:
-    """A feature should be listed only once."""
-    for index, feature in enumerate(machine.features):
-        first = machine.features.index(feature)
-        if first != index:
-            message = f"duplicate feature '{feature}'"
-            related = ((("features", first), "first listed here"),)
-            hint = "remove one of them"
-            yield Finding(("features", index), message, hint=hint, related=related)
+@machine_rule("VMC312", Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
+def vcpu_id_out_of_range(machine: Machine) -> Iterator[Finding]:
+    """With `vcpu_ids: mpidr`, the compressed MPIDR of every vCPU must be an id that KVM accepts:
+    below 512.
+
+    The compressed MPIDR has one byte per affinity, so only 0.0.0.0 to 0.0.1.255 are below 512. A
+    host with a GICv2 accepts only ids below 8.
+
+    Source: arm.c:kvm_arch_vcpu_precreate; tested on 6.1 to 7.3."""
+    limit = MOST_VCPUS
+    kernel = None
+    if machine.gic_version() == 2:
+        limit = GICV2_MOST_VCPUS
+        kernel = Answer("KVM_CREATE_VCPU", "EINVAL", "set", condition=ON_A_GICV2)
+    if not machine.has_mpidrs_as_ids:
+        return
+    for vcpu in _first_of_each_place(machine, lambda vcpu: vcpu.id >= limit):
+        message = (
+            f"the id of vCPU {vcpu.name} is {vcpu.id}, its MPIDR; KVM allows at most {limit - 1}"
+        )
+        is_beyond = vcpu.id >= MOST_VCPUS
+        yield Finding(
+            vcpu.at,
+            message,
+            hint="remove 'vcpu_ids: mpidr', or use MPIDRs from 0.0.0.0 to 0.0.1.255",
+            kernel=None if is_beyond else kernel,
+        )
 
 
 RULES = (
@@ -214,5 +241,5 @@ RULES = (
     aff0_above_15_with_gicv3,
     possibly_unreachable_vcpu,
     too_many_vcpus_for_gicv2,
-    duplicate_feature,
+    vcpu_id_out_of_range,
 )

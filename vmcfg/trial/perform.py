@@ -124,7 +124,8 @@ class _Performance:
         """Return the steps with the values that KVM returns, and the differences from the plan."""
         read: dict[int, list[str]] = {}
         differences = []
-        for number, command in reads([step.command for step in steps]):
+        here = version_of(running_release())
+        for number, command in reads([step.command for step in steps], here):
             if (
                 self.vm is None
                 or steps[number].outcome is not None

@@ -26,9 +26,13 @@ def machine(description: Description) -> Machine:
         pmu=description.pmu,
         timers=description.timers,
         vcpus=_with_ids(_in_file_order(description), description),
+        has_mpidrs_as_ids=description.vcpu_ids == "mpidr",
         steal_time=description.steal_time,
         smccc_filter=description.smccc_filter,
         features=description.features,
+        sve=description.sve,
+        capabilities=description.capabilities,
+        registers=description.registers,
         devices=description.devices,
     )
 
@@ -100,9 +104,15 @@ def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ..
     """Return `vcpus`, which are in file order, with ids and in ascending order of ids."""
     if description.vcpu_ids == "sequential":
         return tuple([Vcpu(number, *vcpu) for number, vcpu in enumerate(vcpus)])
+    if description.vcpu_ids == "mpidr":
+        return tuple(sorted([Vcpu(vcpu[0], *vcpu) for vcpu in vcpus], key=_id))
     has_gicv2 = description.gic is not None and description.gic.version == 2
     by_id = _by_derived_id(vcpus, len(vcpus) if has_gicv2 else MOST_VCPUS)
     return tuple([Vcpu(number, *by_id[number]) for number in sorted(by_id)])
+
+
+def _id(vcpu: Vcpu) -> int:
+    return vcpu.id
 
 
 def _by_derived_id(vcpus: list[_Written], limit: int) -> dict[int, _Written]:

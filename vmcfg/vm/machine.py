@@ -10,13 +10,16 @@ from typing import NamedTuple
 from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
 from vmcfg.description.model import (
     MAINTENANCE,
+    Capability,
     Device,
     Gic,
     MemorySlot,
     Pmu,
     RedistributorRegion,
+    RegisterEntry,
     SmcccEntry,
     StealTime,
+    Sve,
     Timers,
 )
 from vmcfg.description.written import IrqRange, intid_of
@@ -76,7 +79,8 @@ TIMERS = {
 class Machine(NamedTuple):
     """The VM of a description.
 
-    `vcpus` are in ascending order of ids; the index of a vCPU is its position there.
+    `vcpus` are in ascending order of ids; the index of a vCPU is its position there. With
+    `has_mpidrs_as_ids`, each id is the compressed MPIDR, and can exceed what KVM accepts.
     """
 
     name: str
@@ -88,9 +92,13 @@ class Machine(NamedTuple):
     pmu: Pmu
     timers: Timers
     vcpus: tuple[Vcpu, ...]
+    has_mpidrs_as_ids: bool
     steal_time: StealTime | None
     smccc_filter: tuple[SmcccEntry, ...]
     features: tuple[str, ...]
+    sve: Sve
+    capabilities: tuple[Capability, ...]
+    registers: tuple[RegisterEntry, ...]
     devices: tuple[Device, ...]
 
     def on_kernel(self, version: Version) -> "Machine":
