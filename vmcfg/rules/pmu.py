@@ -239,13 +239,14 @@ def duplicate_pmu_spi(machine: Machine) -> Iterator[Finding]:
 
 
 def _hint_to_separate(machine: Machine, places: list[Path]) -> str:
-    """Return the hint for SPIs that are written at `places` and used by other vCPUs too: at each
-    place as many free ones as there are vCPUs.
+    """Return the hint for SPIs that are written at `places` and used by other vCPUs too: at each of
+    the first ones as many free SPIs as there are vCPUs.
     """
+    wrong = set(places)
     used = {intid_of(device.irq) for device in machine.devices}
-    used |= {intid for intid, vcpu in _users(machine) if vcpu.irq_at not in places}
+    used |= {intid for intid, vcpu in _users(machine) if vcpu.irq_at not in wrong}
     found = []
-    for at in places:
+    for at in places[:MOST_SUGGESTED]:
         here = [vcpu for vcpu in machine.vcpus if vcpu.irq_at == at]
         written = here[0].irq_written
         assert written is not None
@@ -258,7 +259,7 @@ def _hint_to_separate(machine: Machine, places: list[Path]) -> str:
         found.append(irqs.text(number, number + len(here) - 1))
     if len(found) == 1:
         return f"write {found[0]}" if "-" in found[0] else f"use another SPI, such as {found[0]}"
-    return f"use different SPIs, such as {', '.join(found[:MOST_SUGGESTED])}"
+    return f"use different SPIs, such as {', '.join(found)}"
 
 
 def _free_spis(machine: Machine, first: int, count: int, used: set[int]) -> int | None:

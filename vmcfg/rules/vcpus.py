@@ -57,7 +57,7 @@ def _shared_mpidr(mpidr: int, places: list[Path], free: list[str]) -> Finding:
     message = f"MPIDR {name} is already used by another vCPU"
     if more:
         message = f"MPIDR {name} is used by {len(places)} vCPUs"
-    suggested = ", ".join(free[:MOST_SUGGESTED])
+    suggested = ", ".join(free)
     is_one = suggested.replace(".", "").isdecimal()
     hint = "use a free MPIDR" if is_one else "use free MPIDRs"
     if suggested:
@@ -68,13 +68,14 @@ def _shared_mpidr(mpidr: int, places: list[Path], free: list[str]) -> Finding:
 
 
 def _free_mpidrs(machine: Machine, places: list[Path], taken: set[int]) -> list[str]:
-    """Return free MPIDRs for the vCPUs at each of `places`, and add them to `taken`.
+    """Return free MPIDRs for the vCPUs at the first of `places`, and add them to `taken`.
 
     For a range, they are one with as many vCPUs.
     """
-    used = taken | {vcpu.mpidr for vcpu in machine.vcpus if vcpu.at not in places}
+    wrong = set(places)
+    used = taken | {vcpu.mpidr for vcpu in machine.vcpus if vcpu.at not in wrong}
     found = []
-    for at in places:
+    for at in places[:MOST_SUGGESTED]:
         mpidrs = [vcpu.mpidr for vcpu in machine.vcpus if vcpu.at == at]
         rows = len({mpidr >> 8 for mpidr in mpidrs})
         free = _free_range(used, rows, len(mpidrs) // rows)
