@@ -269,7 +269,7 @@ def scalars(kind: Any) -> SearchStrategy[Json]:
 def values(kind: Any) -> SearchStrategy[Json]:
     """Return values of any kind of the model; scalars are near those that the kind accepts."""
     if isinstance(kind, Either):
-        return st.one_of(scalars(kind.scalar), values(kind.many))
+        return st.one_of(scalars(kind.scalar), values(kind.full))
     if isinstance(kind, ListOf):
         return st.lists(values(kind.item), max_size=3)
     return mappings(kind) if isinstance(kind, type) else scalars(kind)

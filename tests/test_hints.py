@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tests.test_parsers import checked_by
 from vmcfg.checking.check import Checked, check
 from vmcfg.description.model import every_field
+from vmcfg.findings.position import WHOLE
+from vmcfg.kernel.host import Host, read_host
 from vmcfg.text.pure_parser import PurePythonParser
 from vmcfg.text.tree import FASTEST_PARSER
 
@@ -26,6 +28,9 @@ CASES = sorted((ROOT / "tests" / "cases").glob("*.yaml"))
 HEAD = "vmcfg: 1\nname: vm\nvcpus: 2\n"
 GIC = HEAD + "gic: {version: 3, distributor: 0x8000000, redistributors: 0x80a0000, "
 FILTER = HEAD + "pmu: {irq: 23, filter: ["
+REGIONS = "gic: {version: 3, distributor: 0x8000000, redistributors: [{base: 0x80a0000, "
+STEAL_TIME = HEAD + "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: "
+DEVICE = "vmcfg: 1\nname: vm\nvcpus: 4\ndevices: [{name: a, irq: spi:9}, {name: b, irq: spi:11}]\n"
 VCPU = "vmcfg: 1\nname: vm\nvcpus: [{mpidr: "
 
 
@@ -41,15 +46,17 @@ VCPU = "vmcfg: 1\nname: vm\nvcpus: [{mpidr: "
         (HEAD + "features: ", "{sve: true}", "[sve]", "\n"),
         (HEAD + "features: ", "{sve: true, el2: false}", "[sve]", "\n"),
         (HEAD + "features: ", "sve", "[sve]", "\n"),
-        (GIC + "its: ", "true", "[0x8080000]", "}\n"),
-        (GIC + "its: ", "on", "[0x8080000]", "}\n"),
-        (GIC + "its: ", "0x0808_0000", "[0x08080000]", "}\n"),
-        (
-            HEAD + "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: ",
-            "0x90a0000",
-            "{base: 0x90a0000}",
-            "\n",
-        ),
+        (HEAD + "features:\n  ", "-sve", "- sve", "\n"),
+        (GIC + "its: ", "true", "0x8080000", "}\n"),
+        (GIC + "its: ", "on", "0x8080000", "}\n"),
+        (GIC + "its: ", "0x0808_0000", "0x8080000", "}\n"),
+        (GIC + "its: ", "{base: 0x8080000}", "0x8080000", "}\n"),
+        (STEAL_TIME, "on", "0x90a0000", "\n"),
+        (STEAL_TIME, "[0x90a0000]", "0x90a0000", "\n"),
+        (HEAD + "pmu:\n  ", "irq:23", "irq: 23", "\n"),
+        (HEAD + "pmu: {", "interrupts: <1 7 4>", "irq: ppi:7", "}\n"),
+        (HEAD + "gic: {set_up_by: monitor, ", "gic_version: gicv3", "version: 3", "}\n"),
+        ("vmcfg: 1\nname: vm\n", "clusters: 8", "mpidr: 0.0.0-7.0-7", "\n"),
         (FILTER, "{allow: 0x08}", "{action: allow, events: 0x08}", "]}\n"),
         (FILTER, "{deny: 0x11}", "{action: deny, events: 0x11}", "]}\n"),
         # Words.
@@ -61,7 +68,10 @@ VCPU = "vmcfg: 1\nname: vm\nvcpus: [{mpidr: "
         (HEAD + "features: [", "KVM_ARM_VCPU_SVE", "sve", "]\n"),
         (HEAD + "pmu: {irq: 23, filter: [{events: 0x11, action: ", "permit", "'allow'", "}]}\n"),
         (HEAD + "pmu: {irq: 23, filter: [{events: 0x11, action: ", "Drop", "'deny'", "}]}\n"),
+        (HEAD + REGIONS, "size: 0xf60000", "count: 123", "}]}\n"),
         # Numbers.
+        (HEAD + "memory: [{size: 2GiB, base: ", "256GiB", "0x4000000000", "}]\n"),
+        (HEAD + "memory: [{size: 2GiB, base: ", "1 G", "0x40000000", "}]\n"),
         (HEAD + "memory: [{size: 2GiB, base: ", "40000000", "0x40000000", "}]\n"),
         (HEAD + "memory: [{size: 2GiB, base: ", "040000000", "0x040000000", "}]\n"),
         (HEAD + "memory: [{base: 0x40000000, size: ", "2000", "2000MiB", "}]\n"),
@@ -80,6 +90,17 @@ VCPU = "vmcfg: 1\nname: vm\nvcpus: [{mpidr: "
         (VCPU, "'0:0:1:0'", "0.0.1.0", "}]\n"),
         (VCPU, "'0,0,1,0'", "0.0.1.0", "}]\n"),
         (VCPU, "0.0.0.0-63", "0.0.0-3.0-15", "}]\n"),
+        (VCPU, "0.0-7.0-7", "0.0.0-7.0-7", "}]\n"),
+        (VCPU, "0-7", "0.0.0.0-7", "}]\n"),
+        (VCPU, "0x101", "0.0.1.1", "}]\n"),
+        (VCPU + "0.0.0.0-7}, {mpidr: ", "0.0.0.0-7", "0.0.0.8-15", "}]\n"),
+        (VCPU + "0.0.0-3.0-15}, {mpidr: ", "0.0.0-3.0-15", "0.0.4-7.0-15", "}]\n"),
+        (VCPU + "0.0.0.0-3}, {mpidr: ", "0.0.0.2-5", "0.0.0.4-7", "}]\n"),
+        (VCPU + "0.0.0-3.0-15, pmu_irq: ", "spi:64", "spi:64-127", "}]\n"),
+        (VCPU + "0.0.0.0-3, pmu_irq: ", "40", "40-43", "}]\n"),
+        (VCPU + "0.0.0.0-3, pmu_irq: ", "spi:958", "spi:0-3", "}]\n"),
+        ("vmcfg: 1\nname: vm\nvcpus: 64\npmu: {irq: ", "spi:64", "spi:64-127", "}\n"),
+        (DEVICE + "pmu: {irq: ", "spi:8", "spi:12-15", "}\n"),
         (VCPU + "0.0.0.0, pmu_irq: ", "GIC_PPI 7", "ppi:7", "}]\n"),
         (VCPU + "0.0.0.0, pmu_irq: ", "SPI 8", "spi:8", "}]\n"),
         (VCPU + "0.0.0.0, pmu_irq: ", "<1 7 4>", "ppi:7", "}]\n"),
@@ -91,6 +112,8 @@ def test_the_hint_is_what_was_meant(before: str, wrong: str, right: str, after: 
     found = check(f"{before}{wrong}{after}".encode(), "vm.yaml").diagnostics
     hints = [each.hint or "" for each in found]
     assert any(right in hint for hint in hints), hints
+    if wrong == "clusters: 8":
+        right = f"vcpus: [{{{right}}}]"
     left = check(f"{before}{right}{after}".encode(), "vm.yaml").diagnostics
     assert [each for each in left if each.severity == "error"] == []
 
@@ -101,6 +124,13 @@ def test_one_mistake_is_one_finding() -> None:
         HEAD + "gic: {version: 3}\n",
         HEAD + "max_vcpus: 8\n",
         HEAD + "clusters: 8\n",
+        "vmcfg: 1\nname: vm\nsmp: {cores: 4}\n",
+        "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n  - pmu_irq: 23\n",
+        "vmcfg: 1\nname: vm\nvcpus:\n  - pmu_irq: 23\n  - mpidr: 0.0.0.0\n",
+        HEAD + "memory:\n  - base: 0x40000000\n  - size: 1GiB\n",
+        HEAD + "pmu:\nirq: 23\n",
+        HEAD + "gic:\n  set_up_by: monitor\nversion: 3\n",
+        VCPU + "0.0.0.0-7, pmu_irq: spi:0-7}, {mpidr: 0.0.0.8-15, pmu_irq: spi:0-7}]\n",
         "vmcfg: 1\nname: {{ vm }}\nvcpus: 2\n",
     ):
         assert len(check(text.encode(), "vm.yaml").diagnostics) == 1
@@ -154,6 +184,203 @@ def test_a_followed_hint_leaves_less(case: Path, number: int, right: str) -> Non
     after = check("".join(lines).encode(), case.name)
     assert counts(after)[found.rule] < counts(before)[found.rule]
     assert not counts(after) - counts(before)
+
+
+def test_no_two_hints_use_the_same_mpidr() -> None:
+    twice = "0.0.0.0}, {mpidr: 0.0.0.0}, {mpidr: 0.0.0.1}, {mpidr: 0.0.0.1}]\n"
+    found = check(f"{VCPU}{twice}".encode(), "vm.yaml").diagnostics
+    assert [each.hint for each in found] == [
+        "use a free MPIDR, such as 0.0.0.2",
+        "use a free MPIDR, such as 0.0.0.3",
+    ]
+
+
+# Keys in the wrong column -------------------------------------------------------------------------
+
+LINES = """\
+vmcfg: 1
+name: vm
+memory:
+  - base: 0x40000000
+    size: 1GiB
+  - base: 0x90a0000
+    size: 64KiB
+vcpus:
+  - mpidr: 0.0.0.0
+    pmu_irq: 23
+  - mpidr: 0.0.0.1
+    pmu_irq: 23
+gic:
+  version: 3
+  distributor: 0x8000000
+  redistributors:
+    - base: 0x80a0000
+      count: 2
+  its:
+    - 0x9100000
+pmu:
+  device: armv8_pmuv3
+  filter:
+    - action: deny
+      events: 0x11
+timers:
+  virtual: 27
+  physical: 30
+steal_time:
+  base: 0x90a0000
+devices:
+  - name: uart
+    irq: spi:1
+"""
+"""A description in lines, with every kind of list and mapping."""
+
+
+def moved(text: str, at: int, columns: int) -> str:
+    """Return `text` with the line at an index, and the lines below it, moved by some columns."""
+    lines = text.splitlines()
+    here = len(lines[at]) - len(lines[at].lstrip())
+    end = at + 1
+    while end < len(lines) and len(lines[end]) - len(lines[end].lstrip()) > here:
+        end += 1
+    for number in range(at, end):
+        line = lines[number]
+        lines[number] = " " * columns + line if columns > 0 else line.removeprefix(" " * -columns)
+    return "\n".join(lines) + "\n"
+
+
+def only_finding(text: str) -> Any:
+    (only,) = check(text.encode(), "vm.yaml").diagnostics
+    return only
+
+
+def test_the_description_in_lines_is_right() -> None:
+    assert check(LINES.encode(), "vm.yaml").diagnostics == []
+
+
+@pytest.mark.parametrize("key", ["its", "filter", "physical", "base", "irq", "pmu_irq", "size"])
+def test_a_key_that_is_not_indented_belongs_under_the_key_above(key: str) -> None:
+    lines = LINES.splitlines()
+    # The last line with this key, so that the lines below it are those of the next key.
+    at = max(number for number, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
+    column = len(lines[at]) - len(lines[at].lstrip()) + 1
+    only = only_finding(moved(LINES, at, 1 - column))
+    assert (only.rule, only.span.line) == ("VMC110", at + 1)
+    assert f"start it in column {column}: it belongs under" in only.hint
+
+
+@pytest.mark.parametrize("owner", ["gic", "pmu", "timers", "steal_time"])
+def test_a_mapping_without_indentation_is_one_finding_per_key(owner: str) -> None:
+    above, at, rest = LINES.partition(f"{owner}:\n")
+    below = re.match("(?: .*\n)*", rest)[0]  # type: ignore[index]  # it matches anything
+    unindented = re.sub("(?m)^  ", "", below)
+    found = check(f"{above}{at}{unindented}{rest[len(below) :]}".encode(), "vm.yaml").diagnostics
+    keys = re.findall("(?m)^[a-z]", unindented)
+    assert [each.rule for each in found] == ["VMC110"] * len(keys)
+    for each in found:
+        assert each.hint == f"start it in column 3: it belongs under '{owner}'"
+
+
+@pytest.mark.parametrize("key", ["pmu", "timers", "steal_time", "devices"])
+def test_a_top_level_key_under_another_one_is_moved_to_column_1(key: str) -> None:
+    at = LINES.splitlines().index(f"{key}:")
+    only = only_finding(moved(LINES, at, 2))
+    assert (only.rule, only.span.line) == ("VMC110", at + 1)
+    assert only.hint.startswith(f"if you mean '{key}', start it in column 1;")
+
+
+def test_the_keys_of_a_list_without_indentation_get_the_columns_of_one_item() -> None:
+    found = check(
+        (HEAD + "memory:\nbase: 0x40000000\nsize: 1GiB\n").encode(), "vm.yaml"
+    ).diagnostics
+    assert [each.hint for each in found] == [
+        "start it in column 3, with '- ' before it: it belongs under 'memory'",
+        "start it in column 5: it belongs under 'memory'",
+    ]
+
+
+@pytest.mark.parametrize("key", ["size", "pmu_irq", "events"])
+def test_a_dash_too_many_begins_an_item(key: str) -> None:
+    lines = LINES.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
+    indent = len(lines[at]) - len(lines[at].lstrip())
+    lines[at] = f"{' ' * (indent - 2)}- {lines[at].strip()}"
+    only = only_finding("\n".join(lines) + "\n")
+    assert (only.rule, only.span.line) == ("VMC111", at + 1)
+    assert only.hint.startswith(
+        "write a space instead of the '-': that begins a new item, without "
+    )
+    lines[at] = lines[at].replace("- ", "  ", 1)
+    assert check("\n".join(lines).encode(), "vm.yaml").diagnostics == []
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("pmu:\n  irq: 23\nfilter:\n  - {action: deny, events: 0x11}\n", "in column 3"),
+        ("pmu:\n    irq: 23\nfilter: []\n", "in column 5"),
+        ("pmu: {irq: 23}\nfilter: []\n", "if you mean 'pmu.filter', write it under 'pmu'"),
+        ("pmu:\n  irq: 23\n  filter: []\nfilter: []\n", "remove it: 'pmu.filter' is already"),
+        ("devices:\nirq: 33\n", "start it in column 3, with '- ' before it"),
+        ("pmu: {irq: 23, gic: {version: 3}}\n", "if you mean 'gic', write it at the top level"),
+        ("pmu:\n  gic: {version: 3}\n  irq: 23\n", "move it below 'pmu', to column 1"),
+        ("pmu:\n  irq: 23\n  vcpus: 2\n", "remove it: 'vcpus' is already there"),
+        ("max_vcpus: 8\n", "remove it: 'vcpus' is already there"),
+    ],
+)
+def test_the_place_for_a_key_is_one_where_it_can_be(text: str, hint: str) -> None:
+    assert hint in only_finding(HEAD + text).hint
+
+
+# Defaults -----------------------------------------------------------------------------------------
+
+HIGH = "memory: [{base: 0x10000000000, size: 1GiB}]\n"
+HIGH_GIC = "gic: {version: 3, distributor: 0x10000000000, redistributors: 0x80a0000}\n"
+PLANNED = "gic: {version: 3, distributor: 0x8000000, redistributors: 0x80a0000}\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "written"),
+    [
+        ("VMC204", HIGH, "ipa_bits: 40\n" + HIGH),
+        ("VMC406", HIGH_GIC, "ipa_bits: 40\n" + HIGH_GIC),
+        (
+            "VMC506",
+            PLANNED + "pmu: {irq: spi:300-301}\n",
+            PLANNED.replace("3, ", "3, nr_irqs: 256, ", 1) + "pmu: {irq: spi:300-301}\n",
+        ),
+        (
+            "VMC413",
+            PLANNED + "devices: [{name: a, irq: spi:300}]\n",
+            PLANNED.replace("3, ", "3, nr_irqs: 256, ", 1) + "devices: [{name: a, irq: spi:300}]\n",
+        ),
+    ],
+)
+def test_a_finding_says_whether_a_value_is_a_default(rule: str, text: str, written: str) -> None:
+    by_default, as_written = only_finding(HEAD + text), only_finding(HEAD + written)
+    assert by_default.rule == as_written.rule == rule
+    assert by_default.message == f"{as_written.message} (default)"
+
+
+def test_the_place_of_a_key_that_is_not_written_is_its_mapping() -> None:
+    only = only_finding(HEAD + "devices: [{name: a, irq: spi:300}]\n" + PLANNED)
+    (place,) = only.related
+    assert (place.span.line, place.span.column, place.span.end_column) == (5, 1, 4)
+    assert place.message == "'nr_irqs' is not written; its default is 256"
+
+
+HOST = read_host((ROOT / "tests" / "hosts" / "has-everything.json").read_bytes(), "host.json")
+NOTHING = HOST._replace(kernel=(5, 10), capabilities={}, devices=frozenset(), pmus=())
+LITTLE = HOST._replace(capabilities=dict.fromkeys(HOST.capabilities, 1))
+
+
+@pytest.mark.parametrize("host", [None, NOTHING, LITTLE], ids=["no host", "nothing", "little"])
+def test_no_finding_is_at_the_start_of_the_file_without_a_word(host: Host | None) -> None:
+    for case in CASES:
+        for each in check(case.read_bytes(), case.name, hosts=[host] if host else []).diagnostics:
+            is_about_the_text = each.rule.startswith("VMC10")
+            assert each.span != WHOLE or is_about_the_text, (case.name, each.message)
+            is_default = "(default)" in each.message or "is not written" in each.label
+            assert each.pointer or is_about_the_text or is_default, (case.name, each.message)
 
 
 # Odd spellings ------------------------------------------------------------------------------------

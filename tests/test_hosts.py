@@ -162,11 +162,110 @@ def test_findings_name_the_hosts_that_they_hold_for(vmcfg: Vmcfg) -> None:
     (only,) = found(vmcfg, text, **hosts)
     assert (only["rule"], only["hosts"]) == ("VMC702", ["old.json", "older.json"])
     assert (
-        "= hosts: old.json, older.json\n"
+        "= hosts: 2 of 2: old.json, older.json\n"
         in vmcfg(
             "validate", "--host", "old.json", "--host", "older.json", "vm.yaml", text=text, **hosts
         ).stdout
     )
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("human", "= hosts: 4 of 5: b.json, c.json, d.json, e.json\n"),
+        ("concise", "; hosts: 4 of 5: b.json, c.json, d.json, and 1 more\n"),
+        ("github", "%0Ahosts: 4 of 5: b.json, c.json, d.json, and 1 more\n"),
+        ("sarif", "\\nHosts: 4 of 5: b.json, c.json, d.json, and 1 more"),
+        ("json", '"hosts_checked": 5'),
+    ],
+)
+def test_every_form_says_how_many_of_the_hosts_have_a_finding(
+    vmcfg: Vmcfg, form: str, words: str
+) -> None:
+    hosts = {"a": HOST} | dict.fromkeys("bcde", host(capabilities={"KVM_CAP_ARM_SVE": 0}))
+    named = [word for name in hosts for word in ("--host", f"{name}.json")]
+    text = BASE + "features: [sve]\n"
+    done = vmcfg("validate", "--format", form, *named, "vm.yaml", text=text, **hosts)
+    assert words in done.stdout
+
+
+OLD = host(kernel="6.1.176")
+COUNTERS = BASE.replace("23", "23, counters: 3")
+SLOT = "memory: [{base: 0x90a0000, size: 64KiB}]\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "changed", "hint"),
+    [
+        (
+            "VMC701",
+            "vmcfg: 1\nname: vm\nvcpus: [{mpidr: 0.0.200.1}]\n",
+            OLD,
+            "use only hosts with Linux 6.10 or later; otherwise write 0.0.0.0, which KVM assigns",
+        ),
+        (
+            "VMC702",
+            BASE + "timers: {hyp_virtual: 28}\n",
+            OLD,
+            "use only hosts with Linux 6.4 or later; otherwise remove 'timers.hyp_virtual'",
+        ),
+        (
+            "VMC704",
+            BASE + "features: [el2]\n",
+            OLD,
+            "use only hosts with Linux 6.16 or later; otherwise remove 'el2'",
+        ),
+        ("VMC703", BASE, host(kernel="5.10.7"), "use hosts with Linux 6.1 or later"),
+        ("VMC511", COUNTERS, HOST, "add 'device: armv8_pmuv3'"),
+        (
+            "VMC511",
+            COUNTERS,
+            host(pmus=BIG_LITTLE),
+            "add 'device: armv8_cortex_a72' or 'device: armv8_cortex_a53'",
+        ),
+        (
+            "VMC711",
+            BASE + SLOT + "steal_time: {base: 0x90a0000}\n",
+            host(attributes=lacking("KVM_ARM_VCPU_PVTIME_IPA")),
+            "remove 'steal_time'",
+        ),
+        (
+            "VMC715",
+            BASE + "features: [el2]\n",
+            host(capabilities={"KVM_CAP_ARM_EL2": 0}),
+            "start the host kernel with 'kvm-arm.mode=nested', which requires CPUs with FEAT_NV2,",
+        ),
+        ("VMC712", BASE, host(capabilities={"KVM_CAP_ARM_VM_IPA_SIZE": 36}), "add 'ipa_bits: 36'"),
+        (
+            "VMC712",
+            BASE + "ipa_bits: 40\n",
+            host(capabilities={"KVM_CAP_ARM_VM_IPA_SIZE": 36}),
+            "set 'ipa_bits: 36'",
+        ),
+    ],
+)
+def test_a_hint_is_about_the_host(
+    vmcfg: Vmcfg, rule: str, text: str, changed: dict[str, Any], hint: str
+) -> None:
+    hints = [each["hint"] for each in found(vmcfg, text, a=changed) if each["rule"] == rule]
+    assert len(hints) == 1
+    assert hints[0].startswith(hint)
+    assert "host_kernel" not in hints[0]  # --host overrides it
+
+
+def test_a_host_without_a_pmu_says_nothing_about_counters(vmcfg: Vmcfg) -> None:
+    without = host(capabilities={"KVM_CAP_ARM_PMU_V3": 0}, pmus=[])
+    assert [each["rule"] for each in found(vmcfg, COUNTERS, a=without)] == ["VMC716"]
+
+
+def test_a_default_is_called_a_default_and_its_key_has_a_place(vmcfg: Vmcfg) -> None:
+    small = host(capabilities={"KVM_CAP_ARM_VM_IPA_SIZE": 36})
+    (only,) = found(vmcfg, BASE, a=small)
+    assert only["message"] == "'ipa_bits' must be at most 36 on the host, not 40 (default)"
+    done = vmcfg("validate", "--host", "a.json", "vm.yaml", text=BASE, a=small)
+    assert "1 | vmcfg: 1\n  | ^^^^^ 'ipa_bits' is not written; its default is 40\n" in done.stdout
+    written = found(vmcfg, BASE + "ipa_bits: 40\n", a=small)
+    assert [each["message"] for each in written] == [only["message"].removesuffix(" (default)")]
 
 
 def test_a_host_beats_the_kernels_that_are_named(vmcfg: Vmcfg) -> None:

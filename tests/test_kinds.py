@@ -9,6 +9,7 @@ import pytest
 
 import vmcfg
 from tests.strategies import Json, everything, json_text
+from vmcfg.checking.check import check
 from vmcfg.description import kinds
 from vmcfg.description.kinds import ScalarKind
 from vmcfg.description.model import Either, every_field
@@ -58,6 +59,33 @@ def bounded_fields() -> dict[str, dict[str, Any]]:
         if isinstance(kind, ScalarKind) and "maximum" in kind.schema():
             found[path] = kind.schema()
     return found
+
+
+@pytest.mark.parametrize(
+    ("before", "short", "full", "after"),
+    [
+        (
+            "gic: {version: 3, distributor: 0x8000000, redistributors: 0x80a0000, its: ",
+            "0x9100000",
+            "[0x9100000]",
+            "}\n",
+        ),
+        (
+            "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: ",
+            "0x90a0000",
+            "{base: 0x90a0000}",
+            "\n",
+        ),
+    ],
+)
+def test_a_bare_address_means_the_full_form(before: str, short: str, full: str, after: str) -> None:
+    machines = []
+    for written in (short, full):
+        text = f"vmcfg: 1\nname: vm\nvcpus: 2\n{before}{written}{after}"
+        checked = check(text.encode(), "vm.yaml")
+        assert checked.diagnostics == []
+        machines.append(checked.machine)
+    assert machines[0] == machines[1]
 
 
 def with_value(path: str, value: Json) -> Json:

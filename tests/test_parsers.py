@@ -354,9 +354,11 @@ DIGITS = {
 
 def holding(path: str, value: bytes) -> bytes:
     """Return a description with `value` at a dotted path of the model; list indices are 0."""
-    lists = {
-        each for each, field in every_field().items() if isinstance(field.kind, (Either, ListOf))
+    full = {
+        each: field.kind.full if isinstance(field.kind, Either) else field.kind
+        for each, field in every_field().items()
     }
+    lists = {each for each, kind in full.items() if isinstance(kind, ListOf)}
     *outer, key = path.split(".")
     text, done = value, [*outer, key]
     while done:

@@ -107,7 +107,8 @@ def the_rest(draw: st.DrawFn, written: dict[str, Any]) -> None:
             st.just(start),
             st.sampled_from([start + 32, start + size - 64, start + size, start - 64, 0x10000]),
         )
-        written["steal_time"] = {"base": draw(spelled(max(0, draw(at))))}
+        base = draw(spelled(max(0, draw(at))))
+        written["steal_time"] = draw(st.sampled_from([base, {"base": base}]))
     if draw(st.booleans()):
         written["smccc_filter"] = draw(st.lists(smccc_filters(), min_size=1, max_size=3))
     if draw(st.booleans()):
@@ -252,7 +253,10 @@ def gics(draw: st.DrawFn, version: int, set_up_by: str, count: int, bits: int) -
             st.one_of(odd, st.sampled_from([0x0800_0000, 0x07FF_0000, 0x080A_0000])),
         )
         written["its"] = draw(
-            mostly(st.just([0x0910_0000, 0x0912_0000]), st.lists(base, min_size=1, max_size=2))
+            mostly(
+                st.just([0x0910_0000, 0x0912_0000]),
+                st.one_of(base, st.lists(base, min_size=1, max_size=2)),
+            )
         )
     if version == 3 and draw(st.integers(1, 6)) == 1:
         written["maintenance_irq"] = draw(

@@ -129,7 +129,8 @@ def plan(text: bytes) -> list[str]:
     if gic:
         version, type_ = {2: (2, 5), 3: (3, 7)}[gic["version"]]
         lines.append(f"create-device gic - KVM_DEV_TYPE_ARM_VGIC_V{version} u32 {type_}")
-        all_its = list(enumerate(map(number, gic.get("its", []))))
+        its = gic.get("its", [])
+        all_its = list(enumerate(map(number, its if isinstance(its, list) else [its])))
         lines += [
             f"create-device its:{index} - KVM_DEV_TYPE_ARM_VGIC_ITS u32 8" for index, _ in all_its
         ]
@@ -191,7 +192,8 @@ def plan(text: bytes) -> list[str]:
         f"set-attr vcpu:{id} {pmu}_INIT none -" for id, _, irq, _ in all_vcpus if irq is not None
     ]
     if "steal_time" in document:
-        base = number(document["steal_time"]["base"])
+        steal_time = document["steal_time"]
+        base = number(steal_time["base"] if isinstance(steal_time, dict) else steal_time)
         for index, (id, _, _, _) in enumerate(all_vcpus):
             lines.append(
                 f"set-attr vcpu:{id} KVM_ARM_VCPU_PVTIME_CTRL KVM_ARM_VCPU_PVTIME_IPA u64 "

@@ -92,15 +92,19 @@ def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
     """Return the findings on all hosts, equal ones only once, and the machine for the oldest
     kernel.
     """
-    from vmcfg.rules.hosts import findings_on, is_decided_by
+    from vmcfg.rules.hosts import as_on, findings_on
 
     alike: dict[Diagnostic, list[str]] = {}
     for host in hosts:
         here = vm.on_kernel(host.kernel)
-        open_ = [each for each in findings(here) if not is_decided_by(host, each[0])]
-        for found in _placed(tree, (*open_, *findings_on(here, host))):
+        told = [(rule, as_on(host, rule, finding)) for rule, finding in findings(here)]
+        remaining = [(rule, finding) for rule, finding in told if finding is not None]
+        for found in _placed(tree, (*remaining, *findings_on(here, host))):
             alike.setdefault(found, []).append(host.name)
-    diagnostics = [found._replace(hosts=tuple(names)) for found, names in alike.items()]
+    checked = len(hosts)
+    diagnostics = [
+        found._replace(hosts=tuple(names), hosts_checked=checked) for found, names in alike.items()
+    ]
     oldest = vm.on_kernel(min(host.kernel for host in hosts))
     return Checked(tree, oldest, in_order(diagnostics))
 

@@ -98,6 +98,15 @@ NUMBER_PATTERN = r"(?:0|[1-9][0-9]{0,18}|0x[0-9a-fA-F]{1,16})"
 """A number as text, as in the schema; `_integer` accepts the same."""
 
 
+_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+"""By the first letter of a unit: the power of 1024 (binary) or of 1000 (decimal)."""
+
+_WITH_UNIT = re.compile(r"([0-9]{1,10}) *([kKmMgGtT])([iI]?)[bB]?")
+"""A number with a unit, as any tool writes it; the last group tells binary units."""
+
+
 def _integer(text: str) -> int | None:
     """Return the value of a decimal or 0x number, or `TOO_GREAT`; None for any other text."""
     if _is_decimal(text):
@@ -203,9 +212,10 @@ class Number(ScalarKind):
         self.hex = hex
 
     def read(self, text: str, plain: bool) -> int:
-        if self.hex and _is_decimal(text) and text[0] == "0" and len(text) >= ADDRESS_DIGITS:
-            hint = f"if the digits are hexadecimal, write 0x{text}"
-            raise Misfit(NUMBER, f"invalid number {_quoted(text)}", hint)
+        if self.hex and _integer(text) is None:
+            hint = _hint_of_address(text)
+            if hint is not None:
+                raise Misfit(NUMBER, f"invalid number {_quoted(text)}", hint)
         return integer(text, plain)
 
     def words(self) -> str:
@@ -255,6 +265,17 @@ class Choice(ScalarKind):
         if self.of_numbers and plain and value is None and is_typed(text):
             return number_hint(text)
         return None
+
+
+def _hint_of_address(text: str) -> str | None:
+    """Return the hint for an address without its 0x, or with the unit of a size."""
+    if _is_decimal(text) and len(text) >= ADDRESS_DIGITS:
+        return f"if the digits are hexadecimal, write 0x{text}"
+    unit = _WITH_UNIT.fullmatch(text)
+    if unit is None:
+        return None
+    address = int(unit[1]) * 1024 ** _POWERS[unit[2].lower()]
+    return f"write {address:#x}" if address < TOO_GREAT else None
 
 
 def _alternatives(words: list[str]) -> str:
@@ -390,12 +411,6 @@ class KernelVersion(ScalarKind):
         return 'write two numbers in quotes, such as "6.12"'
 
 
-_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-
-_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
-"""By the first letter of a unit: the power of 1024 (binary) or of 1000 (decimal)."""
-
-
 class Size(ScalarKind):
     """A number of bytes, possibly with a binary unit."""
 
@@ -421,7 +436,7 @@ class Size(ScalarKind):
 
     @staticmethod
     def _misfit(text: str) -> Misfit:
-        other_unit = re.fullmatch(r"([0-9]{1,10}) *([kKmMgGtT])([iI]?)[bB]?", text)
+        other_unit = _WITH_UNIT.fullmatch(text)
         if other_unit:
             count, power = int(other_unit[1]), _POWERS[other_unit[2].lower()]
             hint = f"write {count}{list(_UNITS)[power - 1]}"
@@ -551,7 +566,7 @@ class Mpidr(ScalarKind):
             return f"write the range inside its field: {ranged}"
         if re.search(r"[\[\],:*]|\.\.", text):
             return "write a range inside a field, such as 0.0.0.0-3"
-        if re.fullmatch(r"[0-9]+(\.[0-9]+){1,2}", text):
+        if re.fullmatch(r"[0-9]+-[0-9]+|[0-9]+(-[0-9]+)?(\.[0-9]+(-[0-9]+)?){1,2}", text):
             missing = 3 - text.count(".")
             return f"write all four fields, Aff3 first: {'0.' * missing}{text}"
         return "write four decimal numbers without leading zeros, Aff3 first, such as 0.0.1.0"

@@ -4,7 +4,7 @@ Each class is a mapping of the document, and each of its attributes is a key. Th
 Python, and the `Field` next to it is for people who write YAML. A key without default is required.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
@@ -54,17 +54,26 @@ class ListOf:
 
 
 class Either:
-    """One scalar, or a list."""
+    """One scalar, or a list or a mapping, which is the full form.
 
-    __slots__ = ("many", "scalar")
+    If the scalar is short for a value in full form, `in_full` returns that value.
+    """
 
-    def __init__(self, scalar: ScalarKind, many: ListOf) -> None:
+    __slots__ = ("full", "in_full", "scalar")
+
+    def __init__(
+        self,
+        scalar: ScalarKind,
+        full: "ListOf | type[Any]",
+        in_full: Callable[[Any], Any] | None = None,
+    ) -> None:
         self.scalar = scalar
-        self.many = many
+        self.full = full
+        self.in_full = in_full
 
     def words(self) -> str:
         """Return the allowed values, in words."""
-        return f"{self.scalar.words()}; or {self.many.words()}"
+        return f"{self.scalar.words()}; or {kind_words(self.full)}"
 
 
 Kind = ScalarKind | ListOf | Either | type[Any]
@@ -297,9 +306,12 @@ class Gic(NamedTuple):
     its: Annotated[
         tuple[int, ...],
         Field(
-            kind=ListOf(ADDRESS, "ITS addresses"),
-            doc="Guest-physical address of each GICv3 ITS: 128 KiB; a multiple of 64 KiB.",
-            examples=(["0x08080000"],),
+            kind=Either(ADDRESS, ListOf(ADDRESS, "ITS addresses"), lambda address: (address,)),
+            doc=(
+                "Guest-physical address of each GICv3 ITS, or of the only one: 128 KiB; a multiple"
+                " of 64 KiB."
+            ),
+            examples=(["0x08080000"], "0x08080000"),
             also=("gits", "its_base", "its_address"),
             default="none",
         ),
@@ -343,7 +355,7 @@ class VcpuEntry(NamedTuple):
                 " per vCPU of 'mpidr', in the same order."
             ),
             examples=(23, "ppi:7", "spi:0-511"),
-            also=("irq", "pmu", "pmu_interrupt", "interrupt", "pmu_intid"),
+            also=("irq", "pmu", "pmu_interrupt", "interrupt", "interrupts", "pmu_intid"),
             default="'pmu.irq'",
         ),
     ] = None
@@ -387,7 +399,7 @@ class Pmu(NamedTuple):
                 " each of them, in order."
             ),
             examples=(23, "spi:8-11"),
-            also=("interrupt", "pmu_irq", "intid"),
+            also=("interrupt", "interrupts", "pmu_irq", "intid"),
         ),
     ] = None
     device: Annotated[
@@ -627,7 +639,7 @@ class Device(NamedTuple):
             kind=ONE_INTERRUPT,
             doc="SPI of the device.",
             examples=("spi:1", 33),
-            also=("interrupt", "spi", "intid", "gsi"),
+            also=("interrupt", "interrupts", "spi", "intid", "gsi"),
         ),
     ]
 
@@ -688,7 +700,7 @@ class Description(NamedTuple):
         ),
     ] = None
     ipa_bits: Annotated[
-        int,
+        int | None,
         Field(
             kind=IPA_BITS,
             doc="Number of bits of guest-physical addresses, the argument of KVM_CREATE_VM.",
@@ -696,7 +708,7 @@ class Description(NamedTuple):
             also=("ipa_size", "phys_bits", "address_bits", "pa_bits"),
             default=str(IPA_BITS_DEFAULT),
         ),
-    ] = IPA_BITS_DEFAULT
+    ] = None
     memory: Annotated[
         tuple[MemorySlot, ...],
         Field(
@@ -748,8 +760,9 @@ class Description(NamedTuple):
     steal_time: Annotated[
         StealTime | None,
         Field(
-            kind=StealTime,
-            doc="Steal time: 64 bytes per vCPU.",
+            kind=Either(ADDRESS, StealTime, StealTime),
+            doc="Steal time: 64 bytes per vCPU; or its address.",
+            examples=({"base": "0x090a0000"}, "0x090a0000"),
             also=("pvtime", "pv_time", "stolen_time"),
             default="none",
         ),
@@ -871,7 +884,7 @@ def _fields_below(mapping: type[Any], prefix: str) -> dict[str, Field]:
     found = {}
     for name, field in fields(mapping).items():
         found[prefix + name] = field
-        kind = field.kind.many if isinstance(field.kind, Either) else field.kind
+        kind = field.kind.full if isinstance(field.kind, Either) else field.kind
         inner = kind.item if isinstance(kind, ListOf) else kind
         if isinstance(inner, type):
             found |= _fields_below(inner, f"{prefix}{name}.")

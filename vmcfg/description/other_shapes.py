@@ -11,17 +11,17 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from typing import Any, NamedTuple
 
-from vmcfg.description.kinds import Choice, Misfit, Size, integer
+from vmcfg.description.kinds import Choice, Misfit, Size
 from vmcfg.description.model import Field
 from vmcfg.escape import excerpt
-from vmcfg.text.nodes import Mapping, Node, word
+from vmcfg.text.nodes import Mapping, Node, Sequence, word
 
 TRUE = ("true", "yes", "on", "enabled")
 FALSE = ("false", "no", "off", "none", "null", "disabled")
 
 
 def shape_hint(path: str, node: Node) -> str | None:
-    """Return the hint for a value at the dotted `path` that should be a list or a mapping.
+    """Return the hint for a value at the dotted `path` that has the wrong shape.
 
     None if nothing better is known than the general hint.
     """
@@ -38,15 +38,13 @@ def _memory(node: Node) -> str | None:
 
 
 def _its(node: Node) -> str | None:
-    text = word(node)
-    digits = text.replace("_", "")
-    if not text:
-        return None
-    try:
-        integer(digits, plain=True)
-    except Misfit:
-        return "write the addresses of the ITSs, such as [0x8080000]"
-    return f"write [{digits}]"
+    if isinstance(node, Mapping):
+        addresses = [word(value) for value in node.values.values()]
+        return f"write {excerpt(addresses[0])}" if len(addresses) == 1 and addresses[0] else None
+    text = word(node).lower()
+    if text in FALSE:
+        return "remove 'its'"
+    return "write the address of the ITS, such as 0x8080000" if text in TRUE else None
 
 
 def _vcpus(node: Node) -> str | None:
@@ -61,7 +59,10 @@ def _features(node: Node) -> str | None:
     if isinstance(node, Mapping):
         chosen = [key for key, value in node.values.items() if word(value).lower() not in FALSE]
         return f"write [{', '.join(map(excerpt, chosen))}]" if chosen else "remove 'features'"
-    return f"write [{excerpt(word(node))}]"
+    text = word(node)
+    if text.startswith("-"):
+        return f"add a space after each '-', as in '- {excerpt(text.split()[0].lstrip('-'))}'"
+    return f"write [{excerpt(text)}]"
 
 
 def _pmu(node: Node) -> str | None:
@@ -74,12 +75,14 @@ def _pmu(node: Node) -> str | None:
 
 
 def _steal_time(node: Node) -> str | None:
+    if isinstance(node, Sequence) and len(node.items) == 1:
+        return f"write {excerpt(word(node.items[0]))} without brackets"
     text = word(node).lower()
     if text in FALSE:
         return "remove 'steal_time'"
-    if text.startswith("0x"):
-        return f"write {{base: {excerpt(text)}}}"
-    return "write the address of the first vCPU, such as {base: 0x90a0000}, in a memory slot"
+    if text in TRUE:
+        return "write the address of the first vCPU, such as 0x90a0000, in a memory slot"
+    return None
 
 
 _HINTS: dict[str, Callable[[Node], str | None]] = {
@@ -91,6 +94,23 @@ _HINTS: dict[str, Callable[[Node], str | None]] = {
     "steal_time": _steal_time,
 }
 """The hints by dotted path."""
+
+
+REDISTRIBUTOR = 0x20000
+"""The size of a redistributor of a GICv3: 128 KiB."""
+
+SIZES = ("size", "length", "len")
+
+
+def other_entry(path: str, key: str, value: Node) -> str | None:
+    """Return the hint for an unknown `key` whose value another key has in another unit."""
+    if path != "gic.redistributors" or key.lower() not in SIZES:
+        return None
+    with contextlib.suppress(Misfit):
+        size = Size().read(word(value), plain=True)
+        if size and size % REDISTRIBUTOR == 0:
+            return f"write 'count: {size // REDISTRIBUTOR}': each redistributor has 128 KiB"
+    return "write 'count', the number of redistributors in the region: each has 128 KiB"
 
 
 class Shorthand(NamedTuple):

@@ -6,7 +6,6 @@ the type of its key. Rules check several values together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from yaml.events import ScalarEvent
@@ -28,7 +27,7 @@ from vmcfg.escape import excerpt
 from vmcfg.findings.finding import Finding, Found, On
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Rule
-from vmcfg.text.nodes import Alias, Mapping, Node, Sequence
+from vmcfg.text.nodes import Alias, Mapping, Node, Sequence, is_empty, word
 
 
 def read_description(root: Mapping) -> tuple[Description | HalfRead, list[Found]]:
@@ -78,8 +77,8 @@ class _Walk:
             return self.no_scalar(node, path)
         if isinstance(kind, Either):
             if isinstance(node, ScalarEvent):
-                return self.scalar(node, kind.scalar, path)
-            kind = kind.many
+                return self.short(node, kind, path)
+            kind = kind.full
         if isinstance(kind, ListOf):
             return self.items(node, kind, path)
         return self.mapping(node, kind, path)
@@ -91,13 +90,19 @@ class _Walk:
         return self.misfit(KIND, path, message, hint)
 
     def empty(self, path: Path) -> Unread:
-        """Note that a key has no value."""
+        """Note that a key has no value, unless that is below it and noted there."""
+        from vmcfg.description.misplaced import lacks_its_lines
+
+        if lacks_its_lines(path, self.root):
+            return UNREAD
         return self.misfit(
             KIND, path, f"{self.named(path)} has no value", "write a value, or remove the key"
         )
 
-    def scalar(self, node: ScalarEvent, kind: ScalarKind, path: Path) -> Any:
-        """Return the value of a scalar."""
+    def scalar(
+        self, node: ScalarEvent, kind: ScalarKind, path: Path, is_short: bool = False
+    ) -> Any:
+        """Return the value of a scalar; `is_short` if its key also has a full form."""
         if not node.value and not node.style:
             return self.empty(path)
         try:
@@ -105,11 +110,19 @@ class _Walk:
         except Misfit as misfit:
             fix = _quoted(node.value, kind) if misfit.rule is TEXT else None
             message = misfit.message(self.named(path))
-            return self.misfit(misfit.rule, path, message, misfit.hint, fix=fix)
+            hint = _shape_hint(path, node) if is_short else None
+            return self.misfit(misfit.rule, path, message, hint or misfit.hint, fix=fix)
+
+    def short(self, node: ScalarEvent, kind: Either, path: Path) -> Any:
+        """Return the value of a scalar that can also be written in full form."""
+        value = self.scalar(node, kind.scalar, path, is_short=True)
+        if isinstance(value, Unread) or kind.in_full is None:
+            return value
+        return kind.in_full(value)
 
     def items(self, node: Node, kind: ListOf, path: Path) -> tuple[Any, ...] | Unread:
         """Return the items of a list; an item that cannot be read is `UNREAD` or half read."""
-        if _is_empty(node):
+        if is_empty(node):
             return self.empty(path)
         if not isinstance(node, Sequence):
             hint = (
@@ -127,16 +140,20 @@ class _Walk:
 
     def mapping(self, node: Node, kind: type[Any], path: Path) -> Any:
         """Return an object of the class of a mapping; half read if anything in it is invalid."""
-        if _is_empty(node):
+        if is_empty(node):
             return self.empty(path)
         if not isinstance(node, Mapping):
             keys = ", ".join(fields(kind))
             message = f"{self.named(path)} must be a mapping, not {_kind(node)}"
-            hint = _shape_hint(path, node) or f"write keys and values; allowed: {keys}"
+            hint = _glued(node, kind) or _shape_hint(path, node)
+            hint = hint or f"write keys and values; allowed: {keys}"
             return self.misfit(KIND, path, message, hint)
         before = len(self.found)
         values = self.entries(node, kind, path)
-        return kind(**values) if len(self.found) == before else HalfRead(values)
+        is_whole = len(self.found) == before and all(
+            values[key] is not UNREAD for key in required(kind)
+        )
+        return kind(**values) if is_whole else HalfRead(values)
 
     def entries(self, node: Mapping, kind: type[Any], path: Path) -> dict[str, Any]:
         """Return the values of a mapping by key, including those of missing required keys."""
@@ -144,18 +161,19 @@ class _Walk:
         if node.values.keys().isdisjoint(known) and self.is_shorthand(node, kind, path):
             return {}
         values = {}
-        meant = set()
+        unknown = []
         for key, value in node.values.items():
             field = known.get(key)
             if field is not None:
                 values[key] = self.value(value, field.kind, (*path, key))
             elif not (kind is Description and is_users_own(key)):
-                meant.add(self.unknown(key, node, known, path))
+                unknown.append(key)
+        meant = self.unknown(unknown, node, known, path) if unknown else set()
         for key in required(kind):
             if key in values:
                 continue
             # If an unknown key probably is the missing one, one finding is enough.
-            values[key] = UNREAD if key in meant else self.missing(key, known[key], path)
+            values[key] = UNREAD if key in meant else self.missing(key, kind, path)
         return values
 
     def is_shorthand(self, node: Mapping, kind: type[Any], path: Path) -> bool:
@@ -169,40 +187,39 @@ class _Walk:
         self.misfit(UNKNOWN_KEY, (*path, short.key), message, short.hint, "key")
         return True
 
-    def missing(self, key: str, field: Field, path: Path) -> Unread:
-        """Note that a key is missing."""
-        example = field.examples[0]
+    def missing(self, key: str, kind: type[Any], path: Path) -> Unread:
+        """Note that a key is missing, unless it is there in the wrong place and noted."""
+        from vmcfg.description.misplaced import continued_by, lacks_its_lines
+
+        neighbor = continued_by(path, self.root, key, kind)
+        if neighbor > 0 or lacks_its_lines(path, self.root, key):
+            return UNREAD
+        example = fields(kind)[key].examples[0]
         hint = f"add '{key}'"
         if isinstance(example, (int, str)):
             hint += f", for example '{key}: {example}'"
+        if neighbor < 0:
+            hint = f"write a space instead of the '-': that begins a new item, without '{key}'"
         where = f" in {self.named(path)}" if path else ""
         message = f"missing key '{key}'{where}"
         return self.misfit(MISSING_KEY, path, message, hint, "first key")
 
-    def unknown(self, key: str, node: Mapping, known: Iterable[str], path: Path) -> str | None:
-        """Note an unknown key. Return the dotted path of the key that is probably meant."""
-        where = f" in {self.named(path)}" if path else ""
-        message = f"unknown key '{excerpt(key)}'{where}"
-        name, colon, value = key.partition(":")
-        if colon and name in known:
-            hint = f"add a space after the colon: '{name}: {excerpt(value)}'"
-            self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key")
-            return name
+    def unknown(
+        self, keys: list[str], node: Mapping, known: dict[str, Field], path: Path
+    ) -> set[str | None]:
+        """Note unknown keys. Return the dotted paths of the keys that are probably meant."""
         # Few descriptions have an unknown key.
-        from vmcfg.description.unknown_keys import TOPOLOGY, certain_key, likely_key
+        from vmcfg.description.unknown_keys import UnknownKeys
 
-        likely = likely_key(key, path)
-        allowed = f"allowed here: {', '.join(sorted(known))}"
-        hint = f"remove it, or use a key that is allowed here: {', '.join(sorted(known))}"
-        if not path and key.lower() in TOPOLOGY:
-            hint = "write the topology as MPIDRs: 'mpidr: 0.0.0-7.0-7' is 8 clusters of 8 vCPUs"
-        elif likely is not None and likely in node.values:
-            hint = f"remove it: '{likely}' is already there; {allowed}"
-        elif likely is not None:
-            hint = f"if you mean '{likely}', {_where_to_write(likely, known)}; {allowed}"
-        fix = certain_key(key, likely, node, known, path)
-        self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key", fix)
-        return likely
+        where = f" in {self.named(path)}" if path else ""
+        explained = UnknownKeys(self.root, node, known, path)
+        meant = set()
+        for key in keys:
+            likely, hint, fix = explained.explain(key)
+            message = f"unknown key '{excerpt(key)}'{where}"
+            self.misfit(UNKNOWN_KEY, (*path, key), message, hint, "key", fix)
+            meant.add(likely)
+        return meant
 
 
 def _shape_hint(path: Path, node: Node) -> str | None:
@@ -212,32 +229,22 @@ def _shape_hint(path: Path, node: Node) -> str | None:
     return shape_hint(".".join([step for step in path if isinstance(step, str)]), node)
 
 
-def _where_to_write(likely: str, known: Iterable[str]) -> str:
-    """Return where to write the key with a dotted path, from a mapping with the keys `known`."""
-    if likely in known:
-        return "write that"
-    parent, _, _ = likely.rpartition(".")
-    return f"write it under '{parent}'" if parent else "write it at the top level"
+def _glued(node: Node, kind: type[Any]) -> str | None:
+    """Return the hint for the keys of a mapping without spaces after their colons."""
+    key, colon, value = word(node).partition(":")
+    if not colon or key not in fields(kind):
+        return None
+    several = " " in value
+    after = "each colon, as in" if several else "the colon:"
+    return f"add a space after {after} '{key}: {excerpt(value.partition(' ')[0])}'"
 
 
 def _mpidr_of(root: Mapping, path: Path) -> str | None:
     """Return the written MPIDR of the entry of `vcpus` at `path`; None without one."""
-    node: Node = root
-    for step in (*path[:2], "mpidr"):
-        content = node.target if isinstance(node, Alias) else node
-        if isinstance(content, Mapping) and step in content.values:
-            node = content.values[str(step)]
-        elif isinstance(content, Sequence) and isinstance(step, int):
-            node = content.items[step]
-        else:
-            return None
-    content = node.target if isinstance(node, Alias) else node
-    text: str = content.value if isinstance(content, ScalarEvent) else ""
-    return excerpt(text) or None
+    from vmcfg.description.misplaced import content_at
 
-
-def _is_empty(node: Node) -> bool:
-    return isinstance(node, ScalarEvent) and not node.value and not node.style
+    content = content_at(root, (*path[:2], "mpidr"))
+    return excerpt(word(content)) or None if content is not None else None
 
 
 def _one_of(node: Sequence) -> str | None:

@@ -56,8 +56,8 @@ def of_kind(kind: Kind, path: str) -> Schema:
     """Return the schema of a value of one kind, at a dotted path without list indices."""
     if isinstance(kind, Either):
         # Each keyword applies to its own type. This avoids anyOf, which leads to obscure errors.
-        one, many = kind.scalar.schema(), of_kind(kind.many, path)
-        return {"type": [*one.pop("type"), many.pop("type")], **one, **many}
+        one, full = kind.scalar.schema(), of_kind(kind.full, path)
+        return {"type": [*one.pop("type"), full.pop("type")], **one, **full}
     if isinstance(kind, ListOf):
         return {"type": "array", "items": of_kind(kind.item, path)}
     if isinstance(kind, type):

@@ -1,13 +1,19 @@
-"""The key that was probably meant by an unknown key, and whether that is certain."""
+"""The key that was probably meant by an unknown key, what to write, and whether it is certain."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from vmcfg.description.model import Field, every_field
+from vmcfg.description.kinds import Misfit, ScalarKind
+from vmcfg.description.misplaced import column_of, content_at, owners
+from vmcfg.description.model import Either, Field, every_field
+from vmcfg.description.other_shapes import other_entry
+from vmcfg.escape import excerpt
 from vmcfg.findings.position import Path
 from vmcfg.nearest import nearest
-from vmcfg.text.nodes import Mapping
+from vmcfg.text.nodes import Mapping, Node, word
 
 VERY_ALIKE = 0.85
 """The similarity, up to 1, at which a key of another mapping is suggested."""
@@ -19,8 +25,120 @@ REMOTELY_ALIKE = 0.6
 TOPOLOGY = ("clusters", "sockets", "cores", "threads", "topology", "smp")
 """Keys of other tools for the number of vCPUs per level. MPIDRs contain it here."""
 
+COUNTS = ("smp", "cores")
+"""Those of them that are also keys for the number of all vCPUs."""
+
+RIGHT_FORM = re.compile(r"write ([^\s;]+?)(?:[;:,] .*)?")
+"""A hint that is one text to write instead of a value."""
+
 SHORT = 3
 """In so few letters, one typo can turn any key into another."""
+
+
+class Unknown(NamedTuple):
+    """An unknown key: the dotted path of the key that is probably meant, a hint, and a fix."""
+
+    likely: str | None
+    hint: str
+    fix: str | None = None
+
+
+class UnknownKeys:
+    """The unknown keys of one mapping `node` at `path`, whose keys are `known`."""
+
+    def __init__(self, root: Mapping, node: Mapping, known: dict[str, Field], path: Path) -> None:
+        self.root = root
+        self.node = node
+        self.known = known
+        self.path = path
+        self.here = ".".join([step for step in path if isinstance(step, str)])
+        self.owners = owners(node, known)
+        self.allowed = f"allowed here: {', '.join(sorted(known))}"
+
+    def explain(self, key: str) -> Unknown:
+        """Return what an unknown key means, and what to write instead."""
+        return (
+            self._glued(key)
+            or self._under_owner(key)
+            or self._of_other_tools(key)
+            or self._by_likeness(key)
+        )
+
+    def _glued(self, key: str) -> Unknown | None:
+        """Return that a key is glued to its value."""
+        name, colon, value = key.partition(":")
+        if not colon or name not in self.known:
+            return None
+        return Unknown(name, f"add a space after the colon: '{name}: {excerpt(value)}'")
+
+    def _under_owner(self, key: str) -> Unknown | None:
+        """Return that a key belongs under the key above it."""
+        owner = self.owners.get(key)
+        if owner is None:
+            return None
+        dash = ", with '- ' before it" if owner.begins_item else ""
+        hint = f"start it in column {owner.column}{dash}: it belongs under '{owner.name}'"
+        return Unknown(f"{owner.name}.{key}", hint)
+
+    def _of_other_tools(self, key: str) -> Unknown | None:
+        """Return what a key of other tools means here, whose value has another form."""
+        is_number = word(self.node.values[key]).isdecimal() and key.lower() in COUNTS
+        if not self.path and key.lower() in TOPOLOGY and not is_number:
+            hint = "write the topology as MPIDRs: 'mpidr: 0.0.0-7.0-7' is 8 clusters of 8 vCPUs"
+            return Unknown("vcpus", hint)
+        entry = other_entry(self.here, key, self.node.values[key])
+        return None if entry is None else Unknown(None, entry)
+
+    def _by_likeness(self, key: str) -> Unknown:
+        """Return the key that is most like an unknown one."""
+        likely = likely_key(key, self.path)
+        if likely is None:
+            return Unknown(None, f"remove it, or use a key that is {self.allowed}")
+        fix = certain_key(key, likely, self.node, self.known, self.path)
+        if likely in self.known and likely in self.node.values:
+            hint = f"remove it: '{likely}' is already there; {self.allowed}"
+        elif likely in self.known:
+            what = self._right_entry(likely, self.node.values[key])
+            hint = f"if you mean '{likely}', {what}; {self.allowed}"
+        else:
+            hint = f"if you mean '{likely}', {self._where(key, likely)}; {self.allowed}"
+        return Unknown(likely, hint, fix)
+
+    def _right_entry(self, likely: str, value: Node) -> str:
+        """Return what to write for a value of the key `likely` of this mapping."""
+        kind = self.known[likely].kind
+        kind = kind.scalar if isinstance(kind, Either) else kind
+        if not isinstance(kind, ScalarKind) or not word(value):
+            return "write that"
+        try:
+            kind.read(word(value), plain=False)
+        except Misfit as misfit:
+            right = RIGHT_FORM.fullmatch(misfit.hint or "")
+            if right:
+                return f"write '{likely}: {right[1]}'"
+        return "write that"
+
+    def _where(self, key: str, likely: str) -> str:
+        """Return where to write the key with the dotted path `likely`, which is not here."""
+        if content_at(self.root, tuple(likely.split("."))) is not None:
+            return f"remove it: '{likely}' is already there"
+        parent, _, _ = likely.rpartition(".")
+        outer = content_at(self.root, self._around().get(parent, ("",)))
+        column = column_of(outer) if isinstance(outer, Mapping) else None
+        if column is None or column_of(self.node) is None:
+            return f"write it under '{parent}'" if parent else "write it at the top level"
+        if next(reversed(self.node.values)) == key:
+            return f"start it in column {column}"
+        return f"move it below '{self.here}', to column {column}"
+
+    def _around(self) -> dict[str, Path]:
+        """Return the paths of the mappings around this one, by their dotted path."""
+        paths = [self.path[:length] for length in range(len(self.path))]
+        return {
+            ".".join([step for step in path if isinstance(step, str)]): path
+            for path in paths
+            if not path or isinstance(path[-1], str)
+        }
 
 
 def likely_key(key: str, path: Path) -> str | None:

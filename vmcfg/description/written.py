@@ -2,8 +2,11 @@
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
+from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
+from vmcfg.arm.affinity import compressed_mpidr
 from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE
 
 
@@ -33,6 +36,12 @@ class MpidrRange(NamedTuple):
         """Return the MPIDRs as written, with reversed ranges corrected."""
         ends = [sorted(ends) for ends in zip(self.first, self.last, strict=True)]
         return ".".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
+
+    def mpidrs(self) -> Iterator[int]:
+        """Return the compressed MPIDRs; the rightmost field changes fastest."""
+        ranges = [range(low, high + 1) for low, high in zip(self.first, self.last, strict=True)]
+        for affinities in product(*ranges):
+            yield compressed_mpidr(*affinities)
 
     def total(self) -> int:
         """Return the number of MPIDRs in the ranges; 0 if one is reversed."""

@@ -32,7 +32,7 @@ class Diagnostic(NamedTuple):
     """A finding as the user sees it: with its position in a file and everything that reports print.
 
     `label` is the text under the underlined place. `hosts` are the names of the hosts with this
-    finding, if hosts were checked.
+    finding, if hosts were checked, and `hosts_checked` is the number of all of them.
     """
 
     rule: str
@@ -48,11 +48,12 @@ class Diagnostic(NamedTuple):
     fix: Fix | None = None
     hosts: tuple[str, ...] = ()
     label: str = ""
+    hosts_checked: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the diagnostic by the keys of schemas/diagnostics-v1.schema.json.
 
-        `fix` and `hosts` are there only if they have a value.
+        `fix`, `hosts`, and `hosts_checked` are there only if they have a value.
         """
         keys: dict[str, Any] = {
             "rule": self.rule,
@@ -72,6 +73,7 @@ class Diagnostic(NamedTuple):
             keys["fix"] = {**self.fix.span._asdict(), "text": self.fix.text}
         if self.hosts:
             keys["hosts"] = list(self.hosts)
+            keys["hosts_checked"] = self.hosts_checked
         return keys
 
 

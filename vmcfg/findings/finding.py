@@ -31,5 +31,10 @@ class Finding(NamedTuple):
     label: str = ""
 
 
+def not_written(key: str, default: str) -> str:
+    """Return the words for the place where a key can be added that has its default."""
+    return f"'{key}' is not written; its default is {default}"
+
+
 Found = tuple[Rule, Finding]
 """A finding with the rule that it breaks."""

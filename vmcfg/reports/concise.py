@@ -25,8 +25,21 @@ def first_line(found: Diagnostic) -> list[Piece]:
     ]
 
 
+NAMES_SHOWN = 3
+"""The maximum number of hosts that a line names."""
+
+
+def hosts_text(found: Diagnostic, most: int) -> str:
+    """Return on how many of the hosts a finding is, with at most `most` of their names."""
+    names = [printable(name) for name in found.hosts[:most]]
+    more = len(found.hosts) - len(names)
+    if more:
+        names.append(f"and {more} more")
+    return f"{len(found.hosts)} of {found.hosts_checked}: {', '.join(names)}"
+
+
 def concise(found: Diagnostic) -> str:
-    """Return a diagnostic on one line, with its first related place and its hint."""
+    """Return a diagnostic on one line, with its first related place, its hint, and its hosts."""
     line = "".join(text for text, _ in first_line(found))
     if found.related:
         first = found.related[0]
@@ -34,6 +47,8 @@ def concise(found: Diagnostic) -> str:
         line += f" ({printable(first.message)}: {place})"
     if found.hint is not None:
         line += f"; hint: {printable(found.hint)}"
+    if found.hosts:
+        line += f"; hosts: {hosts_text(found, NAMES_SHOWN)}"
     if found.fix is not None:
         line += "; fixable with --fix"
     return line

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.reports.concise import NAMES_SHOWN, hosts_text
 from vmcfg.reports.form import Report
 
 
@@ -36,7 +37,7 @@ def _command(found: Diagnostic) -> str:
 
 
 def _lines(found: Diagnostic) -> Iterator[str]:
-    """Return the lines of the text: the message, the other places, the hint, and the kernel."""
+    """Return the lines: the message, the other places, the hint, the kernel, and the hosts."""
     yield printable(found.message)
     for each in found.related:
         yield printable(f"{each.file}:{each.span.line}:{each.span.column}: {each.message}")
@@ -44,6 +45,8 @@ def _lines(found: Diagnostic) -> Iterator[str]:
         yield printable(f"hint: {found.hint}")
     if found.kernel is not None:
         yield printable(f"kernel: {found.kernel}")
+    if found.hosts:
+        yield f"hosts: {hosts_text(found, NAMES_SHOWN)}"
 
 
 def _data(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import ERROR
-from vmcfg.reports.concise import first_line
+from vmcfg.reports.concise import first_line, hosts_text
 from vmcfg.reports.snippet import Mark, snippet
 from vmcfg.reports.styled import Piece, colored, plain
 from vmcfg.reports.terminal import PIPE_WIDTH, columns, wants_color
@@ -60,7 +60,7 @@ def _notes(found: Diagnostic) -> Iterator[tuple[str, str]]:
     if found.kernel is not None:
         yield "kernel", str(found.kernel)
     if found.hosts:
-        yield "hosts", ", ".join(map(printable, found.hosts))
+        yield "hosts", hosts_text(found, len(found.hosts))
 
 
 def drawn(

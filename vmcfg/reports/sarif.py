@@ -20,6 +20,7 @@ from vmcfg.findings.diagnostic import Diagnostic, Fix
 from vmcfg.findings.position import Span
 from vmcfg.findings.rule import Rule
 from vmcfg.reference.every_rule import every_rule
+from vmcfg.reports.concise import NAMES_SHOWN, hosts_text
 from vmcfg.reports.form import Report, Totals, filled, items
 
 SCHEMA = (
@@ -100,7 +101,9 @@ def _result(found: Diagnostic, place: int) -> dict[str, Any]:
 
 
 def _message(found: Diagnostic) -> str:
-    """Return the message of a finding: with links to the related places, then hint and kernel."""
+    """Return the message of a finding: with links to the related places, then hint, kernel, and
+    hosts.
+    """
     words = _no_link(found.message)
     # A link to a related place is its id (3.11.6).
     links = [
@@ -112,6 +115,8 @@ def _message(found: Diagnostic) -> str:
         words += f"\nHint: {_no_link(found.hint)}"
     if found.kernel is not None:
         words += f"\nKernel: {_no_link(str(found.kernel))}"
+    if found.hosts:
+        words += f"\nHosts: {_no_link(hosts_text(found, NAMES_SHOWN))}"
     return words
 
 

@@ -10,6 +10,7 @@ from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING
+from vmcfg.rules.gic import last_intid, more_intids_hint
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine
 
@@ -24,12 +25,9 @@ def invalid_device_irq(machine: Machine) -> Iterator[Finding]:
         if not is_spi(intid):
             yield _not_an_spi(device, at)
         elif intid >= limit:
-            message = (
-                f"device '{device.name}' uses {interrupt_text(intid)},"
-                f" but the GIC has only {limit} INTIDs"
-            )
-            hint = f"use {interrupt_text(limit - 1)} or lower"
-            yield Finding(at, message, hint=hint)
+            bound, related = last_intid(machine)
+            message = f"device '{device.name}' uses {interrupt_text(intid)}, but {bound}"
+            yield Finding(at, message, hint=more_intids_hint(machine, intid), related=related)
 
 
 def _not_an_spi(device: Device, at: Path) -> Finding:

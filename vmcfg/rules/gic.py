@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from vmcfg.arm.interrupts import GREATEST_PPI, PPI_BASE, interrupt_text, is_ppi
 from vmcfg.description.written import IrqRange, intid_of
-from vmcfg.findings.finding import Finding
+from vmcfg.findings.finding import Finding, not_written
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
@@ -27,7 +27,15 @@ from vmcfg.kernel.limits import (
 )
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.rules.memory import SLOT, alignment_hint
-from vmcfg.vm.frames import ITS_ADDR, V3_DIST, V3_REDIST_REGION, Frame, address_bits, frames
+from vmcfg.vm.frames import (
+    ITS_ADDR,
+    V3_DIST,
+    V3_REDIST_REGION,
+    Frame,
+    address_bits,
+    address_space_text,
+    frames,
+)
 from vmcfg.vm.machine import Machine, redistributor_regions
 
 SET_MAINT_IRQ = abi.setting(abi.VGIC_MAINT_IRQ)
@@ -144,6 +152,29 @@ def _nearest_nr_irqs(number: int) -> str:
     return f"{down} or {down + NR_IRQS_STEP}"
 
 
+def last_intid(machine: Machine) -> tuple[str, tuple[tuple[Path, str], ...]]:
+    """Return the last INTID of the GIC in words, and the place of the key that decides it."""
+    number = machine.nr_irqs()
+    at = ("gic", "nr_irqs")
+    if machine.gic is not None and machine.gic.nr_irqs is not None:
+        place = (at, f"last SPI: {interrupt_text(number - 1)}")
+        return f"the last INTID is {number - 1}: 'nr_irqs' is {number}", (place,)
+    if machine.sets_up_gic():
+        place = (at, not_written("nr_irqs", str(number)))
+        return f"the last INTID is {number - 1}: 'nr_irqs' is {number} (default)", (place,)
+    return f"the last INTID of KVM is {number - 1}", ()
+
+
+def more_intids_hint(machine: Machine, intid: int) -> str:
+    """Return the hint for an SPI that the GIC does not have."""
+    hint = f"use {interrupt_text(machine.nr_irqs() - 1)} or lower"
+    # The end of the 32 INTIDs that contain it.
+    needed = intid - intid % NR_IRQS_STEP + NR_IRQS_STEP
+    if needed > NR_IRQS_GREATEST or machine.gic is None:
+        return hint
+    return f"set 'nr_irqs: {needed}' in 'gic', or {hint}"
+
+
 # Frames ---------------------------------------------------------------------------------------
 
 
@@ -184,7 +215,7 @@ def frame_out_of_range(machine: Machine) -> Iterator[Finding]:
         if frame.end <= 1 << bits:
             continue
         needed = (frame.end - 1).bit_length()
-        message = f"{frame.name} ({frame.extent}) exceeds the {bits}-bit address space"
+        message = f"{frame.name} ({frame.extent}) exceeds {address_space_text(machine)}"
         hint = f"move it so that it ends at {(1 << bits) - 1:#x} or below"
         if needed <= IPA_BITS_GREATEST:
             hint = f"set 'ipa_bits: {needed}', or {hint}"

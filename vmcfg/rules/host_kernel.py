@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from vmcfg.arm.affinity import derived_id, mpidr_of_id, mpidr_text
+from vmcfg.arm.affinity import aff0, derived_id, mpidr_of_id, mpidr_text
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Answer
@@ -19,10 +19,14 @@ from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.capabilities import enabling, known_capabilities
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.rules.registers import IF_OTHER, settable_registers, setting_register
+from vmcfg.rules.vcpus import mpidrs_of_ids
 from vmcfg.vm.machine import Machine, Vcpu
 
 MPIDR_KEPT = (6, 10)
 """The first release in which KVM keeps a set MPIDR_EL1 when the vCPU is reset."""
+
+USE_ASSIGNED = "use MPIDRs that KVM assigns: Aff0 0 to 15, then Aff1"
+"""The hint for vCPUs whose MPIDRs cannot be set."""
 
 NEWER_ATTRIBUTES = tuple(
     (row, row.attr)
@@ -58,7 +62,7 @@ def mpidr_lost_at_reset(machine: Machine) -> Iterator[Finding]:
         f"Linux before {version_text(MPIDR_KEPT)} loses the MPIDR of vCPU {first.name}"
         f" (id {first.id}) at a reset; the oldest host kernel is {machine.host_kernel_text()}"
     )
-    hint = f"{_if_all_have(MPIDR_KEPT)}; otherwise {_other_way(first, machine)}"
+    hint = f"{_newer(machine, MPIDR_KEPT)}; otherwise {_other_way(first, machine)}"
     # Of vCPUs that are written at the same place, the first is named.
     places: dict[Path, str] = {}
     for vcpu in losing:
@@ -69,17 +73,29 @@ def mpidr_lost_at_reset(machine: Machine) -> Iterator[Finding]:
 
 def _other_way(vcpu: Vcpu, machine: Machine) -> str:
     """Return the hint for hosts with older kernels: use an MPIDR that KVM assigns."""
-    assigned = mpidr_of_id(vcpu.id)
-    if all(other.mpidr != assigned for other in machine.vcpus):
-        return f"write {mpidr_text(assigned)}, which KVM assigns to vCPU id {vcpu.id}"
+    together = [other for other in machine.vcpus if other.at == vcpu.at]
+    as_range = mpidrs_of_ids([each.mpidr for each in together])
+    if as_range is not None:
+        return as_range
+    others = {other.mpidr for other in machine.vcpus if other.at != vcpu.at}
+    assigned = [mpidr_of_id(each.id) for each in together]
+    first, last = assigned[0], assigned[-1]
+    if others.isdisjoint(assigned) and assigned == list(range(first, last + 1)):
+        if first == last:
+            return f"write {mpidr_text(first)}, which KVM assigns to vCPU id {vcpu.id}"
+        ids = f"{together[0].id} to {together[-1].id}"
+        return f"write {mpidr_text(first)}-{aff0(last)}, which KVM assigns to vCPU ids {ids}"
     if derived_id(vcpu.mpidr) not in range(MOST_VCPUS) or machine.gic_version() == 2:
-        return "use MPIDRs that KVM assigns: Aff0 0 to 15, then Aff1"
+        return USE_ASSIGNED
     return "remove 'vcpu_ids: sequential', so that KVM assigns this MPIDR"
 
 
-def _if_all_have(version: Version) -> str:
+def _newer(machine: Machine, version: Version) -> str:
     """Return the hint for hosts that all run a kernel of that version or later."""
     text = version_text(version)
+    if machine.host_kernel_from == "elsewhere":
+        # 'host_kernel' is overridden: what it says does not matter.
+        return f"use only hosts with Linux {text} or later"
     return f"if all your hosts run Linux {text} or later, set 'host_kernel: \"{text}\"'"
 
 
@@ -101,7 +117,7 @@ def unsupported_attribute(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             first,
             message,
-            hint=f"{_if_all_have(row.since)}; otherwise remove '{row.field}'",
+            hint=f"{_newer(machine, row.since)}; otherwise remove '{row.field}'",
             related=tuple((origin, "also here") for origin in dict.fromkeys(others)),
             label=f"sets {attr.title}",
             kernel=Answer(setting(attr), row.absent, "set"),
@@ -114,8 +130,13 @@ def unsupported_host_kernel(machine: Machine) -> Iterator[Finding]:
     if machine.host_kernel < LINUX_6_1:
         version = version_text(machine.host_kernel)
         oldest = version_text(LINUX_6_1)
-        message = f"'host_kernel' must be {oldest} or later, not {version}"
-        yield Finding(("host_kernel",), message, hint=f"use hosts with Linux {oldest} or later")
+        hint = f"use hosts with Linux {oldest} or later"
+        if machine.host_kernel_from == "elsewhere":
+            message = f"the host kernel must be {oldest} or later, not {version}"
+            yield Finding((), message, hint=hint, on="first key", label=f"Linux {version}")
+        else:
+            message = f"'host_kernel' must be {oldest} or later, not {version}"
+            yield Finding(("host_kernel",), message, hint=hint)
 
 
 @machine_rule("VMC704", Answer("KVM_ARM_VCPU_INIT", "ENOENT", "set"))
@@ -145,7 +166,7 @@ def _too_new(
         f"{name} requires Linux {version_text(since)} or later,"
         f" but the oldest host kernel is {machine.host_kernel_text()}"
     )
-    hint = f"{_if_all_have(since)}; otherwise remove '{removed}'"
+    hint = f"{_newer(machine, since)}; otherwise remove '{removed}'"
     return Finding(at, message, hint=hint, kernel=kernel)
 
 
@@ -209,7 +230,7 @@ def maintenance_irq_without_mpidr_0(machine: Machine) -> Iterator[Finding]:
             "'gic.maintenance_irq' requires a vCPU with MPIDR 0.0.0.0 on Linux before 6.17;"
             f" the oldest host kernel is {machine.host_kernel_text()}"
         )
-        hint = f"{_if_all_have((6, 17))}; otherwise remove 'gic.maintenance_irq'"
+        hint = f"{_newer(machine, (6, 17))}; otherwise remove 'gic.maintenance_irq'"
         yield Finding(("gic", "maintenance_irq"), message, hint=hint)
 
 

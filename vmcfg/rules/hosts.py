@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmcfg.findings.finding import Finding
+from vmcfg.findings.finding import Finding, not_written
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING, Answer, Rule
 from vmcfg.kernel import abi
@@ -19,9 +19,22 @@ from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.host_kernel import origins_of
 from vmcfg.rules.kinds import host_rule
 from vmcfg.rules.memory import SLOT, misaligned_slots, small_page_memory_slot
+from vmcfg.rules.pmu import counters_without_device
 from vmcfg.vm.machine import Machine
 
 VCPU_INIT_REJECTS = Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set")
+
+
+_USE_ANOTHER_HOST = "use another host"
+
+_OTHER_WAYS = {
+    "steal_time.base": "remove 'steal_time'",
+    "vcpus.pmu_irq": "remove all PMU interrupts, or use another host",
+    **dict.fromkeys(
+        ("gic.distributor", "gic.redistributors", "gic.cpu_interface"), _USE_ANOTHER_HOST
+    ),
+}
+"""The hints for keys that cannot be removed alone."""
 
 
 @host_rule("VMC711")
@@ -42,7 +55,7 @@ def unsupported_attribute_on_host(machine: Machine, host: Host) -> Iterator[Find
             message = (
                 f"'{row.field}' requires {row.attr.title}, which KVM on the host does not have"
             )
-            hint = f"remove '{row.field}'"
+            hint = _OTHER_WAYS.get(row.field, f"remove '{row.field}'")
             kernel = Answer(abi.setting(row.attr), row.absent, "set")
             yield Finding(origins[0], message, hint=hint, kernel=kernel)
 
@@ -82,9 +95,12 @@ def unsupported_ipa_bits_on_host(machine: Machine, host: Host) -> Iterator[Findi
     Source: KVM_CAP_ARM_VM_IPA_SIZE."""
     bits = host.capabilities.get("KVM_CAP_ARM_VM_IPA_SIZE", 0)
     if bits and machine.ipa_bits > bits:
-        message = f"'ipa_bits' must be at most {bits} on the host, not {machine.ipa_bits}"
+        default = " (default)" if machine.has_default_ipa_bits else ""
+        message = f"'ipa_bits' must be at most {bits} on the host, not {machine.ipa_bits}{default}"
+        hint = f"{'add' if default else 'set'} 'ipa_bits: {bits}'"
+        label = not_written("ipa_bits", str(machine.ipa_bits)) if default else ""
         kernel = Answer("KVM_CREATE_VM", "EINVAL", "set")
-        yield Finding(("ipa_bits",), message, hint=f"set 'ipa_bits: {bits}'", kernel=kernel)
+        yield Finding(("ipa_bits",), message, hint=hint, kernel=kernel, label=label)
 
 
 @host_rule("VMC713")
@@ -98,7 +114,7 @@ def unsupported_gic_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
         if at is not None and _has_pmu(host) and not _has_gic(host):
             message = "KVM on the host does not support a GIC, which PMU interrupts require"
             kernel = Answer(abi.setting(abi.PMU_V3_IRQ), "EINVAL", "set")
-            yield Finding(at, message, hint="use another host", kernel=kernel)
+            yield Finding(at, message, hint=_USE_ANOTHER_HOST, kernel=kernel)
         return
     name = _device_name(version)
     if name not in host.devices:
@@ -112,7 +128,7 @@ def _gic_hint(host: Host, version: int) -> str:
     other = 2 if version == 3 else 3
     if _device_name(other) in host.devices:
         return f"use a GICv{other}, which the host supports"
-    return "use another host"
+    return _USE_ANOTHER_HOST
 
 
 @host_rule("VMC714")
@@ -128,6 +144,13 @@ def too_many_vcpus_for_host(machine: Machine, host: Host) -> Iterator[Finding]:
         yield Finding(("vcpus",), message, hint=f"remove {count - most} of them", kernel=kernel)
 
 
+_FEATURE_HINTS = {
+    "el2": "start the host kernel with 'kvm-arm.mode=nested', which requires CPUs with FEAT_NV2, or"
+    " remove 'el2'",
+}
+"""The hints for features that a host can have after all."""
+
+
 @host_rule("VMC715")
 def unsupported_feature_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
     """Every host must support the features of the vCPUs.
@@ -141,7 +164,7 @@ def unsupported_feature_on_host(machine: Machine, host: Host) -> Iterator[Findin
             message = (
                 f"the host does not support feature '{word}' for guests ({', '.join(lacking)} is 0)"
             )
-            hint = f"remove '{word}'"
+            hint = _FEATURE_HINTS.get(word, f"remove '{word}'")
             yield Finding(("features", index), message, hint=hint, kernel=VCPU_INIT_REJECTS)
 
 
@@ -267,6 +290,19 @@ def findings_on(machine: Machine, host: Host) -> Iterator[tuple[Rule, Finding]]:
         yield from rule.findings(machine, host)
 
 
-def is_decided_by(host: Host, rule: Rule) -> bool:
-    """Return whether the host answers what a rule over machines can only suspect."""
-    return rule is small_page_memory_slot and host.page_size is not None
+def as_on(host: Host, rule: Rule, finding: Finding) -> Finding | None:
+    """Return the finding of a rule over machines as it is on `host`, which answers what such a rule
+    can only suspect; None if it is nothing there.
+    """
+    if rule is small_page_memory_slot and host.page_size is not None:
+        return None  # VMC719 decides
+    if rule is counters_without_device:
+        # VMC716 reports a host without a PMU.
+        return finding._replace(hint=_device_hint(host)) if _has_pmu(host) else None
+    return finding
+
+
+def _device_hint(host: Host) -> str:
+    """Return the hint to name a PMU of the host."""
+    devices = [f"'device: {pmu.name}'" for pmu in host.pmus]
+    return f"add {' or '.join(devices)}" if devices else "remove 'counters'"

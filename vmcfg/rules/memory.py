@@ -19,7 +19,7 @@ from vmcfg.kernel.limits import (
     PAGE_SIZES,
 )
 from vmcfg.rules.kinds import machine_rule
-from vmcfg.vm.frames import address_bits
+from vmcfg.vm.frames import address_bits, address_space_text
 from vmcfg.vm.machine import Machine
 
 SLOT = "KVM_SET_USER_MEMORY_REGION"
@@ -165,13 +165,13 @@ def _out_of_range(machine: Machine, index: int, slot: MemorySlot, bits: int) -> 
     base, size, _ = slot
     end = base + size
     last = (1 << bits) - 1
-    message = f"memory slot {_extent(slot)} exceeds the {bits}-bit address space"
+    message = f"memory slot {_extent(slot)} exceeds {address_space_text(machine)}"
     needed = (end - 1).bit_length()
     hint = f"move the slot so that it ends at {last:#x} or below"
     if needed <= IPA_BITS_GREATEST:
         hint = f"set 'ipa_bits: {needed}', or {hint}"
     related: tuple[tuple[Path, str], ...] = ()
-    if machine.ipa_bits != IPA_BITS_DEFAULT:  # otherwise it might not be written
+    if not machine.has_default_ipa_bits:
         related = ((("ipa_bits",), f"the last address is {last:#x}"),)
     # The sum of base and size overflows its 64 bits, which KVM checks first.
     kernel = Answer(SLOT, "EINVAL", "set") if end >= 1 << 64 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from vmcfg.arm.interrupts import (
     GREATEST_PPI,
@@ -25,10 +26,9 @@ from vmcfg.kernel.limits import (
     EVENT_GREATEST,
     INTID_GREATEST,
     NEVER_FILTERED,
-    NR_IRQS_GREATEST,
-    NR_IRQS_STEP,
     U32_GREATEST,
 )
+from vmcfg.rules.gic import last_intid, more_intids_hint
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
@@ -52,6 +52,9 @@ EL2_ONLY = {
 
 Users = list[tuple[int, Vcpu]]
 """PMU interrupts by INTID, each with its vCPU."""
+
+MOST_SUGGESTED = 4
+"""The maximum number of free interrupts in a hint, so that they fit on a line."""
 
 NUMBERS = {"ppi": (0, GREATEST_PPI), "spi": (0, GREATEST_SPI), "": (PPI_BASE, SPI_END - 1)}
 """The first and the last number of a PMU interrupt, by its prefix as written."""
@@ -225,14 +228,47 @@ def duplicate_pmu_spi(machine: Machine) -> Iterator[Finding]:
     by_intid: dict[int, list[Vcpu]] = {}
     for intid, vcpu in sorted(users, key=_at):
         by_intid.setdefault(intid, []).append(vcpu)
-    used = intids | {intid_of(device.irq) for device in machine.devices}
-    free = free_spi(machine, used)
-    hint = "use different SPIs"
-    if free is not None:
-        hint += f": {interrupt_text(free)} is free"
+    # Ranges that were copied share many SPIs for one reason: only the first of them is reported.
+    seen: set[tuple[Path, ...]] = set()
     for intid, vcpus in by_intid.items():
-        if len(vcpus) > 1:
-            yield _shared_spi(intid, vcpus, hint)
+        places = tuple(vcpu.irq_at for vcpu in vcpus)
+        if len(vcpus) > 1 and places not in seen:
+            seen.add(places)
+            others = list(dict.fromkeys(places[1:]))
+            yield _shared_spi(intid, vcpus, _hint_to_separate(machine, others))
+
+
+def _hint_to_separate(machine: Machine, places: list[Path]) -> str:
+    """Return the hint for SPIs that are written at `places` and used by other vCPUs too: at each of
+    the first ones as many free SPIs as there are vCPUs.
+    """
+    wrong = set(places)
+    used = {intid_of(device.irq) for device in machine.devices}
+    used |= {intid for intid, vcpu in _users(machine) if vcpu.irq_at not in wrong}
+    found = []
+    for at in places[:MOST_SUGGESTED]:
+        here = [vcpu for vcpu in machine.vcpus if vcpu.irq_at == at]
+        written = here[0].irq_written
+        assert written is not None
+        first = _free_spis(machine, intid_of(written), len(here), used)
+        if first is None:
+            return "use different SPIs"
+        used |= set(range(first, first + len(here)))
+        irqs = written if isinstance(written, IrqRange) else IrqRange("", written, written)
+        number = first - irqs.base
+        found.append(irqs.text(number, number + len(here) - 1))
+    if len(found) == 1:
+        return f"write {found[0]}" if "-" in found[0] else f"use another SPI, such as {found[0]}"
+    return f"use different SPIs, such as {', '.join(found)}"
+
+
+def _free_spis(machine: Machine, first: int, count: int, used: set[int]) -> int | None:
+    """Return the first of `count` free SPIs in sequence: from `first` on, or else the lowest."""
+    end = machine.nr_irqs() - count + 1
+    for start in chain(range(first, end), range(SPI_BASE, min(first, end))):
+        if used.isdisjoint(range(start, start + count)):
+            return start
+    return None
 
 
 def _shared_spi(intid: int, vcpus: list[Vcpu], hint: str) -> Finding:
@@ -379,26 +415,11 @@ def pmu_spi_out_of_range(machine: Machine) -> Iterator[Finding]:
     over = [user for user in _users(machine) if is_spi(user[0]) and user[0] >= limit]
     if not over:
         return
-    is_written = machine.gic is not None and machine.gic.nr_irqs is not None
-    bound = f"the last INTID of KVM is {limit - 1}"
-    if is_written:
-        bound = f"the last INTID is {limit - 1}: 'nr_irqs' is {limit}"
-    elif machine.sets_up_gic():
-        bound = f"the last INTID is {limit - 1}: 'nr_irqs' is {limit} (default)"
-    related = ((("gic", "nr_irqs"), f"last SPI: {interrupt_text(limit - 1)}"),)
+    bound, related = last_intid(machine)
     for at, user in _by_origin(over).items():
         greatest = max(intid for intid, vcpu in over if vcpu.irq_at == at)
-        # The end of the 32 INTIDs that contain the greatest.
-        needed = greatest - greatest % NR_IRQS_STEP + NR_IRQS_STEP
-        hint = f"use {interrupt_text(limit - 1)} or lower"
-        if needed <= NR_IRQS_GREATEST and machine.gic is not None:
-            hint = f"set 'nr_irqs: {needed}' in 'gic', or {hint}"
-        yield Finding(
-            at,
-            f"{_uses_irq(user)}, but {bound}",
-            hint=hint,
-            related=related if is_written else (),
-        )
+        message = f"{_uses_irq(user)}, but {bound}"
+        yield Finding(at, message, hint=more_intids_hint(machine, greatest), related=related)
 
 
 @machine_rule("VMC507", Answer("KVM_RUN", "EINVAL", "run"))

@@ -30,7 +30,7 @@ def misaligned_steal_time(machine: Machine) -> Iterator[Finding]:
     if beyond:
         down = base - beyond
         up = down + STEAL_TIME_SIZE
-        message = f"'steal_time.base' must be a multiple of {STEAL_TIME_SIZE}, not {base:#x}"
+        message = f"steal time must start at a multiple of {STEAL_TIME_SIZE}, not {base:#x}"
         hint = f"use the nearest multiple: {down:#x} or {up:#x}"
         yield Finding(BASE, message, hint=hint)
 

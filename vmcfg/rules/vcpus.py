@@ -6,15 +6,18 @@ VMC302 to VMC306 are in `ranges`: if one of them is broken, there is no machine 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
 
 from vmcfg.arm.affinity import GREATEST_AFF0, aff0, aff3, mpidr_of_id, mpidr_text
+from vmcfg.description.written import MpidrRange
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING, Answer
 from vmcfg.kernel.limits import GICV2_MOST_VCPUS, MOST_VCPUS
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
+
+MOST_SUGGESTED = 4
+"""The maximum number of free MPIDRs in a hint, so that they fit on a line."""
 
 SET_MPIDR = "KVM_SET_ONE_REG(MPIDR_EL1)"
 
@@ -37,34 +40,32 @@ def duplicate_mpidr(machine: Machine) -> Iterator[Finding]:
         return
     kernel = Answer("KVM_CREATE_VCPU", "EEXIST", "set") if machine.has_mpidrs_as_ids else None
     users: dict[int, list[Path]] = {}
+    taken: set[int] = set()
     for vcpu in sorted(machine.vcpus, key=lambda vcpu: vcpu.at):
         users.setdefault(vcpu.mpidr, []).append(vcpu.at)
-    unused = (mpidr for mpidr in map(mpidr_of_id, count()) if mpidr not in users)
     # Overlapping ranges share many MPIDRs for one reason: only the first of them is reported.
     seen: set[tuple[Path, ...]] = set()
     for mpidr, places in users.items():
         if len(places) > 1 and tuple(places) not in seen:
             seen.add(tuple(places))
-            yield _shared_mpidr(mpidr, places, unused, kernel)
+            free = _free_mpidrs(machine, places[1:], taken)
+            yield _shared_mpidr(mpidr, places, free, kernel)
 
 
 def _shared_mpidr(
-    mpidr: int, places: list[Path], unused: Iterator[int], kernel: Answer | None
+    mpidr: int, places: list[Path], free: list[str], kernel: Answer | None
 ) -> Finding:
-    """Return the finding that the vCPUs at these places share an MPIDR.
-
-    Its hint takes free MPIDRs from `unused`.
-    """
+    """Return the finding that the vCPUs at these places share an MPIDR; `free` are free MPIDRs."""
     first, second, *more = places
     name = mpidr_text(mpidr)
     message = f"MPIDR {name} is already used by another vCPU"
-    hint = f"use a free MPIDR, such as {mpidr_text(next(unused))}"
     if more:
         message = f"MPIDR {name} is used by {len(places)} vCPUs"
-        # One for each vCPU except the first, as far as they fit on a line.
-        wanted = min(len(more), 3)
-        others = ", ".join(mpidr_text(next(unused)) for _ in range(wanted))
-        hint = f"use free MPIDRs, {hint.removeprefix('use a free MPIDR, ')}, {others}"
+    suggested = ", ".join(free)
+    is_one = suggested.replace(".", "").isdecimal()
+    hint = "use a free MPIDR" if is_one else "use free MPIDRs"
+    if suggested:
+        hint += f", such as {suggested}"
     related = [(first, f"first use of {name}")]
     related += [(at, f"also {name}") for at in more]
     return Finding(
@@ -75,6 +76,37 @@ def _shared_mpidr(
         label=f"{name} again",
         kernel=kernel,
     )
+
+
+def _free_mpidrs(machine: Machine, places: list[Path], taken: set[int]) -> list[str]:
+    """Return free MPIDRs for the vCPUs at the first of `places`, and add them to `taken`.
+
+    For a range, they are one with as many vCPUs.
+    """
+    wrong = set(places)
+    used = taken | {vcpu.mpidr for vcpu in machine.vcpus if vcpu.at not in wrong}
+    found = []
+    for at in places[:MOST_SUGGESTED]:
+        mpidrs = [vcpu.mpidr for vcpu in machine.vcpus if vcpu.at == at]
+        rows = len({mpidr >> 8 for mpidr in mpidrs})
+        free = _free_range(used, rows, len(mpidrs) // rows)
+        if free is not None:
+            chosen = set(free.mpidrs())
+            used |= chosen
+            taken |= chosen
+            found.append(str(free))
+    return found
+
+
+def _free_range(used: set[int], rows: int, width: int) -> MpidrRange | None:
+    """Return the first free MPIDRs with `rows` values of Aff1 and `width` of Aff0."""
+    for first in range(0, MOST_VCPUS >> 4, rows):
+        for start in range(0, GREATEST_AFF0 + 2 - width, width):
+            last = first + rows - 1
+            free = MpidrRange((0, 0, first, start), (0, 0, last, start + width - 1))
+            if last < MOST_VCPUS >> 4 and used.isdisjoint(free.mpidrs()):
+                return free
+    return None
 
 
 @machine_rule("VMC307", Answer(SET_MPIDR))
@@ -162,10 +194,9 @@ def _numbering_of_kvm(vcpu: Vcpu, machine: Machine) -> str:
     If the vCPU has other affinities, or another vCPU has that MPIDR, it is not what is meant.
     """
     ids = [other.mpidr for other in machine.vcpus if other.at == vcpu.at]
-    if len(ids) > 1 and _are_ids(ids):
-        first, last = ids[0] // 16, ids[-1] // 16
-        aff1 = f"{first}-{last}" if first != last else f"{first}"
-        return f"write 0.0.{aff1}.0-15: KVM numbers Aff0 from 0 to 15"
+    as_range = mpidrs_of_ids(ids)
+    if as_range is not None:
+        return as_range
     number = aff0(vcpu.mpidr)
     meant = mpidr_of_id(number)
     is_used = any(other.mpidr == meant for other in machine.vcpus)
@@ -177,11 +208,15 @@ def _numbering_of_kvm(vcpu: Vcpu, machine: Machine) -> str:
     )
 
 
-def _are_ids(mpidrs: list[int]) -> bool:
-    """Return whether MPIDRs are whole groups of 16 consecutive ids, written as Aff0."""
-    first, last = mpidrs[0], mpidrs[-1]
-    is_consecutive = mpidrs == list(range(first, last + 1))
-    return is_consecutive and last < 256 and first % 16 == 0 and last % 16 == 15
+def mpidrs_of_ids(mpidrs: list[int]) -> str | None:
+    """Return the hint for MPIDRs that are whole groups of 16 ids, written as Aff0, or None."""
+    first, last = min(mpidrs), max(mpidrs)
+    is_consecutive = sorted(mpidrs) == list(range(first, last + 1))
+    if not is_consecutive or last > 255 or first % 16 != 0 or last % 16 != 15:
+        return None
+    first, last = first // 16, last // 16
+    aff1 = f"{first}-{last}" if first != last else f"{first}"
+    return f"write 0.0.{aff1}.0-15: KVM numbers Aff0 from 0 to 15"
 
 
 # Numbers and ids ------------------------------------------------------------------------

@@ -171,14 +171,14 @@ def _required(mapping: type[Any], prefix: str) -> Iterator[str]:
 
 def _list_in(kind: Kind) -> ListOf | None:
     """Return the list that a kind of value is or can be."""
-    many = kind.many if isinstance(kind, Either) else kind
-    return many if isinstance(many, ListOf) else None
+    full = kind.full if isinstance(kind, Either) else kind
+    return full if isinstance(full, ListOf) else None
 
 
 def _mapping_in(kind: Kind) -> type[Any] | None:
     """Return the mapping that a kind of value is, or that the items of its list are."""
-    many = _list_in(kind)
-    inner = kind if many is None else many.item
+    full = kind.full if isinstance(kind, Either) else kind
+    inner = full.item if isinstance(full, ListOf) else full
     return inner if isinstance(inner, type) else None
 
 

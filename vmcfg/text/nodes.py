@@ -42,6 +42,11 @@ def word(node: Node) -> str:
     return node.value if isinstance(node, ScalarEvent) else ""
 
 
+def is_empty(node: Node) -> bool:
+    """Return whether nothing is written: a key without a value has such a scalar."""
+    return isinstance(node, ScalarEvent) and not node.value and not node.style
+
+
 class Alias:
     """A reference to an anchored node; `target` is never itself an alias."""
 

@@ -21,7 +21,9 @@ class Positions:
     def position(self, path: Path, on: On) -> Position:
         """Return the position of `path`. The target of an alias has the position of its anchor.
 
-        If `path` leads to nothing, the position is that of the last node on it that exists.
+        If `path` leads to nothing, the position is that of the last node on it that exists. Of a
+        mapping without the next key, it is its own key, under which that key can be added; of a
+        mapping without a key, such as the whole document, the first key in it.
         """
         node: Node = self.root
         written: Path = ()
@@ -31,6 +33,9 @@ class Positions:
             here, written = self.behind(node, written, uses)
             inner: Node | None = None
             if isinstance(here, Mapping) and isinstance(step, str):
+                if step not in here.values and here.keys:
+                    key = key or next(iter(here.keys.values()))
+                    return Position(span_of(key), pointer(written), tuple(uses))
                 inner, key = here.values.get(step), here.keys.get(step)
             elif isinstance(here, Sequence) and isinstance(step, int) and step < len(here.items):
                 inner, key = here.items[step], None

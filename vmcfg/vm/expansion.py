@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product, repeat
+from itertools import repeat
 
-from vmcfg.arm.affinity import compressed_mpidr, derived_id, mpidr_of_id
+from vmcfg.arm.affinity import derived_id, mpidr_of_id
 from vmcfg.description.model import Description, VcpuEntry
-from vmcfg.description.written import IrqRange, MpidrRange
+from vmcfg.description.written import IrqRange
 from vmcfg.findings.position import Path
-from vmcfg.kernel.limits import MOST_VCPUS
+from vmcfg.kernel.limits import IPA_BITS_DEFAULT, MOST_VCPUS
 from vmcfg.kernel.version import LINUX_6_1
 from vmcfg.vm.machine import Machine, Vcpu
 
@@ -19,8 +19,9 @@ def machine(description: Description) -> Machine:
     return Machine(
         name=description.name,
         host_kernel=description.host_kernel or LINUX_6_1,
-        has_default_host_kernel=description.host_kernel is None,
-        ipa_bits=description.ipa_bits,
+        host_kernel_from="default" if description.host_kernel is None else "description",
+        ipa_bits=IPA_BITS_DEFAULT if description.ipa_bits is None else description.ipa_bits,
+        has_default_ipa_bits=description.ipa_bits is None,
         memory=description.memory,
         gic=description.gic,
         pmu=description.pmu,
@@ -74,7 +75,7 @@ def _listed(entries: tuple[VcpuEntry, ...], shared: int | IrqRange | None) -> li
         intids = _dealt(written)
         if written is None:
             written, intids, irq_at = shared, shared_intids, _SHARED_AT
-        for each in _mpidrs(mpidr):
+        for each in (mpidr,) if isinstance(mpidr, int) else mpidr.mpidrs():
             vcpus.append((each, not vcpus, next(intids, None), at, irq_at, written))
     return vcpus
 
@@ -88,16 +89,6 @@ def _dealt(irq: int | IrqRange | None) -> Iterator[int]:
     if irq.total() == 1:
         return repeat(irq.intid)
     return iter(range(irq.intid, irq.base + irq.last + 1))
-
-
-def _mpidrs(mpidr: int | MpidrRange) -> Iterator[int]:
-    """Return the compressed MPIDRs of a written one; the rightmost field changes fastest."""
-    if isinstance(mpidr, int):
-        yield mpidr
-        return
-    ranges = [range(first, last + 1) for first, last in zip(mpidr.first, mpidr.last, strict=True)]
-    for affinities in product(*ranges):
-        yield compressed_mpidr(*affinities)
 
 
 def _with_ids(vcpus: list[_Written], description: Description) -> tuple[Vcpu, ...]:

@@ -89,6 +89,12 @@ def address_bits(machine: Machine) -> int:
     return max(IPA_BITS_LEAST, min(machine.ipa_bits, IPA_BITS_GREATEST))
 
 
+def address_space_text(machine: Machine) -> str:
+    """Return the guest-physical address space in words; a size that nobody wrote is a default."""
+    default = " (default)" if machine.has_default_ipa_bits else ""
+    return f"the {address_bits(machine)}-bit address space{default}"
+
+
 def steal_time_addresses(machine: Machine) -> range | None:
     """Return the address of the steal time of each vCPU; `stop` is the end. None without it."""
     if machine.steal_time is None:

@@ -5,7 +5,7 @@ It has 1 to 512 vCPUs in ascending order of their ids, which is the order of the
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
 from vmcfg.description.model import (
@@ -76,6 +76,10 @@ TIMERS = {
 }
 
 
+KernelFrom = Literal["default", "description", "elsewhere"]
+"""Where the oldest host kernel is from; "elsewhere" is an option, a host, or the running kernel."""
+
+
 class Machine(NamedTuple):
     """The VM of a description.
 
@@ -85,8 +89,9 @@ class Machine(NamedTuple):
 
     name: str
     host_kernel: Version
-    has_default_host_kernel: bool
+    host_kernel_from: KernelFrom
     ipa_bits: int
+    has_default_ipa_bits: bool
     memory: tuple[MemorySlot, ...]
     gic: Gic | None
     pmu: Pmu
@@ -103,7 +108,12 @@ class Machine(NamedTuple):
 
     def on_kernel(self, version: Version) -> "Machine":
         """Return the same VM for another oldest host kernel."""
-        return self._replace(host_kernel=version, has_default_host_kernel=False)
+        return self._replace(host_kernel=version, host_kernel_from="elsewhere")
+
+    @property
+    def has_default_host_kernel(self) -> bool:
+        """Return whether nobody set the oldest host kernel."""
+        return self.host_kernel_from == "default"
 
     def host_kernel_text(self) -> str:
         """Return the oldest host kernel in words: ``6.1 (default)`` if nobody set it."""
