@@ -105,6 +105,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "attribute_text",
         "order_text",
         "identifier_text",
+        "capability_text",
+        "register_text",
         "surprises",
     ),
     "reports": (

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import click
@@ -17,10 +18,12 @@ from vmcfg.escape import printable
 from vmcfg.nearest import nearest
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.attribute_text import attribute_lines, attributes_lines
+from vmcfg.reference.capability_text import capabilities_lines
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.identifier_text import identifiers_lines
 from vmcfg.reference.layout import WIDEST, wrapped
 from vmcfg.reference.order_text import order_lines
+from vmcfg.reference.register_text import registers_lines
 from vmcfg.reference.rule_text import rule_lines
 from vmcfg.reports.terminal import columns
 
@@ -32,8 +35,9 @@ def explain(name: str | None) -> int:
     """Explain NAME: a rule (VMC503), a key (pmu.irq), or a topic.
 
     Topics: order (the order of the commands and its reasons), attributes (all commands and KVM
-    attributes in one table), identifiers (the identifiers of a vCPU and their limits). Without
-    NAME, list everything that can be explained.
+    attributes in one table), identifiers (the identifiers of a vCPU and their limits), capabilities
+    and registers (those that a VM can enable or set). Without NAME, list everything that can be
+    explained.
     """
     files.print_out("\n".join(explanation(name, columns(sys.stdout))) + "\n")
     return 0
@@ -51,13 +55,14 @@ def explanation(name: str | None, width: int = WIDEST) -> Iterator[str]:
     rule = rules.get(name.upper()) or rules.get(name.lower())
     if rule is not None:
         return rule_lines(rule, width)
-    if name in TOPICS:
-        return TOPICS[name].lines(width)
     keys = every_field()
+    if name in TOPICS and name not in keys:
+        return TOPICS[name].lines(width)
     rows = [row for row in SEQUENCE if name in (row.name, row.field)]
     key = rows[0].field if rows and name not in keys else name
     if key in keys:
-        return attribute_lines(key, keys[key], rows, width)
+        lines = attribute_lines(key, keys[key], rows, width)
+        return chain(lines, [""], TOPICS[key].lines(width)) if key in TOPICS else lines
     likely = nearest(name, [*rules, *keys, *(row.name for row in SEQUENCE), *TOPICS])
     advice = "Run 'vmcfg explain' to list everything."
     if likely is not None:
@@ -91,4 +96,6 @@ TOPICS = {
     "order": Topic("The order of the commands and its reasons.", order_lines),
     "attributes": Topic("All commands and KVM attributes in one table.", attributes_lines),
     "identifiers": Topic("The identifiers of a vCPU and their limits.", identifiers_lines),
+    "capabilities": Topic("The capabilities that a VM can enable.", capabilities_lines),
+    "registers": Topic("The registers that a VM can set.", registers_lines),
 }
