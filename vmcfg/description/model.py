@@ -146,6 +146,11 @@ class MemorySlot(NamedTuple):
         ),
     ]
 
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Return its first address, and the one after its last."""
+        return self.base, self.base + self.size
+
 
 class RedistributorRegion(NamedTuple):
     """A range of addresses for redistributors of a GICv3, 128 KiB each."""

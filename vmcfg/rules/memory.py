@@ -19,7 +19,7 @@ from vmcfg.kernel.limits import (
     PAGE_SIZES,
 )
 from vmcfg.rules.kinds import machine_rule
-from vmcfg.vm.frames import address_bits
+from vmcfg.vm.frames import address_bits, overlaps
 from vmcfg.vm.machine import Machine
 
 SLOT = "KVM_SET_USER_MEMORY_REGION"
@@ -123,15 +123,9 @@ def overlapping_memory_slots(machine: Machine) -> Iterator[Finding]:
     """Memory slots must not overlap.
 
     Source: kvm_main.c:kvm_set_memory_region, Linux 7.2."""
-    highest_end = 0
-    highest_index = -1
-    # In the order of addresses, each slot is compared with the one before it that ends highest.
-    for index in sorted(range(len(machine.memory)), key=lambda index: machine.memory[index]):
-        base, size = machine.memory[index]
-        if base < highest_end and size:
-            yield _overlapping(machine, *sorted((index, highest_index)))
-        if base + size > highest_end:
-            highest_end, highest_index = base + size, index
+    addresses = [slot.addresses for slot in machine.memory]
+    for index, earlier in overlaps(addresses):
+        yield _overlapping(machine, earlier, index)
 
 
 def _overlapping(machine: Machine, first: int, second: int) -> Finding:

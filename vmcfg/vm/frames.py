@@ -1,4 +1,5 @@
-"""Guest-physical addresses: their number of bits, and those that the GIC and steal time use.
+"""Guest-physical addresses: their number of bits, those that the GIC and steal time use, and ranges
+that overlap.
 
 Sizes have the names of arch/arm64/include/uapi/asm/kvm.h without KVM_VGIC_. Addresses must be
 multiples of a granule (vgic-kvm-device.c:vgic_check_iorange).
@@ -6,11 +7,17 @@ multiples of a granule (vgic-kvm-device.c:vgic_check_iorange).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from vmcfg.description.model import Gic
 from vmcfg.findings.position import Path
 from vmcfg.kernel import abi
 from vmcfg.kernel.limits import IPA_BITS_GREATEST, IPA_BITS_LEAST
-from vmcfg.vm.machine import Machine, redistributor_regions
+from vmcfg.vm.machine import Extent, Machine, redistributor_regions
+
+if TYPE_CHECKING:
+    from vmcfg.vm.overlaps import FreeAddresses
 
 V3_DIST = abi.setting(abi.VGIC_V3_DIST)
 V3_REDIST = abi.setting(abi.VGIC_V3_REDIST)
@@ -71,6 +78,11 @@ class Frame:
         return self.base + self.size
 
     @property
+    def addresses(self) -> Extent:
+        """Return its addresses as numbers."""
+        return self.base, self.end
+
+    @property
     def extent(self) -> str:
         """Return its first and last address."""
         return f"{self.base:#x}-{self.end - 1:#x}"
@@ -78,6 +90,28 @@ class Frame:
     def overlaps(self, base: int, end: int) -> bool:
         """Return whether it has an address from `base` to `end`, exclusive."""
         return self.base < end and base < self.end
+
+
+def overlaps(extents: Sequence[Extent]) -> list[tuple[int, int]]:
+    """Return each range that overlaps an earlier one, with that one, both by their index."""
+    highest_end = 0
+    for first, end in sorted(extents):
+        if first < highest_end and first < end:
+            # Few descriptions have ranges that overlap.
+            from vmcfg.vm.overlaps import Claims
+
+            return Claims(extents).clashes
+        highest_end = max(highest_end, end)
+    return []
+
+
+def free_addresses(machine: Machine) -> FreeAddresses:
+    """Return the addresses that neither frames nor memory slots use, for hints."""
+    from vmcfg.vm.overlaps import FreeAddresses
+
+    used = [frame.addresses for frame in frames(machine)]
+    used += [slot.addresses for slot in machine.memory]
+    return FreeAddresses(used, 1 << address_bits(machine))
 
 
 def address_bits(machine: Machine) -> int:

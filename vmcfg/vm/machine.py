@@ -25,6 +25,10 @@ from vmcfg.kernel.limits import NR_IRQS_DEFAULT, NR_IRQS_GREATEST
 from vmcfg.kernel.version import Version, version_text
 
 
+Extent = tuple[int, int]
+"""A range of numbers, such as addresses: the first one, and the one after the last."""
+
+
 class Vcpu(NamedTuple):
     """One vCPU. `mpidr` is compressed; `pmu_irq` is an INTID or None.
 
@@ -163,10 +167,12 @@ class Machine(NamedTuple):
 
         A region without a count has as many as the regions before it leave.
         """
-        counts: list[int] = []
+        counts = []
+        left = len(self.vcpus)
         for region in redistributor_regions(self.gic):
-            left = max(1, len(self.vcpus) - sum(counts))
-            counts.append(left if region.count is None else region.count)
+            count = max(1, left) if region.count is None else region.count
+            counts.append(count)
+            left -= count
         return tuple(counts)
 
 
