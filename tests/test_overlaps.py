@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +12,9 @@ from vmcfg.vm.frames import overlaps
 from vmcfg.vm.machine import Extent
 from vmcfg.vm.overlaps import Claims, FreeAddresses, Sorted, _Free
 
-EXTENTS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 8)).map(lambda pair: (pair[0], sum(pair))))
+EXTENTS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 8)).map(lambda pair: (pair[0], sum(pair)))
+)
 """Ranges in a small space, so that they overlap, touch, contain each other, or are empty."""
 
 
@@ -84,15 +89,17 @@ def test_a_frame_without_room_gets_no_address() -> None:
     assert free.suggestion("it", (0, 8), 8) == "move it to an address that is not in use"
 
 
-def test_ranges_that_all_overlap_are_claimed_in_few_steps(monkeypatch: object) -> None:
+def test_ranges_that_all_overlap_are_claimed_in_few_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The number of steps is counted, because a time would depend on the machine."""
     steps = 0
 
     class Counted(list[int]):
-        def __getitem__(self, place: object) -> int:  # type: ignore[override]
+        def __getitem__(self, place: SupportsIndex) -> int:  # type: ignore[override]
             nonlocal steps
             steps += 1
-            return super().__getitem__(place)  # type: ignore[index, no-any-return]
+            return super().__getitem__(place)
 
     original = _Free.__init__
 
@@ -103,7 +110,7 @@ def test_ranges_that_all_overlap_are_claimed_in_few_steps(monkeypatch: object) -
     count = 2000
     nested = [(number, 2 * count - number) for number in range(count)]
     crossing = [(number, number + count) for number in range(count)]
-    monkeypatch.setattr(_Free, "__init__", counted)  # type: ignore[attr-defined]
+    monkeypatch.setattr(_Free, "__init__", counted)
     for extents in (nested, nested[::-1], crossing, crossing[::-1], [(0, 9)] * count):
         steps = 0
         assert len(Claims(extents).clashes) == count - 1

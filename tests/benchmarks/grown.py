@@ -1,5 +1,5 @@
-"""Descriptions in which one structure has any number of entries: right ones, and ones with a finding
-for each entry.
+"""Descriptions in which one structure has any number of entries: right ones, and ones with a
+finding for each entry.
 
 Each function takes the number of entries and returns the text. What KVM limits has one finding
 beyond its limit, such as 257 redistributor regions.
@@ -65,9 +65,7 @@ RIGHT: dict[str, Text] = {
     "ITSs": _each(
         VCPUS + GICV3 + ONE_REGION + "  its:\n", lambda number: f"{FRAMES + number * 0x20000:#x}"
     ),
-    "filter": _each(
-        VCPUS + PMU, lambda number: f"{{action: deny, events: {number % 0x10000:#x}}}"
-    ),
+    "filter": _each(VCPUS + PMU, lambda number: f"{{action: deny, events: {number % 0x10000:#x}}}"),
     "SMCCC filter": _each(
         VCPUS + "host_kernel: '6.4'\nsmccc_filter:\n",
         lambda number: f"{{action: deny, base: {0x8600_0000 + number:#x}, count: 1}}",
@@ -110,7 +108,8 @@ WRONG: dict[str, Text] = {
         RIGHT["ITSs"](count)
         + "memory:\n"
         + "".join(
-            f"  - {{base: {FRAMES + number * 0x20000:#x}, size: 64KiB}}\n" for number in range(count)
+            f"  - {{base: {FRAMES + number * 0x20000:#x}, size: 64KiB}}\n"
+            for number in range(count)
         )
     ),
     "ITSs, misaligned": _each(

@@ -39,6 +39,8 @@ ACCEPTED_BY_KERNELS = {
     "VMC408": "KVM does not compare memory slots with frames of the GIC",
     "VMC413": "KVM does not know the devices of the VMM",
     "VMC414": "KVM does not know the devices of the VMM",
+    "VMC416": "KVM does not know the devices of the VMM",
+    "VMC418": "KVM does not know the devices of the VMM",
     "VMC501": "the kernel documentation forbids PPIs with SPIs, but KVM accepts an SPI after a PPI",
     "VMC505": "before 6.5, vCPUs can have different features; the guest then finds a PMU "
     "on only some of them",

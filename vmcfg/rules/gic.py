@@ -1,6 +1,6 @@
-"""VMC4xx: the GIC, its frames, and its maintenance interrupt. VMC413 and 414 are in `devices`.
+"""VMC4xx: the GIC, its frames, and its maintenance interrupt.
 
-Rules about what the plan sends apply only if the plan sets up the GIC.
+VMC413, 414, and 416-418 are in `devices`. Rules about what the plan sends apply only if the plan sets up the GIC.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from vmcfg.vm.frames import (
     V3_REDIST_REGION,
     Frame,
     address_bits,
+    device_frames,
     frames,
     free_addresses,
     overlaps,
@@ -192,9 +193,11 @@ def _answer_to_misaligned(frame: Frame) -> Answer:
 def frame_out_of_range(machine: Machine) -> Iterator[Finding]:
     """Every frame must end within the guest-physical address space, which has 2^ipa_bits bytes.
 
+    This includes the frames of VMM devices, which KVM does not know.
+
     Source: vgic-kvm-device.c:vgic_check_iorange; tested on 6.1, 6.12, and 7.2."""
     bits = address_bits(machine)
-    for frame in frames(machine):
+    for frame in (*frames(machine), *device_frames(machine)):
         if frame.end <= 1 << bits:
             continue
         needed = (frame.end - 1).bit_length()
@@ -207,6 +210,8 @@ def frame_out_of_range(machine: Machine) -> Iterator[Finding]:
 
 def _answer_to_out_of_range(frame: Frame) -> Answer:
     """Return the answer of KVM to a frame that ends above the address space."""
+    if not frame.attr:
+        return NEVER_ASKED  # KVM does not know the devices of the VMM
     if frame.region is not None and frame.base >= 1 << IPA_BITS_GREATEST:
         return NEVER_ASKED  # the attribute keeps 52 bits of the base of a region
     # The sum of base and size overflows its 64 bits, which KVM checks first.
@@ -233,7 +238,7 @@ def overlapping_frames(machine: Machine) -> Iterator[Finding]:
     rejected = {index for index, frame in enumerate(written) if _is_rejected(frame, machine)}
     for index, earlier in clashes:
         frame, other = written[index], written[earlier]
-        answer = NEVER_ASKED
+        answer: Answer | None = NEVER_ASKED
         if earlier not in rejected:
             answer = _answer_to_overlapping(frame, machine)
         if answer is not None and answer.errno is not None:

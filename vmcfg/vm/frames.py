@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vmcfg.description.model import Gic
 from vmcfg.findings.position import Path
 from vmcfg.kernel import abi
-from vmcfg.kernel.limits import IPA_BITS_GREATEST, IPA_BITS_LEAST
+from vmcfg.kernel.limits import GREATEST_PAGE_SIZE, IPA_BITS_GREATEST, IPA_BITS_LEAST
 from vmcfg.vm.machine import Extent, Machine, redistributor_regions
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ STEAL_TIME_SIZE = 64
 
 
 class Frame:
-    """A range of guest-physical addresses of the GIC.
+    """A range of guest-physical addresses of the GIC, or of a device of the VMM.
 
-    `at` is the path of its base, `attr` is the call that sets it, and `region` is its index if it
-    is a redistributor region.
+    `at` is the path of its base, `attr` is the call that sets it, or empty for a device, and
+    `region` is its index if it is a redistributor region.
     """
 
     __slots__ = ("alignment", "at", "attr", "base", "name", "region", "size")
@@ -106,10 +106,10 @@ def overlaps(extents: Sequence[Extent]) -> list[tuple[int, int]]:
 
 
 def free_addresses(machine: Machine) -> FreeAddresses:
-    """Return the addresses that neither frames nor memory slots use, for hints."""
+    """Return the addresses that are free of frames and memory slots, for hints."""
     from vmcfg.vm.overlaps import FreeAddresses
 
-    used = [frame.addresses for frame in frames(machine)]
+    used = [frame.addresses for frame in (*frames(machine), *device_frames(machine))]
     used += [slot.addresses for slot in machine.memory]
     return FreeAddresses(used, 1 << address_bits(machine))
 
@@ -138,6 +138,22 @@ def frames(machine: Machine) -> list[Frame]:
     if machine.gic.version == 2:
         return _v2_frames(machine.gic)
     return _v3_frames(machine, machine.gic)
+
+
+def device_frames(machine: Machine) -> list[Frame]:
+    """Return the frames of the devices of the VMM, except empty ones, in file order."""
+    return [
+        Frame(
+            at=("devices", index, "base"),
+            name=f"device '{device.name}'",
+            base=device.base,
+            size=device.size,
+            attr="",
+            alignment=GREATEST_PAGE_SIZE,
+        )
+        for index, device in enumerate(machine.devices)
+        if device.base is not None and device.size
+    ]
 
 
 def _v2_frames(gic: Gic) -> list[Frame]:

@@ -109,7 +109,7 @@ class Sorted:
 
 
 class FreeAddresses:
-    """The addresses below `end` that are in none of the `used` ranges.
+    """The addresses below `end` outside the `used` ranges.
 
     For the hints of several findings: each frame gets other addresses, in ascending order.
     """
