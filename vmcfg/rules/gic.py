@@ -1,6 +1,7 @@
 """VMC4xx: the GIC, its frames, and its maintenance interrupt.
 
-VMC413, 414, and 416-418 are in `devices`. Rules about what the plan sends apply only if the plan sets up the GIC.
+VMC413, 414, and 416-418 are in `devices`. Rules about what the plan sends apply only if the plan
+sets up the GIC.
 """
 
 from __future__ import annotations
