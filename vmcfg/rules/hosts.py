@@ -18,7 +18,14 @@ from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.host_kernel import origins_of
 from vmcfg.rules.kinds import host_rule
-from vmcfg.rules.memory import SLOT, misaligned_slots, small_page_memory_slot
+from vmcfg.rules.memory import (
+    SLOT,
+    large_memory_slot,
+    misaligned_slots,
+    oversized_slots,
+    slot_size_end,
+    small_page_memory_slot,
+)
 from vmcfg.vm.machine import Machine
 
 VCPU_INIT_REJECTS = Answer("KVM_ARM_VCPU_INIT", "EINVAL", "set")
@@ -210,7 +217,7 @@ def multiple_pmus_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
 @host_rule("VMC719")
 def unsupported_memory_slot_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
     """The base and the size of every memory slot must be multiples of the page size of every host,
-    and every host must support the number of slots.
+    and every host must support the number of slots and the number of pages of a slot.
 
     Source: KVM_CAP_NR_MEMSLOTS; kvm_main.c:kvm_set_memory_region, Linux 7.2."""
     if host.page_size is not None:
@@ -218,6 +225,15 @@ def unsupported_memory_slot_on_host(machine: Machine, host: Host) -> Iterator[Fi
             kib = host.page_size >> 10
             message = f"{name} must be a multiple of {kib} KiB, the page size of the host"
             hint = f"use a multiple of {host.page_size:#x}, not {value:#x}"
+            yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set"))
+        for at, (base, size) in oversized_slots(machine, host.page_size):
+            tib = slot_size_end(host.page_size) >> 40
+            kib = host.page_size >> 10
+            message = (
+                f"memory slot {base:#x} must be smaller than {tib} TiB, not {size:#x} bytes:"
+                f" the host has {kib} KiB pages"
+            )
+            hint = "write several smaller slots, one after the other"
             yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set"))
     most = host.capabilities.get("KVM_CAP_NR_MEMSLOTS", 0)
     count = len(machine.memory)
@@ -269,4 +285,5 @@ def findings_on(machine: Machine, host: Host) -> Iterator[tuple[Rule, Finding]]:
 
 def is_decided_by(host: Host, rule: Rule) -> bool:
     """Return whether the host answers what a rule over machines can only suspect."""
-    return rule is small_page_memory_slot and host.page_size is not None
+    is_about_pages = rule in (small_page_memory_slot, large_memory_slot)
+    return is_about_pages and host.page_size is not None
