@@ -43,14 +43,25 @@ def _keys(head: str, line: Callable[[int], str]) -> Text:
     return lambda count: HEAD + head + "".join(f"{line(number)}\n" for number in range(count))
 
 
-def _aliased(count: int) -> str:
-    """Return a filter of one entry and its aliases."""
-    return _list(PMU, ["&it {action: deny, events: 0x11}", *["*it"] * (count - 1)])
+def _in_one_line(count: int) -> str:
+    """Return features, all unknown, in one line."""
+    return f"{HEAD}{VCPUS}features: [{', '.join(['sev'] * count)}]\n"
 
 
-def _wrong_aliased(count: int) -> str:
-    """Return a filter of one invalid entry and its aliases."""
-    return _list(PMU, ["&it {action: deny, events: 0x1b-0x08}", *["*it"] * (count - 1)])
+def _slips(count: int) -> str:
+    """Return unknown keys, and after them those that are one typo away from a key."""
+    typos = [f"{key[:-1]}{letter}" for key in ("memory", "timers", "features") for letter in "0123"]
+    return (
+        HEAD
+        + VCPUS
+        + "".join(f"{key}: 1\n" for key in [*map("key-{}".format, range(count)), *typos])
+    )
+
+
+def _aliased(events: str) -> Text:
+    """Return the function that makes a filter whose entries are aliases of these events."""
+    first, other = f"{{action: deny, events: &it {events}}}", "{action: deny, events: *it}"
+    return lambda count: _list(VCPUS + PMU, [first, *[other] * (count - 1)])
 
 
 RIGHT: dict[str, Text] = {
@@ -65,18 +76,25 @@ RIGHT: dict[str, Text] = {
     "ITSs": _each(
         VCPUS + GICV3 + ONE_REGION + "  its:\n", lambda number: f"{FRAMES + number * 0x20000:#x}"
     ),
-    "filter": _each(VCPUS + PMU, lambda number: f"{{action: deny, events: {number % 0x10000:#x}}}"),
+    "filter": _each(
+        VCPUS + PMU, lambda number: f"{{action: deny, events: {0x20 + number % 0xFF00:#x}}}"
+    ),
     "SMCCC filter": _each(
         VCPUS + "host_kernel: '6.4'\nsmccc_filter:\n",
         lambda number: f"{{action: deny, base: {0x8600_0000 + number:#x}, count: 1}}",
     ),
+    "devices": _each(
+        VCPUS + "devices:\n",
+        lambda number: f"{{name: d{number}, base: {FRAMES + number * 0x1000:#x}, size: 4KiB}}",
+    ),
+    "memory with steal time": lambda count: (
+        RIGHT["memory"](count) + f"steal_time: {{base: {(count - 1) * 0x20000:#x}}}\n"
+    ),
     "vCPUs": _each(
         "vcpus:\n", lambda number: f"mpidr: 0.{number >> 12}.{number >> 4 & 255}.{number & 15}"
     ),
-    "aliases": lambda count: _aliased(count) + VCPUS,
-    "anchors": lambda count: (
-        _each(PMU, lambda number: f"&a{number} {{action: deny, events: 0x11}}")(count) + VCPUS
-    ),
+    "aliases": _aliased("0x11"),
+    "anchors": _each(VCPUS + PMU, lambda number: f"&a{number} {{action: deny, events: 0x11}}"),
     "keys for the user": _keys(VCPUS, lambda number: f"x-{number}: 1"),
 }
 """Descriptions without a finding for each entry."""
@@ -128,6 +146,25 @@ WRONG: dict[str, Text] = {
         VCPUS + "smccc_filter:\n",
         lambda number: f"{{action: deny, base: {0x8000_0000 + number:#x}, count: 0x10000}}",
     ),
+    "devices, all equal": _same(
+        VCPUS + "devices:\n", "{name: uart, irq: spi:1, base: 0x09000000, size: 64KiB}"
+    ),
+    "devices, each with all SPIs": _each(
+        "vcpus: 512\npmu: {irq: spi:0-511}\ndevices:\n",
+        lambda number: f"{{name: d{number}, irq: spi:0-959}}",
+    ),
+    "devices, each with fewer SPIs": _each(
+        VCPUS + "devices:\n", lambda number: f"{{name: d{number}, irq: spi:{number % 900}-900}}"
+    ),
+    "devices, over memory": lambda count: (
+        RIGHT["devices"](count) + f"memory: [{{base: {FRAMES:#x}, size: 1TiB}}]\n"
+    ),
+    "devices, reversed": _same(VCPUS + "devices:\n", "{name: uart, irq: spi:9-1}"),
+    "devices, incomplete": _same(VCPUS + "devices:\n", "{name: uart}"),
+    "memory without steal time": lambda count: (
+        RIGHT["memory"](count).replace("vcpus: 4", "vcpus: 512") + "steal_time: {base: 0x10000}\n"
+    ),
+    "features, in one line": _in_one_line,
     "features, all equal": _same(VCPUS + "features:\n", "sve"),
     "features, unknown": _same(VCPUS + "features:\n", "sev"),
     "vCPUs, all equal": _same("vcpus:\n", "mpidr: 0.0.0.0"),
@@ -135,15 +172,16 @@ WRONG: dict[str, Text] = {
     "vCPUs, no MPIDR": _same("vcpus:\n", "pmu_irq: 23"),
     "vCPUs, a typo": _same("vcpus:\n", "{mpidr: 0.0.0.0, pmu_irg: 23}"),
     "vCPUs, typed words": _same("vcpus:\n", "{mpidr: 0x100, pmu_irq: 010}"),
-    "unknown keys": _keys(VCPUS, lambda number: f"key-{number}: 1"),
-    "unknown keys, alike": _keys(VCPUS, lambda number: f"memory{number}: 1"),
+    "unknown keys": _keys(VCPUS, lambda number: f"key-{number:06}: 1"),
+    "unknown keys, alike": _keys(VCPUS, lambda number: f"memory{number:06}: 1"),
+    "unknown keys, one typo away": _slips,
     "unknown keys in 'gic'": lambda count: _keys(
-        VCPUS + "gic:\n  version: 3\n", lambda number: f"  its{number}: 1"
+        VCPUS + "gic:\n  version: 3\n", lambda number: f"  its{number:06}: 1"
     )(count),
     "duplicate keys": _keys(VCPUS, lambda number: "ipa_bits: 40"),
     "merge keys": _keys(VCPUS, lambda number: "<<: 1"),
     "tags": _same(VCPUS + "features:\n", "!!str sve"),
-    "aliases of an invalid value": lambda count: _wrong_aliased(count) + VCPUS,
+    "aliases of an invalid value": _aliased("0x1b-0x08"),
     "keys without colon": _keys(VCPUS, lambda number: f"key{number}"),
 }
 """Descriptions with a finding for each entry, or with one that has each entry as its reason."""
