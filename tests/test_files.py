@@ -21,12 +21,14 @@ FIXABLE = "vmcfg: 1\nnaem: vm\nvcpus: 2\n"
 Done = subprocess.CompletedProcess[str]
 
 
-def vmcfg(*args: str, cwd: Path, stdout: int = subprocess.PIPE) -> Done:
+def vmcfg(
+    *args: str, cwd: Path, stdout: int = subprocess.PIPE, stdin: int = subprocess.DEVNULL
+) -> Done:
     return subprocess.run(
         [sys.executable, "-m", "vmcfg", *args],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
@@ -104,9 +106,10 @@ def test_a_full_disk_is_one_sentence(args: list[str], tmp_path: Path) -> None:
         ["validate", "/dev/zero"],
         ["emit", "/dev/zero"],
         ["show", "/dev/zero"],
-        ["diff", "/dev/zero", "/dev/zero"],
+        ["diff", "/dev/zero", "right.yaml"],
+        ["diff", "right.yaml", "/dev/zero"],
         ["validate", "right.yaml", "--host", "/dev/zero"],
-        ["try", "--plan", "/dev/zero"],
+        ["try", "/dev/zero"],
     ],
     ids=" ".join,
 )
@@ -115,6 +118,34 @@ def test_an_endless_file_is_not_read(args: list[str], tmp_path: Path) -> None:
     done = vmcfg(*args, cwd=tmp_path)
     assert done.stderr == "vmcfg: cannot read /dev/zero: it is larger than 16 MiB\n"
     assert done.returncode == 3
+
+
+def test_an_endless_line_of_a_plan_is_not_read(tmp_path: Path) -> None:
+    done = vmcfg("try", "--plan", "/dev/zero", cwd=tmp_path)
+    assert done.stderr == "vmcfg: cannot read /dev/zero: line 1 exceeds 1 MiB\n"
+    assert done.returncode == 3
+
+
+def test_of_endless_standard_input_only_a_plan_is_read(tmp_path: Path) -> None:
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as yes:
+        assert yes.stdout is not None
+        done = vmcfg("try", "--plan", "-", cwd=tmp_path, stdin=yes.stdout.fileno())
+        yes.kill()
+    assert done.stderr == (
+        "vmcfg: <stdin> is not a plan in JSON Lines;"
+        " run 'vmcfg emit --scope vm --format jsonl' to create one\n"
+    )
+    assert done.returncode == 3
+
+
+def test_only_the_lines_of_a_plan_are_limited(tmp_path: Path) -> None:
+    longest = b"x" * (files.MOST_BYTES_OF_LINE - 1) + b"\n"
+    plan = tmp_path / "plan"
+    plan.write_bytes(longest * 20)
+    assert list(files.lines(str(plan))) == [longest] * 20
+    plan.write_bytes(b"\n" + b"x" + longest)
+    with pytest.raises(files.NoFile, match="line 2 exceeds 1 MiB"):
+        list(files.lines(str(plan)))
 
 
 def test_the_greatest_file_is_read(tmp_path: Path) -> None:

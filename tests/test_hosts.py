@@ -341,6 +341,21 @@ def test_the_page_size_of_the_host_decides(vmcfg: Vmcfg) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("tib", "without_host", "failing"),
+    [(7, [], []), (8, ["VMC207"], [0x1000]), (32, ["VMC207"], [0x1000, 0x4000])],
+)
+def test_the_greatest_slot_has_as_many_pages_as_the_host_counts(
+    vmcfg: Vmcfg, tib: int, without_host: list[str], failing: list[int]
+) -> None:
+    text = f"{BASE}ipa_bits: 48\nmemory: [{{base: 0, size: {tib}TiB}}]\n"
+    assert [each["rule"] for each in found(vmcfg, text)] == without_host
+    assert [each["rule"] for each in found(vmcfg, text, a=HOST)] == without_host
+    for page_size in (0x1000, 0x4000, 0x10000):
+        on_host = found(vmcfg, text, a=host(page_size=page_size))
+        assert [each["rule"] for each in on_host] == ["VMC719"] * (page_size in failing)
+
+
 def test_as_many_counters_as_the_host_has_are_right(vmcfg: Vmcfg) -> None:
     text = BASE.replace("23", "23, device: armv8_pmuv3, counters: 6")
     assert found(vmcfg, text, a=host(event_counters=6, kernel="6.18.1")) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def lines_of(sample: str) -> list[dict[str, Any]]:
     ]
 
 
-def text_of(lines: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+def text_of(lines: list[dict[str, Any]]) -> list[bytes]:
+    return [f"{json.dumps(line)}\n".encode() for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_every_sample_is_read_back_as_it_was_emitted(sample: str) -> None:
     checked = check((SAMPLES / sample).read_bytes(), sample)
     assert checked.machine is not None
     plan = lower(checked.machine, WHOLE_VM)
-    read = read_plan(jsonl(plan, checked.tree).encode(), sample)
+    read = read_plan(BytesIO(jsonl(plan, checked.tree).encode()), sample)
     assert [command._replace(origin=None) for command in plan.commands] == list(read.commands)
     assert read.monitors_gic == (not checked.machine.sets_up_gic())
 
@@ -93,4 +94,26 @@ def test_every_missing_or_doubled_line_is_refused() -> None:
 )
 def test_what_is_no_plan_is_refused(data: bytes) -> None:
     with pytest.raises(NoFile):
-        read_plan(data, "none")
+        read_plan(BytesIO(data), "none")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (b"y\n", "line 3: this is not a JSON object"),
+        (b'{"op":"end","count":7}\n', "line 3: a plan with 1 commands must end with"),
+        (b'{"op":"create-vcpu","seq":1}\n', "line 3: 'seq' must be 2, not 1"),
+    ],
+)
+def test_reading_ends_at_the_first_line_that_is_wrong(wrong: bytes, words: str) -> None:
+    whole = text_of(lines_of("spi.yaml"))
+    read = iter([*whole[:2], wrong, *whole[2:]])
+    with pytest.raises(NoFile, match=words):
+        read_plan(read, "plan")
+    assert len(list(read)) == len(whole) - 2
+
+
+def test_nothing_follows_the_end() -> None:
+    whole = text_of(lines_of("spi.yaml"))
+    with pytest.raises(NoFile, match=f"line {len(whole) + 1}: the plan ended at the line before"):
+        read_plan([*whole, whole[-1]], "plan")

@@ -48,7 +48,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "reading",
         "schema",
     ),
-    "vm": ("machine", "expansion", "frames", "identifiers", "readings", "identifier_limits"),
+    "vm": (
+        "machine",
+        "expansion",
+        "overlaps",
+        "frames",
+        "identifiers",
+        "readings",
+        "identifier_limits",
+    ),
     "plans": (
         "apis",
         "phases",

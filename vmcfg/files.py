@@ -15,6 +15,7 @@ from vmcfg.escape import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
 
 STDIN = "<stdin>"
@@ -22,6 +23,11 @@ STDIN = "<stdin>"
 MOST_BYTES = 16 << 20
 """The maximum size of a file. A description of 512 vCPUs has less than 100 KiB; a device such as
 /dev/zero would never end.
+"""
+
+MOST_BYTES_OF_LINE = 1 << 20
+"""The maximum size of a line of a file that is read line by line. A command of a plan has less than
+1 KiB.
 """
 
 
@@ -41,20 +47,46 @@ def read(path: str) -> bytes:
 
     Raises `NoFile` if it cannot be read, or has more than MOST_BYTES.
     """
+    with _opened(path) as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise NoFile(f"cannot read {_source(path)}: it is larger than {MOST_BYTES >> 20} MiB")
+    return data
+
+
+def lines(path: str) -> Iterator[bytes]:
+    """Return the lines of the file at `path`, or of standard input for ``-``, one after the other.
+
+    Raises `NoFile` if it cannot be read, or has a line of more than MOST_BYTES_OF_LINE. There is no
+    limit to their number: whoever reads them ends at the first line that is wrong.
+    """
+    with _opened(path) as file:
+        number = 1
+        while line := file.readline(MOST_BYTES_OF_LINE + 1):
+            if len(line) > MOST_BYTES_OF_LINE:
+                greatest = f"{MOST_BYTES_OF_LINE >> 20} MiB"
+                raise NoFile(f"cannot read {_source(path)}: line {number} exceeds {greatest}")
+            yield line
+            number += 1
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """Open the file at `path`, or standard input for ``-``. Raises `NoFile` if reading fails."""
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+            yield sys.stdin.buffer
         else:
             with open(path, "rb") as file:
-                data = file.read(MOST_BYTES + 1)
+                yield file
     except OSError as error:
-        raise NoFile(f"cannot read {printable(name_of(path))}: {error.strerror}") from None
+        raise NoFile(f"cannot read {_source(path)}: {error.strerror}") from None
     except AttributeError:
         raise NoFile("cannot read standard input: it is closed") from None
-    if len(data) > MOST_BYTES:
-        name = "standard input" if path == "-" else printable(name_of(path))
-        raise NoFile(f"cannot read {name}: it is larger than {MOST_BYTES >> 20} MiB")
-    return data
+
+
+def _source(path: str) -> str:
+    return "standard input" if path == "-" else printable(name_of(path))
 
 
 def descriptions(

@@ -305,6 +305,33 @@ def growth(rounds: int, counts: Sequence[int]) -> Iterator[Group]:
     )
 
 
+def entries(rounds: int, count: int) -> Iterator[Group]:
+    """Yield descriptions in which one structure has `count` entries, twice, and four times as many:
+    right ones, and ones with a finding for each entry.
+    """
+    argv = [os.fspath(PYTHON), os.fspath(Path(__file__).with_name("entries.py")), str(count)]
+    passes = [
+        json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)
+        for _ in range(rounds)
+    ]
+    titles = {"right": "right descriptions", "wrong": "descriptions with a finding for each entry"}
+    for kind, title in titles.items():
+        target = at_most(4) if kind == "right" else None
+        loads, growths = [], []
+        for name in passes[0][kind]:
+            times = [each[kind][name] for each in passes]
+            last = Spread.of([each["check"][-1] for each in times])
+            load = Spread.of([each["check"][-1] / each["yaml.load"][-1] for each in times])
+            loads.append(Line(name, {"cpu": last}, load, *(target(load) if target else ())))
+            growth = Spread.of([each["check"][-1] / each["check"][0] / 4 for each in times])
+            growths.append(Line(name, {}, growth, *at_most(2)(growth)))
+        yield Group(f"{4 * count:,} entries, {title} (ratio to yaml.load with CSafeLoader)", loads)
+        yield Group(
+            f"cost per entry, {title}: at {4 * count:,} entries, divided by that at {count:,}",
+            growths,
+        )
+
+
 def has_lines(count: int) -> Callable[[str], str | None]:
     """Return what is wrong with an output that must have this number of lines."""
     return lambda out: (
@@ -382,6 +409,7 @@ def main() -> int:
         "formats": lambda options: formats(max(3, options.rounds // 4)),
         "files": lambda options: files(max(3, options.rounds // 5), options.files),
         "growth": lambda options: growth(1, options.growth),
+        "entries": lambda options: entries(1, options.entries),
     }
     parser = argparse.ArgumentParser(
         prog="tests/benchmarks/run", description="Compare vmcfg with other programs."
@@ -405,6 +433,12 @@ def main() -> int:
         nargs="+",
         default=[20, 200, 2000],
         help="Numbers of files in a directory.",
+    )
+    parser.add_argument(
+        "--entries",
+        type=int,
+        default=5000,
+        help="Number of entries of a structure, which grows to four times as many.",
     )
     parser.add_argument(
         "--json", type=Path, default=BUILD / "results.json", help="File for the results as JSON."

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 import traceback
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     """Return the answer of KVM to one job: the bytes of a description in hex, or of a plan."""
     data = bytes.fromhex(job["data"])
     if job["kind"] == "plan":
-        return told(try_plan(data, job["name"], run=True))
+        return told(try_plan(BytesIO(data), job["name"], run=True))
     major, minor, *_ = running_release().split(".")
     here = (int(major), int(minor)) if job["kind"] == "for this kernel" else None
     return told(try_description(data, job["name"], here, strict=False, unchecked=True, run=True))

@@ -117,9 +117,17 @@ def the_rest(draw: st.DrawFn, written: dict[str, Any]) -> None:
         )
     if draw(st.booleans()):
         written["devices"] = [
-            {"name": "uart", "irq": draw(intid(draw(mostly(st.integers(200, 250), SPIS))))}
+            {"name": "uart", "irq": draw(intid(draw(mostly(st.integers(200, 250), SPIS))))},
+            draw(st.sampled_from(OTHER_DEVICES)),
         ]
 
+
+OTHER_DEVICES: list[dict[str, Any]] = [
+    {"name": "msi", "irq": "spi:150-160"},
+    {"name": "rtc", "irq": 161, "base": "0x09000000", "size": "4KiB"},
+    {"name": "flash", "base": 0, "size": "64MiB"},
+]
+"""Devices with a range of SPIs, with a frame, or with both."""
 
 HOST_PMU = "armv8_pmuv3"
 """The only PMU of the emulated machine."""

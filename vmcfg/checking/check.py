@@ -11,7 +11,7 @@ from vmcfg.description.reading import read_description
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.finding import Finding
-from vmcfg.findings.position import Path, Position
+from vmcfg.findings.position import Path, Position, Span
 from vmcfg.findings.rule import ERROR, Rule
 from vmcfg.kernel.version import Version
 from vmcfg.rules.kinds import RuleFailed
@@ -116,7 +116,7 @@ def _used(place: Position) -> Position:
 
 def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
     """Return `found` as diagnostics: one for a value that is used through several aliases."""
-    placed: dict[tuple[str, Position, int], tuple[Rule, Finding, Position]] = {}
+    placed: dict[tuple[str, Position, int], tuple[Rule, Finding, dict[Span, None]]] = {}
     seen: Counter[tuple[str, Path, str]] = Counter()
     fixable: list[tuple[Finding, Position]] = []
     for rule, finding in found:
@@ -127,31 +127,26 @@ def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnosti
         way = rule.id, finding.path, finding.on
         key = rule.id, place._replace(uses=()), seen[way]
         seen[way] += 1
-        if key in placed:
-            _, finding, first = placed[key]
-            place = first._replace(
-                uses=(*first.uses, *(use for use in place.uses if use not in first.uses))
-            )
-        placed[key] = rule, finding, place
+        _, _, uses = placed.setdefault(key, (rule, finding, {}))
+        uses.update(dict.fromkeys(place.uses))
     diagnostics = [
         diagnose(
             tree.file,
             rule,
             finding,
-            place,
+            place._replace(uses=tuple(uses)),
             [(_used(tree.position(path)), words) for path, words in finding.related],
         )
-        for rule, finding, place in placed.values()
+        for (_, place, _), (rule, finding, uses) in placed.items()
     ]
     if fixable:
         from vmcfg.checking.fix_placement import certain_fixes
 
         fixes = certain_fixes(tree, fixable)
-        places = [place._replace(uses=()) for _, _, place in placed.values()]
         diagnostics = [
             found._replace(fix=fixes.get(place)) if finding.fix is not None else found
-            for found, place, (_, finding, _) in zip(
-                diagnostics, places, placed.values(), strict=True
+            for found, ((_, place, _), (_, finding, _)) in zip(
+                diagnostics, placed.items(), strict=True
             )
         ]
     return diagnostics

@@ -29,15 +29,14 @@ def certain_fixes(tree: Tree, found: Iterable[tuple[Finding, Position]]) -> dict
             here = place._replace(uses=())
             wanted.setdefault(here, set()).add((place.uses, finding.fix))
             paths[here] = finding.path, finding.on
+    contents = {place: _fixed_content(tree, *path) for place, path in paths.items()}
+    ways = _ways(tree, {id(content) for content in contents.values()})
     fixes = {}
     for place, by_way in wanted.items():
         texts = {text for _, text in by_way}
         span = _word(tree.text, place.span)
-        if (
-            len(texts) == 1
-            and span is not None
-            and _ways(tree, *paths[place]) == {uses for uses, _ in by_way}
-        ):
+        every_use = ways.get(id(contents[place]), set())
+        if len(texts) == 1 and span is not None and every_use == {uses for uses, _ in by_way}:
             fixes[place] = Fix(span, texts.pop())
     return fixes
 
@@ -55,19 +54,26 @@ def _word(text: str, span: Span) -> Span | None:
     return match and Span(span.line, match.start(2) + 1, span.line, match.end(2) + 1)
 
 
-def _ways(tree: Tree, path: Path, on: str) -> set[tuple[Span, ...]]:
-    """Return each sequence of aliases that leads to the value at `path`; empty without aliases."""
+def _fixed_content(tree: Tree, path: Path, on: str) -> Content:
+    """Return the content that a fix changes: the value at `path`, or the mapping of its key."""
     assert tree.root is not None
-    wanted = _content(tree.root, path[:-1] if on == "key" else path)
-    ways = set()
+    return _content(tree.root, path[:-1] if on == "key" else path)
+
+
+def _ways(tree: Tree, wanted: set[int]) -> dict[int, set[tuple[Span, ...]]]:
+    """Return each sequence of aliases that leads to a content, by the Python id of the content;
+    an empty sequence without aliases.
+    """
+    assert tree.root is not None
+    ways: dict[int, set[tuple[Span, ...]]] = {}
     waiting: list[tuple[Node, tuple[Span, ...]]] = [(tree.root, ())]
     while waiting:
         node, uses = waiting.pop()
         if isinstance(node, Alias):
             node, uses = node.target, (*uses, span_of(node))
-        if node is wanted:
-            ways.add(uses)
-        elif isinstance(node, Mapping):
+        if id(node) in wanted:
+            ways.setdefault(id(node), set()).add(uses)
+        if isinstance(node, Mapping):
             for key, inner in node.values.items():
                 if not (node is tree.root and is_users_own(key)):
                     waiting.append((inner, uses))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from vmcfg.checking.check import Checked
@@ -40,8 +41,8 @@ def fixed(
 def _apart(fixes: Iterable[Fix]) -> list[Fix]:
     """Return the fixes in the order of the text, without different fixes at the same position."""
     once = sorted(set(fixes))
-    spans = [fix.span for fix in once]
-    return [fix for fix in once if spans.count(fix.span) == 1]
+    counts = Counter(fix.span for fix in once)
+    return [fix for fix in once if counts[fix.span] == 1]
 
 
 def edited(data: bytes, fixes: Iterable[Fix]) -> bytes:

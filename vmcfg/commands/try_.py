@@ -86,11 +86,11 @@ def try_(
         raise click.UsageError("--unchecked and --host-kernel cannot be used with --plan.")
     source = path or plan or ""
     name = stdin_filename if source == "-" else source
-    data = files.read(source)
     try:
         if plan is not None:
-            tried = try_plan(data, name, run=not no_run)
+            tried = try_plan(files.lines(source), name, run=not no_run)
         else:
+            data = files.read(source)
             tried = try_description(data, name, host_kernel, strict, unchecked, run=not no_run)
     except NoKvm as error:
         files.print_error(f"vmcfg: {error}\n")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
+from vmcfg.arm.interrupts import SPI_BASE, SPI_END
 from vmcfg.description.kinds import (
     Choice,
     Events,
@@ -203,6 +204,11 @@ class MemorySlot(NamedTuple):
             default="false",
         ),
     ] = False
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Return its first address, and the one after its last."""
+        return self.base, self.base + self.size
 
 
 class RedistributorRegion(NamedTuple):
@@ -622,7 +628,7 @@ class RegisterEntry(NamedTuple):
 
 
 class Device(NamedTuple):
-    """A device of the VMM, with what the checks need."""
+    """A device of the VMM, with what the checks need: its SPIs, its frame, or both."""
 
     name: Annotated[
         str,
@@ -634,14 +640,56 @@ class Device(NamedTuple):
         ),
     ]
     irq: Annotated[
-        int | IrqRange,
+        int | IrqRange | None,
         Field(
-            kind=ONE_INTERRUPT,
-            doc="SPI of the device.",
-            examples=("spi:1", 33),
+            kind=INTERRUPTS,
+            doc="SPI of the device, or a range of SPIs.",
+            examples=("spi:1", 33, "spi:64-127"),
             also=("interrupt", "interrupts", "spi", "intid", "gsi"),
+            default="none",
         ),
-    ]
+    ] = None
+    base: Annotated[
+        int | None,
+        Field(
+            kind=ADDRESS,
+            doc="Guest-physical address of the frame of the device: its registers.",
+            examples=("0x09000000",),
+            also=("start", "address", "reg", "mmio"),
+            default="none",
+        ),
+    ] = None
+    size: Annotated[
+        int | None,
+        Field(
+            kind=Size(),
+            doc="Size of the frame in bytes, or in KiB, MiB, GiB, or TiB.",
+            examples=("64KiB",),
+            also=("length", "len"),
+            default="none",
+        ),
+    ] = None
+
+    @property
+    def addresses(self) -> tuple[int, int] | None:
+        """Return the first address of its frame, and the one after its last; None without one."""
+        if self.base is None or self.size is None:
+            return None
+        return self.base, self.base + self.size
+
+    @property
+    def intids(self) -> tuple[int, int] | None:
+        """Return its first and its last INTID as written; None without an interrupt."""
+        if self.irq is None or isinstance(self.irq, int):
+            return None if self.irq is None else (self.irq, self.irq)
+        return self.irq.intid, self.irq.base + self.irq.last
+
+    @property
+    def spis(self) -> tuple[int, int]:
+        """Return the INTIDs of its SPIs: the first, and the one after the last; (0, 0) for none."""
+        first, last = self.intids or (0, 0)
+        spis = max(first, SPI_BASE), min(last + 1, SPI_END)
+        return spis if spis[0] < spis[1] else (0, 0)
 
 
 class Description(NamedTuple):
@@ -827,10 +875,13 @@ class Description(NamedTuple):
         Field(
             kind=ListOf(Device, "devices"),
             doc=(
-                "Devices of the VMM that use SPIs. Only for the checks; the plan contains no"
-                " commands for them."
+                "Devices of the VMM, each with its SPIs, its frame, or both. Only for the checks;"
+                " the plan contains no commands for them."
             ),
-            examples=([{"name": "uart", "irq": "spi:1"}],),
+            examples=(
+                [{"name": "uart", "irq": "spi:1", "base": "0x09000000", "size": "64KiB"}],
+                [{"name": "msi", "irq": "spi:64-127"}],
+            ),
             also=("device_irqs",),
             default="none",
         ),

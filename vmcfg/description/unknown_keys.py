@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from vmcfg.description.kinds import Misfit, ScalarKind
@@ -147,13 +149,20 @@ def likely_key(key: str, path: Path) -> str | None:
     It is a key of this mapping, by its spelling or by the words of other tools, or the dotted path
     of a key of another mapping.
     """
-    return next(_guesses(key, path), None)
+    return _likely(key, ".".join([step for step in path if isinstance(step, str)]))
 
 
-def _guesses(key: str, path: Path) -> Iterator[str]:
+@lru_cache(maxsize=1024)
+def _likely(key: str, here: str) -> str | None:
+    """Return the likely key in the mapping with the dotted path `here`. The cache serves lists in
+    which each item has the same unknown key.
+    """
+    return next(_guesses(key, here), None)
+
+
+def _guesses(key: str, here: str) -> Iterator[str]:
     """Return the keys that might be meant, the likeliest first."""
     everything = every_field()
-    here = ".".join([step for step in path if isinstance(step, str)])
     siblings = _keys_of(here, everything)
     word = _normal(key)
     for name, field in siblings.items():
@@ -195,10 +204,15 @@ def certain_key(
     word = _normal(key)
     if [name for name in known if _is_a_slip(word, name)] != [likely]:
         return None
-    for other in node.values:
-        if other != key and other not in known and likely_key(other, path) == likely:
-            return None
-    return likely
+    return likely if _wishes(node, frozenset(known), path)[likely] == 1 else None
+
+
+@lru_cache(maxsize=1)
+def _wishes(node: Mapping, known: frozenset[str], path: Path) -> Counter[str | None]:
+    """Return how many unknown keys of `node` probably mean the same key. The cache serves mappings
+    with many of them.
+    """
+    return Counter(likely_key(key, path) for key in node.values if key not in known)
 
 
 def _is_a_slip(word: str, key: str) -> bool:

@@ -29,9 +29,8 @@ LEAST_PAGE_SIZE, _, GREATEST_PAGE_SIZE = PAGE_SIZES
 MOST_MEMORY_SLOTS = 32767
 """KVM_USER_MEM_SLOTS, which KVM_CAP_NR_MEMSLOTS returns (6.1, 6.12, 7.2)."""
 
-MEMORY_SLOT_END = 1 << 43
-"""One more byte than the maximum of a slot: KVM_MEM_MAX_NR_PAGES is 2^31 - 1, here of 4 KiB
-(kvm_main.c:kvm_set_memory_region).
+MOST_PAGES_OF_SLOT = (1 << 31) - 1
+"""KVM_MEM_MAX_NR_PAGES: the maximum number of pages of a slot (kvm_main.c:kvm_set_memory_region).
 """
 
 # The GIC -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ In: two plans from `lowering`. Out: the differences that ``vmcfg diff`` prints.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -81,14 +81,14 @@ def _paired(
     The values of slots and regions contain their index from 0 without gaps, so that the same
     indexes are paired.
     """
-    by_value = defaultdict(list)
+    by_value: dict[str, deque[Placed]] = defaultdict(deque)
     for right in news:
         by_value[right.command.value].append(right)
     rest = []
     for left in olds:
         equal = by_value[left.command.value]
         if equal:
-            yield left, equal.pop(0)
+            yield left, equal.popleft()
         else:
             rest.append(left)
     left_over = sorted(

@@ -1,6 +1,6 @@
 """A plan in JSON Lines, read to be executed: complete, and each line consistent with the table.
 
-In: the bytes of ``vmcfg emit --scope vm --format jsonl``. Out: the commands for `trial.perform`.
+In: the lines of ``vmcfg emit --scope vm --format jsonl``. Out: the commands for `trial.perform`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from vmcfg.description.model import Gic
@@ -33,51 +34,100 @@ _MPIDR = re.compile(
 
 
 class PlanFile(NamedTuple):
-    """A plan of a whole VM. `origins` has the origin of each command, or None."""
+    """A plan of a whole VM. `origins` has the origin of each command, or None; `text` is the text
+    of the file.
+    """
 
     name: str
     commands: tuple[Command, ...]
     monitors_gic: bool
     gic: Gic | None
     origins: tuple[dict[str, Any] | None, ...]
+    text: str
 
 
 class _Odd(Exception):
     """A problem in one line."""
 
 
-def read_plan(data: bytes, file: str) -> PlanFile:
-    """Return the plan in `data`. Raises `NoFile` if it is not an executable whole-VM plan."""
+class _NoPlan(Exception):
+    """The file is empty, or its first line is not a JSON object."""
+
+
+def read_plan(lines: Iterable[bytes], file: str) -> PlanFile:
+    """Return the plan in `lines`. Raises `NoFile` if it is not an executable whole-VM plan.
+
+    Reading ends at the first line that is wrong.
+    """
+    reader = _Reader()
+    number = 0
     try:
-        lines = [_object(line) for line in data.decode().removesuffix("\n").split("\n")]
-    except (UnicodeDecodeError, _Odd):
-        lines = []
-    if len(lines) < 2:
+        for number, line in enumerate(lines, 1):
+            reader.add(line, number)
+        reader.end()
+    except _Odd as odd:
+        raise NoFile(f"{file}, line {number}: {odd}") from None
+    except _NoPlan:
         raise NoFile(
             f"{file} is not a plan in JSON Lines;"
             " run 'vmcfg emit --scope vm --format jsonl' to create one"
-        )
-    header, *middle, end = lines
-    number = 1
-    try:
-        _check_header(header)
-        number = len(lines)
-        if end != {"op": "end", "count": len(middle)}:
-            raise _Odd(
-                f"a plan with {len(middle)} commands must end with"
-                f' {{"op":"end","count":{len(middle)}}}: this one is truncated'
-            )
-        made: set[str] = set()
-        commands = []
-        for number, line in enumerate(middle, 2):
-            commands.append(_command(line, number - 1, made))
-    except _Odd as odd:
-        raise NoFile(f"{file}, line {number}: {odd}") from None
-    whole = header["perform"] == "whole"
-    gic = None if whole or header["gic"] is None else Gic(int(header["gic"][1:]))
-    return PlanFile(
-        header["vm"], tuple(commands), not whole, gic, tuple(line.get("origin") for line in middle)
-    )
+        ) from None
+    return reader.plan()
+
+
+class _Reader:
+    """A plan, as far as it has been read."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.header: dict[str, Any] = {}
+        self.commands: list[Command] = []
+        self.origins: list[dict[str, Any] | None] = []
+        self.made: set[str] = set()
+        """The targets that earlier lines created."""
+        self.has_end = False
+
+    def add(self, line: bytes, number: int) -> None:
+        """Add the next line. Raises `_Odd` or `_NoPlan`."""
+        try:
+            text = line.decode()
+            read = _object(text)
+        except (UnicodeDecodeError, _Odd):
+            if number == 1:
+                raise _NoPlan from None
+            raise _Odd("this is not a JSON object") from None
+        self.text.append(text)
+        if number == 1:
+            _check_header(read)
+            self.header = read
+        elif self.has_end:
+            raise _Odd('the plan ended at the line before: {"op":"end", ...}')
+        elif read.get("op") == "end":
+            self.has_end = read == self._right_end()
+            self.end()
+        else:
+            self.commands.append(_command(read, number - 1, self.made))
+            self.origins.append(read.get("origin"))
+
+    def end(self) -> None:
+        """Raise `_Odd` or `_NoPlan` unless the last line was the right end."""
+        if not self.text:
+            raise _NoPlan
+        if not self.has_end:
+            end = json.dumps(self._right_end(), separators=(",", ":"))
+            count = len(self.commands)
+            raise _Odd(f"a plan with {count} commands must end with {end}: this one is truncated")
+
+    def _right_end(self) -> dict[str, Any]:
+        return {"op": "end", "count": len(self.commands)}
+
+    def plan(self) -> PlanFile:
+        """Return the plan after its end."""
+        header = self.header
+        whole = header["perform"] == "whole"
+        gic = None if whole or header["gic"] is None else Gic(int(header["gic"][1:]))
+        commands, origins = tuple(self.commands), tuple(self.origins)
+        return PlanFile(header["vm"], commands, not whole, gic, origins, "".join(self.text))
 
 
 def _object(line: str) -> dict[str, Any]:

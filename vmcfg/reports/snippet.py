@@ -5,7 +5,9 @@ Source lines are cut to a width around the marked place. Labels are never cut.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from vmcfg.findings.position import Span
@@ -45,7 +47,7 @@ def snippet(
         if previous is not None:
             yield from _between(lines, previous, number, margin, width, encoding)
         previous = number
-        line = _Line(lines[number - 1], encoding)
+        line = _line(lines[number - 1], encoding)
         here = [mark for mark in marks if mark.span.line == number]
         yield from _marked_line(line, number, here, margin, width)
 
@@ -58,7 +60,7 @@ def _between(
         yield [(DOTS, "gutter")]
         return
     for number in range(above + 1, below):
-        line = _Line(lines[number - 1], encoding)
+        line = _line(lines[number - 1], encoding)
         start, end = line.window(0, 0, width)
         yield [_gutter(margin, number), (line.part(start, end), "plain")]
 
@@ -129,9 +131,7 @@ class _Line:
         least = min(self.columns[first] - room // 3, total - room)
         if least <= len(DOTS):
             return 0, self._fitting(0, room)
-        start = next(
-            cell for cell, column in enumerate(self.columns) if column >= least + len(DOTS)
-        )
+        start = bisect_left(self.columns, least + len(DOTS))
         if total - self.columns[start] <= room:
             return start, len(self.cells)
         return start, self._fitting(start, room - len(DOTS))
@@ -176,6 +176,12 @@ class _Line:
         yield [indent, (signs, mark.style)]
         label_offset = max(0, min(offset, width - label_width))
         yield [(" " * label_offset, "plain"), (mark.label, mark.style)]
+
+
+@lru_cache(maxsize=8)
+def _line(text: str, encoding: str) -> _Line:
+    """Return a source line. The cache serves long lines with many findings."""
+    return _Line(text, encoding)
 
 
 def _cell(char: str, encoding: str) -> str:

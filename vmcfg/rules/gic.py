@@ -1,14 +1,17 @@
-"""VMC4xx: the GIC, its frames, and its maintenance interrupt. VMC413 and 414 are in `devices`.
+"""VMC4xx: the GIC, its frames, and its maintenance interrupt.
 
-Rules about what the plan sends apply only if the plan sets up the GIC.
+VMC413, 414, and 416-418 are in `devices`. Rules about what the plan sends apply only if the plan
+sets up the GIC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vmcfg.arm.interrupts import GREATEST_PPI, PPI_BASE, interrupt_text, is_ppi
 from vmcfg.description.written import IrqRange, intid_of
+from vmcfg.findings.diagnostic import RELATED_SHOWN
 from vmcfg.findings.finding import Finding, not_written
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
@@ -34,9 +37,15 @@ from vmcfg.vm.frames import (
     Frame,
     address_bits,
     address_space_text,
+    device_frames,
     frames,
+    free_addresses,
+    overlaps,
 )
 from vmcfg.vm.machine import Machine, redistributor_regions
+
+if TYPE_CHECKING:
+    from vmcfg.vm.overlaps import Sorted
 
 SET_MAINT_IRQ = abi.setting(abi.VGIC_MAINT_IRQ)
 SET_NR_IRQS = abi.setting(abi.VGIC_NR_IRQS)
@@ -209,9 +218,11 @@ def _answer_to_misaligned(frame: Frame) -> Answer:
 def frame_out_of_range(machine: Machine) -> Iterator[Finding]:
     """Every frame must end within the guest-physical address space, which has 2^ipa_bits bytes.
 
+    This includes the frames of VMM devices, which KVM does not know.
+
     Source: vgic-kvm-device.c:vgic_check_iorange; tested on 6.1, 6.12, and 7.2."""
     bits = address_bits(machine)
-    for frame in frames(machine):
+    for frame in (*frames(machine), *device_frames(machine)):
         if frame.end <= 1 << bits:
             continue
         needed = (frame.end - 1).bit_length()
@@ -224,6 +235,8 @@ def frame_out_of_range(machine: Machine) -> Iterator[Finding]:
 
 def _answer_to_out_of_range(frame: Frame) -> Answer:
     """Return the answer of KVM to a frame that ends above the address space."""
+    if not frame.attr:
+        return NEVER_ASKED  # KVM does not know the devices of the VMM
     if frame.region is not None and frame.base >= 1 << IPA_BITS_GREATEST:
         return NEVER_ASKED  # the attribute keeps 52 bits of the base of a region
     # The sum of base and size overflows its 64 bits, which KVM checks first.
@@ -242,47 +255,35 @@ def overlapping_frames(machine: Machine) -> Iterator[Finding]:
     Source: vgic-mmio-v3.c:vgic_v3_alloc_redist_region, vgic-v2.c:vgic_v2_map_resources; tested on
     6.1, 6.12, and 7.2."""
     written = frames(machine)
-    for place, frame in enumerate(written):
-        for earlier in written[:place]:
-            if frame.overlaps(earlier.base, earlier.end):
-                yield _overlapping(frame, earlier, machine)
-                break  # one finding per frame is enough
+    clashes = overlaps([frame.addresses for frame in written])
+    if not clashes:
+        return
+    free = free_addresses(machine)
+    # Frames that KVM rejects are not there for the frames after them.
+    rejected = {index for index, frame in enumerate(written) if _is_rejected(frame, machine)}
+    for index, earlier in clashes:
+        frame, other = written[index], written[earlier]
+        answer: Answer | None = NEVER_ASKED
+        if earlier not in rejected:
+            answer = _answer_to_overlapping(frame, machine)
+        if answer is not None and answer.errno is not None:
+            rejected.add(index)
+        yield Finding(
+            frame.at,
+            f"{frame.name} ({frame.extent}) overlaps {other.name} ({other.extent})",
+            hint=free.suggestion(frame.name, frame.addresses, frame.alignment),
+            related=((other.at, f"{other.name} ends at {other.end - 1:#x}"),),
+            kernel=answer,
+        )
 
 
 def _is_rejected(frame: Frame, machine: Machine) -> bool:
-    """Return whether KVM rejects the frame alone, so that it is not there for other frames."""
+    """Return whether KVM rejects the frame alone."""
     return frame.base % frame.alignment != 0 or frame.end > 1 << address_bits(machine)
 
 
-def _overlapping(frame: Frame, earlier: Frame, machine: Machine) -> Finding:
-    """Return the finding that a frame overlaps an earlier one."""
-    message = f"{frame.name} ({frame.extent}) overlaps {earlier.name} ({earlier.extent})"
-    return Finding(
-        frame.at,
-        message,
-        hint=_hint_to_move(frame, machine),
-        related=((earlier.at, f"{earlier.name} ends at {earlier.end - 1:#x}"),),
-        kernel=_answer_to_overlapping(frame, earlier, machine),
-    )
-
-
-def _hint_to_move(frame: Frame, machine: Machine) -> str:
-    """Return the hint for a frame that overlaps another one: a free address, if there is one."""
-    others = [(other.base, other.end) for other in frames(machine) if other.at != frame.at]
-    used = sorted(others + [(slot.base, slot.base + slot.size) for slot in machine.memory])
-    base = frame.base + -frame.base % frame.alignment
-    for first, end in used:
-        if first < base + frame.size and base < end:
-            base = end + -end % frame.alignment
-    if base + frame.size > 1 << address_bits(machine):
-        return f"move {frame.name} to an address that is not in use"
-    return f"move {frame.name} to a free address, such as {base:#x}"
-
-
-def _answer_to_overlapping(frame: Frame, earlier: Frame, machine: Machine) -> Answer | None:
+def _answer_to_overlapping(frame: Frame, machine: Machine) -> Answer | None:
     """Return the answer of KVM to a frame that overlaps an earlier one, if the rule has another."""
-    if _is_rejected(earlier, machine):
-        return NEVER_ASKED
     if frame.attr == ITS_ADDR:
         return Answer(frame.attr)
     if machine.gic_version() == 3:
@@ -297,26 +298,42 @@ def frame_in_memory_slot(machine: Machine) -> Iterator[Finding]:
     KVM does not compare them. If they overlap, the guest's accesses reach memory and never the GIC.
 
     Source: tested on 6.1, 6.12, and 7.2."""
-    for index, (base, size, _) in enumerate(machine.memory):
-        covered = [frame for frame in frames(machine) if frame.overlaps(base, base + size)]
-        if not covered:
-            continue
-        first, *others = covered
-        more = f" and {len(others)} more frames" if len(others) > 1 else ""
-        if len(others) == 1:
-            more = f" and {others[0].name}"
-        message = f"memory slot {base:#x}-{base + size - 1:#x} overlaps {first.name}{more}"
-        ways = []
-        if base < min(frame.base for frame in covered):
-            lowest = min(covered, key=lambda frame: frame.base)
-            ways.append(f"make the slot end below {lowest.base:#x}, where {lowest.name} starts")
-        highest = max(frame.end for frame in covered)
-        if base + size > highest:
-            start = highest + -highest % GREATEST_PAGE_SIZE
-            ways.append(f"start the slot at {start:#x} or above")
-        hint = ", or ".join(ways) or "move the slot to addresses outside the GIC"
-        related = tuple((frame.at, f"{frame.name}, {frame.extent}") for frame in covered)
-        yield Finding(("memory", index, "base"), message, hint=hint, related=related)
+    written = [frame for frame in frames(machine) if frame.size]
+    slots = [slot.addresses for slot in machine.memory]
+    if not overlaps([*(frame.addresses for frame in written), *slots]):
+        return
+    from vmcfg.vm.overlaps import Sorted
+
+    by_address = Sorted([frame.addresses for frame in written])
+    for index, (base, end) in enumerate(slots):
+        highest = by_address.highest_end(end)
+        if base < min(highest, end):
+            yield _covering_slot(index, machine, written, by_address)
+
+
+def _covering_slot(index: int, machine: Machine, written: list[Frame], found: Sorted) -> Finding:
+    """Return the finding that a memory slot overlaps frames, of which `found` has the order."""
+    base, end = machine.memory[index].addresses
+    lowest = written[found.lowest(base)]
+    places = dict.fromkeys([found.lowest(base), *found.starting_in(base, end, RELATED_SHOWN)])
+    shown = [written[place] for place in places][:RELATED_SHOWN]
+    others = found.count(base, end) - 1
+    more = f" and {others} more frames" if others > 1 else ""
+    if others == 1:
+        more = f" and {shown[1].name}" if len(shown) == 2 else " and another frame"
+    ways = []
+    if base < lowest.base:
+        ways.append(f"make the slot end below {lowest.base:#x}, where {lowest.name} starts")
+    highest = found.highest_end(end)
+    if end > highest:
+        start = highest + -highest % GREATEST_PAGE_SIZE
+        ways.append(f"start the slot at {start:#x} or above")
+    return Finding(
+        ("memory", index, "base"),
+        f"memory slot {base:#x}-{end - 1:#x} overlaps {lowest.name}{more}",
+        hint=", or ".join(ways) or "move the slot to addresses outside the GIC",
+        related=tuple((frame.at, f"{frame.name}, {frame.extent}") for frame in shown),
+    )
 
 
 # Keys -----------------------------------------------------------------------------------------

@@ -18,7 +18,14 @@ from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.host_kernel import origins_of
 from vmcfg.rules.kinds import host_rule
-from vmcfg.rules.memory import SLOT, misaligned_slots, small_page_memory_slot
+from vmcfg.rules.memory import (
+    SLOT,
+    large_memory_slot,
+    misaligned_slots,
+    oversized_slots,
+    slot_size_end,
+    small_page_memory_slot,
+)
 from vmcfg.rules.pmu import counters_without_device
 from vmcfg.vm.machine import Machine
 
@@ -233,7 +240,7 @@ def multiple_pmus_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
 @host_rule("VMC719")
 def unsupported_memory_slot_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
     """The base and the size of every memory slot must be multiples of the page size of every host,
-    and every host must support the number of slots.
+    and every host must support the number of slots and the number of pages of a slot.
 
     Source: KVM_CAP_NR_MEMSLOTS; kvm_main.c:kvm_set_memory_region, Linux 7.2."""
     if host.page_size is not None:
@@ -241,6 +248,15 @@ def unsupported_memory_slot_on_host(machine: Machine, host: Host) -> Iterator[Fi
             kib = host.page_size >> 10
             message = f"{name} must be a multiple of {kib} KiB, the page size of the host"
             hint = f"use a multiple of {host.page_size:#x}, not {value:#x}"
+            yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set"))
+        for at, (base, size, _) in oversized_slots(machine, host.page_size):
+            tib = slot_size_end(host.page_size) >> 40
+            kib = host.page_size >> 10
+            message = (
+                f"memory slot {base:#x} must be smaller than {tib} TiB, not {size:#x} bytes:"
+                f" the host has {kib} KiB pages"
+            )
+            hint = "write several smaller slots, one after the other"
             yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set"))
     most = host.capabilities.get("KVM_CAP_NR_MEMSLOTS", 0)
     count = len(machine.memory)
@@ -294,7 +310,7 @@ def as_on(host: Host, rule: Rule, finding: Finding) -> Finding | None:
     """Return the finding of a rule over machines as it is on `host`, which answers what such a rule
     can only suspect; None if it is nothing there.
     """
-    if rule is small_page_memory_slot and host.page_size is not None:
+    if rule in (small_page_memory_slot, large_memory_slot) and host.page_size is not None:
         return None  # VMC719 decides
     if rule is counters_without_device:
         # VMC716 reports a host without a PMU.

@@ -14,12 +14,12 @@ from vmcfg.kernel.limits import (
     IPA_BITS_GREATEST,
     IPA_BITS_LEAST,
     LEAST_PAGE_SIZE,
-    MEMORY_SLOT_END,
     MOST_MEMORY_SLOTS,
+    MOST_PAGES_OF_SLOT,
     PAGE_SIZES,
 )
 from vmcfg.rules.kinds import machine_rule
-from vmcfg.vm.frames import address_bits, address_space_text
+from vmcfg.vm.frames import address_bits, address_space_text, overlaps
 from vmcfg.vm.machine import Machine
 
 SLOT = "KVM_SET_USER_MEMORY_REGION"
@@ -123,15 +123,9 @@ def overlapping_memory_slots(machine: Machine) -> Iterator[Finding]:
     """Memory slots must not overlap.
 
     Source: kvm_main.c:kvm_set_memory_region, Linux 7.2."""
-    highest_end = 0
-    highest_index = -1
-    # In the order of addresses, each slot is compared with the one before it that ends highest.
-    for index in sorted(range(len(machine.memory)), key=lambda index: machine.memory[index]):
-        base, size, _ = machine.memory[index]
-        if base < highest_end and size:
-            yield _overlapping(machine, *sorted((index, highest_index)))
-        if base + size > highest_end:
-            highest_end, highest_index = base + size, index
+    addresses = [slot.addresses for slot in machine.memory]
+    for index, earlier in overlaps(addresses):
+        yield _overlapping(machine, earlier, index)
 
 
 def _overlapping(machine: Machine, first: int, second: int) -> Finding:
@@ -180,14 +174,16 @@ def _out_of_range(machine: Machine, index: int, slot: MemorySlot, bits: int) -> 
 
 @machine_rule("VMC205", Answer(SLOT, "EINVAL", "set"))
 def memory_slot_limit_exceeded(machine: Machine) -> Iterator[Finding]:
-    """A memory slot must be smaller than 8 TiB, and a VM can have at most 32767 slots.
+    """A memory slot must be smaller than 128 TiB, and a VM can have at most 32767 slots.
 
-    8 TiB are 2^31 pages of 4 KiB. A host with larger pages accepts larger slots.
+    128 TiB are 2^31 pages of 64 KiB, the largest page size of arm64 hosts; VMC207 warns about
+    smaller pages.
 
     Source: kvm_main.c:kvm_set_memory_region, KVM_CAP_NR_MEMSLOTS; tested on 6.1, 6.12, and 7.2."""
+    end = slot_size_end(GREATEST_PAGE_SIZE)
     for index, (base, size, _) in enumerate(machine.memory):
-        if size >= MEMORY_SLOT_END:
-            message = f"memory slot {base:#x} must be smaller than 8 TiB, not {size:#x} bytes"
+        if size >= end:
+            message = f"memory slot {base:#x} must be smaller than 128 TiB, not {size:#x} bytes"
             hint = "write several smaller slots, one after the other"
             yield Finding(("memory", index, "size"), message, hint=hint)
     count = len(machine.memory)
@@ -195,6 +191,41 @@ def memory_slot_limit_exceeded(machine: Machine) -> Iterator[Finding]:
         message = f"the VM has {count} memory slots; KVM allows at most {MOST_MEMORY_SLOTS}"
         hint = "write fewer and larger slots"
         yield Finding(("memory", MOST_MEMORY_SLOTS), message, hint=hint)
+
+
+def slot_size_end(page_size: int) -> int:
+    """Return one more byte than the maximum size of a slot on a host with pages of that size."""
+    return (MOST_PAGES_OF_SLOT + 1) * page_size
+
+
+def oversized_slots(machine: Machine, page_size: int) -> Iterator[tuple[Path, MemorySlot]]:
+    """Return each slot that has too many pages of that size, if it has not with the largest ones,
+    and the path of its size.
+    """
+    for index, slot in enumerate(machine.memory):
+        if slot_size_end(page_size) <= slot.size < slot_size_end(GREATEST_PAGE_SIZE):
+            yield ("memory", index, "size"), slot
+
+
+@machine_rule(
+    "VMC207", Answer(SLOT, "EINVAL", "set", condition="on a host with 4 KiB pages"), WARNING
+)
+def large_memory_slot(machine: Machine) -> Iterator[Finding]:
+    """A memory slot should be smaller than 8 TiB: 2^31 pages of 4 KiB, the smallest page size of
+    arm64 hosts.
+
+    A host with 16 KiB pages accepts slots of less than 32 TiB. With `--host`, the page size of the
+    host decides: VMC719 reports what it rejects.
+
+    Source: kvm_main.c:kvm_set_memory_region, KVM_MEM_MAX_NR_PAGES, Linux 7.2; tested with 4 KiB
+    pages on 6.1, 6.12, and 7.2."""
+    for at, (base, size, _) in oversized_slots(machine, LEAST_PAGE_SIZE):
+        failing = [page_size >> 10 for page_size in PAGE_SIZES if size >= slot_size_end(page_size)]
+        condition = f"on a host with {' or '.join(map(str, failing))} KiB pages"
+        message = f"memory slot {base:#x} of {size:#x} bytes fails {condition}"
+        hint = "write slots of less than 8 TiB, or check with '--host' that no host has such pages"
+        kernel = Answer(SLOT, "EINVAL", "set", condition=condition)
+        yield Finding(at, message, hint=hint, kernel=kernel)
 
 
 def _extent(slot: MemorySlot) -> str:
@@ -210,4 +241,5 @@ RULES = (
     memory_slot_out_of_range,
     memory_slot_limit_exceeded,
     small_page_memory_slot,
+    large_memory_slot,
 )

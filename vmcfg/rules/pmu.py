@@ -207,12 +207,12 @@ def _rewritten(written: int | IrqRange | None, ppi: int) -> str | None:
     return f"ppi:{ppi - PPI_BASE}" if written.prefix else str(ppi)
 
 
-def free_spi(machine: Machine, used: set[int]) -> int | None:
+def free_spi(machine: Machine) -> int | None:
     """Return the first free SPI after those that are used, or else the first one at all."""
-    limit = machine.nr_irqs()
-    after = max((intid for intid in used if is_spi(intid) and intid < limit), default=SPI_BASE - 1)
-    candidates = (*range(after + 1, limit), *range(SPI_BASE, after))
-    return next((intid for intid in candidates if intid not in used), None)
+    free = machine.free_spis()
+    used = set(range(SPI_BASE, min(machine.nr_irqs(), SPI_END))).difference(free)
+    last = max(used, default=SPI_BASE - 1)
+    return next((intid for intid in free if intid > last), free[0] if free else None)
 
 
 @machine_rule("VMC503", Answer(IRQ, "EINVAL", "set"))
@@ -243,7 +243,7 @@ def _hint_to_separate(machine: Machine, places: list[Path]) -> str:
     the first ones as many free SPIs as there are vCPUs.
     """
     wrong = set(places)
-    used = {intid_of(device.irq) for device in machine.devices}
+    used = machine.device_spis()
     used |= {intid for intid, vcpu in _users(machine) if vcpu.irq_at not in wrong}
     found = []
     for at in places[:MOST_SUGGESTED]:
@@ -488,14 +488,21 @@ def pmu_spi_conflict(machine: Machine) -> Iterator[Finding]:
     owner in the kernel.
 
     Source: vgic.c:vgic_validate_injection, Linux 7.2."""
-    # Of devices that share an SPI, the first is named.
-    devices: dict[int, int] = {}
-    for index, device in enumerate(machine.devices):
-        devices.setdefault(intid_of(device.irq), index)
-    clashing = [user for user in _users(machine) if user[0] in devices and is_spi(user[0])]
+    users = [user for user in _users(machine) if is_spi(user[0])]
+    if not machine.devices or not users:
+        return
+    used = machine.device_spis()
+    clashing = [user for user in users if user[0] in used]
+    if not clashing:
+        return
+    from vmcfg.vm.overlaps import Claims
+
+    claims = Claims([device.spis for device in machine.devices])
     for at, user in _by_origin(clashing).items():
         intid, vcpu = user
-        index = devices[intid]
+        # Of devices that share an SPI, the first is named.
+        index = claims.owner(intid)
+        assert index is not None
         name = machine.devices[index].name
         message = (
             f"the PMU of vCPU {vcpu.name} and device '{name}' both use {interrupt_text(intid)}:"
@@ -503,8 +510,7 @@ def pmu_spi_conflict(machine: Machine) -> Iterator[Finding]:
         )
         related = ((("devices", index, "irq"), f"device '{name}'"),)
         hint = "use another SPI for one of them"
-        used = {user[0] for user in _users(machine)} | set(devices)
-        free = free_spi(machine, used)
+        free = free_spi(machine)
         if free is not None:
             hint += f": {interrupt_text(free)} is free"
         yield Finding(at, message, hint=hint, related=related)

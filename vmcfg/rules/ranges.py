@@ -68,6 +68,8 @@ def range_findings(description: Description | HalfRead) -> list[Found]:
         *_reversed_events(written.events),
         *_reversed_irq(written.shared_irq, ("pmu", "irq"), "in 'pmu.irq'"),
     ]
+    for index, irq in enumerate(written.device_irqs):
+        found += _reversed_irq(irq, ("devices", index, "irq"), "in 'devices'")
     if isinstance(vcpus, Unread):
         return found
     if isinstance(vcpus, int):
@@ -103,9 +105,11 @@ _Entry = VcpuEntry | _HalfReadVcpu
 
 
 class _Written:
-    """The values that these rules check: `vcpus`, `pmu.irq`, and events of filter entries."""
+    """The values that these rules check: `vcpus`, `pmu.irq`, events of filter entries, and
+    interrupts of devices.
+    """
 
-    __slots__ = ("events", "shared_irq", "vcpus")
+    __slots__ = ("device_irqs", "events", "shared_irq", "vcpus")
 
     def __init__(
         self,
@@ -113,10 +117,12 @@ class _Written:
         vcpus: int | tuple[_Entry, ...] | Unread,
         shared_irq: WrittenIrq,
         events: list[EventRange | Unread | None],
+        device_irqs: list[WrittenIrq],
     ) -> None:
         self.vcpus = vcpus
         self.shared_irq = shared_irq
         self.events = events
+        self.device_irqs = device_irqs
 
 
 def _written(description: Description | HalfRead) -> _Written:
@@ -125,14 +131,15 @@ def _written(description: Description | HalfRead) -> _Written:
             vcpus=description.vcpus,
             shared_irq=description.pmu.irq,
             events=[entry.events for entry in description.pmu.filter],
+            device_irqs=[device.irq for device in description.devices],
         )
     vcpus = description["vcpus"]
     pmu = description["pmu"]
-    filter = _value(pmu, "filter")
     return _Written(
         vcpus=tuple(map(_entry, vcpus)) if isinstance(vcpus, tuple) else vcpus,
         shared_irq=_value(pmu, "irq"),
-        events=[_value(entry, "events") for entry in filter] if isinstance(filter, tuple) else [],
+        events=_values(_value(pmu, "filter"), "events"),
+        device_irqs=_values(description["devices"], "irq"),
     )
 
 
@@ -149,6 +156,11 @@ def _value(mapping: Any, key: str) -> Any:
     if isinstance(mapping, Unread):
         return UNREAD
     return mapping[key] if isinstance(mapping, HalfRead) else getattr(mapping, key)
+
+
+def _values(items: Any, key: str) -> list[Any]:
+    """Return the value of a key in each item of a list; none if there is no list."""
+    return [_value(item, key) for item in items] if isinstance(items, tuple) else []
 
 
 def _is_whole(entry: _Entry) -> bool:

@@ -10,6 +10,7 @@ from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
 from vmcfg.kernel.limits import CPU_ON, SMCCC_RESERVED, STEAL_TIME_CALLS, U32_GREATEST
 from vmcfg.rules.kinds import machine_rule
+from vmcfg.vm.frames import overlaps
 from vmcfg.vm.machine import Machine
 
 SMCCC = abi.setting(abi.SMCCC_FILTER)
@@ -42,11 +43,9 @@ def overlapping_smccc_ranges(machine: Machine) -> Iterator[Finding]:
 
     Source: hypercalls.c:kvm_smccc_set_filter; tested on 6.12 and 7.2."""
     entries = machine.smccc_filter
-    for index, entry in enumerate(entries):
-        for other, earlier in enumerate(entries[:index]):
-            if _overlap(entry, earlier.base, _last_of(earlier)):
-                yield _overlapping(index, entry, other, earlier)
-                break  # one finding per range is enough
+    function_ids = [(entry.base, entry.base + entry.count) for entry in entries]
+    for index, other in overlaps(function_ids):
+        yield _overlapping(index, entries[index], other, entries[other])
 
 
 def _overlapping(index: int, entry: SmcccEntry, other: int, earlier: SmcccEntry) -> Finding:

@@ -44,14 +44,22 @@ def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
     addresses = steal_time_addresses(machine)
     if addresses is None:
         return
+    writable = _writable_slots(machine)
+    if any(_contains(slot, addresses) for slot in writable):
+        return
+    from vmcfg.vm.overlaps import Sorted
+
+    slots = Sorted([slot.addresses for slot in writable])
+    # The slots that contain an address start below the one after it.
+    ends = [(address, slots.highest_end(address + 1)) for address in addresses]
     outside = [
-        (address, vcpu)
-        for address, vcpu in zip(addresses, machine.vcpus, strict=True)
-        if not _is_in_one_slot(machine, address)
+        (address, end, vcpu)
+        for (address, end), vcpu in zip(ends, machine.vcpus, strict=True)
+        if end < address + STEAL_TIME_SIZE
     ]
     if not outside:
         return
-    address, vcpu = outside[0]
+    address, _, vcpu = outside[0]
     base, end = addresses.start, addresses.stop
     kind = "writable " if any(slot.readonly for slot in machine.memory) else ""
     message = (
@@ -59,7 +67,7 @@ def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
         f" is not inside a {kind}memory slot"
     )
     # KVM checks only that the first byte is in some slot.
-    is_accepted = all(_is_in_memory(machine, address) for address, _ in outside)
+    is_accepted = all(address < end for address, end, _ in outside)
     yield Finding(
         BASE,
         message,
@@ -69,22 +77,14 @@ def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
     )
 
 
-def _is_in_one_slot(machine: Machine, address: int) -> bool:
-    """Return whether one writable memory slot contains the steal time at an address."""
-    end = address + STEAL_TIME_SIZE
-    slots = _writable_slots(machine)
-    return any(slot.base <= address and end <= slot.base + slot.size for slot in slots)
-
-
-def _is_in_memory(machine: Machine, address: int) -> bool:
-    """Return whether an address is in a writable memory slot."""
-    slots = _writable_slots(machine)
-    return any(slot.base <= address < slot.base + slot.size for slot in slots)
-
-
 def _writable_slots(machine: Machine) -> list[MemorySlot]:
     """Return the memory slots that KVM can write."""
     return [slot for slot in machine.memory if not slot.readonly]
+
+
+def _contains(slot: MemorySlot, addresses: range) -> bool:
+    """Return whether a memory slot contains the steal time of every vCPU."""
+    return slot.base <= addresses.start and addresses.stop <= slot.base + slot.size
 
 
 def _slot_hint(machine: Machine, base: int, end: int) -> str:

@@ -85,10 +85,10 @@ def _last_value(node: Node, first_line: int) -> Node:
     """Return the last value in `node`; `node` itself if it is empty or ends on that line."""
     while isinstance(node, (Mapping, Sequence)):
         is_on_first_line = node.end_mark.column != 0 and span_of(node).end_line == first_line
-        inner = list(node.values.values()) if isinstance(node, Mapping) else node.items
+        inner = node.values.values() if isinstance(node, Mapping) else node.items
         if is_on_first_line or not inner:
             break
-        node = inner[-1]
+        node = next(reversed(inner))
     return node
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vmcfg.checking.check import Checked, check
@@ -84,12 +85,13 @@ def _position_in(checked: Checked) -> PositionOf:
     return position_of
 
 
-def try_plan(data: bytes, file: str, run: bool) -> Tried:
-    """Try the plan `data` of `file`. Raises `NoKvm` if KVM cannot be used, or `NoFile`."""
-    plan = read_plan(data, file)
+def try_plan(written: Iterable[bytes], file: str, run: bool) -> Tried:
+    """Try the plan in the lines `written` of `file`. Raises `NoKvm` if KVM cannot be used, or
+    `NoFile`.
+    """
+    plan = read_plan(written, file)
     outcome = perform(Task(plan.commands, plan.monitors_gic, plan.gic), run=run)
-    text = data.decode()
-    lines = text.split("\n")
+    lines = plan.text.split("\n")
     # The first line is the header. Commands of the stand-in GIC have no line.
     numbers = {id(command): number for number, command in enumerate(plan.commands, 2)}
     origins = {
@@ -112,4 +114,4 @@ def try_plan(data: bytes, file: str, run: bool) -> Tried:
             hint = f"change line {line}, column {column} of the description, its origin"
             remark = remark._replace(hint=hint)
         found.append(diagnostic(file, remark, position_of))
-    return Tried(plan.name, text, outcome, in_order(found), [], bool(found))
+    return Tried(plan.name, plan.text, outcome, in_order(found), [], bool(found))

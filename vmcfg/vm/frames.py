@@ -1,4 +1,5 @@
-"""Guest-physical addresses: their number of bits, and those that the GIC and steal time use.
+"""Guest-physical addresses: their number of bits, those that the GIC and steal time use, and ranges
+that overlap.
 
 Sizes have the names of arch/arm64/include/uapi/asm/kvm.h without KVM_VGIC_. Addresses must be
 multiples of a granule (vgic-kvm-device.c:vgic_check_iorange).
@@ -6,11 +7,17 @@ multiples of a granule (vgic-kvm-device.c:vgic_check_iorange).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from vmcfg.description.model import Gic
 from vmcfg.findings.position import Path
 from vmcfg.kernel import abi
-from vmcfg.kernel.limits import IPA_BITS_GREATEST, IPA_BITS_LEAST
-from vmcfg.vm.machine import Machine, redistributor_regions
+from vmcfg.kernel.limits import GREATEST_PAGE_SIZE, IPA_BITS_GREATEST, IPA_BITS_LEAST
+from vmcfg.vm.machine import Extent, Machine, redistributor_regions
+
+if TYPE_CHECKING:
+    from vmcfg.vm.overlaps import FreeAddresses
 
 V3_DIST = abi.setting(abi.VGIC_V3_DIST)
 V3_REDIST = abi.setting(abi.VGIC_V3_REDIST)
@@ -38,10 +45,10 @@ STEAL_TIME_SIZE = 64
 
 
 class Frame:
-    """A range of guest-physical addresses of the GIC.
+    """A range of guest-physical addresses of the GIC, or of a device of the VMM.
 
-    `at` is the path of its base, `attr` is the call that sets it, and `region` is its index if it
-    is a redistributor region.
+    `at` is the path of its base, `attr` is the call that sets it, or empty for a device, and
+    `region` is its index if it is a redistributor region.
     """
 
     __slots__ = ("alignment", "at", "attr", "base", "name", "region", "size")
@@ -71,6 +78,11 @@ class Frame:
         return self.base + self.size
 
     @property
+    def addresses(self) -> Extent:
+        """Return its addresses as numbers."""
+        return self.base, self.end
+
+    @property
     def extent(self) -> str:
         """Return its first and last address."""
         return f"{self.base:#x}-{self.end - 1:#x}"
@@ -78,6 +90,28 @@ class Frame:
     def overlaps(self, base: int, end: int) -> bool:
         """Return whether it has an address from `base` to `end`, exclusive."""
         return self.base < end and base < self.end
+
+
+def overlaps(extents: Sequence[Extent]) -> list[tuple[int, int]]:
+    """Return each range that overlaps an earlier one, with that one, both by their index."""
+    highest_end = 0
+    for first, end in sorted(extents):
+        if first < highest_end and first < end:
+            # Few descriptions have ranges that overlap.
+            from vmcfg.vm.overlaps import Claims
+
+            return Claims(extents).clashes
+        highest_end = max(highest_end, end)
+    return []
+
+
+def free_addresses(machine: Machine) -> FreeAddresses:
+    """Return the addresses that are free of frames and memory slots, for hints."""
+    from vmcfg.vm.overlaps import FreeAddresses
+
+    used = [frame.addresses for frame in (*frames(machine), *device_frames(machine))]
+    used += [slot.addresses for slot in machine.memory]
+    return FreeAddresses(used, 1 << address_bits(machine))
 
 
 def address_bits(machine: Machine) -> int:
@@ -110,6 +144,22 @@ def frames(machine: Machine) -> list[Frame]:
     if machine.gic.version == 2:
         return _v2_frames(machine.gic)
     return _v3_frames(machine, machine.gic)
+
+
+def device_frames(machine: Machine) -> list[Frame]:
+    """Return the frames of the devices of the VMM, except empty ones, in file order."""
+    return [
+        Frame(
+            at=("devices", index, "base"),
+            name=f"device '{device.name}'",
+            base=device.base,
+            size=device.size,
+            attr="",
+            alignment=GREATEST_PAGE_SIZE,
+        )
+        for index, device in enumerate(machine.devices)
+        if device.base is not None and device.size
+    ]
 
 
 def _v2_frames(gic: Gic) -> list[Frame]:

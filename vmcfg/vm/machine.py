@@ -8,6 +8,7 @@ It has 1 to 512 vCPUs in ascending order of their ids, which is the order of the
 from typing import Literal, NamedTuple
 
 from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
+from vmcfg.arm.interrupts import SPI_BASE, SPI_END
 from vmcfg.description.model import (
     MAINTENANCE,
     Capability,
@@ -26,6 +27,9 @@ from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.findings.position import Path
 from vmcfg.kernel.limits import NR_IRQS_DEFAULT, NR_IRQS_GREATEST
 from vmcfg.kernel.version import Version, version_text
+
+Extent = tuple[int, int]
+"""A range of numbers, such as addresses: the first one, and the one after the last."""
 
 
 class Vcpu(NamedTuple):
@@ -176,15 +180,33 @@ class Machine(NamedTuple):
             return self.gic.nr_irqs
         return NR_IRQS_DEFAULT if self.sets_up_gic() else NR_IRQS_GREATEST
 
+    def device_spis(self) -> set[int]:
+        """Return the INTIDs of the SPIs that the devices of the VMM use."""
+        # One bit per INTID: many devices with long ranges need little time.
+        used = 0
+        for device in self.devices:
+            first, end = device.spis
+            used |= (1 << end) - (1 << first)
+        return {intid for intid in range(SPI_BASE, SPI_END) if used >> intid & 1}
+
+    def free_spis(self) -> list[int]:
+        """Return the INTIDs of the SPIs that no device and no PMU uses."""
+        used = self.device_spis() | {vcpu.pmu_irq for vcpu in self.vcpus}
+        return [
+            intid for intid in range(SPI_BASE, min(self.nr_irqs(), SPI_END)) if intid not in used
+        ]
+
     def redistributor_counts(self) -> tuple[int, ...]:
         """Return the number of redistributors in each region.
 
         A region without a count has as many as the regions before it leave.
         """
-        counts: list[int] = []
+        counts = []
+        left = len(self.vcpus)
         for region in redistributor_regions(self.gic):
-            left = max(1, len(self.vcpus) - sum(counts))
-            counts.append(left if region.count is None else region.count)
+            count = max(1, left) if region.count is None else region.count
+            counts.append(count)
+            left -= count
         return tuple(counts)
 
 
