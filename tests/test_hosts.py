@@ -131,6 +131,37 @@ GICV2 = BASE + "gic: {version: 2, set_up_by: monitor}\n"
             BASE.replace("23", "23, device: armv8_pmuv3, counters: 7"),
             {"event_counters": 6, "kernel": "6.18.1"},
         ),
+        (
+            "VMC715",
+            "/features/0",
+            BASE + "features: [mte]\n",
+            {"capabilities": {"KVM_CAP_ARM_MTE": 0}},
+        ),
+        (
+            "VMC715",
+            "/pmu/strict",
+            BASE.replace("23", "23, device: armv8_pmuv3, strict: true"),
+            {"capabilities": {"KVM_CAP_ARM_PMU_V3_STRICT": 0}, "kernel": "7.3.4"},
+        ),
+        (
+            "VMC721",
+            "/capabilities/0/name",
+            BASE + "capabilities: [{name: KVM_CAP_ARM_NISV_TO_USER}]\n",
+            {"capabilities": {"KVM_CAP_ARM_NISV_TO_USER": 0}},
+        ),
+        (
+            "VMC721",
+            "/capabilities/0/args/0",
+            BASE
+            + "capabilities: [{name: KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, args: [0x2000000]}]\n",
+            {"capabilities": {"KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES": 0x40201000}},
+        ),
+        (
+            "VMC722",
+            "/sve/vector_lengths",
+            BASE + "features: [sve]\nsve: {vector_lengths: [128, 256]}\n",
+            {"sve_vector_lengths": [128, 512]},
+        ),
         # Without a GIC, or this GIC, its attributes are not reported, too.
         ("VMC713", "/gic/version", FULL, {"devices": [], "attributes": WITHOUT_GIC}),
         ("VMC716", "/pmu/irq", FULL_PMU, {"capabilities": {"KVM_CAP_ARM_PMU_V3": 0}, "pmus": []}),
@@ -325,7 +356,7 @@ def test_what_is_no_host_file_is_a_failure_in_one_line(
 
 
 def test_every_rule_of_hosts_is_tried_here() -> None:
-    assert [rule.id for rule in RULES] == [f"VMC{number}" for number in range(711, 721)]
+    assert [rule.id for rule in RULES] == [f"VMC{number}" for number in range(711, 723)]
 
 
 def test_the_page_size_of_the_host_decides(vmcfg: Vmcfg) -> None:

@@ -93,6 +93,8 @@ def test_probe_makes_a_host_file(series: str) -> None:
     assert host["api_version"] == 12
     assert host["capabilities"]["KVM_CAP_ARM_VM_IPA_SIZE"] == oracle.most_ipa_bits(series)
     assert host["capabilities"]["KVM_CAP_MAX_VCPUS"] == 512
+    assert host["event_counters"] == 6
+    assert host["sve_vector_lengths"] == list(range(128, 2049, 128))
     assert {"KVM_DEV_TYPE_ARM_VGIC_V3", "KVM_DEV_TYPE_ARM_VGIC_ITS"} <= set(host["devices"])
     assert [(pmu["name"], pmu["cpus"]) for pmu in host["pmus"]] == [("armv8_pmuv3", "0-1")]
 

@@ -141,6 +141,8 @@ def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "kernel", "KVM API version", str(host["api_version"])
     if "page_size" in host:
         yield "kernel", "page size", str(host["page_size"])
+    if host.get("sve_vector_lengths") is not None:
+        yield "sve", "vector lengths", " ".join(map(str, host["sve_vector_lengths"]))
     if host.get("event_counters") is not None:
         yield "pmu", "event counters", str(host["event_counters"])
     for name, value in host["capabilities"].items():

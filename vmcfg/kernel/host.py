@@ -23,8 +23,8 @@ class Host(NamedTuple):
     """What KVM on one host supports.
 
     `lacking` are the attributes that KVM_HAS_DEVICE_ATTR denies, by target, group, and name.
-    `page_size` is in bytes, and `event_counters` is PMCR_EL0.N of a vCPU. Both are None in host
-    files of earlier versions, and `event_counters` also without a PMU.
+    `page_size` is in bytes, `event_counters` is PMCR_EL0.N of a vCPU, and `sve_vector_lengths` are
+    in bits. They are None in host files of earlier versions, and without a PMU or SVE.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Host(NamedTuple):
     pmus: tuple[HostPmu, ...]
     page_size: int | None = None
     event_counters: int | None = None
+    sve_vector_lengths: tuple[int, ...] | None = None
 
 
 def host_file(data: bytes, file: str) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def host_file(data: bytes, file: str) -> dict[str, Any]:
 def read_host(data: bytes, file: str) -> Host:
     """Return the host in a host file, named after `file`. Raises `NoFile` if it is not one."""
     told = host_file(data, file)
+    lengths = told.get("sve_vector_lengths")
     try:
         return Host(
             file,
@@ -78,6 +80,7 @@ def read_host(data: bytes, file: str) -> Host:
             tuple(HostPmu(pmu["name"], pmu["type"], pmu["cpus"]) for pmu in told["pmus"]),
             told.get("page_size"),
             told.get("event_counters"),
+            None if lengths is None else tuple(lengths),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NoFile(

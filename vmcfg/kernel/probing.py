@@ -10,7 +10,7 @@ import os
 from contextlib import closing
 from typing import Any
 
-from vmcfg.kernel.abi import INTERRUPT_DEVICES, PMCR_EL0
+from vmcfg.kernel.abi import INTERRUPT_DEVICES, PMCR_EL0, SVE_VLS
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.kernel.host_pmus import host_pmus
@@ -35,6 +35,7 @@ def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
             devices = [name for name, number in INTERRUPT_DEVICES.items() if vm.has_device(number)]
         known = _known(host, attributes, capabilities, devices)
         event_counters = _event_counters(host, capabilities)
+        vector_lengths = _sve_vector_lengths(host, capabilities)
     return {
         "format": "vmcfg.host",
         "format_version": "1.0",
@@ -43,6 +44,7 @@ def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
         "api_version": api_version,
         "page_size": os.sysconf("SC_PAGE_SIZE"),
         "event_counters": event_counters,
+        "sve_vector_lengths": vector_lengths,
         "capabilities": capabilities,
         "devices": devices,
         "attributes": [
@@ -90,6 +92,17 @@ def _event_counters(host: Kvm, capabilities: dict[str, int]) -> int | None:
         _furnish(vm, capabilities, [], "")
         pmcr = int.from_bytes(vm.get_reg("vcpu", PMCR_EL0.id), "little")
     return pmcr >> 11 & 0x1F
+
+
+def _sve_vector_lengths(host: Kvm, capabilities: dict[str, int]) -> list[int] | None:
+    """Return the vector lengths of a vCPU with SVE in bits; None without SVE."""
+    if not capabilities["KVM_CAP_ARM_SVE"]:
+        return None
+    with closing(Vm(host, 0)) as vm:
+        vm.create_vcpu("vcpu", 0)
+        vm.init_vcpu("vcpu", 1 << VCPU_FEATURES["PSCI_0_2"] | 1 << VCPU_FEATURES["SVE"])
+        lengths = int.from_bytes(vm.get_reg("vcpu", SVE_VLS.id, 64), "little")
+    return [128 * (bit + 1) for bit in range(512) if lengths >> bit & 1]
 
 
 def _furnish(vm: Vm, capabilities: dict[str, int], devices: list[str], gic: str) -> None:

@@ -130,6 +130,22 @@ CONDITIONAL_EXAMPLES = {
         HEAD + "pmu: {irq: 23, device: armv8_pmuv3_0, counters: 10}\n",
         _on(HOST._replace(event_counters=6)),
     ),
+    "VMC721": ConditionalExample(
+        "for a host with blocks of 4 KiB, 2 MiB, and 1 GiB",
+        HEAD
+        + "capabilities:\n"
+        + "  - {name: KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, args: [0x2000000]}\n",
+        _on(
+            HOST._replace(
+                capabilities=HOST.capabilities | {"KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES": 0x40201000}
+            )
+        ),
+    ),
+    "VMC722": ConditionalExample(
+        "for a host with vectors of 128 and 256 bits",
+        HEAD + "features: [sve]\nsve: {vector_lengths: [128, 256, 512]}\n",
+        _on(HOST._replace(sve_vector_lengths=(128, 256))),
+    ),
     "VMC801": ConditionalExample(
         "with 'vmcfg emit --api pmu-device'",
         HEAD + "pmu: {irq: 23, filter: [{action: deny, events: 0x11}]}\n",

@@ -90,7 +90,7 @@ def incomplete_vector_lengths(machine: Machine) -> Iterator[Finding]:
     """`sve.vector_lengths` must contain every power of two from 128 up to its greatest length.
 
     Every processor with SVE has these. KVM accepts only the lengths of the host, up to a maximum:
-    none in between can be left out. With `--host`, VMC724 compares them with the host.
+    none in between can be left out. With `--host`, VMC722 compares them with the host.
 
     Source: guest.c:set_sve_vls; tested on 6.1 to 7.3."""
     lengths = machine.sve.vector_lengths

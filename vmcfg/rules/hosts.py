@@ -1,4 +1,4 @@
-"""VMC71x and VMC720: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
+"""VMC71x and VMC720-722: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
 
 Each rule checks a machine and one host.
 """
@@ -11,11 +11,14 @@ from vmcfg.findings.finding import Finding, not_written
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING, Answer, Rule
 from vmcfg.kernel import abi
-from vmcfg.kernel.features import FEATURES
+from vmcfg.kernel.features import FEATURES, STRICT_PMU
 from vmcfg.kernel.host import Host
+from vmcfg.kernel.limits import is_vector_length
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.rules.capabilities import enabling, known_capabilities
+from vmcfg.rules.features import LENGTHS, SET_VECTOR_LENGTHS
 from vmcfg.rules.host_kernel import origins_of
 from vmcfg.rules.kinds import host_rule
 from vmcfg.rules.memory import (
@@ -163,7 +166,8 @@ def unsupported_feature_on_host(machine: Machine, host: Host) -> Iterator[Findin
     """Every host must support the features of the vCPUs.
 
     Source: KVM_CAP_ARM_SVE, KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC,
-    KVM_CAP_ARM_EL2."""
+    KVM_CAP_ARM_EL2, KVM_CAP_ARM_EL2_E2H0, KVM_CAP_ARM_EL1_32BIT, KVM_CAP_ARM_MTE,
+    KVM_CAP_ARM_PMU_V3_STRICT."""
     for index, word in enumerate(machine.features):
         capabilities = FEATURES[word].capabilities
         lacking = [name for name in capabilities if not host.capabilities.get(name)]
@@ -172,7 +176,17 @@ def unsupported_feature_on_host(machine: Machine, host: Host) -> Iterator[Findin
                 f"the host does not support feature '{word}' for guests ({', '.join(lacking)} is 0)"
             )
             hint = _FEATURE_HINTS.get(word, f"remove '{word}'")
-            yield Finding(("features", index), message, hint=hint, kernel=VCPU_INIT_REJECTS)
+            enabled = FEATURES[word].enabled
+            kernel = VCPU_INIT_REJECTS
+            if enabled is not None:
+                kernel = Answer(enabling(enabled), "EINVAL", "set")
+            yield Finding(("features", index), message, hint=hint, kernel=kernel)
+    (strict,) = STRICT_PMU.capabilities
+    # If the kernel is too old for it, VMC704 reports it.
+    is_asked = machine.pmu.strict and host.kernel >= STRICT_PMU.since and _has_pmu(host)
+    if is_asked and host.capabilities.get(strict) == 0:
+        message = f"the host does not support 'pmu.strict' ({strict} is 0)"
+        yield Finding(("pmu", "strict"), message, hint="remove 'strict'", kernel=VCPU_INIT_REJECTS)
 
 
 @host_rule("VMC716")
@@ -285,6 +299,54 @@ def too_many_counters_for_host(machine: Machine, host: Host) -> Iterator[Finding
         yield Finding(("pmu", "counters"), message, hint=f"set 'counters: {most}'", kernel=kernel)
 
 
+@host_rule("VMC721")
+def unsupported_capability_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """Every host must support the capabilities that the plan enables, and their arguments.
+
+    Source: KVM_CHECK_EXTENSION; KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES."""
+    for index, (name, args) in enumerate(machine.capabilities):
+        known = known_capabilities()[name]
+        # If the kernel is too old for it, VMC708 reports it.
+        if known.since > host.kernel:
+            continue
+        at: Path = ("capabilities", index)
+        kernel = Answer(enabling(name), "EINVAL", "set")
+        sizes = host.capabilities.get("KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES", 0)
+        if name == CHUNK_SIZE and args and sizes and known.errno_of is not None:
+            is_possible = known.errno_of(args[0]) is None
+            if is_possible and args[0] and not args[0] & sizes:
+                every = ", ".join(hex(1 << bit) for bit in range(64) if sizes >> bit & 1)
+                message = f"the host does not have blocks of {args[0]:#x} bytes"
+                yield Finding((*at, "args", 0), message, hint=f"use {every}", kernel=kernel)
+        elif name != CHUNK_SIZE and host.capabilities.get(name) == 0:
+            message = f"the host does not support {name}"
+            yield Finding((*at, "name"), message, hint=f"remove {name}", kernel=kernel)
+
+
+CHUNK_SIZE = "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE"
+"""Its value is a size, which is 0 on hosts that support it."""
+
+
+@host_rule("VMC722")
+def unsupported_vector_lengths_on_host(machine: Machine, host: Host) -> Iterator[Finding]:
+    """`sve.vector_lengths` must be the lengths of every host, up to a maximum.
+
+    KVM cannot hide single lengths of the host, or add others.
+
+    Source: guest.c:set_sve_vls; tested on 6.1 to 7.3."""
+    lengths = set(machine.sve.vector_lengths)
+    has = host.sve_vector_lengths
+    if not lengths or has is None or "sve" not in machine.features:
+        return
+    up_to_maximum = [length for length in has if length <= max(lengths)]
+    if lengths != set(up_to_maximum) and all(map(is_vector_length, lengths)):
+        kernel = Answer(SET_VECTOR_LENGTHS, "EINVAL", "set")
+        message = f"the host has the vector lengths {', '.join(map(str, has))}"
+        best = up_to_maximum or list(has[:1])
+        hint = f"write [{', '.join(map(str, best))}]"
+        yield Finding(LENGTHS, message, hint=hint, kernel=kernel)
+
+
 RULES = (
     unsupported_attribute_on_host,
     unsupported_ipa_bits_on_host,
@@ -296,6 +358,8 @@ RULES = (
     multiple_pmus_on_host,
     unsupported_memory_slot_on_host,
     too_many_counters_for_host,
+    unsupported_capability_on_host,
+    unsupported_vector_lengths_on_host,
 )
 """The rules that need `--host`: no description breaks them alone."""
 
