@@ -10,7 +10,7 @@ from vmcfg.checking.check import check
 from vmcfg.commands.explain import explanation
 from vmcfg.description.model import every_field
 
-HEAD = {"vmcfg": "1", "name": "vm", "host_kernel": '"7.2"', "vcpus": "4"}
+HEAD = {"vmcfg": "1", "name": "vm", "host_kernel": '"7.3"', "vcpus": "4"}
 GICV3 = {"version": "3", "distributor": "0x08000000", "redistributors": "0x080a0000"}
 PMU = {"irq": "23", "device": "armv8_pmuv3_0"}
 EVENTS = {"action": "deny", "events": "0x11"}
@@ -27,6 +27,9 @@ AROUND: dict[str, object] = {
     "timers": {},
     "steal_time": {},
     "smccc_filter": [CALLS],
+    "sve": {},
+    "capabilities": [{"name": "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "args": "[0x200000]"}],
+    "registers": [{"name": "KVM_REG_ARM_PSCI_VERSION", "value": "0x10001"}],
     "devices": [{"name": "rtc", "irq": "spi:2"}],
 }
 """What is around a nested key, by the beginning of its path: the longest one counts."""
@@ -34,6 +37,7 @@ AROUND: dict[str, object] = {
 NEEDED: dict[str, dict[str, object]] = {
     "gic.maintenance_irq": {"features": "[el2]"},
     "steal_time": {"memory": "[{base: 0x090a0000, size: 64KiB}]"},
+    "sve": {"features": "[sve]"},
 }
 """The other keys that a key requires, by the beginning of its path."""
 
@@ -90,7 +94,7 @@ def test_a_printed_example_is_accepted(key: str, example: str) -> None:
 
 def test_every_single_value_has_an_example() -> None:
     without = {key for key in every_field() if not examples(key)}
-    assert without == {"gic", "pmu", "timers", "steal_time"}
+    assert without == {"gic", "pmu", "timers", "sve"}
 
 
 @pytest.mark.parametrize("key", every_field())
