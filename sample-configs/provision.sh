@@ -8,8 +8,9 @@
 set -eu
 
 # ---- Replace from here -----------------------------------------------------------------------------------------------
-# Both are called with: target, group, attribute, type, value. A target is `gic` or `vcpu:ID`. The types are none, s32,
-# u32, and u64; if the type is none, the value is `-`. `vmcfg emit --numbers` prints numbers instead of names.
+# Both are called with the last five fields of a line of the plan: target, group, attribute, type, and value.
+# `man vmcfg-emit` lists everything that they can contain, as does REFERENCE.md under "The six fields".
+# `vmcfg emit --numbers` prints numbers instead of names.
 # A command that fails must end the script, as `set -e` does: later commands of the plan depend on it.
 
 set_attr() { # KVM_SET_DEVICE_ATTR

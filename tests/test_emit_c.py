@@ -1,5 +1,5 @@
-"""emit --format c: compiles for arm64 without warnings, and its numbers agree with the kernel
-header.
+"""emit --format c: compiles for arm64 without warnings, with glibc and with musl, and its numbers
+agree with the kernel header.
 
 tests/kvm/test_kernels_take_c.py executes the programs on real kernels.
 """
@@ -7,6 +7,7 @@ tests/kvm/test_kernels_take_c.py executes the programs on real kernels.
 from __future__ import annotations
 
 import copy
+import errno
 import re
 import subprocess
 import sys
@@ -35,10 +36,12 @@ WARNINGS = (
     "-pedantic",
     "-Wall",
     "-Wextra",
+    "-Wconversion",
     "-Werror",
     "-Wmissing-prototypes",
     "-Wshadow",
 )
+CXX_WARNINGS = ("-std=c++11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 Compile = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -54,6 +57,39 @@ def compiled(program: Callable[[str], str], tmp_path: Path) -> Compile:
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def musl(program: Callable[[str], str]) -> tuple[str, ...]:
+    """Return the options that replace the headers of glibc with those of musl.
+
+    musl has packages only for the architecture of this machine. A syntax check does not depend on
+    it, and the headers of the kernel remain those of arm64.
+    """
+    read = subprocess.run(
+        [program("musl-gcc"), "-M", "-x", "c", "-"],
+        input="#include <sys/ioctl.h>\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (folder,) = re.findall(r"(\S+)/sys/ioctl\.h", read)
+    compiler = program("aarch64-linux-gnu-gcc")
+    # Found without options: the headers of the compiler itself, and those of the kernel.
+    (own,) = _printed(compiler, "-print-file-name=include")
+    (kernel,) = re.findall(r"(\S+)/linux/kvm\.h", " ".join(_read_by(compiler, "linux/kvm.h")))
+    return ("-nostdinc", "-isystem", folder, "-isystem", own, "-idirafter", kernel)
+
+
+def _printed(compiler: str, *options: str) -> list[str]:
+    return subprocess.run(
+        [compiler, *options], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def _read_by(compiler: str, header: str) -> list[str]:
+    """Return the files that an #include of `header` reads, in the lines of a make rule."""
+    return _printed(compiler, "-M", "-include", header, "-x", "c", "/dev/null")
 
 
 def planned(data: bytes, scope: Scope, phases: tuple[PlanPhase, ...] = PHASES) -> tuple[Plan, Tree]:
@@ -78,6 +114,19 @@ def test_every_sample_compiles(compiled: Compile, sample: Path, form: str) -> No
     assert (done.returncode, done.stderr) == (0, "")
     # As a caller includes it who needs only the declarations.
     done = compiled("#define VMCFG_DECLARATIONS\n" + text)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not re.search(r"\b(?:if|while) \((?:[0-9]+|NULL) (?:&&|\|\|)", text)
+
+
+@pytest.mark.parametrize("form", [ATTRIBUTES, WHOLE_VM, "main"])
+@pytest.mark.parametrize("sample", ["minimal", "gicv2", "nested"])
+def test_it_compiles_with_musl(
+    compiled: Compile, musl: tuple[str, ...], sample: str, form: str
+) -> None:
+    """There, a request of ioctl() is an int."""
+    data = (ROOT / "sample-configs" / f"{sample}.yaml").read_bytes()
+    plan, tree = planned(data, ATTRIBUTES if form == ATTRIBUTES else WHOLE_VM)
+    done = compiled(c(plan, tree, main=form == "main"), *musl, "-fsyntax-only")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -136,20 +185,37 @@ def test_a_wrong_number_does_not_compile(compiled: Compile) -> None:
         assert "static assertion failed" in done.stderr
 
 
-def test_a_caller_links_against_it(
-    compiled: Compile, tmp_path: Path, program: Callable[[str], str]
+@pytest.mark.parametrize(
+    ("compiler", "warnings", "language"),
+    [("gcc", WARNINGS, "c"), ("g++", CXX_WARNINGS, "c++")],
+)
+def test_a_caller_in_c_and_in_cpp_links_and_has_no_descriptor_at_first(
+    program: Callable[[str], str],
+    tmp_path: Path,
+    compiler: str,
+    warnings: tuple[str, ...],
+    language: str,
 ) -> None:
-    assert compiled(c(*planned(MINIMAL, ATTRIBUTES)), "-c", "-o", "plan.o").stderr == ""
-    (tmp_path / "caller.c").write_bytes(
+    """A plan of attributes also compiles for this machine, so that the caller can be executed.
+
+    Without a descriptor, the first command fails with EBADF and does not reach standard input.
+    """
+    (tmp_path / "plan.c").write_text(c(*planned(MINIMAL, ATTRIBUTES)), encoding="ascii")
+    (tmp_path / "caller").write_bytes(
         (ROOT / "tests" / "programs" / "calls-the-plan.c").read_bytes()
     )
-    done = subprocess.run(
-        [program("aarch64-linux-gnu-gcc"), *WARNINGS, "-o", "caller", "caller.c", "plan.o"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
+    for command in (
+        [program("gcc"), *WARNINGS, "-c", "-o", "plan.o", "plan.c"],
+        [program(compiler), *warnings, "-x", language, "-c", "-o", "caller.o", "caller"],
+        [program(compiler), "-o", "program", "caller.o", "plan.o"],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+    executed = subprocess.run(
+        [tmp_path / "program"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    first = planned(MINIMAL, ATTRIBUTES)[0].commands[0].text()
+    assert (executed.returncode, executed.stdout) == (1, f"1 {first} 7:14 {errno.EBADF}\n")
 
 
 pieces = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from(

@@ -263,7 +263,14 @@ def test_nothing_to_fix_writes_nothing(tmp_path: Path) -> None:
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-NAMES = ["vm.yaml", "a b.yaml", 'q"\\uote.yaml', "für\t日\n.yaml", "deep/er/vm.yaml"]
+NAMES = [
+    "vm.yaml",
+    "a b.yaml",
+    'q"\\uote.yaml',
+    "für\t日\n.yaml",
+    "deep/er/vm.yaml",
+    os.fsdecode(b"caf\xe9.yaml"),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

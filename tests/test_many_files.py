@@ -576,6 +576,20 @@ def test_a_short_run_has_no_bar(many: Path) -> None:
     assert b"files checked" in seen
 
 
+@pytest.mark.parametrize("format_", ["human", "concise", "json", "sarif", "github"])
+def test_a_summary_is_printed_in_a_log_on_request(format_: str, many: Path) -> None:
+    without, summarized = (
+        validate("--format", format_, *options, "many/1", cwd=many)
+        for options in ((), ("--summary",))
+    )
+    assert without.stderr == ""
+    assert summarized.stderr == "29 files checked: 9 errors\n"
+    assert (summarized.returncode, summarized.stdout) == (1, without.stdout)
+    right = validate("--summary", "many/1/001.yaml", cwd=many)
+    assert (right.returncode, right.stdout) == (0, "")
+    assert right.stderr == "1 file checked: no problems\n"
+
+
 def test_no_terminal_no_bar(many: Path) -> None:
     pipe = many / "many" / "0" / "0"
     os.mkfifo(pipe)

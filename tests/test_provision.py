@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from vmcfg.reference.plan_fields import BY_DEFAULT, operation_texts
+from vmcfg.shell.manual import pages
 
 pytestmark = pytest.mark.slow
 
@@ -204,6 +208,19 @@ def test_the_samples_are_performed(run: Run) -> None:
     done = run(str(SCRIPT.parent))
     assert (done.returncode, done.stderr) == (0, "")
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"set-attr", "set-reg"}
+
+
+def test_every_operation_that_is_printed_by_default_is_performed() -> None:
+    cases = re.findall(r"(?m)^            ([a-z]+-[a-z]+)\) ", SCRIPT.read_text())
+    assert set(cases) == {each.word for each in operation_texts() if each.printed == BY_DEFAULT}
+
+
+def test_the_page_about_the_fields_is_named() -> None:
+    text = SCRIPT.read_text()
+    assert "man vmcfg-emit" in text
+    assert "\n.SH FIELDS\n" in pages()["vmcfg-emit.1"]
+    (title,) = re.findall('REFERENCE.md under "(.+)"', text)
+    assert f"\n### {title}\n" in (CHECKOUT / "REFERENCE.md").read_text()
 
 
 def test_shellcheck_finds_nothing(program: Callable[[str], str]) -> None:

@@ -188,6 +188,9 @@ def test_sarif_text_makes_no_link_and_no_placeholder() -> None:
         ("../vm.yaml", "../vm.yaml", True),
         (os.path.join(os.getcwd(), "a", "vm.yaml"), "a/vm.yaml", True),
         ("/elsewhere/a b.yaml", "file:///elsewhere/a%20b.yaml", False),
+        # A byte that is not UTF-8.
+        ("r\udcff\\xff.yaml", "r%FF%5Cxff.yaml", True),
+        ("/elsewhere/\udce9.yaml", "file:///elsewhere/%E9.yaml", False),
     ],
 )
 def test_sarif_files_are_named_from_the_folder(file: str, uri: str, relative: bool) -> None:
@@ -197,7 +200,21 @@ def test_sarif_files_are_named_from_the_folder(file: str, uri: str, relative: bo
     ]
     assert artifact == {"uri": uri, **({"uriBaseId": "%SRCROOT%"} if relative else {})}
     if relative and not file.startswith(("/", ".")):
-        assert unquote(uri) == file
+        assert unquote(uri, errors="surrogateescape") == file
+
+
+@pytest.mark.parametrize("format_", ["human", "concise", "json", "sarif", "github"])
+def test_a_file_name_that_is_not_utf8(tmp_path: Path, format_: str) -> None:
+    name = os.fsdecode(b"caf\xe9.yaml")
+    (tmp_path / name).write_text("vmcfg: 1\nname: vm\nvcpus: 0\n")
+    output = validate("--format", format_, name, cwd=tmp_path)
+    shown = {"sarif": "caf%E9.yaml", "json": r"caf\\xe9.yaml"}.get(format_, r"caf\xe9.yaml")
+    assert shown in output
+    assert "\\ud" not in output
+    unread = os.fsdecode(b"\xff.yaml")
+    if format_ == "json":
+        report = json.loads(validate("--format", "json", unread, cwd=tmp_path, code=3))
+        assert report["unreadable"][0]["file"] == r"\xff.yaml"
 
 
 def test_sarif_carries_fixes(sarif_schema: Json) -> None:

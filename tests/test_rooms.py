@@ -115,6 +115,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "identifier_text",
         "capability_text",
         "register_text",
+        "plan_fields",
         "surprises",
     ),
     "reports": (

@@ -25,5 +25,15 @@ def ascii_line(text: str) -> str:
     return printable(text).encode("ascii", "backslashreplace").decode()
 
 
+def without_surrogates(text: str) -> str:
+    """Return `text` as JSON can contain it: lone surrogates, as in some file names, are escaped."""
+    if text.isascii():
+        return text
+    return "".join([_escaped(char) if "\ud800" <= char <= "\udfff" else char for char in text])
+
+
 def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":
+        # A byte of a file name that is not UTF-8 (PEP 383).
+        return f"\\x{ord(char) & 0xFF:02x}"
     return char.encode("unicode_escape", "backslashreplace").decode()

@@ -298,8 +298,11 @@ def _put(stream: object, data: bytes, name: str) -> None:
 
 
 def name_of(path: str) -> str:
-    """Return a path of the command line as text for findings: UTF-8, regardless of the locale."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path of the command line as text for findings: UTF-8, regardless of the locale.
+
+    A byte that is not UTF-8 is a lone surrogate, which every output escapes (`vmcfg.escape`).
+    """
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def packed(folder: str) -> Path:

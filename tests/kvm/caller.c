@@ -44,6 +44,7 @@ int main(void)
 	struct vmcfg_fds fds;
 	unsigned int id;
 
+	vmcfg_fds_init(&fds);
 	fds.vm = checked(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	for (id = 0; id < 2; id++)
 		fds.vcpu[id] = checked(ioctl(fds.vm, KVM_CREATE_VCPU, id), "KVM_CREATE_VCPU");

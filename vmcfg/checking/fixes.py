@@ -96,6 +96,6 @@ def _quoted(name: str) -> str:
         return name + ("\t" if " " in name else "")
     plain = (
         chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03o}"
-        for byte in name.encode()
+        for byte in name.encode("utf-8", "surrogateescape")
     )
     return f'"{"".join(plain)}"'

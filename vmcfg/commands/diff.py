@@ -11,7 +11,7 @@ from vmcfg.checking.check import Checked, check
 from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import color_option, help_option, host_kernel_option, strict_option
-from vmcfg.escape import printable
+from vmcfg.escape import printable, without_surrogates
 from vmcfg.kernel.version import Version
 from vmcfg.plans.command import Command
 from vmcfg.plans.difference import CHANGED, REORDERED, Difference, Placed, differences
@@ -195,8 +195,8 @@ def _json(old: Side, new: Side, found: list[Difference]) -> str:
     report = {
         "format": "vmcfg.diff",
         "format_version": "1.0",
-        "old": {"file": old.file, "vm": old.plan and old.plan.machine.name},
-        "new": {"file": new.file, "vm": new.plan and new.plan.machine.name},
+        "old": {"file": without_surrogates(old.file), "vm": old.plan and old.plan.machine.name},
+        "new": {"file": without_surrogates(new.file), "vm": new.plan and new.plan.machine.name},
         "differences": [_difference(old, new, difference) for difference in found],
     }
     return json.dumps(report, indent=2) + "\n"

@@ -5,7 +5,7 @@ the tables that vmcfg itself uses.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from vmcfg.commands.options import help_option
 from vmcfg.description.model import every_field
 from vmcfg.escape import printable
 from vmcfg.nearest import nearest
+from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.attribute_text import attribute_lines, attributes_lines
 from vmcfg.reference.capability_text import capabilities_lines
@@ -32,7 +33,7 @@ from vmcfg.reports.terminal import columns
 @click.argument("name", required=False)
 @help_option
 def explain(name: str | None) -> int:
-    """Explain NAME: a rule (VMC503), a key (pmu.irq), or a topic.
+    """Explain NAME: a rule (VMC503), a key (gic.nr_irqs or nr_irqs), or a topic.
 
     Topics: order (the order of the commands and its reasons), attributes (all commands and KVM
     attributes in one table), identifiers (the identifiers of a vCPU and their limits), capabilities
@@ -58,16 +59,33 @@ def explanation(name: str | None, width: int = WIDEST) -> Iterator[str]:
     keys = every_field()
     if name in TOPICS and name not in keys:
         return TOPICS[name].lines(width)
-    rows = [row for row in SEQUENCE if name in (row.name, row.field)]
+    rows = _rows_of(name)
     key = rows[0].field if rows and name not in keys else name
     if key in keys:
         lines = attribute_lines(key, keys[key], rows, width)
         return chain(lines, [""], TOPICS[key].lines(width)) if key in TOPICS else lines
+    as_written = [path for path in keys if path.endswith(f".{name}")]
+    if as_written:
+        return _keys_lines(as_written, width)
     likely = nearest(name, [*rules, *keys, *(row.name for row in SEQUENCE), *TOPICS])
     advice = "Run 'vmcfg explain' to list everything."
     if likely is not None:
         advice = f"If you mean {likely!r}, write that."
     raise click.UsageError(f"{printable(name)!r} is not a rule, a key, or a topic. {advice}")
+
+
+def _rows_of(name: str) -> list[Row]:
+    """Return the rows of the sequence with that name, and those that carry the key of that name."""
+    return [row for row in SEQUENCE if name in (row.name, row.field)]
+
+
+def _keys_lines(paths: Iterable[str], width: int) -> Iterator[str]:
+    """Yield the lines that explain several keys, such as each `irq`."""
+    keys = every_field()
+    for place, path in enumerate(paths):
+        if place:
+            yield ""
+        yield from attribute_lines(path, keys[path], _rows_of(path), width)
 
 
 def _list(width: int) -> Iterator[str]:

@@ -19,11 +19,12 @@ class RunOutput:
     """The output of a run, with its counts so far.
 
     If the product of the run goes to standard output (`streams_product`), findings go to standard
-    error.
+    error. The last line is a summary on a terminal or if `summary` is true.
     """
 
-    def __init__(self, report: Report, streams_product: bool, color: bool) -> None:
+    def __init__(self, report: Report, streams_product: bool, summary: bool, color: bool) -> None:
         self.report = report
+        self.summary = summary or is_terminal(sys.stderr)
         self.print_findings = files.print_error if streams_product else files.print_out
         self.findings_stream = sys.stderr if streams_product else sys.stdout
         self.color = color
@@ -81,7 +82,7 @@ class RunOutput:
             self.print_findings(self.report.after(self.rules))
         if not self.files and not self.failures:
             raise files.NoFile("nothing to check: no *.yaml or *.yml files found")
-        if is_terminal(sys.stderr) and self.files:
+        if self.summary and self.files:
             from vmcfg.reports.human import summary
 
             line = summary(self.files, self.errors, self.warnings, self.fixed, self.fixable)

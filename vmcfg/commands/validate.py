@@ -63,6 +63,13 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
 @strict_option
 @stdin_filename_option
 @click.option(
+    "--summary",
+    is_flag=True,
+    help=(
+        "Print the summary line on standard error even if that is not a terminal, as in a CI log."
+    ),
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
@@ -80,6 +87,7 @@ def validate(
     host_paths: tuple[str, ...],
     strict: bool,
     stdin_filename: str,
+    summary: bool,
     jobs: int | None,
     color: str,
 ) -> int:
@@ -95,7 +103,7 @@ def validate(
     streams_product = fix and (diff or "-" in paths)
     findings_stream = sys.stderr if streams_product else sys.stdout
     report = _report(format_, findings_stream, color)
-    output = RunOutput(report, streams_product, wants_color(color, sys.stderr))
+    output = RunOutput(report, streams_product, summary, wants_color(color, sys.stderr))
 
     def name_of(path: str) -> str:
         return stdin_filename if path == "-" else files.name_of(path)

@@ -5,6 +5,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from vmcfg.escape import without_surrogates
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Position, Span
 from vmcfg.findings.rule import NEVER_ASKED, Answer, Rule, Severity
@@ -61,18 +62,23 @@ class Diagnostic(NamedTuple):
             "severity": self.severity,
             "message": self.message,
             "hint": self.hint,
-            "file": self.file,
+            "file": without_surrogates(self.file),
             **self.span._asdict(),
             "pointer": self.pointer,
             "related": [
-                {"file": at.file, **at.span._asdict(), "message": at.message} for at in self.related
+                {
+                    "file": without_surrogates(at.file),
+                    **at.span._asdict(),
+                    "message": at.message,
+                }
+                for at in self.related
             ],
             "kernel": self.kernel and self.kernel.as_json(),
         }
         if self.fix is not None:
             keys["fix"] = {**self.fix.span._asdict(), "text": self.fix.text}
         if self.hosts:
-            keys["hosts"] = list(self.hosts)
+            keys["hosts"] = list(map(without_surrogates, self.hosts))
             keys["hosts_checked"] = self.hosts_checked
         return keys
 

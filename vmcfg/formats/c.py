@@ -52,8 +52,8 @@ HEADING = """\
 """
 
 USE = """\
- * vmcfg_perform() executes them on file descriptors that the caller passes. Compile this file as its own object. A
- * caller gets the declarations with
+ * vmcfg_perform() executes them on file descriptors that the caller passes. Compile this file as its own object, as C.
+ * A caller in C or C++ gets the declarations with
  *
  *     #define VMCFG_DECLARATIONS
  *     #include "plan.c"
@@ -68,7 +68,7 @@ USE_MAIN = """\
 """  # noqa: E501
 
 DESCRIPTORS = """\
-/* The file descriptors of the targets. {who_fills} */
+/* The file descriptors of the targets. {who_fills} vmcfg_fds_init() sets all to -1. */
 struct vmcfg_fds {{
 {members}}};
 """

@@ -35,6 +35,10 @@ struct vmcfg_fds {
 };
 /* vmcfg: end of descriptors */
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* A command that failed. */
 struct vmcfg_failure {
 	unsigned int seq;	/* number of the command, from 1 */
@@ -43,11 +47,18 @@ struct vmcfg_failure {
 	int error;		/* errno */
 };
 
+/* Sets every descriptor to -1, which is never open: with 0, a command would use standard input. */
+void vmcfg_fds_init(struct vmcfg_fds *fds);
+
 /*
  * Executes the commands of `phases`, in order. Returns 0 if all succeeded. At the first failure, fills in *failure and
  * returns -1.
  */
 int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure);
+
+#ifdef __cplusplus
+}
+#endif
 
 #ifndef VMCFG_DECLARATIONS
 /* vmcfg: assertions */
@@ -77,6 +88,19 @@ static const struct vmcfg_command vmcfg_plan[] = {
 };
 /* vmcfg: end of table */
 
+/*
+ * ioctl() on every libc. A request is an unsigned number of 32 bits. glibc declares it as unsigned long; musl declares it
+ * as int, as POSIX does, which is too small for some requests.
+ */
+static int vmcfg_ioctl(int fd, unsigned long request, uintptr_t argument)
+{
+#ifdef __GLIBC__
+	return ioctl(fd, request, argument);
+#else
+	return ioctl(fd, (int)request, argument);
+#endif
+}
+
 static int *vmcfg_fd(struct vmcfg_fds *fds, const struct vmcfg_command *command)
 {
 	switch (command->target) {
@@ -102,16 +126,16 @@ static int vmcfg_perform_one(struct vmcfg_fds *fds, const struct vmcfg_command *
 			.addr = (uintptr_t)command->data,
 		};
 
-		return ioctl(*fd, KVM_SET_DEVICE_ATTR, &attr);
+		return vmcfg_ioctl(*fd, KVM_SET_DEVICE_ATTR, (uintptr_t)&attr);
 	}
 	case KVM_SET_ONE_REG: {
 		struct kvm_one_reg reg = { .id = command->attr, .addr = (uintptr_t)command->data };
 
-		return ioctl(*fd, KVM_SET_ONE_REG, &reg);
+		return vmcfg_ioctl(*fd, KVM_SET_ONE_REG, (uintptr_t)&reg);
 	}
 /* vmcfg: making */
 	case KVM_CREATE_VM:
-		*fd = ioctl(fds->kvm, KVM_CREATE_VM, command->attr);
+		*fd = vmcfg_ioctl(fds->kvm, KVM_CREATE_VM, command->attr);
 		return *fd;
 	case KVM_SET_USER_MEMORY_REGION: {
 		struct kvm_userspace_memory_region slot;
@@ -123,16 +147,16 @@ static int vmcfg_perform_one(struct vmcfg_fds *fds, const struct vmcfg_command *
 		if (pages == MAP_FAILED)
 			return -1;
 		slot.userspace_addr = (uintptr_t)pages;
-		return ioctl(*fd, KVM_SET_USER_MEMORY_REGION, &slot);
+		return vmcfg_ioctl(*fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&slot);
 	}
 	case KVM_CREATE_VCPU:
-		*fd = ioctl(fds->vm, KVM_CREATE_VCPU, command->attr);
+		*fd = vmcfg_ioctl(fds->vm, KVM_CREATE_VCPU, command->attr);
 		return *fd;
 	case KVM_CREATE_DEVICE: {
 		struct kvm_create_device device;
 
 		memcpy(&device, command->data, sizeof(device));
-		if (ioctl(fds->vm, KVM_CREATE_DEVICE, &device) < 0)
+		if (vmcfg_ioctl(fds->vm, KVM_CREATE_DEVICE, (uintptr_t)&device) < 0)
 			return -1;
 		*fd = (int)device.fd;
 		return 0;
@@ -142,21 +166,26 @@ static int vmcfg_perform_one(struct vmcfg_fds *fds, const struct vmcfg_command *
 		struct kvm_vcpu_init init;
 		size_t i;
 
-		if (ioctl(fds->vm, KVM_ARM_PREFERRED_TARGET, &init) < 0)
+		if (vmcfg_ioctl(fds->vm, KVM_ARM_PREFERRED_TARGET, (uintptr_t)&init) < 0)
 			return -1;
 		for (i = 0; i < sizeof(init.features) / sizeof(init.features[0]); i++)
 			init.features[i] |= wanted->features[i];
-		return ioctl(*fd, KVM_ARM_VCPU_INIT, &init);
+		return vmcfg_ioctl(*fd, KVM_ARM_VCPU_INIT, (uintptr_t)&init);
 	}
 	case KVM_ENABLE_CAP:
 		return ioctl(*fd, KVM_ENABLE_CAP, command->data);
 	case KVM_ARM_VCPU_FINALIZE:
-		return ioctl(*fd, KVM_ARM_VCPU_FINALIZE, command->data);
+		return vmcfg_ioctl(*fd, KVM_ARM_VCPU_FINALIZE, (uintptr_t)command->data);
 /* vmcfg: end of making */
 	default:
 		errno = ENOTTY;
 		return -1;
 	}
+}
+
+void vmcfg_fds_init(struct vmcfg_fds *fds)
+{
+	memset(fds, 0xff, sizeof(*fds)); /* every member is an int or an array of int */
 }
 
 int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure)
@@ -223,13 +252,14 @@ static void vmcfg_stand_in(struct vmcfg_fds *fds, int *refused)
 		{ 7, "GICv3", vmcfg_plan },
 /* vmcfg: end of gics */
 	};
+	const size_t last = sizeof(gics) / sizeof(gics[0]) - 1;
 	const struct vmcfg_command *command;
 	size_t i;
 
-	for (i = 0; !*refused && i < sizeof(gics) / sizeof(gics[0]); i++) {
+	for (i = 0; !*refused && i <= last; i++) {
 		struct kvm_create_device test = { .type = gics[i].type, .flags = KVM_CREATE_DEVICE_TEST };
 
-		if (i + 1 < sizeof(gics) / sizeof(gics[0]) && ioctl(fds->vm, KVM_CREATE_DEVICE, &test) < 0)
+		if (i < last && vmcfg_ioctl(fds->vm, KVM_CREATE_DEVICE, (uintptr_t)&test) < 0)
 			continue;
 		fprintf(stderr, "vmcfg: the VMM sets up the GIC; this program uses a %s instead\n", gics[i].name);
 		for (command = gics[i].commands; command->words && !*refused; command++) {
@@ -251,7 +281,7 @@ static int vmcfg_enter(int fd, size_t size)
 	if (run == MAP_FAILED)
 		return -1;
 	run->immediate_exit = 1;
-	return ioctl(fd, KVM_RUN, 0) < 0 && errno != EINTR ? -1 : 0;
+	return vmcfg_ioctl(fd, KVM_RUN, 0) < 0 && errno != EINTR ? -1 : 0;
 }
 
 int main(void)
@@ -267,14 +297,15 @@ int main(void)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	vmcfg_fds_init(&fds);
 	fds.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	size = fds.kvm < 0 ? -1 : ioctl(fds.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	size = fds.kvm < 0 ? -1 : vmcfg_ioctl(fds.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < 0) {
 		perror("/dev/kvm");
 		return 3;
 	}
 /* vmcfg: pmu check */
-	if (ioctl(fds.kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PMU_V3) <= 0) {
+	if (vmcfg_ioctl(fds.kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PMU_V3) <= 0) {
 		fprintf(stderr, "this host does not support a PMU for guests (KVM_CAP_ARM_PMU_V3 is 0)\n");
 		return 3;
 	}

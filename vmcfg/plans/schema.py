@@ -25,7 +25,7 @@ def text() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
-def _rows(operation: Operation) -> list[Row]:
+def rows_of(operation: Operation) -> list[Row]:
     """Return the rows of an operation; of one that reads, the rows that it can read back."""
     setting = {reading: each for each, reading in READING.items()}
     if operation in setting:
@@ -72,7 +72,7 @@ def _registers(rows: Iterable[Row]) -> list[str]:
 
 def _definition(operation: Operation) -> Schema:
     """Return the schema of a command of one operation."""
-    rows = _rows(operation)
+    rows = rows_of(operation)
     properties: Schema = {
         "op": {"const": operation.word},
         **_target(rows),

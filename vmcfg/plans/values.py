@@ -45,6 +45,10 @@ class ValueType:
         """Return the value as in a plan."""
         return "-"
 
+    def form(self) -> str:
+        """Return the form of the value in a plan: N for a number, NAME for a name."""
+        return "-"
+
     def data(self, payload: Payload) -> bytes | None:
         """Return what the address of an attribute or register points to; None if nothing."""
         return None
@@ -90,6 +94,9 @@ class Integer(ValueType):
 
     def text(self, payload: Payload) -> str:
         return hex(payload[0]) if self.hexadecimal else str(payload[0])
+
+    def form(self) -> str:
+        return "0xN" if self.hexadecimal else "N"
 
     def data(self, payload: Payload) -> bytes:
         return payload[0].to_bytes(self.size, "little", signed=self.signed)
@@ -149,6 +156,9 @@ class Struct(ValueType):
     def text(self, payload: Payload) -> str:
         return _fields_text(self.fields, payload, self.hexadecimal)
 
+    def form(self) -> str:
+        return _fields_form(self.fields, self.hexadecimal)
+
     def data(self, payload: Payload) -> bytes:
         return struct.pack(self.layout, *payload)
 
@@ -173,13 +183,17 @@ class MemorySlot(ValueType):
     __slots__ = ()
 
     FIELDS = ("slot", "base", "size", "flags")
+    HEXADECIMAL = ("base", "size", "flags")
 
     def __init__(self) -> None:
         super().__init__("memory", "struct kvm_userspace_memory_region")
 
     def text(self, payload: Payload) -> str:
         written = payload if payload[3] else payload[:3]
-        return _fields_text(self.FIELDS[: len(written)], written, ("base", "size", "flags"))
+        return _fields_text(self.FIELDS[: len(written)], written, self.HEXADECIMAL)
+
+    def form(self) -> str:
+        return f"{_fields_form(self.FIELDS[:3], self.HEXADECIMAL)}[,flags=0xN]"
 
 
 class Arguments(ValueType):
@@ -195,6 +209,9 @@ class Arguments(ValueType):
     def text(self, payload: Payload) -> str:
         _, *arguments = payload
         return ",".join(map(hex, arguments)) or "-"
+
+    def form(self) -> str:
+        return "- or 0xN[,0xN...]"
 
 
 class Features(ValueType):
@@ -212,6 +229,9 @@ class Features(ValueType):
 
     def text(self, payload: Payload) -> str:
         return ",".join(self.names(payload))
+
+    def form(self) -> str:
+        return "NAME[,NAME...]"
 
 
 def feature_word(names: Iterable[str]) -> int:
@@ -232,6 +252,11 @@ def _fields_text(names: Sequence[str], numbers: Payload, hexadecimal: Sequence[s
             for name, number in fields
         ]
     )
+
+
+def _fields_form(names: Sequence[str], hexadecimal: Sequence[str]) -> str:
+    """Return the form of the text of `_fields_text`."""
+    return ",".join([f"{name}=0xN" if name in hexadecimal else f"{name}=N" for name in names])
 
 
 NO_VALUE = ValueType("none", "none")

@@ -66,6 +66,8 @@ def flow_text(value: object) -> str:
         return f"{{{', '.join(f'{key}: {flow_text(each)}' for key, each in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(flow_text, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     # Version 6.12 must stay text.
     is_float = isinstance(value, str) and re.fullmatch(r"[0-9]+\.[0-9]+", value)
     return f'"{value}"' if is_float else str(value)

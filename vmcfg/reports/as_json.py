@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vmcfg.escape import without_surrogates
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.reports.form import Report, Totals, filled, items
 
@@ -24,7 +25,8 @@ def _whole(parts: Sequence[str], totals: Totals) -> Iterator[str]:
     }
     if totals.failures:
         report["unreadable"] = [
-            {"file": file, "message": reason} for file, reason in totals.failures
+            {"file": without_surrogates(file), "message": reason}
+            for file, reason in totals.failures
         ]
     return filled(report, "diagnostics", parts)
 

@@ -139,8 +139,13 @@ def _artifact(file: str) -> dict[str, str]:
     path = os.path.normpath(file)
     here = os.path.join(os.getcwd(), "")
     if os.path.isabs(path) and not path.startswith(here):
-        return {"uri": "file://" + quote(path)}
-    return {"uri": quote(path.removeprefix(here)), "uriBaseId": BASE}
+        return {"uri": f"file://{_quoted(path)}"}
+    return {"uri": _quoted(path.removeprefix(here)), "uriBaseId": BASE}
+
+
+def _quoted(path: str) -> str:
+    """Return the bytes of a file name, percent-encoded, whether they are UTF-8 or not."""
+    return quote(path, errors="surrogateescape")
 
 
 def _region(span: Span) -> dict[str, int]:

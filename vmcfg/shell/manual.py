@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vmcfg import __version__
+from vmcfg.reference.plan_fields import NUMBERS, field_meanings, operation_texts, type_texts
 from vmcfg.shell.command_line import (
     BREAKS,
     Command,
@@ -92,6 +93,7 @@ def _page(command: Command) -> str:
         ".SH DESCRIPTION",
         *_paragraphs(command.paragraphs),
         *_options(command.options),
+        *(_plan_fields() if command.name == "emit" else ()),
         *_exit_status(),
         *_see_also([]),
     ]
@@ -130,6 +132,26 @@ def _options(options: Iterable[Option]) -> Iterator[str]:
         yield ".TP"
         yield names + taken
         yield _text(option.help)
+
+
+def _plan_fields() -> Iterator[str]:
+    """Yield what a line of a plan can contain."""
+    yield ".SH FIELDS"
+    yield _text(
+        "A line of the default format is one command with six fields, separated by a space:"
+    )
+    for field, meaning in field_meanings().items():
+        yield from (".TP", f".B {_text(field)}", _text(meaning))
+    yield ".SH OPERATIONS"
+    for operation in operation_texts():
+        yield from (".TP", f".B {_text(operation.word)}")
+        yield _text(f"{operation.ioctl}, printed {operation.printed}.")
+        yield _text(f"Targets: {operation.targets}. Types: {operation.types}.")
+    yield ".SH TYPES"
+    yield _text(NUMBERS)
+    for type_ in type_texts():
+        yield from (".TP", f".B {_text(type_.word)}")
+        yield _text(f"In a plan: {type_.form}. In memory: {type_.explained}.")
 
 
 def _exit_status() -> Iterator[str]:

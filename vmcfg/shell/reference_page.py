@@ -46,6 +46,7 @@ from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import example_name
 from vmcfg.reference.order_text import rows_text
+from vmcfg.reference.plan_fields import NUMBERS, field_meanings, operation_texts, type_texts
 from vmcfg.reference.rule_text import FOUND_BY, finding_lines, findings_in, text_of
 from vmcfg.reference.surprises import accepted, differences, rejected_late
 from vmcfg.shell.command_line import BREAKS, Command, commands, exit_codes, group_options
@@ -108,7 +109,7 @@ def _sections(cases: Path) -> Iterator[tuple[str, Callable[[], Iterator[str]] | 
     yield "commands", _rows
     yield "order", _order
     yield "identifiers", _identifiers
-    yield "plans", _plan_keys
+    yield "plans", _plan_parts
     yield "reports", _report_keys
     yield "command-line", _command_line
     yield "integrations", None
@@ -389,6 +390,28 @@ def _identifiers() -> Iterator[str]:
 # Formats ------------------------------------------------------------------------------------------
 
 Schema = dict[str, Any]
+
+
+def _plan_parts() -> Iterator[str]:
+    """Yield the six fields of plans in text, then the keys of plans in JSON."""
+    yield from heading(3, "The six fields")
+    yield from table(
+        ("field", "meaning"),
+        ((f"`{field}`", escaped(meaning)) for field, meaning in field_meanings().items()),
+    )
+    yield from table(
+        ("op", "ioctl", "printed", "target", "type"),
+        (
+            (f"`{each.word}`", f"`{each.ioctl}`", each.printed, each.targets, each.types)
+            for each in operation_texts()
+        ),
+    )
+    yield from table(
+        ("type", "value in memory", "value in a plan"),
+        ((f"`{each.word}`", each.explained, f"`{each.form}`") for each in type_texts()),
+    )
+    yield from paragraph(NUMBERS)
+    yield from _plan_keys()
 
 
 def _plan_keys() -> Iterator[str]:

@@ -30,6 +30,7 @@ complete -c vmcfg -n '__vmcfg_in validate' -l host-kernel -r -f -d 'Oldest host 
 complete -c vmcfg -n '__vmcfg_in validate' -l host -r -F -d 'Host file from \'vmcfg probe --format json\' for a host that must support the plan, or a directory of host files. Can be repeated.'
 complete -c vmcfg -n '__vmcfg_in validate' -l strict -d 'Treat warnings as errors.'
 complete -c vmcfg -n '__vmcfg_in validate' -l stdin-filename -r -f -d 'File name to show for standard input.'
+complete -c vmcfg -n '__vmcfg_in validate' -l summary -d 'Print the summary line on standard error even if that is not a terminal, as in a CI log.'
 complete -c vmcfg -n '__vmcfg_in validate' -l jobs -r -f -d 'Maximum number of processes. [default: one per CPU]'
 complete -c vmcfg -n '__vmcfg_in validate' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in validate' -s h -l help -d 'Show this message and exit.'
