@@ -19,13 +19,14 @@ PACKAGE = ROOT / "vmcfg"
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "": ("escape", "nearest", "files", "parallel"),
-    "arm": ("affinity", "interrupts"),
+    "arm": ("affinity", "interrupts", "smccc"),
     "kernel": (
         "version",
         "limits",
         "abi",
         "capabilities",
         "features",
+        "registers",
         "host_pmus",
         "ioctls",
         "probing",

@@ -454,6 +454,19 @@ EDGES: dict[str, list[Json]] = {
         {"irq": -7},
         {"irq": None},
     ],
+    "smccc_filter": [
+        [{"action": "deny", "base": base, "count": 1}]
+        for base in (
+            (1 << 32) - 1,
+            1 << 32,
+            "PSCI_0_2_FN64_CPU_ON",
+            "psci_0_2_fn64_cpu_on",
+            "XPSCI_0_2_FN64_CPU_ON",
+            "PSCI_0_2_FN64_CPU_ON\n",
+            "CPU_ON",
+            "c4000003",
+        )
+    ],
     "timers": [{}, {"virtual": "ppi:11"}, {"virtual": "27-28"}, {"physical": ""}, [], None],
     "x-mine": [None, {"a": [1]}, {"<<": {}}],
     "xmine": [1],

@@ -14,6 +14,7 @@ import yaml
 KIB = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 FEATURES = {"sve": ["SVE"], "ptrauth": ["PTRAUTH_ADDRESS", "PTRAUTH_GENERIC"], "el2": ["HAS_EL2"]}
 SMCCC = {"handle": 0, "deny": 1, "forward": 2}
+FUNCTIONS = {"PSCI_0_2_FN_MIGRATE": 0x84000005, "ARM_SMCCC_TRNG_RND64": 0xC4000053}
 TIMERS = (("virtual", "V"), ("physical", "P"), ("hyp_virtual", "HV"), ("hyp_physical", "HP"))
 
 
@@ -122,7 +123,9 @@ def plan(text: bytes) -> list[str]:
         if mpidr != of_id(id)
     ]
     for each in document.get("smccc_filter", []):
-        base, count = number(each["base"]), number(each["count"])
+        base, count = FUNCTIONS.get(each["base"]), number(each["count"])
+        if base is None:
+            base = number(each["base"])
         what = f"base={base:#x},nr_functions={count},action={SMCCC[each['action']]}"
         lines.append(
             f"set-attr vm KVM_ARM_VM_SMCCC_CTRL KVM_ARM_VM_SMCCC_FILTER kvm_smccc_filter {what}"

@@ -15,7 +15,7 @@ from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.escape import excerpt
 from vmcfg.kernel.limits import MOST_VCPUS
 from vmcfg.vm.identifiers import irq_line
-from vmcfg.vm.readings import Reading, readings
+from vmcfg.vm.readings import NO_SUCH_GSI, Reading, gsi, readings
 
 FORMATS = ("human", "json")
 
@@ -34,9 +34,10 @@ def decode(value: str, format_: str) -> int:
     """Show every vCPU or interrupt identifier that VALUE can be.
 
     VALUE is decimal, or hexadecimal with 0x. It can be a vCPU id or index, MPIDR_EL1, a compressed
-    MPIDR, an attribute of the GIC or of the PMU device, a KVM_IRQ_LINE word, an INTID, or a cell of
-    a device tree. vmcfg also prints what VALUE cannot be, with the reason. For an MPIDR (0.0.1.0)
-    or an interrupt (ppi:7, spi:8), it prints the other forms.
+    MPIDR, an attribute of the GIC or of the PMU device, a KVM_IRQ_LINE word, an INTID, a cell of a
+    device tree, the gsi of KVM_IRQFD, a ONE_REG id, or an SMCCC function id. vmcfg also prints what
+    VALUE cannot be, with the reason. For an MPIDR (0.0.1.0) or an interrupt (ppi:7, spi:8), it
+    prints the other forms.
     """
     number, found = _read(value)
     if format_ == "json":
@@ -118,6 +119,11 @@ def _interrupt(value: str) -> tuple[int, list[Reading]]:
         Reading(
             "KVM_IRQ_LINE word",
             hex(word) + (" plus the vCPU id in bits [31:28] and [23:16]" if is_ppi(intid) else ""),
+        ),
+        (
+            Reading("gsi of KVM_IRQFD", f"{gsi(intid)}, with the default routing; {NO_SUCH_GSI}")
+            if is_spi(intid)
+            else Reading("gsi of KVM_IRQFD", None, "a gsi is the number of an SPI")
         ),
     ]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from vmcfg.description.kinds import (
     Choice,
     Events,
+    FunctionId,
     Interrupt,
     KernelVersion,
     Mpidr,
@@ -462,9 +463,9 @@ class SmcccEntry(NamedTuple):
     base: Annotated[
         int,
         Field(
-            kind=Number(0, U32_GREATEST, hex=True),
-            doc="First function id of the range.",
-            examples=("0x84000005",),
+            kind=FunctionId(),
+            doc="First function id of the range: a number, or its name in the headers of Linux.",
+            examples=("0x84000005", "PSCI_0_2_FN_MIGRATE"),
             also=("function", "start", "first"),
         ),
     ]
