@@ -1,5 +1,5 @@
-"""SMCCC function ids (Arm DEN0028): their names in <linux/psci.h> and <linux/arm-smccc.h>, and their
-fields.
+"""SMCCC function ids (Arm DEN0028): their fields, and their names in <linux/psci.h> and
+<linux/arm-smccc.h>.
 """
 
 from __future__ import annotations
@@ -94,8 +94,12 @@ _SERVICES = {
 
 def function_text(id: int) -> str:
     """Return the id of a fast call in words: its name in Linux, if it has one, and its fields."""
+    name = FUNCTION_NAMES.get(id)
+    return fields_text(id) if name is None else f"{name}: {fields_text(id)}"
+
+
+def fields_text(id: int) -> str:
+    """Return the fields of the id of a fast call, in words."""
     service = _SERVICES.get(id >> 24 & 0x3F, "a reserved service")
     convention = "SMC64" if id >> 30 & 1 else "SMC32"
-    fields = f"{convention} function {id & 0xFFFF:#x} of {service}"
-    name = FUNCTION_NAMES.get(id)
-    return fields if name is None else f"{name}: {fields}"
+    return f"{convention} function {id & 0xFFFF:#x} of {service}"

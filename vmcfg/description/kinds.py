@@ -219,7 +219,7 @@ class Number(ScalarKind):
 
 
 class FunctionId(ScalarKind):
-    """The id of an SMCCC function: a number, or the name of the function in the headers of Linux."""
+    """The id of an SMCCC function: a number, or its name in the headers of Linux."""
 
     least = 0
     greatest = U32_GREATEST

@@ -118,6 +118,24 @@ def register_text(id: int) -> str:
     return f"arm64 {KINDS[kind]}, {bits} bits: {name}"
 
 
+def named_registers() -> dict[str, int]:
+    """Return the id of every register that has a name here."""
+    found = {name: _id(CORE, bits, number) for number, (name, bits) in CORE_REGISTERS.items()}
+    for encoding, name in SYSTEM_REGISTERS.items():
+        op0, op1, crn, crm, op2 = encoding
+        number = op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+        # A name of the uapi is followed by that of the architecture.
+        found[name.partition(" ")[0]] = _id(SYSTEM, 64, number)
+    for kind, names in ((FIRMWARE, FIRMWARE_REGISTERS), (BITMAPS, BITMAP_REGISTERS)):
+        found |= {name: _id(kind, 64, number) for number, name in names.items()}
+    return found | {"KVM_REG_ARM64_SVE_VLS": _id(SVE, 512, SVE_VLS)}
+
+
+def _id(kind: int, bits: int, number: int) -> int:
+    size = (bits // 8).bit_length() - 1
+    return 0x60 << 56 | size << 52 | kind << 16 | number
+
+
 def _core(number: int) -> tuple[str, int]:
     if number not in CORE_REGISTERS:
         raise NotARegister(f"no core register begins at word {number:#x} of struct kvm_regs")

@@ -251,7 +251,8 @@ def gsi(spi: int) -> int:
 
 
 NO_SUCH_GSI = "KVM_IRQFD reports no error if the VM has no such interrupt"
-"""What KVM does with a gsi above those of the VM: the irqfd injects nothing (eventfd.c:irqfd_update).
+"""What KVM does with a gsi that the VM does not have. The irqfd then injects nothing
+(eventfd.c:irqfd_update).
 """
 
 
@@ -298,6 +299,11 @@ READINGS: tuple[tuple[str, Callable[[int], str]], ...] = (
     ("SMCCC function id", _function_id),
 )
 """Every identifier that a number can be, with the function that reads it or says why it cannot."""
+
+
+def reading(name: str, value: int) -> Reading:
+    """Return the reading of a number as one identifier, by its name in READINGS."""
+    return _reading(name, dict(READINGS)[name], value)
 
 
 def readings(value: int) -> Iterator[Reading]:
