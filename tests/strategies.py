@@ -21,6 +21,7 @@ from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
 from vmcfg.description.kinds import (
     Choice,
     Events,
+    FunctionId,
     Interrupt,
     KernelVersion,
     Mpidr,
@@ -254,6 +255,10 @@ def scalars(kind: Any) -> SearchStrategy[Json]:
         )
     if isinstance(kind, Number):
         return st.one_of(_numbers(kind.least, kind.greatest), _texts(Number))
+    if isinstance(kind, FunctionId):
+        names = st.sampled_from(["PSCI_0_2_FN64_CPU_ON", "ARM_SMCCC_TRNG_RND64"])
+        other_names = st.sampled_from(["psci_0_2_fn64_cpu_on", "CPU_ON", "PSCI_0_2_FN64_CPU_ON\n"])
+        return st.one_of(_numbers(kind.least, kind.greatest), _texts(Number), names, other_names)
     if isinstance(kind, (Size, Interrupt, Events)):
         greatest = (
             INT64 - 1

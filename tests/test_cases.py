@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vmcfg.checking.check import Checked, check
-from vmcfg.kernel.registers import SETTABLE
+from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower

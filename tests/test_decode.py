@@ -14,6 +14,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from vmcfg.plans.apis import VCPU
+from vmcfg.plans.command import Row
+from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.reference.attribute_numbers import Numbers
+from vmcfg.reference.attribute_text import errors_of
 from vmcfg.vm.readings import READINGS, readings
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +47,9 @@ BY_MPIDR = "attr of the PMU device, by MPIDR"
 IRQ_LINE = "KVM_IRQ_LINE word"
 CELL = "device tree interrupts cell"
 REG = "device tree reg of a CPU"
+GSI = "gsi of KVM_IRQFD"
+ONE_REG = "ONE_REG id"
+FUNCTION = "SMCCC function id"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +99,36 @@ REG = "device tree reg of a CPU"
         (987, CELL, "after 0: INTID 1019 (SPI 987)"),
         (0x100, REG, "MPIDR 0.0.1.0, which KVM assigns to vCPU id 16; in one cell"),
         (0x1_0002_0305, REG, "MPIDR 1.2.3.5"),
+        (40, "INTID", "the gsi of KVM_IRQFD is 8"),
+        (8, GSI, "INTID 40 (SPI 8)"),
+        (8, GSI, "KVM_IRQFD reports no error if the VM has no such interrupt"),
+        (8, GSI, "KVM_IRQ_LINE takes 0x1000028"),
+        (987, GSI, "INTID 1019 (SPI 987)"),
+        (
+            0x603000000013C005,
+            ONE_REG,
+            "arm64 system register, 64 bits: MPIDR_EL1; op0 3, op1 0, CRn 0, CRm 0, op2 5",
+        ),
+        (0x603000000013DCE0, ONE_REG, "PMCR_EL0; op0 3, op1 3, CRn 9, CRm 12, op2 0"),
+        (0x603000000013C020, ONE_REG, "ID_AA64PFR0_EL1; op0 3, op1 0, CRn 0, CRm 4, op2 0"),
+        (0x603000000013C039, ONE_REG, "ID_AA64MMFR1_EL1;"),
+        (0x603000000013C01E, ONE_REG, "64 bits: ID_MMFR5_EL1; op0 3, op1 0, CRn 0, CRm 3, op2 6"),
+        (0x603000000013FFFF, ONE_REG, "64 bits: op0 3, op1 7, CRn 15, CRm 15, op2 7"),
+        (0x603000000013DF02, ONE_REG, "KVM_REG_ARM_TIMER_CVAL (CNTV_CVAL_EL0, with the encoding"),
+        (0x6030000000100042, ONE_REG, "core register, 64 bits: PSTATE"),
+        (0x60400000001000D0, ONE_REG, "core register, 128 bits: V31"),
+        (0x60200000001000D5, ONE_REG, "core register, 32 bits: FPCR"),
+        (0x6020000000110003, ONE_REG, "CCSIDR_EL1 for CSSELR_EL1 0x3"),
+        (0x6030000000140001, ONE_REG, "64 bits: KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_1"),
+        (0x6030000000140009, ONE_REG, "number 0x9, unknown to Linux 7.2"),
+        (0x6030000000160002, ONE_REG, "64 bits: KVM_REG_ARM_VENDOR_HYP_BMAP"),
+        (0x606000000015FFFF, ONE_REG, "512 bits: KVM_REG_ARM64_SVE_VLS, the vector lengths"),
+        (0x60800000001503E1, ONE_REG, "2048 bits: Z31, part 1"),
+        (0x6050000000150420, ONE_REG, "256 bits: P1"),
+        (0x6050000000150600, ONE_REG, "256 bits: FFR"),
+        (0xC4000003, FUNCTION, "PSCI_0_2_FN64_CPU_ON: SMC64 function 0x3 of standard secure"),
+        (0xC5000021, FUNCTION, "ARM_SMCCC_HV_PV_TIME_ST: SMC64 function 0x21 of standard hyper"),
+        (0x86000005, FUNCTION, "SMC32 function 0x5 of the hypervisor"),
     ],
 )
 def test_what_a_number_can_be(value: int, name: str, meaning: str) -> None:
@@ -125,6 +163,21 @@ def test_what_a_number_can_be(value: int, name: str, meaning: str) -> None:
         (1 << 24, "INTID", "24 bits"),
         (988, CELL, "SPIs are 0 to 987"),
         (1 << 24, REG, "all others are 0"),
+        (988, GSI, "the number of an SPI, 0 to 987"),
+        (0x403000000013C005, ONE_REG, "bits [63:56] are 0x60 for arm64, not 0x40"),
+        (0x603000001013C005, ONE_REG, "bits [51:28] are 0"),
+        (0x603000000012C005, ONE_REG, "bits [27:16] are not a kind of register: 0x12"),
+        (
+            0x604000000013C005,
+            ONE_REG,
+            "this system register has 64 bits, but bits [55:52] mean 128",
+        ),
+        (0x6030000000100001, ONE_REG, "no core register begins at word 0x1"),
+        (0x6020000000110100, ONE_REG, "bits [15:8] are 0"),
+        (0x6050000000150620, ONE_REG, "no SVE register has number 0x620"),
+        (0x44000003, FUNCTION, "bit 31 is 1 and bits [23:17] are 0"),
+        (0x95C1BA5E, FUNCTION, "bit 31 is 1 and bits [23:17] are 0"),
+        (1 << 32, FUNCTION, "32 bits"),
     ],
 )
 def test_what_a_number_cannot_be(value: int, name: str, reason: str) -> None:
@@ -172,7 +225,7 @@ def test_what_it_can_be_comes_first(tmp_path: Path) -> None:
     first, *lines = done.stdout.splitlines()
     assert first == "0x80000100 (2147483904)"
     marks = [line.split("  ")[0] for line in lines]
-    assert marks == ["can be"] * 2 + ["cannot be"] * 12
+    assert marks == ["can be"] * 3 + ["cannot be"] * 14
     assert decode("2147483904").stdout == done.stdout
 
 
@@ -207,6 +260,8 @@ def test_an_interrupt_is_shown_by_its_other_names() -> None:
     assert "0x2000017 plus the vCPU id in bits [31:28] and [23:16]" in decode("ppi:7").stdout
     assert "0x1000028\n" in decode("spi:8").stdout
     assert "0 8 and the flags" in decode("spi:8").stdout
+    assert "can be     gsi of KVM_IRQFD              8, with the default" in decode("spi:8").stdout
+    assert "cannot be  gsi of KVM_IRQFD" in decode("ppi:7").stdout
 
 
 @pytest.mark.parametrize(
@@ -234,3 +289,96 @@ def test_what_is_no_number_is_wrong_usage(value: str, message: str) -> None:
 
 def test_the_greatest_number_is_one() -> None:
     assert decode("18446744073709551615").returncode == 0
+
+
+# Attributes by number -----------------------------------------------------------------------------
+
+
+def attribute(*arguments: str) -> str:
+    done = decode("--attr", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return " ".join(done.stdout.split())
+
+
+def test_numbers_of_a_log_are_an_attribute_with_its_key_its_type_and_its_errors() -> None:
+    said = attribute("gic", "3", "0")
+    assert said.startswith("KVM_DEV_ARM_VGIC_GRP_NR_IRQS (3), 0x0 (0x0): set-attr gic")
+    for part in (
+        "written gic.nr_irqs: ",
+        "value u32, four bytes",
+        "EINVAL the number is below 64",
+        "EBUSY the number is already set",
+        "EFAULT the kernel cannot read the address",
+        "EIO the VM belongs to another process",
+        "VMC404 invalid-nr-irqs",
+    ):
+        assert part in said
+    assert attribute("gic", "0x3", "7") == said, "KVM ignores the number in this group"
+
+
+@pytest.mark.parametrize("errno", ["22", "-22", "EINVAL", "einval"])
+def test_an_errno_selects_one_meaning(errno: str) -> None:
+    said = attribute("gic", "3", "0", "--errno", errno)
+    assert said.startswith("errno 22: EINVAL KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
+    assert "EINVAL the number is below 64" in said
+    assert "EBUSY" not in said
+    assert "VMC404" in said
+
+
+def test_rules_of_other_errors_are_not_named() -> None:
+    said = attribute("vcpu", "0", "0", "--errno", "16")
+    assert "EBUSY the interrupt is already set" in said
+    assert "VMC" not in said
+
+
+ROWS = [row for row in SEQUENCE if row.attr is not None and VCPU in row.apis]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_every_attribute_is_found_by_its_numbers(row: Row) -> None:
+    assert row.attr is not None
+    numbers = Numbers(row.target, row.attr.group_id, row.attr.id)
+    assert numbers.row() is row
+    assert numbers.errors().keys() >= errors_of(row).keys()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "parts"),
+    [
+        ("gic 5 0x10000000008", ["GRP_REDIST_REGS (5)", "MPIDR 0.0.1.0, offset 0x8, GICR_TYPER"]),
+        ("gic 7 0x400", ["GRP_LEVEL_INFO (7)", "An invalid number: bits [31:10] are 0"]),
+        ("gic 1 0x300000104", ["GRP_DIST_REGS (1)", "vCPU id 3", "offset 0x104", "no key sets it"]),
+        ("gic 4 3", ["VGIC_GRP_CTRL (4), 0x3", "KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES"]),
+        ("its 4 1", ["KVM_DEV_ARM_ITS_SAVE_TABLES, which saves"]),
+        ("its 8 0x80", ["KVM_DEV_ARM_VGIC_GRP_ITS_REGS (8), 0x80", "Offset 0x80"]),
+        ("its 0 3", ["has no such attribute in this group", "ENODEV the kernel does not support"]),
+        ("vcpu 0 9", ["PMU_V3_CTRL (0), 0x9", "no such attribute", "ENXIO the kernel does not"]),
+        ("vm 7 0", ["unknown group (7), 0x0: vm", "no such group"]),
+        ("gic 5 0 --errno 16", ["errno 16: EBUSY", "a vCPU is in an ioctl"]),
+        ("gic 5 0 --errno 12", ["ENOMEM vmcfg does not know a reason for this errno"]),
+    ],
+)
+def test_other_numbers_are_state_or_unknown(numbers: str, parts: list[str]) -> None:
+    said = attribute(*numbers.split())
+    for part in parts:
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attr", "gic", "3"], "--attr"),
+        (["--attr", "cpu", "3", "0"], "TARGET must be gic, its, vcpu, or vm, not 'cpu'"),
+        (["--attr", "gic", "x", "0"], "invalid number 'x' for GROUP"),
+        (["--attr", "gic", "3", "010"], "invalid number '010' for ATTR"),
+        (["--attr", "gic", "3", "0", "--errno", "ENOPE"], "ERRNO must be a number"),
+        (["--attr", "gic", "3", "0", "--errno", "9999"], "ERRNO must be a number"),
+        (["--attr", "gic", "3", "0", "5"], "VALUE cannot be used with --attr"),
+        (["--errno", "22", "5"], "--errno requires --attr"),
+        ([], "Missing argument 'VALUE'"),
+    ],
+)
+def test_wrong_numbers_are_wrong_usage(arguments: list[str], message: str) -> None:
+    done = decode(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in " ".join(done.stderr.split())

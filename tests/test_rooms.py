@@ -19,7 +19,7 @@ PACKAGE = ROOT / "vmcfg"
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "": ("escape", "nearest", "files", "parallel"),
-    "arm": ("affinity", "interrupts"),
+    "arm": ("affinity", "interrupts", "smccc"),
     "kernel": (
         "version",
         "limits",
@@ -27,7 +27,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "capabilities",
         "vm_capabilities",
         "registers",
+        "settable_registers",
         "features",
+        "state",
         "host_pmus",
         "ioctls",
         "probing",
@@ -111,6 +113,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "layout",
         "rule_text",
         "attribute_text",
+        "answers",
+        "errno_text",
+        "uapi_text",
+        "attribute_numbers",
         "order_text",
         "identifier_text",
         "capability_text",

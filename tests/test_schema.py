@@ -36,6 +36,7 @@ from vmcfg.plans.operations import OPERATIONS
 from vmcfg.plans.phases import PHASES
 from vmcfg.plans.plan import SCOPES
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.reference.attribute_numbers import Numbers, numbers_json
 from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step
 from vmcfg.trial.trying import Tried
 from vmcfg.vm.expansion import machine
@@ -456,6 +457,19 @@ EDGES: dict[str, list[Json]] = {
         {"irq": -7},
         {"irq": None},
     ],
+    "smccc_filter": [
+        [{"action": "deny", "base": base, "count": 1}]
+        for base in (
+            (1 << 32) - 1,
+            1 << 32,
+            "PSCI_0_2_FN64_CPU_ON",
+            "psci_0_2_fn64_cpu_on",
+            "XPSCI_0_2_FN64_CPU_ON",
+            "PSCI_0_2_FN64_CPU_ON\n",
+            "CPU_ON",
+            "c4000003",
+        )
+    ],
     "timers": [{}, {"virtual": "ppi:11"}, {"virtual": "27-28"}, {"physical": ""}, [], None],
     "x-mine": [None, {"a": [1]}, {"<<": {}}],
     "xmine": [1],
@@ -756,6 +770,13 @@ def test_every_schema_is_printed_and_every_json_format_has_one() -> None:
 def test_decode_matches_its_schema(value: str) -> None:
     number, found = decode._read(value)
     matches("decode", decode._json(number, found))
+
+
+@pytest.mark.parametrize(
+    "attr", [("gic", 3, 0), ("vcpu", 0, 0, "EBUSY"), ("gic", 5, 1 << 40), ("vm", 7, 0)], ids=str
+)
+def test_a_decoded_attribute_matches_the_schema(attr: tuple[str, int, int]) -> None:
+    matches("decode", decode._report("attribute", numbers_json(Numbers(*attr))))
 
 
 def test_host_files_match_their_schema() -> None:

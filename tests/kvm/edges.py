@@ -154,7 +154,12 @@ def event_filters(draw: st.DrawFn) -> dict[str, Any]:
 def smccc_filters(draw: st.DrawFn) -> dict[str, Any]:
     """Draw an entry of smccc_filter: it can overlap, be reserved or empty, or exceed 32 bits."""
     base = draw(
-        mostly(st.sampled_from([0x8400_0000, 0x8400_0005, 0xC400_0053, 0x8600_0000]), ODD_FUNCTIONS)
+        mostly(
+            st.sampled_from(
+                [0x8400_0000, "PSCI_0_2_FN_MIGRATE", "ARM_SMCCC_TRNG_RND64", 0x8600_0000]
+            ),
+            ODD_FUNCTIONS,
+        )
     )
     count = draw(
         mostly(st.sampled_from([1, 1, 2, 5, 6, 0x100]), st.sampled_from([0x1_0000, 0xFFFF_FFFF]))

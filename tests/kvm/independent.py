@@ -25,6 +25,7 @@ FEATURES = {
 """In the order of their bits."""
 PER_VCPU = ("CLIDR_EL1",)
 SMCCC = {"handle": 0, "deny": 1, "forward": 2}
+FUNCTIONS = {"PSCI_0_2_FN_MIGRATE": 0x84000005, "ARM_SMCCC_TRNG_RND64": 0xC4000053}
 TIMERS = (("virtual", "V"), ("physical", "P"), ("hyp_virtual", "HV"), ("hyp_physical", "HP"))
 
 
@@ -105,6 +106,20 @@ def register(mpidr: tuple[int, ...]) -> int:
     return aff3 << 32 | 1 << 31 | aff2 << 16 | aff1 << 8 | aff0
 
 
+def vm_lines(document: dict[str, Any]) -> list[str]:
+    """Return the lines that create the VM, enable its capabilities, and add its memory."""
+    lines = [f"create-vm vm - - u64 {number(document.get('ipa_bits', 40)):#x}"]
+    lines += ["enable-cap vm - KVM_CAP_ARM_MTE args -"] * ("mte" in document.get("features", []))
+    for each in document.get("capabilities", []):
+        args = ",".join(f"{number(arg):#x}" for arg in each.get("args", []))
+        lines.append(f"enable-cap vm - {each['name']} args {args or '-'}")
+    for slot, each in enumerate(document.get("memory", [])):
+        base, size = number(each["base"]), number(each["size"])
+        flags = ",flags=0x2" if each.get("readonly") else ""
+        lines.append(f"add-memory vm - - memory slot={slot},base={base:#x},size={size:#x}{flags}")
+    return lines
+
+
 def plan(text: bytes) -> list[str]:
     """Return the lines of the plan of the whole VM."""
     document = yaml.safe_load(text)
@@ -112,19 +127,7 @@ def plan(text: bytes) -> list[str]:
         document.get("gic") if document.get("gic", {}).get("set_up_by", "plan") == "plan" else None
     )
     all_vcpus = vcpus(document)
-    lines = [f"create-vm vm - - u64 {number(document.get('ipa_bits', 40)):#x}"]
-    written = document.get("features", [])
-    lines += ["enable-cap vm - KVM_CAP_ARM_MTE args -"] * ("mte" in written)
-    for each in document.get("capabilities", []):
-        args = ",".join(f"{number(arg):#x}" for arg in each.get("args", []))
-        lines.append(f"enable-cap vm - {each['name']} args {args or '-'}")
-    for slot, each in enumerate(document.get("memory", [])):
-        lines.append(
-            f"add-memory vm - - memory "
-            f"slot={slot},base={number(each['base']):#x},size={number(each['size']):#x}"
-            + ",flags=0x2"
-            * each.get("readonly", False)
-        )
+    lines = vm_lines(document)
     lines += [f"create-vcpu vcpu:{id} - - u64 {id:#x}" for id, _, _, _ in all_vcpus]
     if gic:
         version, type_ = {2: (2, 5), 3: (3, 7)}[gic["version"]]
@@ -134,6 +137,7 @@ def plan(text: bytes) -> list[str]:
         lines += [
             f"create-device its:{index} - KVM_DEV_TYPE_ARM_VGIC_ITS u32 8" for index, _ in all_its
         ]
+    written = document.get("features", [])
     strict = ["strict"] * document.get("pmu", {}).get("strict", False)
     for id, _, irq, boot in all_vcpus:
         has = [*written, *strict, "PSCI", *["PMU"] * (irq is not None)]
@@ -158,7 +162,9 @@ def plan(text: bytes) -> list[str]:
         value = number(each["value"])
         lines += [f"set-reg vcpu:{id} - {each['name']} u64 {value:#x}" for id, _, _, _ in some]
     for each in document.get("smccc_filter", []):
-        base, count = number(each["base"]), number(each["count"])
+        base, count = FUNCTIONS.get(each["base"]), number(each["count"])
+        if base is None:
+            base = number(each["base"])
         what = f"base={base:#x},nr_functions={count},action={SMCCC[each['action']]}"
         lines.append(
             f"set-attr vm KVM_ARM_VM_SMCCC_CTRL KVM_ARM_VM_SMCCC_FILTER kvm_smccc_filter {what}"

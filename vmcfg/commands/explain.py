@@ -4,14 +4,16 @@ the tables that vmcfg itself uses.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
 import click
 
 from vmcfg import files
+from vmcfg.arm.smccc import FUNCTION_NAMES
 from vmcfg.commands.options import help_option
 from vmcfg.description.model import every_field
 from vmcfg.escape import printable
@@ -20,12 +22,14 @@ from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.attribute_text import attribute_lines, attributes_lines
 from vmcfg.reference.capability_text import capabilities_lines
+from vmcfg.reference.errno_text import errno_lines, known_errnos
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.identifier_text import identifiers_lines
 from vmcfg.reference.layout import WIDEST, wrapped
 from vmcfg.reference.order_text import order_lines
 from vmcfg.reference.register_text import registers_lines
 from vmcfg.reference.rule_text import rule_lines
+from vmcfg.reference.uapi_text import uapi_lines, uapi_names
 from vmcfg.reports.terminal import columns
 
 
@@ -33,11 +37,14 @@ from vmcfg.reports.terminal import columns
 @click.argument("name", required=False)
 @help_option
 def explain(name: str | None) -> int:
-    """Explain NAME: a rule (VMC503), a key (gic.nr_irqs or nr_irqs), or a topic.
+    """Explain NAME: a rule (VMC503), a key (gic.nr_irqs or nr_irqs), a topic, or a word of an error
+    log.
 
     Topics: order (the order of the commands and its reasons), attributes (all commands and KVM
     attributes in one table), identifiers (the identifiers of a vCPU and their limits), capabilities
-    and registers (those that a VM can enable or set). Without NAME, list everything that can be
+    and registers (those that a VM can enable or set). Words of error logs: a name of the uapi
+    (KVM_ARM_VCPU_PMU_V3_IRQ, KVM_CREATE_VCPU, KVM_ARM_VCPU_SVE), an errno (EBUSY), an SMCCC
+    function (PSCI_0_2_FN64_CPU_ON, 0xc4000003). Without NAME, list everything that can be
     explained.
     """
     files.print_out("\n".join(explanation(name, columns(sys.stdout))) + "\n")
@@ -45,7 +52,7 @@ def explain(name: str | None) -> int:
 
 
 def explanation(name: str | None, width: int = WIDEST) -> Iterator[str]:
-    """Return the lines that explain a rule, a key, or a topic, in text of at most `width` columns.
+    """Return the lines that explain something, in text of at most `width` columns.
 
     If `name` is None, the lines list everything that can be explained. Raises `click.UsageError`
     if there is nothing of that name.
@@ -56,36 +63,60 @@ def explanation(name: str | None, width: int = WIDEST) -> Iterator[str]:
     rule = rules.get(name.upper()) or rules.get(name.lower())
     if rule is not None:
         return rule_lines(rule, width)
-    keys = every_field()
-    if name in TOPICS and name not in keys:
+    if name in TOPICS and name not in every_field():
         return TOPICS[name].lines(width)
-    rows = _rows_of(name)
-    key = rows[0].field if rows and name not in keys else name
-    if key in keys:
-        lines = attribute_lines(key, keys[key], rows, width)
-        return chain(lines, [""], TOPICS[key].lines(width)) if key in TOPICS else lines
-    as_written = [path for path in keys if path.endswith(f".{name}")]
-    if as_written:
-        return _keys_lines(as_written, width)
-    likely = nearest(name, [*rules, *keys, *(row.name for row in SEQUENCE), *TOPICS])
-    advice = "Run 'vmcfg explain' to list everything."
-    if likely is not None:
-        advice = f"If you mean {likely!r}, write that."
-    raise click.UsageError(f"{printable(name)!r} is not a rule, a key, or a topic. {advice}")
+    rows = [row for row in SEQUENCE if name == row.name]
+    keys = _keys(name) or [row.field for row in rows]
+    if keys:
+        lines = _keys_lines(keys, rows, width)
+        return chain(lines, [""], TOPICS[name].lines(width)) if name in TOPICS else lines
+    if name in uapi_names():
+        return uapi_lines(name, width)
+    errno = name.upper()
+    if errno in known_errnos():
+        return errno_lines(errno, width)
+    function = _function(name)
+    if function is not None:
+        return uapi_lines(function, width)
+    raise click.UsageError(f"{printable(name)!r} cannot be explained. {_advice(name, [*rules])}")
 
 
-def _rows_of(name: str) -> list[Row]:
-    """Return the rows of the sequence with that name, and those that carry the key of that name."""
-    return [row for row in SEQUENCE if name in (row.name, row.field)]
+def _keys(name: str) -> list[str]:
+    """Return the dotted paths of the keys that `name` can mean: a path, or the end of one.
+
+    `vcpus[].pmu_irq` and `vcpus[3].pmu_irq` are `vcpus.pmu_irq`.
+    """
+    path = re.sub(r"\[[0-9]*\]", "", name)
+    return [key for key in every_field() if key == path or key.endswith(f".{path}")]
 
 
-def _keys_lines(paths: Iterable[str], width: int) -> Iterator[str]:
-    """Yield the lines that explain several keys, such as each `irq`."""
-    keys = every_field()
-    for place, path in enumerate(paths):
-        if place:
+def _keys_lines(keys: list[str], rows: list[Row], width: int) -> Iterator[str]:
+    """Yield the lines that explain each of some keys, with its rows or those of the same name."""
+    for place, key in enumerate(keys):
+        if place > 0:
             yield ""
-        yield from attribute_lines(path, keys[path], _rows_of(path), width)
+        sent = rows or [row for row in SEQUENCE if key in (row.name, row.field)]
+        yield from attribute_lines(key, every_field()[key], sent, width)
+
+
+def _function(name: str) -> str | None:
+    """Return the name of the SMCCC function with the id in `name`, if it has one."""
+    try:
+        return FUNCTION_NAMES.get(int(name, 0))
+    except ValueError:
+        return None
+
+
+def _advice(name: str, rules: list[str]) -> str:
+    """Return what to do instead of explaining `name`."""
+    if re.fullmatch(r"[0-9]+|0x[0-9a-fA-F]+", name):
+        return f"Run 'vmcfg decode {name}' to show what a number can be."
+    rows = [row.name for row in SEQUENCE]
+    known = [*rules, *every_field(), *rows, *TOPICS, *uapi_names(), *known_errnos()]
+    likely = nearest(name, known)
+    if likely is None:
+        return "Run 'vmcfg explain' to list everything."
+    return f"If you mean {likely!r}, write that."
 
 
 def _list(width: int) -> Iterator[str]:
@@ -101,6 +132,13 @@ def _list(width: int) -> Iterator[str]:
     yield "Topics:"
     for name, topic in TOPICS.items():
         yield from wrapped(topic.summary, width, f"  {name:24}  ")
+    yield ""
+    yield from wrapped(
+        "Names of the uapi: an attribute or its group, an ioctl, a device type, a feature bit of a"
+        " vCPU, or a capability; also the name or id of an SMCCC function.",
+        width,
+    )
+    yield from wrapped(", ".join(known_errnos()), width, "Errnos: ")
 
 
 class Topic(NamedTuple):

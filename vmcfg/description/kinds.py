@@ -40,7 +40,7 @@ from vmcfg.description.yaml_readings import (
 )
 from vmcfg.escape import excerpt
 from vmcfg.findings.rule import Rule
-from vmcfg.kernel.limits import EVENT_GREATEST, INTID_GREATEST, MOST_VCPUS
+from vmcfg.kernel.limits import EVENT_GREATEST, INTID_GREATEST, MOST_VCPUS, U32_GREATEST
 from vmcfg.kernel.version import Version
 
 Schema = dict[str, Any]
@@ -227,6 +227,54 @@ class Number(ScalarKind):
 
     def _spelled(self, value: int) -> str:
         return f"{value:#x}" if self.hex else str(value)
+
+
+class FunctionId(ScalarKind):
+    """The id of an SMCCC function: a number, or its name in the headers of Linux."""
+
+    least = 0
+    greatest = U32_GREATEST
+
+    def read(self, text: str, plain: bool) -> int:
+        if not text[:1].isalpha():
+            return Number(self.least, self.greatest, hex=True).read(text, plain)
+        # Most descriptions have no filter, and most filters have numbers.
+        from vmcfg.arm.smccc import FUNCTIONS
+
+        id = FUNCTIONS.get(text)
+        if id is None:
+            raise Misfit(NUMBER, f"invalid function id {_quoted(text)}", _hint_of_function(text))
+        return id
+
+    def words(self) -> str:
+        return (
+            f"a number up to {self.greatest:#x}, or the name of a function in <linux/psci.h> or"
+            " <linux/arm-smccc.h>"
+        )
+
+    def schema(self) -> Schema:
+        from vmcfg.arm.smccc import FUNCTIONS
+
+        names = "|".join(FUNCTIONS)
+        return _integer_or_text(self.least, self.greatest, f"{NUMBER_PATTERN}|{names}")
+
+
+def _hint_of_function(text: str) -> str:
+    """Return the hint for a word that is not the name of an SMCCC function."""
+    from vmcfg.arm.smccc import FUNCTIONS
+    from vmcfg.nearest import nearest
+
+    if re.fullmatch(r"[0-9a-fA-F]{8}", text):
+        return f"write 0x{text}"
+    word = text.upper()
+    # Last are those of SMC64, which a 64-bit guest calls.
+    same = [name for name in FUNCTIONS if name == word or name.endswith(f"_{word}")]
+    if same:
+        return f"write {same[-1]}"
+    likely = nearest(word, FUNCTIONS)
+    if likely is not None:
+        return f"if you mean {likely}, write that"
+    return "write a number, such as 0xc4000003, or its name, such as PSCI_0_2_FN64_CPU_ON"
 
 
 class Choice(ScalarKind):

@@ -13,6 +13,7 @@ from vmcfg.description.kinds import (
     Choice,
     Events,
     Flag,
+    FunctionId,
     Interrupt,
     KernelVersion,
     Mpidr,
@@ -161,7 +162,7 @@ def _capability_names() -> Iterable[str]:
 
 
 def _register_names() -> Iterable[str]:
-    from vmcfg.kernel.registers import SETTABLE
+    from vmcfg.kernel.settable_registers import SETTABLE
 
     return SETTABLE
 
@@ -542,9 +543,9 @@ class SmcccEntry(NamedTuple):
     base: Annotated[
         int,
         Field(
-            kind=Number(0, U32_GREATEST, hex=True),
-            doc="First function id of the range.",
-            examples=("0x84000005",),
+            kind=FunctionId(),
+            doc="First function id of the range: a number, or its name in the headers of Linux.",
+            examples=("0x84000005", "PSCI_0_2_FN_MIGRATE"),
             also=("function", "start", "first"),
         ),
     ]

@@ -1,154 +1,196 @@
-"""The registers of vCPUs that a description can set with KVM_SET_ONE_REG, by name.
+"""The register ids of KVM_GET_ONE_REG and KVM_SET_ONE_REG on arm64, read by their fields.
 
-Ids are encoded as in Documentation/virt/kvm/api.rst 4.68.
+Sources: Documentation/virt/kvm/api.rst 4.68 and <asm/kvm.h> of Linux 7.3; the names of system
+registers are those of arch/arm64/tools/sysreg and <asm/sysreg.h>.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 
-from vmcfg.kernel.abi import Register
-from vmcfg.kernel.version import LINUX_6_1, Version
-
-SYSTEM_REGISTER = 0x6030_0000_0013_0000
-"""KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM64_SYSREG."""
-
-FIRMWARE_REGISTER = 0x6030_0000_0014_0000
-"""KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW."""
-
-FIRMWARE_BITMAP = 0x6030_0000_0016_0000
-"""KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP."""
+class NotARegister(ValueError):
+    """The reason why a number cannot be the id of a register."""
 
 
-def system_register(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
-    """Return the id of a system register (ARM64_SYS_REG)."""
-    return SYSTEM_REGISTER | op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+CORE, DEMUX, SYSTEM, FIRMWARE, SVE, BITMAPS = 0x10, 0x11, 0x13, 0x14, 0x15, 0x16
+"""Bits [27:16] of an id: the kind of register."""
 
+KINDS = {
+    CORE: "core register",
+    DEMUX: "cache size register",
+    SYSTEM: "system register",
+    FIRMWARE: "firmware pseudo-register",
+    SVE: "SVE register",
+    BITMAPS: "firmware pseudo-register with a bitmap of services",
+}
 
-class SettableRegister(Register):
-    """A register for the key `registers`.
+CORE_REGISTERS = {
+    **{2 * n: (f"X{n}", 64) for n in range(31)},
+    0x3E: ("SP", 64),
+    0x40: ("PC", 64),
+    0x42: ("PSTATE", 64),
+    0x44: ("SP_EL1", 64),
+    0x46: ("ELR_EL1", 64),
+    0x48: ("SPSR_EL1", 64),
+    0x4A: ("SPSR_ABT", 64),
+    0x4C: ("SPSR_UND", 64),
+    0x4E: ("SPSR_IRQ", 64),
+    0x50: ("SPSR_FIQ", 64),
+    **{0x54 + 4 * n: (f"V{n}", 128) for n in range(32)},
+    0xD4: ("FPSR", 32),
+    0xD5: ("FPCR", 32),
+}
+"""The name and the number of bits of each core register, by its index in struct kvm_regs."""
 
-    Kernels accept another value than that of the host since `since`. The register belongs to the
-    whole VM, except with `per_vcpu`. `capability` must be enabled on the VM, if it is not None.
-    `values` has the kernels by allowed value if there are only a few, and `bits` are the only bits
-    that can be set; None if the host decides.
-    """
+FIRMWARE_REGISTERS = {
+    0: "KVM_REG_ARM_PSCI_VERSION",
+    1: "KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_1",
+    2: "KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2",
+    3: "KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_3",
+}
 
-    __slots__ = ("bits", "capability", "per_vcpu", "since", "values")
+BITMAP_REGISTERS = {
+    0: "KVM_REG_ARM_STD_BMAP",
+    1: "KVM_REG_ARM_STD_HYP_BMAP",
+    2: "KVM_REG_ARM_VENDOR_HYP_BMAP",
+    3: "KVM_REG_ARM_VENDOR_HYP_BMAP_2",
+}
 
-    def __init__(
-        self,
-        name: str,
-        id: int,
-        *,
-        since: Version = LINUX_6_1,
-        per_vcpu: bool = False,
-        capability: str | None = None,
-        values: dict[int, Version] | None = None,
-        bits: int | None = None,
-    ) -> None:
-        super().__init__(name, id)
-        self.since = since
-        self.per_vcpu = per_vcpu
-        self.capability = capability
-        self.values = values
-        self.bits = bits
+SVE_VLS = 0xFFFF
+"""Bits [15:0] of KVM_REG_ARM64_SVE_VLS, the vector lengths of a vCPU, of 512 bits."""
 
-    @property
-    def is_firmware(self) -> bool:
-        """Return whether it is a register of the firmware that KVM emulates (PSCI, SMCCC)."""
-        return self.name.startswith("KVM_REG_")
-
-    @property
-    def is_kept(self) -> bool:
-        # KVM only compares the value of a workaround with what the host needs.
-        return "WORKAROUND" not in self.name
-
-
-_WRITABLE_IDS = (6, 7)
-"""Merge kvmarm-6.7, "KVM: arm64: Allow userspace to change ID registers"."""
-
-_ID_REGISTERS: tuple[tuple[str, int, int, Version], ...] = (
-    ("ID_PFR0_EL1", 1, 0, _WRITABLE_IDS),
-    ("ID_PFR1_EL1", 1, 1, _WRITABLE_IDS),
-    ("ID_DFR0_EL1", 1, 2, _WRITABLE_IDS),
-    ("ID_MMFR0_EL1", 1, 4, _WRITABLE_IDS),
-    ("ID_MMFR1_EL1", 1, 5, _WRITABLE_IDS),
-    ("ID_MMFR2_EL1", 1, 6, _WRITABLE_IDS),
-    ("ID_MMFR3_EL1", 1, 7, _WRITABLE_IDS),
-    ("ID_ISAR0_EL1", 2, 0, _WRITABLE_IDS),
-    ("ID_ISAR1_EL1", 2, 1, _WRITABLE_IDS),
-    ("ID_ISAR2_EL1", 2, 2, _WRITABLE_IDS),
-    ("ID_ISAR3_EL1", 2, 3, _WRITABLE_IDS),
-    ("ID_ISAR4_EL1", 2, 4, _WRITABLE_IDS),
-    ("ID_ISAR5_EL1", 2, 5, _WRITABLE_IDS),
-    ("ID_MMFR4_EL1", 2, 6, _WRITABLE_IDS),
-    ("ID_ISAR6_EL1", 2, 7, _WRITABLE_IDS),
-    ("MVFR0_EL1", 3, 0, _WRITABLE_IDS),
-    ("MVFR1_EL1", 3, 1, _WRITABLE_IDS),
-    ("MVFR2_EL1", 3, 2, _WRITABLE_IDS),
-    ("ID_PFR2_EL1", 3, 4, _WRITABLE_IDS),
-    ("ID_MMFR5_EL1", 3, 6, _WRITABLE_IDS),
-    ("ID_AA64PFR0_EL1", 4, 0, _WRITABLE_IDS),
-    ("ID_AA64PFR1_EL1", 4, 1, (6, 12)),
-    ("ID_AA64PFR2_EL1", 4, 2, (6, 12)),
-    ("ID_AA64ZFR0_EL1", 4, 4, _WRITABLE_IDS),
-    ("ID_AA64FPFR0_EL1", 4, 7, (6, 12)),
-    ("ID_AA64DFR0_EL1", 5, 0, _WRITABLE_IDS),
-    ("ID_AA64ISAR0_EL1", 6, 0, _WRITABLE_IDS),
-    ("ID_AA64ISAR1_EL1", 6, 1, _WRITABLE_IDS),
-    ("ID_AA64ISAR2_EL1", 6, 2, _WRITABLE_IDS),
-    ("ID_AA64ISAR3_EL1", 6, 3, (6, 16)),
-    ("ID_AA64MMFR0_EL1", 7, 0, _WRITABLE_IDS),
-    ("ID_AA64MMFR1_EL1", 7, 1, _WRITABLE_IDS),
-    ("ID_AA64MMFR2_EL1", 7, 2, _WRITABLE_IDS),
-    ("ID_AA64MMFR3_EL1", 7, 3, (6, 12)),
-    ("ID_AA64MMFR4_EL1", 7, 4, (6, 16)),
-)
-"""The ID registers S3_0_C0_C<crm>_<op2> that KVM lets a VMM change: name, crm, op2, since.
-
-KVM_ARM_GET_REG_WRITABLE_MASKS has them on 6.12 (35 registers with the next table) and 7.3 (tested).
+_FEATURE_IDS = {
+    1: "ID_PFR0 ID_PFR1 ID_DFR0 ID_AFR0 ID_MMFR0 ID_MMFR1 ID_MMFR2 ID_MMFR3",
+    2: "ID_ISAR0 ID_ISAR1 ID_ISAR2 ID_ISAR3 ID_ISAR4 ID_ISAR5 ID_MMFR4 ID_ISAR6",
+    3: "MVFR0 MVFR1 MVFR2 - ID_PFR2 ID_DFR1 ID_MMFR5",
+    4: "ID_AA64PFR0 ID_AA64PFR1 ID_AA64PFR2 - ID_AA64ZFR0 ID_AA64SMFR0 - ID_AA64FPFR0",
+    5: "ID_AA64DFR0 ID_AA64DFR1 ID_AA64DFR2 - ID_AA64AFR0 ID_AA64AFR1",
+    6: "ID_AA64ISAR0 ID_AA64ISAR1 ID_AA64ISAR2 ID_AA64ISAR3",
+    7: "ID_AA64MMFR0 ID_AA64MMFR1 ID_AA64MMFR2 ID_AA64MMFR3 ID_AA64MMFR4",
+}
+"""The feature ID registers without _EL1, in the order of op2, by CRm; op0 is 3, op1 and CRn are 0.
 """
 
-_IMPLEMENTATION = "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS"
+SYSTEM_REGISTERS = {
+    (3, 0, 0, 0, 0): "MIDR_EL1",
+    (3, 0, 0, 0, 5): "MPIDR_EL1",
+    (3, 0, 0, 0, 6): "REVIDR_EL1",
+    **{
+        (3, 0, 0, crm, op2): f"{name}_EL1"
+        for crm, names in _FEATURE_IDS.items()
+        for op2, name in enumerate(names.split())
+        if name != "-"
+    },
+    (3, 0, 1, 2, 0): "ZCR_EL1",
+    (3, 1, 0, 0, 1): "CLIDR_EL1",
+    (3, 1, 0, 0, 7): "AIDR_EL1",
+    (3, 2, 0, 0, 0): "CSSELR_EL1",
+    (3, 3, 0, 0, 1): "CTR_EL0",
+    (3, 3, 9, 12, 0): "PMCR_EL0",
+    (3, 0, 14, 1, 0): "CNTKCTL_EL1",
+    (3, 3, 14, 0, 1): "KVM_REG_ARM_PTIMER_CNT (CNTPCT_EL0)",
+    (3, 3, 14, 2, 1): "KVM_REG_ARM_PTIMER_CTL (CNTP_CTL_EL0)",
+    (3, 3, 14, 2, 2): "KVM_REG_ARM_PTIMER_CVAL (CNTP_CVAL_EL0)",
+    (3, 3, 14, 3, 1): "KVM_REG_ARM_TIMER_CTL (CNTV_CTL_EL0)",
+    # The uapi has these two the wrong way around, and keeps them so.
+    (3, 3, 14, 0, 2): "KVM_REG_ARM_TIMER_CVAL (CNTV_CVAL_EL0, with the encoding of CNTVCT_EL0)",
+    (3, 3, 14, 3, 2): "KVM_REG_ARM_TIMER_CNT (CNTVCT_EL0, with the encoding of CNTV_CVAL_EL0)",
+}
+"""The system registers that VMMs use most, by op0, op1, CRn, CRm, and op2."""
+
+_SIZES = {SYSTEM: 64, FIRMWARE: 64, BITMAPS: 64, DEMUX: 32}
+"""The number of bits of all registers of a kind."""
 
 
-def _settable() -> Iterator[SettableRegister]:
-    for name, crm, op2, since in _ID_REGISTERS:
-        yield SettableRegister(name, system_register(3, 0, 0, crm, op2), since=since)
-    yield SettableRegister("CTR_EL0", system_register(3, 3, 0, 0, 1), since=(6, 12))
-    yield SettableRegister("CLIDR_EL1", system_register(3, 1, 0, 0, 1), since=(6, 3), per_vcpu=True)
-    for name, op1, op2 in (("MIDR_EL1", 0, 0), ("REVIDR_EL1", 0, 6), ("AIDR_EL1", 1, 7)):
-        yield SettableRegister(
-            name,
-            system_register(3, op1, 0, 0, op2),
-            since=(6, 15),
-            capability=_IMPLEMENTATION,
-        )
-    yield SettableRegister(
-        "KVM_REG_ARM_PSCI_VERSION",
-        FIRMWARE_REGISTER,
-        values={
-            0x2: LINUX_6_1,
-            0x10000: LINUX_6_1,
-            0x10001: LINUX_6_1,
-            0x10002: (6, 13),
-            0x10003: (6, 13),
-        },
+def register_text(id: int) -> str:
+    """Return the register with an id, in words. Raises `NotARegister`."""
+    architecture = id >> 56
+    if architecture != 0x60:
+        raise NotARegister(f"bits [63:56] are 0x60 for arm64, not {architecture:#x}")
+    if id >> 28 & 0xFFFFFF:
+        raise NotARegister("bits [51:28] are 0")
+    kind, number = id >> 16 & 0xFFF, id & 0xFFFF
+    if kind not in KINDS:
+        raise NotARegister(f"bits [27:16] are not a kind of register: {kind:#x}")
+    bits = 8 << (id >> 52 & 0xF)
+    name, size = _READ[kind](number)
+    if size != bits:
+        raise NotARegister(f"this {KINDS[kind]} has {size} bits, but bits [55:52] mean {bits}")
+    return f"arm64 {KINDS[kind]}, {bits} bits: {name}"
+
+
+def named_registers() -> dict[str, int]:
+    """Return the id of every register that has a name here."""
+    found = {name: _id(CORE, bits, number) for number, (name, bits) in CORE_REGISTERS.items()}
+    for encoding, name in SYSTEM_REGISTERS.items():
+        op0, op1, crn, crm, op2 = encoding
+        number = op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+        # A name of the uapi is followed by that of the architecture.
+        found[name.partition(" ")[0]] = _id(SYSTEM, 64, number)
+    for kind, names in ((FIRMWARE, FIRMWARE_REGISTERS), (BITMAPS, BITMAP_REGISTERS)):
+        found |= {name: _id(kind, 64, number) for number, name in names.items()}
+    return found | {"KVM_REG_ARM64_SVE_VLS": _id(SVE, 512, SVE_VLS)}
+
+
+def _id(kind: int, bits: int, number: int) -> int:
+    size = (bits // 8).bit_length() - 1
+    return 0x60 << 56 | size << 52 | kind << 16 | number
+
+
+def _core(number: int) -> tuple[str, int]:
+    if number not in CORE_REGISTERS:
+        raise NotARegister(f"no core register begins at word {number:#x} of struct kvm_regs")
+    return CORE_REGISTERS[number]
+
+
+def _demux(number: int) -> tuple[str, int]:
+    if number >> 8:
+        raise NotARegister("bits [15:8] are 0, which means CCSIDR_EL1")
+    return f"CCSIDR_EL1 for CSSELR_EL1 {number:#x}", _SIZES[DEMUX]
+
+
+def _system(number: int) -> tuple[str, int]:
+    encoding = (
+        number >> 14,
+        number >> 11 & 7,
+        number >> 7 & 15,
+        number >> 3 & 15,
+        number & 7,
     )
-    for number in (1, 2, 3):
-        name = f"KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_{number}"
-        yield SettableRegister(name, FIRMWARE_REGISTER + number)
-    yield SettableRegister("KVM_REG_ARM_STD_BMAP", FIRMWARE_BITMAP, bits=0x1)
-    yield SettableRegister("KVM_REG_ARM_STD_HYP_BMAP", FIRMWARE_BITMAP + 1, bits=0x1)
-    yield SettableRegister("KVM_REG_ARM_VENDOR_HYP_BMAP", FIRMWARE_BITMAP + 2, bits=0x3)
-    yield SettableRegister(
-        "KVM_REG_ARM_VENDOR_HYP_BMAP_2", FIRMWARE_BITMAP + 3, bits=0x3, since=(6, 15)
-    )
+    fields = zip(("op0", "op1", "CRn", "CRm", "op2"), encoding, strict=True)
+    words = ", ".join(f"{name} {value}" for name, value in fields)
+    name = SYSTEM_REGISTERS.get(encoding)
+    return (words if name is None else f"{name}; {words}"), _SIZES[SYSTEM]
 
 
-SETTABLE = {register.name: register for register in _settable()}
-"""The registers for the key `registers`, by name.
+def _firmware(number: int) -> tuple[str, int]:
+    name = FIRMWARE_REGISTERS.get(number, f"number {number:#x}, unknown to Linux 7.3")
+    return name, _SIZES[FIRMWARE]
 
-The firmware registers and their values: hypercalls.c:kvm_arm_set_fw_reg; tested on 6.1 to 7.3.
-"""
+
+def _bitmaps(number: int) -> tuple[str, int]:
+    name = BITMAP_REGISTERS.get(number, f"number {number:#x}, unknown to Linux 7.3")
+    return name, _SIZES[BITMAPS]
+
+
+def _sve(number: int) -> tuple[str, int]:
+    if number == SVE_VLS:
+        return "KVM_REG_ARM64_SVE_VLS, the vector lengths", 512
+    part = f", part {number & 31}" if number & 31 else ""
+    if number < 0x400:
+        return f"Z{number >> 5}{part}", 2048
+    if number < 0x600:
+        return f"P{number >> 5 & 15}{part}", 256
+    if number < 0x620:
+        return f"FFR{part}", 256
+    raise NotARegister(f"no SVE register has number {number:#x}")
+
+
+_READ = {
+    CORE: _core,
+    DEMUX: _demux,
+    SYSTEM: _system,
+    FIRMWARE: _firmware,
+    BITMAPS: _bitmaps,
+    SVE: _sve,
+}
+"""How bits [15:0] of an id are read, by the kind of register: the name and the number of bits."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from vmcfg.description.model import Gic
 from vmcfg.files import NoFile
 from vmcfg.kernel.abi import Register
-from vmcfg.kernel.registers import SETTABLE
+from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.vm_capabilities import MTE
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Command, Row

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from vmcfg.kernel.registers import SETTABLE
+from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.plans.apis import APIS
 from vmcfg.plans.command import Operation, Row
 from vmcfg.plans.operations import OPERATIONS, READING, SET_REG, one_of

@@ -112,7 +112,7 @@ def vector_lengths(machine: Machine) -> Iterator[Selected]:
 def set_registers(machine: Machine) -> Iterator[Selected]:
     """Return the registers in file order: those of the whole VM once, the others on each vCPU."""
     if machine.registers:
-        from vmcfg.kernel.registers import SETTABLE
+        from vmcfg.kernel.settable_registers import SETTABLE
 
         for index, (name, value) in enumerate(machine.registers):
             register = SETTABLE[name]

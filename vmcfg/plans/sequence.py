@@ -76,6 +76,7 @@ _FRAME_ERRORS = {
     "EINVAL": "the address is misaligned, or exceeds 64 bits",
     "E2BIG": "the frame exceeds the guest-physical address space (ipa_bits)",
     "EEXIST": "the address is already set",
+    "ENXIO": "the vGIC has another version",
 }
 """KVM checks for overlaps with the distributor or the CPU interface only at the first KVM_RUN."""
 
@@ -93,6 +94,7 @@ _REGION_ERRORS = {
         " V3_ADDR_TYPE_REDIST was set before index 0"
     ),
     "E2BIG": "the region exceeds the guest-physical address space (ipa_bits)",
+    "ENXIO": "the vGIC has another version",
 }
 
 _TIMER_ERRORS = {
@@ -623,7 +625,10 @@ SEQUENCE = (
         ' the number of PMU counters"); tested: ENXIO on 6.12, accepted on 7.2',
         errors={
             "EINVAL": "the host PMU has fewer counters",
-            "EBUSY": "the PMU of this vCPU is initialized",
+            "EBUSY": (
+                "the PMU of this vCPU is initialized (the kernel documentation says EBUSY also"
+                " after a vCPU has run or a filter is set, where KVM succeeds)"
+            ),
             "ENODEV": "the vCPU has no PMU",
             "ENXIO": "the kernel does not support the attribute",
         },
@@ -724,8 +729,11 @@ SEQUENCE = (
         value=NO_VALUE,
         select=gic_init,
         field="gic",
-        doc="Initializes the vGIC, after the last vCPU is created and before a PMU is initialized.",
-        source=_SOURCE + "vgic/vgic-init.c:vgic_init",
+        doc=(
+            "Initializes the vGIC, after the last vCPU is created and before a PMU is initialized."
+            " Without a vCPU, it succeeds, although the kernel documentation says ENODEV."
+        ),
+        source=_SOURCE + "vgic/vgic-init.c:vgic_init; without a vCPU: tested on 6.1, 6.12, and 7.2",
         errors={
             "EBUSY": "a vCPU is being created, or another thread is in one of its ioctls",
             "ENOMEM": "the host is out of memory",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vmcfg.description.model import Field, every_field, kind_words
 from vmcfg.kernel.abi import Attr
@@ -93,19 +93,23 @@ def attributes_lines(width: int = WIDEST) -> Iterator[str]:
         " is set from, its value, and the meaning of each errno.",
         width,
     )
-    keys = every_field()
     for row in SEQUENCE:
         yield ""
-        yield from wrapped(command_text(row), width, rest="  ")
-        yield from wrapped(row.doc, width, "  ")
-        written = f"{row.field}: {kind_words(keys[row.field].kind)}"
-        yield from wrapped(written, width, "  written  ")
-        yield from wrapped(row.value.explained, width, "  value    ")
-        yield from wrapped(read_back_text(row), width, "  read     ")
-        yield from wrapped(since_text(row), width, "  since    ")
-        yield from wrapped(row.source, width, "  source   ")
-        for errno, words in errors_of(row).items():
-            yield from wrapped(words, width, f"  {errno:8} ")
+        yield from row_lines(row, errors_of(row), width)
+
+
+def row_lines(row: Row, errors: Mapping[str, str], width: int = WIDEST) -> Iterator[str]:
+    """Yield a row of the sequence with these meanings of errnos."""
+    yield from wrapped(command_text(row), width, rest="  ")
+    yield from wrapped(row.doc, width, "  ")
+    written = f"{row.field}: {kind_words(every_field()[row.field].kind)}"
+    yield from wrapped(written, width, "  written  ")
+    yield from wrapped(row.value.explained, width, "  value    ")
+    yield from wrapped(read_back_text(row), width, "  read     ")
+    yield from wrapped(since_text(row), width, "  since    ")
+    yield from wrapped(row.source, width, "  source   ")
+    for errno, words in errors.items():
+        yield from wrapped(words, width, f"  {errno:8} ")
 
 
 def read_back_text(row: Row) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmcfg.kernel.registers import SETTABLE, SettableRegister
+from vmcfg.kernel.settable_registers import SETTABLE, SettableRegister
 from vmcfg.kernel.version import LINUX_6_1, version_text
 from vmcfg.reference.layout import WIDEST, wrapped
 

@@ -11,7 +11,7 @@ from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine
 
 if TYPE_CHECKING:
-    from vmcfg.kernel.registers import SettableRegister
+    from vmcfg.kernel.settable_registers import SettableRegister
 
 
 def setting_register(name: str) -> str:
@@ -21,7 +21,7 @@ def setting_register(name: str) -> str:
 
 def settable_registers() -> dict[str, SettableRegister]:
     """Return the table of registers, which most descriptions do not need."""
-    from vmcfg.kernel.registers import SETTABLE
+    from vmcfg.kernel.settable_registers import SETTABLE
 
     return SETTABLE
 

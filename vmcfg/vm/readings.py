@@ -16,9 +16,11 @@ from vmcfg.arm.affinity import (
     mpidr_text,
 )
 from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, SPI_END, interrupt_text, is_ppi, is_spi
+from vmcfg.arm.smccc import FAST_CALL, MUST_BE_ZERO, function_text
 from vmcfg.kernel.limits import GICV2_MOST_VCPUS, MOST_VCPUS
+from vmcfg.kernel.registers import NotARegister, register_text
 from vmcfg.vm.frames import V2_CPU_SIZE, V3_REDIST_SIZE
-from vmcfg.vm.identifiers import IRQ_TYPE_PPI, IRQ_TYPE_SPI, LAYOUT_2_SINCE_ID
+from vmcfg.vm.identifiers import IRQ_TYPE_PPI, IRQ_TYPE_SPI, LAYOUT_2_SINCE_ID, irq_line
 
 
 class Reading(NamedTuple):
@@ -218,7 +220,9 @@ def _intid(value: int) -> str:
     told = interrupt_text(value)
     if SPI_END <= value < 8192:
         raise _Impossible(f"{told}: KVM has no interrupts from 1020 to 8191")
-    if is_ppi(value) or is_spi(value):
+    if is_spi(value):
+        return f"{told}; also its GSIV in the ACPI MADT; the gsi of KVM_IRQFD is {gsi(value)}"
+    if is_ppi(value):
         return f"{told}; also its GSIV in the ACPI MADT"
     return f"{told}, which cannot be a PMU interrupt: that is a PPI or an SPI"
 
@@ -241,6 +245,40 @@ def _dt_reg(value: int) -> str:
     return f"{_vcpu(compressed_of_register(value))}; in {cells}"
 
 
+def gsi(spi: int) -> int:
+    """Return the gsi of KVM_IRQFD for the INTID of an SPI, with the default routing of KVM."""
+    return spi - SPI_BASE
+
+
+NO_SUCH_GSI = "KVM_IRQFD reports no error if the VM has no such interrupt"
+"""What KVM does with a gsi that the VM does not have. The irqfd then injects nothing
+(eventfd.c:irqfd_update).
+"""
+
+
+def _gsi(value: int) -> str:
+    _below(value, SPI_END - SPI_BASE, "a gsi is the number of an SPI, 0 to 987")
+    intid = value + SPI_BASE
+    return (
+        f"{interrupt_text(intid)}, with the default routing; {NO_SUCH_GSI}; KVM_IRQ_LINE takes"
+        f" {irq_line(intid, 0):#x}"
+    )
+
+
+def _one_reg(value: int) -> str:
+    try:
+        return register_text(value)
+    except NotARegister as reason:
+        raise _Impossible(str(reason)) from None
+
+
+def _function_id(value: int) -> str:
+    _below(value, 1 << 32, "an id has 32 bits")
+    if not value & FAST_CALL or value & MUST_BE_ZERO:
+        raise _Impossible("in the id of a fast call, bit 31 is 1 and bits [23:17] are 0")
+    return function_text(value)
+
+
 READINGS: tuple[tuple[str, Callable[[int], str]], ...] = (
     ("vCPU id", _vcpu_id),
     ("vCPU index", _vcpu_index),
@@ -256,8 +294,16 @@ READINGS: tuple[tuple[str, Callable[[int], str]], ...] = (
     ("INTID", _intid),
     ("device tree interrupts cell", _dt_interrupt),
     ("device tree reg of a CPU", _dt_reg),
+    ("gsi of KVM_IRQFD", _gsi),
+    ("ONE_REG id", _one_reg),
+    ("SMCCC function id", _function_id),
 )
 """Every identifier that a number can be, with the function that reads it or says why it cannot."""
+
+
+def reading(name: str, value: int) -> Reading:
+    """Return the reading of a number as one identifier, by its name in READINGS."""
+    return _reading(name, dict(READINGS)[name], value)
 
 
 def readings(value: int) -> Iterator[Reading]:

@@ -60,6 +60,8 @@ complete -c vmcfg -n '__vmcfg_in show' -l stdin-filename -r -f -d 'File name to 
 complete -c vmcfg -n '__vmcfg_in show' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in show' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in show' -F
+complete -c vmcfg -n '__vmcfg_in decode' -l attr -r -f -d 'Explain the device attribute with these numbers. TARGET is gic, its, vcpu, or vm.'
+complete -c vmcfg -n '__vmcfg_in decode' -l errno -r -f -d 'With --attr: explain only this error, a number (22) or a name (EINVAL).'
 complete -c vmcfg -n '__vmcfg_in decode' -l format -r -f -a 'human json' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in decode' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in decode' -f
