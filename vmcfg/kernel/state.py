@@ -1,5 +1,6 @@
-"""The attributes of <asm/kvm.h> with the state of a vGIC, which VMMs save and restore. vmcfg sets
-none of them, but logs contain their numbers.
+"""The attributes of <asm/kvm.h> with the state of a vGIC, which VMMs save and restore.
+
+vmcfg does not set them, but logs contain their numbers.
 """
 
 from __future__ import annotations
