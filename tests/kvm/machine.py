@@ -171,13 +171,15 @@ def run(
     """
     if nested:
         append = f"kvm-arm.mode=nested {append}"
+    # Only this CPU has memory tags (MTE).
+    tags = ",mte=on" if cpu.startswith("max") else ""
     return _boot(
         kernel,
         _base_initrd(kernel),
         files,
         command,
         qemu=_nested_qemu() if nested else _qemu(),
-        machine=f"virt,virtualization=on,gic-version={gic_version},mte=on",
+        machine=f"virt,virtualization=on,gic-version={gic_version}{tags}",
         cpu=cpu,
         smp=smp,
         memory_mb=memory_mb,

@@ -40,6 +40,7 @@ ACCEPTED_BY_KERNELS = {
     "VMC308": "KVM accepts any MPIDR_EL1; an SGI cannot reach an Aff0 above 15",
     "VMC407": "KVM does not compare the frame of an ITS with others",
     "VMC408": "KVM does not compare memory slots with frames of the GIC",
+    "VMC411": "before 6.15, KVM has no such setting, so that a VMM does not make it",
     "VMC413": "KVM does not know the devices of the VMM",
     "VMC414": "KVM does not know the devices of the VMM",
     "VMC416": "KVM does not know the devices of the VMM",

@@ -170,8 +170,8 @@ def test_a_plan_is_performed_whole_or_not_at_all(series: str) -> None:
     code, out, err = results(series)["cut plan"]
     assert (code, out) == (3, "")
     assert (
-        err == "vmcfg: <stdin>, line 9: a plan with 7 commands must end with"
-        ' {"op":"end","count":7}: this one is truncated\n'
+        err == "vmcfg: <stdin>, line 9: a plan with 8 commands must end with"
+        ' {"op":"end","count":8}: this one is truncated\n'
     )
 
 

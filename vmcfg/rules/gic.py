@@ -390,7 +390,7 @@ def invalid_maintenance_irq(machine: Machine) -> Iterator[Finding]:
         machine.gic.maintenance_irq,
         at=("gic", "maintenance_irq"),
         name="'gic.maintenance_irq'",
-        kernel=Answer(SET_MAINT_IRQ, "EINVAL", "set"),
+        kernel=Answer(SET_MAINT_IRQ, "EINVAL", "set", since=(6, 15)),
     )
     if finding is not None:
         yield finding

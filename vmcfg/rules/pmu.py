@@ -530,7 +530,9 @@ def pmu_settings_without_pmu(machine: Machine) -> Iterator[Finding]:
         ("counters", SET_NR_COUNTERS, "ENODEV"),
         ("filter", FILTER, "ENODEV"),
     ):
-        if getattr(machine.pmu, key) not in (None, (), False):
+        value = getattr(machine.pmu, key)
+        # Not `not value`: 0 counters are a setting.
+        if value is not None and value is not False and value != ():
             message = f"'pmu.{key}' is set, but no vCPU has a PMU interrupt and thus a PMU"
             hint = f"add 'irq: {USUAL}' to 'pmu'"
             kernel = Answer(call, errno, "set")
