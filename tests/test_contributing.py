@@ -266,7 +266,7 @@ def test_a_failure_of_either_half_is_one_of_the_whole(installed: Checkout) -> No
     for body, code in (("case $* in *'-n auto'*) exit 1 ;; esac", 1), ("", 0)):
         installed.add(python, body)
         assert installed.run().returncode == code
-        assert installed.called()[-1] == "python -m pytest tests/kvm"
+        assert installed.called()[-1] == "python -m pytest -n auto --dist loadgroup tests/kvm"
 
 
 def test_debian_packages_are_printed_before_they_are_installed(installed: Checkout) -> None:

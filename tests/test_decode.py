@@ -120,7 +120,7 @@ FUNCTION = "SMCCC function id"
         (0x60200000001000D5, ONE_REG, "core register, 32 bits: FPCR"),
         (0x6020000000110003, ONE_REG, "CCSIDR_EL1 for CSSELR_EL1 0x3"),
         (0x6030000000140001, ONE_REG, "64 bits: KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_1"),
-        (0x6030000000140009, ONE_REG, "number 0x9, unknown to Linux 7.2"),
+        (0x6030000000140009, ONE_REG, "number 0x9, unknown to Linux 7.3"),
         (0x6030000000160002, ONE_REG, "64 bits: KVM_REG_ARM_VENDOR_HYP_BMAP"),
         (0x606000000015FFFF, ONE_REG, "512 bits: KVM_REG_ARM64_SVE_VLS, the vector lengths"),
         (0x60800000001503E1, ONE_REG, "2048 bits: Z31, part 1"),

@@ -44,7 +44,7 @@ def explained(name: str) -> str:
         ("nr_irqs", ["gic.nr_irqs"]),
         ("filter[0].events", ["pmu.filter.events"]),
         ("irq", ["pmu.irq", "devices.irq"]),
-        ("name", ["name", "devices.name"]),
+        ("name", ["name"]),
         ("pmu", ["pmu"]),
     ],
 )

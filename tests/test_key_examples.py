@@ -31,6 +31,8 @@ AROUND: dict[str, object] = {
     "capabilities": [{"name": "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "args": "[0x200000]"}],
     "registers": [{"name": "KVM_REG_ARM_PSCI_VERSION", "value": "0x10001"}],
     "devices": [{"name": "rtc", "irq": "spi:2"}],
+    "devices.base": [{"name": "rtc", "size": "64KiB"}],
+    "devices.size": [{"name": "rtc", "base": "0x09010000"}],
 }
 """What is around a nested key, by the beginning of its path: the longest one counts."""
 
@@ -45,8 +47,8 @@ NEEDED: dict[str, dict[str, object]] = {
 def examples(key: str) -> list[str]:
     """Return the examples of a key as `vmcfg explain` prints them."""
     printed = "\n".join(explanation(key, 1000))
-    line = re.search("(?m)^  example  (.+)$", printed)
-    return line[1].split(" or ") if line else []
+    lines = re.search(r"(?m)^  example  (.+(?:\n {11}.+)*)", printed)
+    return " ".join(lines[1].split()).split(" or ") if lines else []
 
 
 def longest(table: dict[str, object], key: str) -> object:

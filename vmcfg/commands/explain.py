@@ -82,12 +82,14 @@ def explanation(name: str | None, width: int = WIDEST) -> Iterator[str]:
 
 
 def _keys(name: str) -> list[str]:
-    """Return the dotted paths of the keys that `name` can mean: a path, or the end of one.
+    """Return the dotted paths of the keys that `name` can mean: the path, or else all that end so.
 
     `vcpus[].pmu_irq` and `vcpus[3].pmu_irq` are `vcpus.pmu_irq`.
     """
     path = re.sub(r"\[[0-9]*\]", "", name)
-    return [key for key in every_field() if key == path or key.endswith(f".{path}")]
+    if path in every_field():
+        return [path]
+    return [key for key in every_field() if key.endswith(f".{path}")]
 
 
 def _keys_lines(keys: list[str], rows: list[Row], width: int) -> Iterator[str]:
