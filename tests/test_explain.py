@@ -222,3 +222,18 @@ def test_every_register_is_read_back_by_its_id() -> None:
     for name, id in named_registers().items():
         text = register_text(id)
         assert re.search(rf"(?::| ){name}(?=[ ;,]|$)", text), text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "args: [0x200000]}]"),
+        ("KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP", "after:    KVM_CAP_DIRTY_LOG_RING_ACQ_REL"),
+        ("MIDR_EL1", "requires Linux 6.15; KVM_CAP_ARM_WRITABLE_IMP_ID_REGS"),
+        ("KVM_ARM_VCPU_PMU_V3_STRICT", "if 'pmu.strict' is true"),
+    ],
+)
+def test_a_name_that_a_description_can_use_is_explained_with_its_limits(
+    name: str, said: str
+) -> None:
+    assert said in "\n".join(explanation(name))

@@ -16,15 +16,21 @@ def capabilities_lines(width: int = WIDEST) -> Iterator[str]:
         " memory slots and vCPUs. KVM_CAP_ARM_MTE is the feature 'mte'.",
         width,
     )
-    for capability in VM_CAPABILITIES.values():
+    for name in VM_CAPABILITIES:
         yield ""
-        yield f"  {capability.name}"
-        yield from wrapped(capability.doc, width, "    ")
-        yield from wrapped(_argument(capability), width, "    argument: ")
-        if capability.requires is not None:
-            yield from wrapped(capability.requires, width, "    after:    ")
-        yield f"    since:    Linux {version_text(capability.since)}"
-        yield from wrapped(capability.source, width, "    source:   ")
+        yield f"  {name}"
+        yield from capability_lines(name, width, "    ")
+
+
+def capability_lines(name: str, width: int, indent: str) -> Iterator[str]:
+    """Yield what enabling one capability of VM_CAPABILITIES does, and what it requires."""
+    capability = VM_CAPABILITIES[name]
+    yield from wrapped(capability.doc, width, indent)
+    yield from wrapped(_argument(capability), width, f"{indent}argument: ")
+    if capability.requires is not None:
+        yield from wrapped(capability.requires, width, f"{indent}after:    ")
+    yield f"{indent}since:    Linux {version_text(capability.since)}"
+    yield from wrapped(capability.source, width, f"{indent}source:   ")
 
 
 def _argument(capability: VmCapability) -> str:

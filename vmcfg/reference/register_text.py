@@ -26,7 +26,12 @@ def registers_lines(width: int = WIDEST) -> Iterator[str]:
     yield ""
     for register in SETTABLE.values():
         start = f"  {register.name:36} {register.id:#x}  "
-        yield from wrapped("; ".join(_limits(register)) or "any kernel", width, start)
+        yield from wrapped(register_limits(register), width, start)
+
+
+def register_limits(register: SettableRegister) -> str:
+    """Return what a register requires, and which values it can have, in words."""
+    return "; ".join(_limits(register)) or "any kernel"
 
 
 def _limits(register: SettableRegister) -> Iterator[str]:

@@ -12,14 +12,18 @@ from vmcfg.kernel import abi
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.kernel.registers import named_registers, register_text
+from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.version import LINUX_6_1, version_text
+from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.command import Row
 from vmcfg.plans.operations import CREATE_DEVICE, OPERATIONS, READING
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.answers import prediction_lines, predictions
 from vmcfg.reference.attribute_text import row_lines
+from vmcfg.reference.capability_text import capability_lines
 from vmcfg.reference.errno_text import all_errors, short_text
 from vmcfg.reference.layout import WIDEST, wrapped
+from vmcfg.reference.register_text import register_limits
 
 FEATURE_PREFIX = "KVM_ARM_VCPU_"
 
@@ -27,6 +31,7 @@ IMPLIED = {
     "POWER_OFF": "on every vCPU except the first one in the file",
     "PSCI_0_2": "on every vCPU",
     "PMU_V3": "on every vCPU with a PMU interrupt",
+    "PMU_V3_STRICT": "on every vCPU if 'pmu.strict' is true",
 }
 """Which vCPUs have a bit of KVM_ARM_VCPU_INIT that no word in `features` means."""
 
@@ -99,6 +104,14 @@ def uapi_lines(name: str, width: int = WIDEST) -> Iterator[str]:
     if name in FUNCTIONS:
         yield from wrapped(fields_text(FUNCTIONS[name]), width, "  ")
     yield from _feature_lines(name, width)
+    if name in VM_CAPABILITIES:
+        example = VM_CAPABILITIES[name].example
+        args = f", args: [{example}]" if example else ""
+        yield from wrapped(f"capabilities: [{{name: {name}{args}}}]", width, "  written  ")
+        yield from capability_lines(name, width, "  ")
+    if name in SETTABLE:
+        yield from wrapped(f"registers: [{{name: {name}, value: ...}}]", width, "  written  ")
+        yield from wrapped(register_limits(SETTABLE[name]), width, "  requires ")
     rows = [row for row in SEQUENCE if name in _names_of(row)]
     if len(rows) == 1:
         yield ""
