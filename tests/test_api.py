@@ -469,3 +469,11 @@ def test_try_reads_the_list_of_emit_get() -> None:
     listed = [get.fields() for _, get in reads(commands, machine.host_kernel)]
     assert sorted(listed) == sorted(get.fields() for get in read_back(machine).commands)
     assert vars(perform)["reads"] is reads
+
+
+def test_a_capability_has_at_most_four_arguments(emit: Emit) -> None:
+    """Struct kvm_enable_cap has no room for more; VMC318 reports them."""
+    text = "vmcfg: 1\nname: vm\nvcpus: 1\ncapabilities: [{name: KVM_CAP_HALT_POLL, args: ARGS}]\n"
+    done = emit(text.replace("ARGS", "[1, 2, 3, 4, 5]"), "--unchecked", "--scope", "vm")
+    assert "enable-cap vm - KVM_CAP_HALT_POLL args 0x1,0x2,0x3,0x4\n" in done.stdout
+    assert "VMC318" in done.stderr

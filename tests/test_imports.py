@@ -38,7 +38,7 @@ CHECKING = {
     plans="apis command operations phases selection sequence values",
     rules=(
         "capabilities devices features gic host_kernel kinds machine_rules memory pmu ranges"
-        " registers smccc steal_time timers vcpus"
+        " registers repeated smccc steal_time timers vcpus"
     ),
     checking="check",
     commands="exit_codes options",

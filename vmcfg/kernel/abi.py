@@ -99,6 +99,9 @@ MADE_DEVICES = (*(number for _, number in DEVICE_TYPES.values()), ITS_TYPE[1])
 MEM_READONLY = 2
 """KVM_MEM_READONLY: the guest can read the slot, and its writes are exits to the VMM."""
 
+CAPABILITY_ARGUMENTS = 4
+"""The number of arguments in struct kvm_enable_cap."""
+
 CREATE_DEVICE_TEST = 1
 """The flag with which KVM_CREATE_DEVICE only checks whether the host supports the type."""
 GET_API_VERSION = 0xAE00

@@ -102,9 +102,9 @@ class Vm:
         return _ioctl(self.descriptors["vm"], abi.CHECK_EXTENSION, number)
 
     def enable_cap(self, number: int, arguments: list[int]) -> None:
-        """Enable a capability of the VM with at most four arguments."""
-        four = [*arguments, 0, 0, 0, 0][:4]
-        data = struct.pack("=II4Q64x", number, 0, *four)
+        """Enable a capability of the VM with at most `abi.CAPABILITY_ARGUMENTS` arguments."""
+        missing = [0] * (abi.CAPABILITY_ARGUMENTS - len(arguments))
+        data = struct.pack("=II4Q64x", number, 0, *arguments, *missing)
         _with(self.descriptors["vm"], abi.ENABLE_CAP, data)
 
     def add_memory(self, slot: int, base: int, size: int, flags: int = 0) -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.limits import LEAST_PAGE_SIZE, U32_GREATEST
 from vmcfg.kernel.version import LINUX_6_1, Version
-
-MOST_ARGUMENTS = 4
-"""The number of arguments in struct kvm_enable_cap."""
 
 
 class VmCapability:
@@ -27,7 +23,6 @@ class VmCapability:
         "errno_of",
         "example",
         "name",
-        "number",
         "requires",
         "since",
         "source",
@@ -46,7 +41,6 @@ class VmCapability:
         requires: str | None = None,
     ) -> None:
         self.name = name
-        self.number = CAPABILITIES[name]
         self.doc = doc
         self.source = source
         self.since = since
@@ -155,9 +149,3 @@ VM_CAPABILITIES = {
     )
 }
 """By name, in the order of their numbers. KVM_CAP_ARM_MTE is the feature `mte`."""
-
-MTE = VmCapability(
-    "KVM_CAP_ARM_MTE",
-    doc="The guest can use the Memory Tagging Extension.",
-    source=_ARM,
-)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vmcfg.kernel import abi
 from vmcfg.kernel.abi import Attr
+from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.plans.command import Command, Operation, Row
 from vmcfg.plans.values import FEATURE_WORD, NO_VALUE, Payload, feature_word
@@ -159,7 +160,7 @@ class EnableCap(Operation):
                     "description": "kvm_enable_cap.args; those that are not here are 0.",
                     "type": "array",
                     "items": HEX,
-                    "maxItems": 4,
+                    "maxItems": abi.CAPABILITY_ARGUMENTS,
                 },
             },
             "required": ["cap_id", "args", "origin"],
@@ -167,12 +168,10 @@ class EnableCap(Operation):
 
 
 def _capability_name(number: int) -> str:
-    """Return the name of a capability of KVM_ENABLE_CAP. Raises `Unsupported`."""
-    from vmcfg.kernel.vm_capabilities import MTE, VM_CAPABILITIES
-
-    for capability in (MTE, *VM_CAPABILITIES.values()):
-        if capability.number == number:
-            return capability.name
+    """Return the name of a capability. Raises `Unsupported`."""
+    for name, each in CAPABILITIES.items():
+        if each == number:
+            return name
     raise Unsupported(f"unknown capability {number}")
 
 

@@ -15,7 +15,7 @@ from vmcfg.description.model import Gic
 from vmcfg.files import NoFile
 from vmcfg.kernel.abi import Register
 from vmcfg.kernel.settable_registers import SETTABLE
-from vmcfg.kernel.vm_capabilities import MTE
+from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Command, Row
 from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, ENABLE_CAP, SET_REG, Unsupported
@@ -196,7 +196,8 @@ def _is_of(line: dict[str, Any], row: Row) -> bool:
     if row.register is not None:
         return line.get("attr") == row.register.name
     if row.operation is ENABLE_CAP:
-        return (row.name == "vm.feature") == (line.get("attr") == MTE.name)
+        is_of_table = line.get("attr") in VM_CAPABILITIES
+        return row.name == ("vm.capability" if is_of_table else "vm.feature")
     return row.operation is not SET_REG or line.get("attr") in SETTABLE
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from vmcfg.arm.affinity import mpidr_register
 from vmcfg.description.written import intid_of
 from vmcfg.kernel import abi
+from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.kernel.limits import VECTOR_LENGTH_STEP, is_vector_length
 from vmcfg.plans.command import Selected
@@ -33,20 +34,16 @@ def memory_slots(machine: Machine) -> Iterator[Selected]:
 
 def enabled_features(machine: Machine) -> Iterator[Selected]:
     """Return the capabilities that the features of the vCPUs require on the VM."""
-    for index, word in enumerate(machine.features):
-        if FEATURES[word].enabled is not None and word not in machine.features[:index]:
-            from vmcfg.kernel.vm_capabilities import MTE
-
-            yield Selected((MTE.number,), ("features", index))
+    for feature in FEATURES.values():
+        if feature.enabled is not None and feature.word in machine.features:
+            at = ("features", machine.features.index(feature.word))
+            yield Selected((CAPABILITIES[feature.enabled],), at)
 
 
 def enabled_capabilities(machine: Machine) -> Iterator[Selected]:
     """Return the capabilities with their arguments, in file order."""
-    if machine.capabilities:
-        from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
-
-        for index, (name, args) in enumerate(machine.capabilities):
-            yield Selected((VM_CAPABILITIES[name].number, *args), ("capabilities", index))
+    for index, (name, args) in enumerate(machine.capabilities):
+        yield Selected((CAPABILITIES[name], *args), ("capabilities", index))
 
 
 def vcpu_ids(machine: Machine) -> Iterator[Selected]:

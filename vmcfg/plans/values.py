@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from vmcfg.kernel.abi import CAPABILITY_ARGUMENTS
 from vmcfg.kernel.features import VCPU_FEATURES
 
 Payload = tuple[int, ...]
@@ -205,6 +206,9 @@ class Arguments(ValueType):
 
     def __init__(self) -> None:
         super().__init__("args", "arguments of struct kvm_enable_cap")
+
+    def cut(self, payload: Payload) -> Payload:
+        return payload[: 1 + CAPABILITY_ARGUMENTS]
 
     def text(self, payload: Payload) -> str:
         _, *arguments = payload

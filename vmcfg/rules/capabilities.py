@@ -9,6 +9,7 @@ from vmcfg.description.model import Capability
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Answer
 from vmcfg.rules.kinds import machine_rule
+from vmcfg.rules.repeated import repeated
 from vmcfg.vm.machine import Machine
 
 if TYPE_CHECKING:
@@ -32,14 +33,11 @@ def duplicate_capability(machine: Machine) -> Iterator[Finding]:
     """A capability must be listed only once.
 
     For some capabilities, KVM takes the last arguments; for others, it rejects the second call."""
-    first: dict[str, int] = {}
-    for index, (name, _) in enumerate(machine.capabilities):
-        earlier = first.setdefault(name, index)
-        if earlier != index:
-            related = ((("capabilities", earlier, "name"), "first listed here"),)
-            message = f"duplicate capability {name}"
-            at = ("capabilities", index, "name")
-            yield Finding(at, message, hint="remove one of them", related=related)
+    for index, earlier in repeated(each.name for each in machine.capabilities):
+        related = ((("capabilities", earlier, "name"), "first listed here"),)
+        message = f"duplicate capability {machine.capabilities[index].name}"
+        at = ("capabilities", index, "name")
+        yield Finding(at, message, hint="remove one of them", related=related)
 
 
 @machine_rule("VMC318", Answer("KVM_ENABLE_CAP", "EINVAL", "set"))

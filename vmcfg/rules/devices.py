@@ -12,6 +12,7 @@ from vmcfg.findings.position import Path
 from vmcfg.findings.rule import WARNING
 from vmcfg.rules.gic import last_intid, more_intids_hint
 from vmcfg.rules.kinds import machine_rule
+from vmcfg.rules.repeated import repeated
 from vmcfg.vm.frames import device_frames, frames, free_addresses, overlaps
 from vmcfg.vm.machine import Machine
 
@@ -103,14 +104,11 @@ def _first_run(free: list[int], count: int) -> tuple[str | None, list[int]]:
 @machine_rule("VMC414", None, WARNING)
 def duplicate_device_name(machine: Machine) -> Iterator[Finding]:
     """Each VMM device should have its own name."""
-    first: dict[str, int] = {}
-    for index, device in enumerate(machine.devices):
-        other = first.setdefault(device.name, index)
-        if other != index:
-            message = f"two devices are named '{device.name}'"
-            related = ((("devices", other, "name"), "the first device"),)
-            hint = "use another name for one of them"
-            yield Finding(("devices", index, "name"), message, hint=hint, related=related)
+    for index, other in repeated(each.name for each in machine.devices):
+        message = f"two devices are named '{machine.devices[index].name}'"
+        related = ((("devices", other, "name"), "the first device"),)
+        hint = "use another name for one of them"
+        yield Finding(("devices", index, "name"), message, hint=hint, related=related)
 
 
 @machine_rule("VMC416", None)

@@ -8,6 +8,7 @@ from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import WARNING, Answer
 from vmcfg.kernel.limits import VECTOR_LENGTH_STEP, is_vector_length
 from vmcfg.rules.kinds import machine_rule
+from vmcfg.rules.repeated import repeated
 from vmcfg.vm.machine import Machine
 
 VCPU_INIT = "KVM_ARM_VCPU_INIT"
@@ -20,13 +21,10 @@ LENGTHS = ("sve", "vector_lengths")
 @machine_rule("VMC311", None, WARNING)
 def duplicate_feature(machine: Machine) -> Iterator[Finding]:
     """A feature should be listed only once."""
-    for index, feature in enumerate(machine.features):
-        first = machine.features.index(feature)
-        if first != index:
-            message = f"duplicate feature '{feature}'"
-            related = ((("features", first), "first listed here"),)
-            hint = "remove one of them"
-            yield Finding(("features", index), message, hint=hint, related=related)
+    for index, earlier in repeated(machine.features):
+        message = f"duplicate feature '{machine.features[index]}'"
+        related = ((("features", earlier), "first listed here"),)
+        yield Finding(("features", index), message, hint="remove one of them", related=related)
 
 
 @machine_rule("VMC313", Answer(VCPU_INIT, "EINVAL", "set"))

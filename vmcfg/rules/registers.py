@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Answer
 from vmcfg.rules.kinds import machine_rule
+from vmcfg.rules.repeated import repeated
 from vmcfg.vm.machine import Machine
 
 if TYPE_CHECKING:
@@ -29,14 +30,11 @@ def settable_registers() -> dict[str, SettableRegister]:
 @machine_rule("VMC320", None)
 def duplicate_register(machine: Machine) -> Iterator[Finding]:
     """A register must be listed only once."""
-    first: dict[str, int] = {}
-    for index, (name, _) in enumerate(machine.registers):
-        earlier = first.setdefault(name, index)
-        if earlier != index:
-            related = ((("registers", earlier, "name"), "first listed here"),)
-            message = f"duplicate register {name}"
-            at = ("registers", index, "name")
-            yield Finding(at, message, hint="remove one of them", related=related)
+    for index, earlier in repeated(each.name for each in machine.registers):
+        related = ((("registers", earlier, "name"), "first listed here"),)
+        message = f"duplicate register {machine.registers[index].name}"
+        at = ("registers", index, "name")
+        yield Finding(at, message, hint="remove one of them", related=related)
 
 
 @machine_rule("VMC321", Answer("KVM_SET_ONE_REG", "EINVAL", "set"))
@@ -58,7 +56,7 @@ def invalid_register_value(machine: Machine) -> Iterator[Finding]:
             at = ("registers", index, "value")
             message = f"{name} must be {allowed}, not {value:#x}"
             kernel = Answer(setting_register(name), "EINVAL", "set")
-            yield Finding(at, message, hint="use one of these values", kernel=kernel)
+            yield Finding(at, message, hint=f"use {allowed}", kernel=kernel)
 
 
 def _one_of(values: list[int]) -> str:
