@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vmcfg.kernel import abi
 from vmcfg.kernel.abi import Attr
-from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.plans.command import Command, Operation, Row
 from vmcfg.plans.values import FEATURE_WORD, NO_VALUE, Payload, feature_word
@@ -169,6 +168,8 @@ class EnableCap(Operation):
 
 def _capability_name(number: int) -> str:
     """Return the name of a capability. Raises `Unsupported`."""
+    from vmcfg.kernel.capabilities import CAPABILITIES
+
     for name, each in CAPABILITIES.items():
         if each == number:
             return name

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from vmcfg.arm.affinity import mpidr_register
 from vmcfg.description.written import intid_of
 from vmcfg.kernel import abi
-from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.kernel.limits import VECTOR_LENGTH_STEP, is_vector_length
 from vmcfg.plans.command import Selected
@@ -37,13 +36,20 @@ def enabled_features(machine: Machine) -> Iterator[Selected]:
     for feature in FEATURES.values():
         if feature.enabled is not None and feature.word in machine.features:
             at = ("features", machine.features.index(feature.word))
-            yield Selected((CAPABILITIES[feature.enabled],), at)
+            yield Selected((_capability_number(feature.enabled),), at)
 
 
 def enabled_capabilities(machine: Machine) -> Iterator[Selected]:
     """Return the capabilities with their arguments, in file order."""
     for index, (name, args) in enumerate(machine.capabilities):
-        yield Selected((CAPABILITIES[name], *args), ("capabilities", index))
+        yield Selected((_capability_number(name), *args), ("capabilities", index))
+
+
+def _capability_number(name: str) -> int:
+    # Few plans enable a capability, so that the table is not loaded at every start.
+    from vmcfg.kernel.capabilities import CAPABILITIES
+
+    return CAPABILITIES[name]
 
 
 def vcpu_ids(machine: Machine) -> Iterator[Selected]:
