@@ -15,6 +15,8 @@ def series_of(item: pytest.Item) -> str | None:
     return None if callspec is None else callspec.params.get("series")
 
 
+# First: pytest-xdist reads the marks in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by kernel: those that take longest first, and each in one process, which boots
     it once.
