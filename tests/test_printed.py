@@ -46,9 +46,8 @@ SIDES = (
 )
 
 COMMANDS = {
-    "explain": [
-        ["explain"],
-        *(["explain", topic] for topic in ("order", "identifiers", "capabilities", "registers")),
+    "explain-topics": [
+        ["explain", topic] for topic in ("order", "identifiers", "capabilities", "registers")
     ],
     "explain-attributes": [["explain", "attributes"]],
     "decode": [["decode", each] for each in (*NUMBERS, *OTHERS)],
