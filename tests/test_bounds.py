@@ -630,3 +630,28 @@ def test_the_last_value_inside_is_right(text: str, value: str) -> None:
 def test_the_first_value_outside_is_wrong(rule: str, text: str, value: str) -> None:
     found = check(text.format(value).encode(), "vm.yaml").diagnostics
     assert {each.rule for each in found} == {rule}
+
+
+LAST_64 = "0xffffffffffff0000"
+"""The last 64 KiB of 64 bits: base and size have a sum of 2^64, which KVM finds first."""
+
+
+@pytest.mark.parametrize(
+    ("text", "errno"),
+    [
+        (GICV3 + "redistributors: 0xfffffffffffe0000}\n", "EINVAL"),
+        (GICV3 + "redistributors: 0xffffffff00000000}\n", "E2BIG"),
+        (VM + f"gic: {{version: 3, distributor: {LAST_64}, redistributors: 0}}\n", "EINVAL"),
+        (VM + "gic: {version: 3, distributor: 0xfffffffffffe0000, redistributors: 0}\n", "E2BIG"),
+        (GICV3 + f"redistributors: 0x080a0000, its: {LAST_64}}}\n", "EINVAL"),
+        (GICV3 + "redistributors: 0x080a0000, its: 0xfffffffffffc0000}\n", "E2BIG"),
+        (GICV3 + "redistributors: [{base: 0xfffffffff0000}]}\n", "E2BIG"),
+        (GICV3 + "redistributors: [{base: 0x10000000000000}]}\n", None),
+        (VM + f"memory: [{{base: {LAST_64}, size: 64KiB}}]\n", "EINVAL"),
+        (VM + "memory: [{base: 0xfffffffffffe0000, size: 64KiB}]\n", "EFAULT"),
+        (VM + f"devices: [{{name: d, base: {LAST_64}, size: 64KiB}}]\n", None),
+    ],
+)
+def test_kvm_answers_otherwise_at_the_end_of_64_bits(text: str, errno: str | None) -> None:
+    (found,) = check(text.encode(), "vm.yaml").diagnostics
+    assert (None if found.kernel is None else found.kernel.errno) == errno
