@@ -5,13 +5,16 @@ A line has what is written, and the findings with their hints and fixes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.test_bounds import HOST_BOUNDS
 from vmcfg.checking.check import check
 from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.kernel.host import read_host
 
 PRINTED = Path(__file__).parent / "printed"
 
@@ -159,10 +162,24 @@ def answers_to_keys() -> Iterator[str]:
             yield line_of(key, found)
 
 
+def answers_on_hosts() -> Iterator[str]:
+    """Yield the findings of tests/test_bounds.py on hosts, with the answer of KVM."""
+    for rule, text, _, wrong, on_host in HOST_BOUNDS:
+        known = read_host(json.dumps(on_host).encode(), "host.json")
+        for value in wrong:
+            found = check(text.replace("<>", value).encode(), "vm.yaml", hosts=[known]).diagnostics
+            yield f"\n{rule} {text.splitlines()[-1].replace('<>', value)}\n"
+            for each in found:
+                labels = [each.label, *(related.message for related in each.related)]
+                yield line_of(value, [each])
+                yield f"    {'; '.join(filter(None, labels))}; kernel: {each.kernel}\n"
+
+
 FILES: dict[str, Callable[[], Iterator[str]]] = {
     "mistakes-shapes": lambda: answers(SHAPED, SHAPES),
     "mistakes-scalars": lambda: answers(SPELLED, SCALARS),
     "mistakes-keys": answers_to_keys,
+    "mistakes-hosts": answers_on_hosts,
 }
 
 

@@ -122,7 +122,13 @@ def test_nothing_follows_the_end() -> None:
 @pytest.mark.parametrize(
     ("op", "mpidr"),
     [
-        *(("create-vcpu", mpidr) for mpidr in (77, None, "", "0.0.0", "0.0.0.256", "0.0.0.00", [])),
+        ("create-vcpu", 77),
+        ("create-vcpu", None),
+        ("create-vcpu", []),
+        ("create-vcpu", ""),
+        ("create-vcpu", "0.0.0"),
+        ("create-vcpu", "0.0.0.256"),
+        ("create-vcpu", "0.0.0.00"),
         ("create-vm", "0.0.0.0"),
         ("create-vm", 0),
     ],
