@@ -73,13 +73,28 @@ SPELLED = (
 SHAPES = (
     *("", "~", "null", "{}", "[]", "[[]]", "[{}]", "{a: 1}", "{a: 1, b: 2}", "[1]", "[1, 2]"),
     *("{base: 0x8000000}", "{base: 0x40000000, size: 1GiB}", "{count: 4}", "{mpidr: 0.0.0.0}"),
+    *("true", "no", "auto", "4", "2GiB", "0x8000000", "gicv3", "virtual", "word"),
     *("{boot: 4, max: 8}", "{sve: true}", "{irq: 23}", "{enable: false}", "{on: }", "[~]", "[on]"),
 )
 """Values of other shapes: nothing, mappings, and lists."""
 
 SCALARS = (
     *("0", "-1", "4", "23", "010", "0b11", "0x1g", "1_000", "0x0808_0000", "1:30", "23.0", "1e999"),
-    *("''", "yes", "off", "True", "auto", "max", "4G", "4gib", "4 GiB", "2048MiB", "1.5GiB"),
+    *(
+        "''",
+        "yes",
+        "off",
+        "True",
+        "auto",
+        "max",
+        "4G",
+        "4gib",
+        "4 GiB",
+        "2048MiB",
+        "1.5GiB",
+        "2048",
+        "4096",
+    ),
     *("0.0.0.1", "0.0.0", "0.0.0.256", "0.0.1.0-3", "0.0.0.3-1", "0:0:1:0", "0.0-1.0-1"),
     *("ppi:7", "PPI 7", "ppi:23", "GIC_PPI 7", "spi:8", "sgi:1", "spi:8-9", "0x10-0x1f", "9-8"),
     *("<1 7 4>", "8192", "gicv3", "monitor", "vmm", "deny", "drop", "permit", "SVE", "pauth"),
@@ -175,11 +190,126 @@ def answers_on_hosts() -> Iterator[str]:
                 yield f"    {'; '.join(filter(None, labels))}; kernel: {each.kernel}\n"
 
 
+V2 = "gic: {version: 2, set_up_by: monitor}"
+V3 = "gic: {version: 3, set_up_by: monitor}"
+SPI_OF_ALL = "gic: {version: 3, nr_irqs: 64, distributor: 0x8000000, redistributors: 0x80a0000}"
+SIZED = "gic: {version: 3, distributor: 0x8000000, redistributors: [{base: 0x80a0000, size: <>}]}"
+SETS = "capabilities: [{name: KVM_CAP_ARM_WRITABLE_IMP_ID_REGS}, {name: KVM_CAP_HALT_POLL}]"
+RING = "{name: KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP}"
+SENT = "smccc_filter: [{action: forward, base: 0xc5000020, count: 2}]"
+
+WHOLE = (
+    # Redistributors by their size.
+    *(
+        SIZED.replace("<>", size) + "\nvcpus: 2"
+        for size in ("0x40000", "0xf60000", "1MiB", "3", "x")
+    ),
+    # MPIDRs that a register sets: on old kernels, and of which vCPUs.
+    "vcpus: [{mpidr: 0.0.200.1}]",
+    "vcpus: [{mpidr: 0.0.200.1}, {mpidr: 0.0.0.0}]",
+    "vcpus: [{mpidr: 0.0.0.0}, {mpidr: 0.0.200.1}, {mpidr: 0.0.200.2}]",
+    "vcpus: [{mpidr: 0.0.200.0-3}]",
+    "vcpus: [{mpidr: 0.0.0.0-3}, {mpidr: 0.0.0-1.8-11}]",
+    f"vcpus: [{{mpidr: 0.0.0.9}}]\n{V2}",
+    f"vcpus: [{{mpidr: 0.0.1.0}}, {{mpidr: 0.0.0.0}}]\n{V2}",
+    "vcpu_ids: sequential\nvcpus: [{mpidr: 0.0.1.0}, {mpidr: 0.0.0.0}]",
+    "vcpu_ids: sequential\nvcpus: [{mpidr: 0.0.1.0-3}]",
+    "vcpu_ids: mpidr\nvcpus: [{mpidr: 0.0.2.0}, {mpidr: 0.0.1.255}]",
+    # MPIDRs that no SGI of a GICv3 reaches.
+    *(
+        f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: {mpidr}}}]"
+        for mpidr in ("0.0.0.16", "0.0.1.16")
+    ),
+    f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 0.0.1.0}}, {{mpidr: 0.0.0.16}}]",
+    f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 0.0.0.0-31}}]",
+    f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 0.0.0.16-31}}]",
+    f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 0.0.0.8-23}}]",
+    f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 1.0.0.0}}, {{mpidr: 0.0.0.255}}]",
+    "host_kernel: '6.10'\nvcpus: [{mpidr: 1.0.0.0}, {mpidr: 0.0.0.255}]",
+    # Duplicates, and free MPIDRs to suggest.
+    "vcpus: [{mpidr: 0.0.0-31.0-15}, {mpidr: 0.0.0.0}]",
+    "vcpus: [{mpidr: 0.0.0-30.0-15}, {mpidr: 0.0.0.0-15}]",
+    "vcpus: [{mpidr: 0.0.0-1.0-7}, {mpidr: 0.0.0-1.0-7}]",
+    "vcpus: [{mpidr: 0.0.0.0}, {mpidr: 0.0.0.0}, {mpidr: 0.0.0.0}, {mpidr: 0.0.0.1}]",
+    # PMU interrupts.
+    f"vcpus: 32\npmu: {{irq: spi:0-31}}\n{SPI_OF_ALL}",
+    f"vcpus: 33\npmu: {{irq: 40}}\n{SPI_OF_ALL}",
+    f"vcpus: [{{mpidr: 0.0.0.0-2, pmu_irq: spi:31}}]\n{SPI_OF_ALL}",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: spi:8}, {mpidr: 0.0.0.1}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}]",
+    "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 23-24}]",
+    "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: spi:987-988}]",
+    "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 15-16}]",
+    "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 31-32}]",
+    "vcpus: 4\npmu: {irq: spi:8-10}",
+    "vcpus: 2\npmu: {irq: spi:8-11}",
+    "vcpus: 2\npmu: {irq: spi:8-9}\ndevices: [{name: uart, irq: spi:9}]",
+    "vcpus: 2\npmu: {irq: spi:8}\ndevices: [{name: all, irq: spi:0-959}]",
+    "vcpus: 2\npmu: {counters: 3}",
+    "host_kernel: '6.16'\nvcpus: 2\npmu: {irq: 23, counters: 3}",
+    "vcpus: 2\npmu: {strict: true}",
+    "vcpus: 2\npmu: {filter: [{action: deny, events: 0x11}]}",
+    "vcpus: 2\npmu: {irq: 23, filter: [{action: deny, events: 0x1e}, {action: allow, events: 0}]}",
+    # Timers and the maintenance interrupt.
+    "vcpus: 2\ntimers: {virtual: 30}",
+    "vcpus: 2\ntimers: {virtual: 30, physical: 30}",
+    "vcpus: 2\ntimers: {virtual: 20, physical: 20}",
+    "host_kernel: '6.4'\nvcpus: 2\ntimers: {hyp_virtual: 26}",
+    "host_kernel: '6.16'\nvcpus: 2\nfeatures: [el2]\ntimers: {virtual: 25}\npmu: {irq: 28}",
+    "host_kernel: '6.16'\nvcpus: 2\nfeatures: [el2]\npmu: {irq: 25}\ntimers: {virtual: 23}",
+    # Memory, frames, and steal time.
+    "vcpus: 2\nmemory: [{base: 0x40000000, size: 1GiB}, {base: 0x60000000, size: 1GiB}]",
+    "vcpus: 2\nmemory: [{base: 0xfff0000000, size: 1GiB}]",
+    "vcpus: 2\nmemory: [{base: 0x10000000000000, size: 1GiB}]",
+    "vcpus: 2\nmemory: [{base: 40000000, size: 64}]",
+    "vcpus: 2\nmemory: [{base: 0x40000000, size: 0x1000}]",
+    "vcpus: 2\nmemory: [{base: 0, size: 1GiB}]\ngic: {version: 3, distributor: 0x8000000,"
+    " redistributors: 0x80a0000, its: 0x40000000}",
+    "vcpus: 2\nmemory: [{base: 0, size: 64KiB}]\nsteal_time: 0xffc0",
+    "vcpus: 2\nmemory: [{base: 0, size: 64KiB}, {base: 0x20000, size: 64KiB}]\nsteal_time: 0x10000",
+    "vcpus: 2\nsteal_time: 0x10000",
+    f"host_kernel: '6.4'\nvcpus: 2\nmemory: [{{base: 0, size: 64KiB}}]\nsteal_time: 0\n{SENT}",
+    # Capabilities, registers, features.
+    f"vcpus: 2\ncapabilities: [{RING}]",
+    f"host_kernel: '6.2'\nvcpus: 2\ncapabilities: [{RING}, {RING}]",
+    f"host_kernel: '6.15'\nvcpus: 2\n{SETS}",
+    "vcpus: 2\ncapabilities: [{name: KVM_CAP_ARM_NISV_TO_USER, args: [1, 2]}]",
+    "vcpus: 2\nregisters: [{name: MIDR_EL1, value: 1}, {name: MIDR_EL1, value: 2}]",
+    "vcpus: 2\nregisters: [{name: KVM_REG_ARM_PSCI_VERSION, value: 0x10003}]",
+    "vcpus: 2\nregisters: [{name: KVM_REG_ARM_STD_BMAP, value: 0x2}]",
+    "vcpus: 2\nfeatures: [sve, sve, e2h0, el1_32bit, mte]",
+    "vcpus: 2\nfeatures: [sve]\nsve: {vector_lengths: [512, 256]}",
+    "vcpus: 2\nsve: {vector_lengths: [128]}",
+    # Devices.
+    "vcpus: 2\ndevices: [{name: a}, {name: b, base: 1}, {name: c, size: 1}, {name: a, irq: spi:1}]",
+    "vcpus: 2\ndevices: [{name: a, irq: spi:1-3}, {name: b, irq: spi:3-5}, {name: c, irq: spi:2}]",
+    "vcpus: 2\ndevices: [{name: a, irq: 31-33}, {name: b, irq: spi:958-960}, {name: c, irq: 9-8}]",
+    "vcpus: 2\ndevices: [{name: a, base: 0xffffffff00, size: 1KiB}, {name: b, base: 1, size: 0}]",
+)
+"""Descriptions without their first two lines, for hints that depend on several keys."""
+
+
+def answers_to_descriptions() -> Iterator[str]:
+    for rest in WHOLE:
+        found = check(f"vmcfg: 1\nname: vm\n{rest}\n".encode(), "vm.yaml").diagnostics
+        yield f"\n{rest}\n"
+        for each in found:
+            others = "".join(f"; {place.span.line}: {place.message}" for place in each.related)
+            place = f"{each.span.line}:{each.span.column}-{each.span.end_column}"
+            hint = "" if each.hint is None else f"; hint: {each.hint}"
+            yield f"    {place} {each.rule} {each.message}{hint}{others}; kernel: {each.kernel}\n"
+        if not found:
+            yield "    is right\n"
+
+
 FILES: dict[str, Callable[[], Iterator[str]]] = {
     "mistakes-shapes": lambda: answers(SHAPED, SHAPES),
     "mistakes-scalars": lambda: answers(SPELLED, SCALARS),
     "mistakes-keys": answers_to_keys,
     "mistakes-hosts": answers_on_hosts,
+    "mistakes-others": answers_to_descriptions,
 }
 
 
