@@ -33,6 +33,7 @@ REQUESTS = {
     0xAC: ("SET_ONE_REG", WRITE, "=QQ"),
     0xAE: ("ARM_VCPU_INIT", WRITE, "=8I"),
     0xAF: ("ARM_PREFERRED_TARGET", READ, "=8I"),
+    0xB6: ("ARM_GET_REG_WRITABLE_MASKS", READ, "=QI52s"),
     0xC2: ("ARM_VCPU_FINALIZE", WRITE, "=i"),
     0xE0: ("CREATE_DEVICE", READ | WRITE, "=III"),
     0xE1: ("SET_DEVICE_ATTR", WRITE, "=IIQQ"),
@@ -100,6 +101,7 @@ class StandInKvm:
         self.capabilities: dict[int, int] = {126: 1, 165: 48, 170: 1}
         self.lacking: set[str] = set()
         self.devices = {5, 7, 8}
+        self.masks: bytes | None = None
         self.calls: list[str] = []
         self.objects: dict[tuple[int, int], str] = {}
         """The names of the objects, by device and inode of their descriptors."""
@@ -218,6 +220,16 @@ class StandInKvm:
         stored = self.values.get(f"{who} {id:#x}", bytes(1 << (id >> 52 & 0xF)))
         data = self.returned.get(call, stored)
         ctypes.memmove(address, data, len(data))
+        return 0
+
+    def _arm_get_reg_writable_masks(
+        self, who: str, at: int, address: int, range_: int, reserved: bytes
+    ) -> int:
+        assert (range_, reserved) == (0, bytes(52))
+        self.note(f"{who} ARM_GET_REG_WRITABLE_MASKS")
+        if self.masks is None:
+            raise Refused(errno.EINVAL)
+        ctypes.memmove(address, self.masks, len(self.masks))
         return 0
 
     def _set_device_attr(

@@ -22,8 +22,11 @@ from tests.stand_in_kvm import StandInKvm
 from tests.test_try import written
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host_pmus import host_pmus
+from vmcfg.kernel.settable_registers import SETTABLE
 
 PMCR_EL0 = "vcpu:0 GET_ONE_REG 0x603000000013dce0"
+CTR_EL0 = "vcpu:0 GET_ONE_REG 0x603000000013d801"
+PSCI_VERSION = "vcpu:0 GET_ONE_REG 0x6030000000140000"
 SVE_VLS = "vcpu:0 GET_ONE_REG 0x606000000015ffff"
 
 
@@ -32,6 +35,11 @@ def kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInKvm]
     """Return a kernel with six event counters and vectors of 128, 256, 512, and 65536 bits."""
     kernel = StandInKvm("6.12.41")
     kernel.returned[PMCR_EL0] = (0x41013000 | 0xF840 & 6 << 11).to_bytes(8, "little")
+    for register in SETTABLE.values():
+        if register.name not in ("CTR_EL0", "KVM_REG_ARM_PSCI_VERSION"):
+            kernel.refused[f"vcpu:0 GET_ONE_REG {register.id:#x}"] = errno.ENOENT
+    kernel.returned[CTR_EL0] = (0x8444C004).to_bytes(8, "little")
+    kernel.returned[PSCI_VERSION] = (0x10001).to_bytes(8, "little")
     kernel.returned[SVE_VLS] = (1 << 511 | 0b1011).to_bytes(64, "little")
     pmus = tmp_path / "pmus"
     stand_in_kvm.add_pmu(pmus, "armv8_cortex_a53", 9, "0-3")
@@ -100,6 +108,10 @@ def test_a_host_file_has_what_the_host_has(kvm: StandInKvm, vmcfg_here: Vmcfg) -
             "KVM_DEV_TYPE_ARM_VGIC_V3",
             "KVM_DEV_TYPE_ARM_VGIC_ITS",
         ],
+        "registers": [
+            {"name": "CTR_EL0", "value": "0x8444c004", "writable": None},
+            {"name": "KVM_REG_ARM_PSCI_VERSION", "value": "0x10001", "writable": None},
+        ],
         "pmus": [
             {"name": "armv8_cortex_a53", "type": 9, "cpus": "0-3"},
             {"name": "armv8_cortex_a72", "type": 10, "cpus": "4-5"},
@@ -112,10 +124,24 @@ def test_a_host_file_has_what_the_host_has(kvm: StandInKvm, vmcfg_here: Vmcfg) -
         "KVM_CAP_ARM_VM_IPA_SIZE": 44,
         "KVM_CAP_ARM_PMU_V3_STRICT": 7,
     }
-    # They are asked of a VM: some exist only there.
+    # They are asked of a VM: some exist only there, and one only with an ITS.
     assert [call for call in kvm.calls if "CHECK_EXTENSION" in call] == [
-        f"vm CHECK_EXTENSION {number}" for number in CAPABILITIES.values()
+        *(f"vm CHECK_EXTENSION {number}" for number in CAPABILITIES.values()),
+        "vm CHECK_EXTENSION 131",
     ] * 2
+
+
+def test_each_feature_id_register_has_its_mask(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    # op1 is 3, which is third after 0 and 1; CRm is 0, and op2 is 1.
+    index = 2 << 6 | 0 << 3 | 1
+    kvm.masks = b"".join(number.to_bytes(8, "little") for number in range(0x1000, 0x1000 + 192))
+    assert probed(vmcfg_here)["registers"] == [
+        {"name": "CTR_EL0", "value": "0x8444c004", "writable": hex(0x1000 + index)},
+        {"name": "KVM_REG_ARM_PSCI_VERSION", "value": "0x10001", "writable": None},
+    ]
+    lines = vmcfg_here("probe")[1].splitlines()
+    assert "register CTR_EL0 0x8444c004, writable 0x1081" in lines
+    assert "register KVM_REG_ARM_PSCI_VERSION 0x10001" in lines
 
 
 @pytest.mark.parametrize("numbers", NAMES)
@@ -129,13 +155,13 @@ def test_an_attribute_that_is_missing_is_denied(
 def test_vcpus_have_a_pmu_where_the_host_has_one(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
     probed(vmcfg_here)
     words = [call.split()[3] for call in kvm.calls if "ARM_VCPU_INIT" in call]
-    # One VM for each vGIC, one for PMCR_EL0, and one for the vector lengths.
-    assert words == ["0x40c", "0x40c", "0x40c", "0x414"]
+    # One VM for each vGIC, for PMCR_EL0, for the vector lengths, and for the other registers.
+    assert words == ["0x40c", "0x40c", "0x40c", "0x414", "0x40c"]
     kvm.calls.clear()
     kvm.capabilities = {}
     host = probed(vmcfg_here)
     assert (host["event_counters"], host["sve_vector_lengths"]) == (None, None)
-    assert [call.split()[3] for call in kvm.calls if "ARM_VCPU_INIT" in call] == ["0x404"] * 2
+    assert [call.split()[3] for call in kvm.calls if "ARM_VCPU_INIT" in call] == ["0x404"] * 3
 
 
 @pytest.mark.parametrize(
@@ -197,6 +223,8 @@ def test_the_human_form_is_a_line_per_fact(kvm: StandInKvm, vmcfg_here: Vmcfg) -
             f"attribute {name} {'no' if numbers in (*in_gicv2, 'vcpu 0 4') else 'yes'}"
             for numbers, name in NAMES.items()
         ),
+        "register CTR_EL0 0x8444c004",
+        "register KVM_REG_ARM_PSCI_VERSION 0x10001",
         "pmu armv8_cortex_a53 type 9, CPUs 0-3",
         "pmu armv8_cortex_a72 type 10, CPUs 4-5",
     ]

@@ -19,8 +19,8 @@ from vmcfg.kernel.registers import CORE_REGISTERS, SYSTEM_REGISTERS, named_regis
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.plans.values import EVENT_FILTER, SMCCC_RANGE
 
-OWN = {"CAPABILITY_ARGUMENTS"}
-"""Numbers of `abi` that have no name in the headers."""
+OWN = {"CAPABILITY_ARGUMENTS", "FEATURE_ID_MASKS", "ARM_GET_REG_WRITABLE_MASKS"}
+"""Numbers of `abi` that have no name in the headers, or only in newer ones."""
 
 NAMED = {f"KVM_{name}": value for name, value in vars(abi).items() if isinstance(value, int)}
 
