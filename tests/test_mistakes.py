@@ -262,7 +262,10 @@ WHOLE = (
     # Memory, frames, and steal time.
     "vcpus: 2\nmemory: [{base: 0x40000000, size: 1GiB}, {base: 0x60000000, size: 1GiB}]",
     "vcpus: 2\nmemory: [{base: 0xfff0000000, size: 1GiB}]",
+    "vcpus: 2\nmemory: [{base: 0xfffffffff0000, size: 64KiB}]",
     "vcpus: 2\nmemory: [{base: 0x10000000000000, size: 1GiB}]",
+    "vcpus: 2\ngic: {version: 3, distributor: 0xfffffffff0000, redistributors: 0x80a0000}",
+    "vcpus: 2\ngic: {version: 3, distributor: 0x10000000000000, redistributors: 0x80a0000}",
     "vcpus: 2\nmemory: [{base: 40000000, size: 64}]",
     "vcpus: 2\nmemory: [{base: 0x40000000, size: 0x1000}]",
     "vcpus: 2\nmemory: [{base: 0, size: 1GiB}]\ngic: {version: 3, distributor: 0x8000000,"
