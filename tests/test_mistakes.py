@@ -274,6 +274,14 @@ WHOLE = (
     "vcpus: 2\nmemory: [{base: 0, size: 64KiB}, {base: 0x20000, size: 64KiB}]\nsteal_time: 0x10000",
     "vcpus: 2\nsteal_time: 0x10000",
     f"host_kernel: '6.4'\nvcpus: 2\nmemory: [{{base: 0, size: 64KiB}}]\nsteal_time: 0\n{SENT}",
+    # The last free SPIs.
+    "vcpus: 2\npmu: {irq: spi:8}\ndevices: [{name: a, irq: spi:0-29}]\n" + SPI_OF_ALL,
+    "vcpus: 2\npmu: {irq: spi:8}\ndevices: [{name: a, irq: spi:0-30}]\n" + SPI_OF_ALL,
+    "vcpus: 2\npmu: {irq: spi:8}\ndevices: [{name: a, irq: spi:2-31}]\n" + SPI_OF_ALL,
+    # Keys with an anchor or a tag, and with the characters that a pointer escapes.
+    "vcpus: 1\n&k x-a: 1\nx-b: *k",
+    "vcpus: 1\n!!str x-a: 1",
+    "vcpus: 1\n!!str &k x-a: 1\nx-b: *k",
     # Capabilities, registers, features.
     f"vcpus: 2\ncapabilities: [{RING}]",
     f"host_kernel: '6.2'\nvcpus: 2\ncapabilities: [{RING}, {RING}]",

@@ -90,6 +90,7 @@ EMITTED = (
     "--unchecked tests/cases/VMC504-beyond-32-bits.yaml",
     "--numbers sample-configs/strict-pmu.yaml",
     "--host tests/hosts/has-everything.json --numbers sample-configs/full.yaml",
+    f"--host tests/hosts --format json --phase pmu-init {RIGHT}",
     "--format sh sample-configs/strict-pmu.yaml",
     "--format c sample-configs/strict-pmu.yaml",
     "--host-kernel 6.1 sample-configs/nested.yaml",
