@@ -79,6 +79,7 @@ def test_every_altered_value_is_refused(sample: str) -> None:
 
 def test_every_missing_or_doubled_line_is_refused() -> None:
     whole = lines_of("spi.yaml")
+    assert len(whole) > 10
     for number in range(len(whole)):
         for altered in (
             whole[:number] + whole[number + 1 :],
@@ -93,8 +94,9 @@ def test_every_missing_or_doubled_line_is_refused() -> None:
     "data", [b"", b"\n", b"[]", b"{}\n{}", b"\xff", b"[" * 100_000, b"set-attr vcpu:0 a b s32 1\n"]
 )
 def test_what_is_no_plan_is_refused(data: bytes) -> None:
-    with pytest.raises(NoFile):
+    with pytest.raises(NoFile) as caught:
         read_plan(BytesIO(data), "none")
+    assert "none" in str(caught.value)
 
 
 @pytest.mark.parametrize(
