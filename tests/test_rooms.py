@@ -49,6 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "half_read",
         "reading",
         "schema",
+        "draft",
     ),
     "vm": (
         "machine",
