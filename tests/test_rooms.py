@@ -107,6 +107,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "predictions",
         "trying",
     ),
+    "monitors": ("qemu", "qemu_words", "qemu_command_line", "rules"),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
     "reference": (
         "every_rule",
