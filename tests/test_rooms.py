@@ -112,6 +112,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "reference": (
         "every_rule",
         "examples",
+        "vmm_examples",
         "conditional_examples",
         "layout",
         "rule_text",
