@@ -108,6 +108,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trying",
     ),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
+    "guest": ("blob", "dtc", "devicetree", "acpi"),
+    "importing": ("sources", "drafting"),
     "reference": (
         "every_rule",
         "examples",
@@ -148,6 +150,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "run_output",
         "validate",
         "emit",
+        "import_",
         "show",
         "decode",
         "explain",
