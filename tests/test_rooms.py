@@ -108,7 +108,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trying",
     ),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
-    "guest": ("blob", "dtc", "devicetree", "acpi"),
+    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
     "importing": ("sources", "drafting"),
     "reference": (
         "every_rule",

@@ -66,6 +66,16 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def note(self, sentence: str) -> None:
+        """Add a note, unless it is there already."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Add a warning, unless it is there already."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
 
 def valid_name(text: str) -> str | None:
     """Return `text` as a valid name of a VM, or None if nothing of it is valid."""
@@ -312,10 +322,11 @@ def _number(kind: ScalarKind, value: int) -> str:
 
 
 def _size(value: int) -> str:
-    """Return a size with the largest unit of which it is a multiple."""
+    """Return a size with the largest unit of which it is a multiple, if that has few digits."""
     for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if value and value % (1 << bits) == 0:
-            return f"{value >> bits}{unit}"
+        count, rest = divmod(value, 1 << bits)
+        if count and not rest and count < 1_000_000:
+            return f"{count}{unit}"
     return f"{value:#x}" if value else "0"
 
 

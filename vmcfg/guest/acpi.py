@@ -18,7 +18,7 @@ from vmcfg.vm.frames import V3_REDIST_SIZE
 BYTES_OF_HEADER = 36
 """The size of the header of every table."""
 
-MOST_ENTRIES = 4096
+MOST_ENTRIES = 1024
 """The maximum number of structures of a kind: a description has at most 512 vCPUs."""
 
 GICC, GICD, GICR, ITS = 0xB, 0xC, 0xE, 0xF
@@ -75,7 +75,7 @@ def draft_of_tables(tables: Sequence[tuple[str, bytes]]) -> Draft:
     if "GTDT" in found:
         draft.data["timers"] = _timers(found["GTDT"])
     else:
-        draft.notes.append("Without the table GTDT, the timers are not known: see 'timers'.")
+        draft.note("Without the table GTDT, the timers are not known: see 'timers'.")
     return draft
 
 
@@ -91,7 +91,7 @@ def _table(name: str, data: bytes, draft: Draft) -> tuple[str, bytes]:
         raise NoDraft(f"{name} is incomplete: it has {len(data)} of {length} bytes")
     table = data[:length]
     if sum(table) & 0xFF:
-        draft.warnings.append(f"The checksum of the table {signature} is wrong.")
+        draft.warn(f"The checksum of the table {signature} is wrong.")
     return signature, table
 
 
@@ -140,7 +140,7 @@ def _cpus(structures: list[bytes], draft: Draft) -> Iterator[_Cpu]:
             continue
         mpidr = _u64(structure, 68)
         if mpidr & ~AFFINITIES:
-            draft.warnings.append(f"The MPIDR {mpidr:#x} has bits outside the affinities.")
+            draft.warn(f"The MPIDR {mpidr:#x} has bits outside the affinities.")
         yield _Cpu(
             compressed_of_register(mpidr & AFFINITIES),
             pmu_irq,
@@ -149,7 +149,7 @@ def _cpus(structures: list[bytes], draft: Draft) -> Iterator[_Cpu]:
             maintenance_irq=_u32(structure, 56),
         )
     if left_out:
-        draft.warnings.append(
+        draft.warn(
             f"The table APIC has {left_out} CPUs that can be enabled later; they are not imported."
         )
 
@@ -158,16 +158,16 @@ def _gic(cpus: list[_Cpu], of_kind: dict[int, list[bytes]], draft: Draft) -> dic
     """Return the key `gic`; None without a GIC that a description can contain."""
     distributors = of_kind[GICD]
     if not distributors:
-        draft.warnings.append("The table APIC contains no distributor of a GIC.")
+        draft.warn("The table APIC contains no distributor of a GIC.")
         return None
     regions = list(_regions(of_kind[GICR], draft)) or _regions_of_cpus(cpus)
     distributor, version = _u64(distributors[0], 8), distributors[0][20]
     if version > 4:
-        draft.warnings.append(
+        draft.warn(
             f"The GIC has version {version}, and a description can contain only a GICv2 or GICv3."
         )
         return None
-    draft.notes.append(NOTE_ABOUT_GIC)
+    draft.note(NOTE_ABOUT_GIC)
     # A version of 0 means that software finds it out by itself.
     if version in (1, 2) or (version == 0 and not regions):
         return {"version": 2, "distributor": distributor, "cpu_interface": cpus[0].cpu_interface}
@@ -184,7 +184,7 @@ def _regions(structures: list[bytes], draft: Draft) -> Iterator[dict[str, int]]:
         base, size = _u64(structure, 4), _u32(structure, 12)
         count, rest = divmod(size, V3_REDIST_SIZE)
         if rest:
-            draft.warnings.append(
+            draft.warn(
                 f"The redistributor region at {base:#x} has {size:#x} bytes, which is not a"
                 f" multiple of {V3_REDIST_SIZE:#x}."
             )

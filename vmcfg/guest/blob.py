@@ -18,8 +18,14 @@ from vmcfg.escape import excerpt
 ROOT = 0
 """The node of the root."""
 
-MOST_BYTES_OF_PROPERTY = 1 << 18
-"""The maximum size of a property that is read: 65536 cells."""
+MOST_BYTES_OF_PROPERTY = 1 << 16
+"""The maximum size of a property that is read: 16384 cells."""
+
+MOST_STRINGS = 32
+"""The maximum number of strings of a property that are read."""
+
+MOST_PHANDLES = 256
+"""The maximum number of phandles that are looked up: for each, libfdt searches the whole tree."""
 
 MOST_LEVELS = 16
 """The maximum number of buses or interrupt controllers between two nodes."""
@@ -52,7 +58,8 @@ class Blob:
         except self._libfdt.FdtException as error:
             raise damaged(error) from None
         self._quiet = (self._libfdt.NOTFOUND,)
-        self.with_phandle = lru_cache(maxsize=256)(self._with_phandle)
+        self._phandles: dict[int, int | None] = {}
+        self.parent = lru_cache(maxsize=256)(self._parent)
 
     def nodes(self) -> Iterator[int]:
         """Yield every node in the order of the tree."""
@@ -76,7 +83,7 @@ class Blob:
         """Return the node at a path; None if there is none."""
         return self._call(self._tree.path_offset, path)
 
-    def parent(self, node: int) -> int | None:
+    def _parent(self, node: int) -> int | None:
         """Return the parent of a node; None for the root."""
         return None if node == ROOT else self._call(self._tree.parent_offset, node)
 
@@ -85,11 +92,16 @@ class Blob:
         found: int = self._tree.get_phandle(node)
         return found
 
-    def _with_phandle(self, phandle: int) -> int | None:
+    def with_phandle(self, phandle: int) -> int | None:
         """Return the node that has a phandle; None if there is none."""
-        if not 0 < phandle < 0xFFFFFFFF:
-            return None
-        return self._call(self._tree.node_offset_by_phandle, phandle)
+        if phandle in self._phandles:
+            return self._phandles[phandle]
+        if len(self._phandles) == MOST_PHANDLES:
+            raise NoDraft(f"interrupts refer to more than {MOST_PHANDLES} nodes")
+        is_valid = 0 < phandle < 0xFFFFFFFF
+        node = self._call(self._tree.node_offset_by_phandle, phandle) if is_valid else None
+        self._phandles[phandle] = node
+        return node
 
     def _call(self, function: Any, argument: Any) -> int | None:
         """Return the node that a function of libfdt finds; None if there is none."""
@@ -128,11 +140,11 @@ class Blob:
         return self.value(node, name) is not None
 
     def strings(self, node: int, name: str) -> list[str]:
-        """Return the strings of a property; none if the node does not have it."""
+        """Return the first strings of a property; none if the node does not have it."""
         found = self.value(node, name)
         if not found:
             return []
-        texts = found.removesuffix(b"\0").split(b"\0")
+        texts = found.removesuffix(b"\0").split(b"\0", MOST_STRINGS)[:MOST_STRINGS]
         return [text.decode("utf-8", "backslashreplace") for text in texts]
 
     def cells(self, node: int, name: str) -> tuple[int, ...] | None:
@@ -154,12 +166,12 @@ class Blob:
 
     # Addresses
 
-    def frames(self, node: int) -> list[tuple[int, int] | None]:
+    def frames(self, node: int, bus: int | None = None) -> list[tuple[int, int] | None]:
         """Return the address, as a CPU sees it, and the size of each frame in `reg` of a node.
 
-        None replaces a frame that no CPU can address.
+        None replaces a frame that no CPU can address. `bus` is the parent of the node, if known.
         """
-        bus = self.parent(node)
+        bus = self.parent(node) if bus is None else bus
         reg = self.cells(node, "reg") or ()
         if bus is None:
             return []

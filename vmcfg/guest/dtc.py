@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import subprocess
+import tempfile
 
 from vmcfg.description.draft import NoDraft
 from vmcfg.escape import excerpt
@@ -25,13 +26,17 @@ def blob_of_source(data: bytes) -> bytes:
         raise NoDraft(
             "a device tree source requires dtc: install the package device-tree-compiler of Debian"
         )
-    done = subprocess.run(
-        [program, "-q", "-I", "dts", "-O", "dtb", "-o", "-", "-"],
-        input=data,
-        capture_output=True,
-        preexec_fn=_limit,
-        check=False,
-    )
+    # A file, because writing to a pipe would end vmcfg if dtc ends first.
+    with tempfile.TemporaryFile() as source:
+        source.write(data)
+        source.seek(0)
+        done = subprocess.run(
+            [program, "-q", "-I", "dts", "-O", "dtb", "-o", "-", "-"],
+            stdin=source,
+            capture_output=True,
+            preexec_fn=_limit,
+            check=False,
+        )
     if done.returncode == 0:
         return done.stdout
     if done.returncode < 0:

@@ -108,8 +108,12 @@ def _is_wanted_table(path: str) -> bool:
 
 
 def _name_from(path: str) -> str:
-    """Return a name for the VM of a source without one: the stem of its file, made valid."""
+    """Return a name for the VM of a source without one: that of its file without the extension,
+    or that of its directory, made valid.
+    """
     if path == "-":
         return UNNAMED
-    stem, _ = os.path.splitext(os.path.basename(os.path.normpath(path)))
-    return valid_name(name_of(stem)) or UNNAMED
+    name = os.path.basename(os.path.abspath(path))
+    if not os.path.isdir(path):
+        name, _ = os.path.splitext(name)
+    return valid_name(name_of(name)) or UNNAMED
