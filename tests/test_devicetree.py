@@ -318,11 +318,11 @@ WARNINGS: dict[str, tuple[Tree, list[str]]] = {
     ),
     "frames without addresses for CPUs": (
         tree(0, intc=None, soc={**BUS, "ranges": [9, 0, 9, 1], "intc": gicv2()}),
-        ["'reg' of intc must have 2 frames for CPUs."],
+        ["'reg' of intc must have 2 frames that CPUs can address."],
     ),
     "a missing region": (
         tree(0, intc=gicv3(REGION, **{"#redistributor-regions": 2})),
-        ["'reg' of intc must have 3 frames for CPUs."],
+        ["'reg' of intc must have 3 frames that CPUs can address."],
     ),
     "another stride": (
         tree(0, intc=gicv3(REGION, **{"redistributor-stride": [0, 0x4_0000]})),

@@ -149,9 +149,7 @@ def _cpus(structures: list[bytes], draft: Draft) -> Iterator[_Cpu]:
             maintenance_irq=_u32(structure, 56),
         )
     if left_out:
-        draft.warn(
-            f"The table APIC has {left_out} CPUs that can be enabled later; they are not imported."
-        )
+        draft.warn(f"Not imported: CPUs that can be enabled later; the table APIC has {left_out}.")
 
 
 def _gic(cpus: list[_Cpu], of_kind: dict[int, list[bytes]], draft: Draft) -> dict[str, Any] | None:
@@ -170,7 +168,11 @@ def _gic(cpus: list[_Cpu], of_kind: dict[int, list[bytes]], draft: Draft) -> dic
     draft.note(NOTE_ABOUT_GIC)
     # A version of 0 means that software finds it out by itself.
     if version in (1, 2) or (version == 0 and not regions):
-        return {"version": 2, "distributor": distributor, "cpu_interface": cpus[0].cpu_interface}
+        return {
+            "version": 2,
+            "distributor": distributor,
+            "cpu_interface": cpus[0].cpu_interface or None,
+        }
     gic: dict[str, Any] = {"version": 3, "distributor": distributor, "redistributors": regions}
     gic["its"] = [_u64(structure, 8) for structure in of_kind[ITS]]
     if cpus[0].maintenance_irq not in (0, MAINTENANCE):

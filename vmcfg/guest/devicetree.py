@@ -222,7 +222,7 @@ class _Reader:
         """Return the key `gic` of a GICv2."""
         distributor, cpu_interface = (*frames, None, None)[:2]
         if distributor is None or cpu_interface is None:
-            self.draft.warn(f"'reg' of {name} must have 2 frames for CPUs.")
+            self.draft.warn(f"'reg' of {name} must have 2 frames that CPUs can address.")
             return None
         return {"version": 2, "distributor": distributor[0], "cpu_interface": cpu_interface[0]}
 
