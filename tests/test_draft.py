@@ -151,6 +151,19 @@ def test_every_key_is_written_as_people_write_it() -> None:
     )
 
 
+def test_a_long_list_has_one_item_per_line() -> None:
+    gic = {"version": 3, "its": [0x8000_0000 + (index << 17) for index in range(9)]}
+    text = written(Draft("vm", {"vcpus": of_kvm(1), "gic": gic}))
+    assert "  its:\n    - 0x80000000\n    - 0x80020000\n" in text
+
+
+def test_a_number_that_is_too_high_is_written_with_its_kind() -> None:
+    every = vcpus(("0.0.0.0", 23), ("0.0.0.1", None))
+    every[1]["pmu_irq"] = "ppi:23"
+    text = written(Draft("vm", {"vcpus": every}))
+    assert text.endswith("    pmu_irq: 23\n  - mpidr: 0.0.0.1\n    pmu_irq: ppi:23\n")
+
+
 def test_notes_and_warnings_are_comments_without_control_characters() -> None:
     draft = Draft("vm", {"vcpus": of_kvm(1)}, ["No\x1b[31m name\n."], ["W " * 80 + "."])
     lines = written(draft).splitlines()

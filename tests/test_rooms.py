@@ -109,6 +109,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "monitors": ("qemu", "qemu_words", "qemu_command_line", "rules"),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
+    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
+    "importing": ("sources", "drafting"),
     "reference": (
         "every_rule",
         "examples",
@@ -150,6 +152,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "run_output",
         "validate",
         "emit",
+        "import_",
         "show",
         "decode",
         "explain",

@@ -37,7 +37,14 @@ UNNAMED = "imported"
 """The name of a VM if its source has none."""
 
 WIDTH = 100
-"""The maximum length of a comment line."""
+"""The maximum length of a comment, or of a list on one line."""
+
+
+class NoDraft(Exception):
+    """A source from which no draft can be made; the text is one clause with the reason.
+
+    It completes "cannot import FILE: ", begins with a lower-case letter, and has no final period.
+    """
 
 
 @dataclass
@@ -45,7 +52,8 @@ class Draft:
     """What a source says about a VM.
 
     `data` has the keys of a description with JSON values, in any order; `vmcfg` and `name` are not
-    needed in it. Numbers are integers; interrupts are INTIDs, or text such as ``spi:64-127``.
+    needed in it. Numbers are integers; interrupts are INTIDs, or text such as ``spi:64-127`` or, of
+    a vCPU, ``ppi:23``.
     `vcpus` is a list with one entry per vCPU, in order: ``{"mpidr": "0.0.0.0", "pmu_irq": 23}``;
     without PMU interrupt, `pmu_irq` is absent or None. A key with the value None is not written.
 
@@ -57,6 +65,16 @@ class Draft:
     data: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def note(self, sentence: str) -> None:
+        """Add a note, unless it is there already."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Add a warning, unless it is there already."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
 
 def valid_name(text: str) -> str | None:
@@ -126,7 +144,7 @@ def _mpidr(dotted: str) -> int:
     return compressed
 
 
-def _irq_of_all(irqs: list[int | None]) -> int | str | None:
+def _irq_of_all(irqs: list[int | str | None]) -> int | str | None:
     """Return the value of `pmu.irq` that assigns these interrupts to all vCPUs, or None."""
     if not irqs or None in irqs:
         return None
@@ -134,7 +152,7 @@ def _irq_of_all(irqs: list[int | None]) -> int | str | None:
     return _irq_text(irqs[0], length, step) if length == len(irqs) else None
 
 
-def _entries(mpidrs: list[int], irqs: list[int | None]) -> Iterator[dict[str, Any]]:
+def _entries(mpidrs: list[int], irqs: list[int | str | None]) -> Iterator[dict[str, Any]]:
     """Yield the items of `vcpus`, each with as many vCPUs as one range can have."""
     index = 0
     while index < len(mpidrs):
@@ -147,13 +165,13 @@ def _entries(mpidrs: list[int], irqs: list[int | None]) -> Iterator[dict[str, An
         index += length
 
 
-def _run_of_irqs(irqs: list[int | None], start: int) -> tuple[int, int]:
+def _run_of_irqs(irqs: list[int | str | None], start: int) -> tuple[int, int]:
     """Return how many interrupts from `start` one value describes, and their difference: 0 or 1.
 
     Only SPIs are written as a range: a PPI is the same on every vCPU, unless something is wrong.
     """
     first = irqs[start]
-    if first is None or not is_spi(first):
+    if not isinstance(first, int) or not is_spi(first):
         return _equal_from(irqs, start), 0
     length = 1
     while start + length < len(irqs) and irqs[start + length] == first + length:
@@ -163,7 +181,7 @@ def _run_of_irqs(irqs: list[int | None], start: int) -> tuple[int, int]:
     return length, 1
 
 
-def _equal_from(irqs: list[int | None], start: int) -> int:
+def _equal_from(irqs: list[int | str | None], start: int) -> int:
     """Return how many interrupts from `start` on are the same."""
     end = start + 1
     while end < len(irqs) and irqs[end] == irqs[start]:
@@ -171,9 +189,9 @@ def _equal_from(irqs: list[int | None], start: int) -> int:
     return end - start
 
 
-def _irq_text(first: int | None, length: int, step: int) -> int | str | None:
+def _irq_text(first: int | str | None, length: int, step: int) -> int | str | None:
     """Return `length` interrupts from `first` as one value."""
-    if first is None or step == 0 or length == 1:
+    if not isinstance(first, int) or step == 0 or length == 1:
         return first
     return f"spi:{first - SPI_BASE}-{first - SPI_BASE + length - 1}"
 
@@ -240,12 +258,22 @@ def _entry(key: str, kind: Kind, value: Any) -> Iterator[str]:
         yield f"{key}:"
         yield from _indented(_mapping(value, kind))
     elif isinstance(kind.item, ScalarKind):
-        scalars = [_scalar(kind.item, item) for item in value]
-        yield f"{key}: [{', '.join(scalars)}]"
+        yield from _scalars(key, [_scalar(kind.item, item) for item in value])
     else:
         yield f"{key}:"
         for item in value:
             yield from _item(_mapping(item, _class_of(kind.item)))
+
+
+def _scalars(key: str, items: list[str]) -> Iterator[str]:
+    """Yield the lines of a list of scalars: one line, if it is not too long."""
+    line = f"{key}: [{', '.join(items)}]"
+    if len(line) <= WIDTH:
+        yield line
+        return
+    yield f"{key}:"
+    for item in items:
+        yield f"  - {item}"
 
 
 def _class_of(kind: Kind) -> type[Any]:
@@ -296,10 +324,11 @@ def _number(kind: ScalarKind, value: int) -> str:
 
 
 def _size(value: int) -> str:
-    """Return a size with the largest unit of which it is a multiple."""
+    """Return a size with the largest unit of which it is a multiple, if that has few digits."""
     for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if value and value % (1 << bits) == 0:
-            return f"{value >> bits}{unit}"
+        count, rest = divmod(value, 1 << bits)
+        if count and not rest and count < 1_000_000:
+            return f"{count}{unit}"
     return f"{value:#x}" if value else "0"
 
 
