@@ -17,8 +17,7 @@ from tests.strategies import descriptions, json_text
 from vmcfg import cli
 from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
 from vmcfg.checking.check import check
-from vmcfg.description.draft import description_text
-from vmcfg.files import NoFile
+from vmcfg.description.draft import NoDraft, description_text
 from vmcfg.formats.registry import MACHINE_FORMATS
 from vmcfg.monitors.qemu import HighRanges, Options, options_for
 from vmcfg.monitors.qemu_command_line import (
@@ -432,19 +431,19 @@ def test_addresses_above_the_ram(arguments: str, bits: int, second: int | None) 
     ("line", "reason"),
     [
         ("qemu-system-x86_64 -M virt", "'qemu-system-x86_64' is not QEMU for arm64"),
-        ("qemu-system-aarch64 -smp 2", "the command line of QEMU has no '-machine virt'"),
-        ("qemu-system-aarch64 -M raspi3b", "not 'raspi3b'"),
-        ("ls", "this is not a command line of QEMU"),
-        (f"{BASE} -smp 513", "QEMU supports 1 to 512 vCPUs, not 513"),
+        ("qemu-system-aarch64 -smp 2", "it does not contain '-machine virt'"),
+        ("qemu-system-aarch64 -M raspi3b", "its machine is 'raspi3b', and vmcfg knows only 'virt'"),
+        ("ls", "it is not a command line of QEMU"),
+        (f"{BASE} -smp 513", "it has 513 vCPUs; QEMU supports 1 to 512"),
         (f"{BASE} -smp two", "the value in '-smp cpus=two' is not a number"),
         (f"{BASE} -m 1X", "the value in '-m size=1X' is not a size"),
-        (f"{BASE} -m 9999999999G", "the VM requires"),
+        (f"{BASE} -m 9999999999G", "its VM requires"),
         (f"{BASE} -M its=perhaps", "the value in '-machine its=perhaps' must be 'on' or 'off'"),
         (f"{BASE} -M highmem-mmio-size=0", "is not a power of two from 512 GiB on"),
     ],
 )
 def test_what_is_no_vm_of_qemu_is_a_sentence(line: str, reason: str) -> None:
-    with pytest.raises(NoFile, match=reason.replace("(", r"\(")):
+    with pytest.raises(NoDraft, match=reason.replace("(", r"\(")):
         draft_of_command_line(shlex.split(line))
 
 
@@ -478,7 +477,7 @@ def test_any_words_are_read_or_are_a_sentence() -> None:
     def law(words: list[str]) -> None:
         try:
             draft = draft_of_command_line(["qemu-system-aarch64", "-M", "virt", *words])
-        except NoFile as error:
+        except NoDraft as error:
             assert "\n" not in str(error)
         else:
             machine_of(description_text(draft))

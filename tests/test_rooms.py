@@ -107,7 +107,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "predictions",
         "trying",
     ),
-    "monitors": ("qemu", "qemu_words", "qemu_command_line", "rules"),
+    "monitors": ("qemu", "qemu_words", "qemu_command_line", "rules", "libvirt", "libvirt_rules"),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
     "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
     "importing": ("sources", "drafting"),

@@ -120,6 +120,12 @@ MACHINE_FORMATS = {
             checks="monitors.rules.findings_for_qemu",
             suffix="qemu",
         ),
+        MachineFormat(
+            "libvirt",
+            writer="monitors.libvirt.domain",
+            checks="monitors.libvirt_rules.findings_for_libvirt",
+            suffix="xml",
+        ),
     )
 }
 """The formats of whole VMs by name."""

@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from vmcfg.description.draft import Draft, valid_name
+from vmcfg.description.draft import Draft, NoDraft, valid_name
 from vmcfg.escape import printable
-from vmcfg.files import NoFile
 from vmcfg.kernel.limits import IPA_BITS_GREATEST
 from vmcfg.monitors.qemu import (
     HIGH_MMIO_SIZE,
@@ -94,7 +93,7 @@ def _size_text(size: int) -> str:
 def draft_of_command_line(words: Sequence[str]) -> Draft:
     """Return the draft of the VM that a command line of QEMU creates with KVM.
 
-    `words` are the program and its arguments. Raises `NoFile` if these do not start an arm64 QEMU
+    `words` are the program and its arguments. Raises `NoDraft` if these do not start an arm64 QEMU
     with the machine virt.
     """
     options, others = read_command_line(words)
@@ -114,7 +113,7 @@ def draft_of_options(options: Options, others: Sequence[str]) -> Draft:
 def read_command_line(words: Sequence[str]) -> tuple[Options, list[str]]:
     """Return the options of a command line, and sentences about what changes the VM beyond them.
 
-    Raises `NoFile` if it does not start an arm64 QEMU with the machine virt.
+    Raises `NoDraft` if it does not start an arm64 QEMU with the machine virt.
     """
     read = read_words(words)
     reading = _Reading(_options_of_type(read))
@@ -134,13 +133,13 @@ def read_command_line(words: Sequence[str]) -> tuple[Options, list[str]]:
 
 
 def _check_limits(options: Options) -> None:
-    """Raise `NoFile` if QEMU or KVM has no such VM."""
+    """Raise `NoDraft` if QEMU or KVM has no such VM."""
     if not 1 <= options.vcpus <= MOST_VCPUS.value:
-        raise NoFile(f"QEMU supports 1 to {MOST_VCPUS.value} vCPUs, not {options.vcpus}")
+        raise NoDraft(f"it has {options.vcpus} vCPUs; QEMU supports 1 to {MOST_VCPUS.value}")
     ipa_bits = vm_of(options).ipa_bits
     if ipa_bits > IPA_BITS_GREATEST:
-        raise NoFile(
-            f"the VM requires {ipa_bits} address bits; KVM supports at most {IPA_BITS_GREATEST}"
+        raise NoDraft(
+            f"its VM requires {ipa_bits} address bits; KVM supports at most {IPA_BITS_GREATEST}"
         )
 
 
@@ -161,14 +160,14 @@ the functions for older ones).
 def _options_of_type(read: Words) -> Options:
     """Return the options that the type of the machine implies.
 
-    Raises `NoFile` for other machines than virt.
+    Raises `NoDraft` for other machines than virt.
     """
     written = read.machine.get("type")
     if written is None:
-        raise NoFile("the command line of QEMU has no '-machine virt'")
+        raise NoDraft("it does not contain '-machine virt'")
     type_ = _TYPE.fullmatch(written)
     if type_ is None:
-        raise NoFile(f"vmcfg knows only the machine 'virt' of QEMU, not '{printable(written)}'")
+        raise NoDraft(f"its machine is '{printable(written)}', and vmcfg knows only 'virt'")
     options = Options()
     if type_[1] is not None:
         version = int(type_[1]), int(type_[2])
@@ -246,9 +245,9 @@ _OFF = tuple(text for text, is_on in _SWITCHES.items() if not is_on)
 
 
 def _is_on(written: _Property) -> bool:
-    """Return whether a property is on. Raises `NoFile` for another value."""
+    """Return whether a property is on. Raises `NoDraft` for another value."""
     if written.text not in _SWITCHES:
-        raise NoFile(f"the value in '{printable(str(written))}' must be 'on' or 'off'")
+        raise NoDraft(f"the value in '{printable(str(written))}' must be 'on' or 'off'")
     return _SWITCHES[written.text]
 
 
@@ -275,7 +274,7 @@ def _high_switch(key: str) -> _Reader:
 def _mmio_size(reading: _Reading, written: _Property) -> Options:
     size = _bytes(written, "B")
     if size < HIGH_MMIO_SIZE.value or size & (size - 1):
-        raise NoFile(
+        raise NoDraft(
             f"the value in '{printable(str(written))}' is not a power of two from 512 GiB on"
         )
     return reading.options._replace(high=reading.options.high._replace(mmio_size=size))
@@ -418,10 +417,10 @@ _SIZE = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})(?:\.([0-9]{1,19}))?([b
 
 
 def _bytes(written: _Property, unit: str) -> int:
-    """Return a size in bytes, written with a unit or in `unit`. Raises `NoFile` for other text."""
+    """Return a size in bytes, written with a unit or in `unit`. Raises `NoDraft` for other text."""
     found = _SIZE.fullmatch(written.text)
     if found is None:
-        raise NoFile(f"the value in '{printable(str(written))}' is not a size")
+        raise NoDraft(f"the value in '{printable(str(written))}' is not a size")
     whole, fraction, suffix = found.groups()
     bits = _UNITS[(suffix or unit).upper()]
     number = int(whole, 16) if whole[:2].lower() == "0x" else int(whole)
@@ -432,9 +431,9 @@ def _bytes(written: _Property, unit: str) -> int:
 
 
 def _number(written: _Property) -> int:
-    """Return a number of vCPUs or slots. Raises `NoFile` for another value."""
+    """Return a number of vCPUs or slots. Raises `NoDraft` for another value."""
     if not re.fullmatch(r"[0-9]{1,6}", written.text):
-        raise NoFile(f"the value in '{printable(str(written))}' is not a number")
+        raise NoDraft(f"the value in '{printable(str(written))}' is not a number")
     return int(written.text)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 
+from vmcfg.description.draft import NoDraft
 from vmcfg.escape import printable
-from vmcfg.files import NoFile
 
 PROGRAM = "qemu-system-aarch64"
 
@@ -70,7 +71,7 @@ class Words:
 def read_words(words: Sequence[str]) -> Words:
     """Return the options of a command line: the program and its arguments.
 
-    Variables and other programs before it are ignored. Raises `NoFile` if it is not QEMU for arm64.
+    Variables and other programs before it are ignored. Raises `NoDraft` if it is another program.
     """
     read = Words()
     for option, value in _options(_arguments(words)):
@@ -82,6 +83,21 @@ def read_words(words: Sequence[str]) -> Words:
     return read
 
 
+def words_of_text(data: bytes) -> list[str]:
+    """Return the words of a command line: as a shell reads them, or, as in /proc/PID/cmdline, each
+    with a NUL after it. Raises `NoDraft` if a quote has no end.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    if "\0" in text:
+        return text.removesuffix("\0").split("\0")
+    lines = [line for line in text.split("\n") if not line.lstrip().startswith("#")]
+    try:
+        # Unlike a shell, shlex does not remove a backslash at the end of a line.
+        return shlex.split("\n".join(lines).replace("\\\n", " "))
+    except ValueError as error:
+        raise NoDraft(f"it is not a command line: {str(error).lower().rstrip('.')}") from None
+
+
 def _arguments(words: Sequence[str]) -> Sequence[str]:
     """Return the words after the name of the program, or all if they begin with an option."""
     for number, word in enumerate(words):
@@ -89,10 +105,10 @@ def _arguments(words: Sequence[str]) -> Sequence[str]:
         if program == PROGRAM or program in _OTHER_NAMES:
             return words[number + 1 :]
         if program.startswith("qemu-system-"):
-            raise NoFile(f"'{printable(program)}' is not QEMU for arm64: {PROGRAM}")
+            raise NoDraft(f"'{printable(program)}' is not QEMU for arm64, '{PROGRAM}'")
         if word.startswith("-"):
             return words[number:]
-    raise NoFile("this is not a command line of QEMU: it has no options")
+    raise NoDraft("it is not a command line of QEMU")
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,11 @@ from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel.abi import INTERRUPT_DEVICES, PVTIME_IPA
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host import Host, HostPmu
+from vmcfg.monitors.libvirt_rules import findings_for_libvirt
 from vmcfg.monitors.rules import findings_for_qemu
 from vmcfg.plans.apis import PMU_DEVICE
 from vmcfg.plans.lowering import lower
-from vmcfg.reference.vmm_examples import QEMU_EXAMPLES
+from vmcfg.reference.vmm_examples import LIBVIRT_EXAMPLES, QEMU_EXAMPLES
 from vmcfg.rules.apis import unsupported
 from vmcfg.text.tree import Tree
 from vmcfg.vm.machine import Machine
@@ -177,6 +178,12 @@ CONDITIONAL_EXAMPLES = {
     **{
         rule: ConditionalExample("with 'vmcfg emit --format qemu'", text, _with(findings_for_qemu))
         for rule, text in QEMU_EXAMPLES.items()
+    },
+    **{
+        rule: ConditionalExample(
+            "with 'vmcfg emit --format libvirt'", text, _with(findings_for_libvirt)
+        )
+        for rule, text in LIBVIRT_EXAMPLES.items()
     },
 }
 """The examples by rule. What only a kernel can find (VMC9xx) has no example, and VMC415 has none

@@ -33,3 +33,8 @@ QEMU_EXAMPLES = {
     "VMC838": "vmcfg: 1\nname: vm\nipa_bits: 32\nvcpus: 124\n",
 }
 """The description for each rule."""
+
+LIBVIRT_EXAMPLES = {
+    "VMC840": _HEAD + "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: 0x90a0000\n" + _GIC,
+}
+"""The description for each rule that only libvirt breaks."""
