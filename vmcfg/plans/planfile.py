@@ -23,7 +23,7 @@ from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload
 
-_EXPLANATORY = ("seq", "phase", "mpidr", "origin")
+_EXPLANATORY = ("seq", "phase", "row", "mpidr", "origin")
 """The keys of a command other than its six fields and its ioctl."""
 
 _SIX = ("op", "target", "group", "attr", "type", "value")
@@ -167,6 +167,8 @@ def _command(line: dict[str, Any], seq: int, made: set[str]) -> Command:
     operation = row.operation
     if line.get("phase") != row.phase:
         raise _Odd(f"'phase' of {operation.word} must be '{row.phase}', not '{line.get('phase')}'")
+    if line.get("row") != row.name:
+        raise _Odd(f"'row' must be '{row.name}' here, not '{line.get('row')}'")
     payload = _payload(line, row)
     value = row.value.text(payload)
     target, register = str(line["target"]), _own_register(line, row)

@@ -78,6 +78,7 @@ def _definition(operation: Operation) -> Schema:
         **_target(rows),
         **_names(rows),
         "type": one_of(_types(rows)),
+        "row": one_of([row.name for row in rows]),
         "request": {"const": hex(operation.request)},
     }
     own = operation.schema(rows)
@@ -316,6 +317,12 @@ def schema() -> Schema:
                         ),
                         "enum": list(PHASES),
                     },
+                    "row": {
+                        "description": (
+                            "The kind of command, by the name that 'vmcfg explain order' lists."
+                        ),
+                        "enum": [row.name for row in SEQUENCE],
+                    },
                     "mpidr": {
                         "description": "MPIDR of the vCPU of the command: Aff3.Aff2.Aff1.Aff0.",
                         "type": "string",
@@ -345,6 +352,7 @@ def schema() -> Schema:
                     "value",
                     "seq",
                     "phase",
+                    "row",
                     "request",
                 ],
                 "if": {"properties": {"target": {"pattern": "^vcpu:"}}},
