@@ -106,6 +106,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "predictions",
         "trying",
     ),
+    "monitors": ("attributes", "ptrace", "tracer", "recorder", "recording"),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
     "reference": (
         "every_rule",
@@ -153,6 +154,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "example",
         "try_",
         "probe",
+        "record",
         "diff",
         "schema",
     ),
@@ -383,8 +385,8 @@ PRIVILEGES = {
         packages=("rich",),
     ),
     "kernel": Privilege(
-        "only one file talks to the kernel",
-        files=("kernel.ioctls",),
+        "only these files talk to the kernel",
+        files=("kernel.ioctls", "monitors.ptrace"),
         packages=("ctypes", "fcntl", "mmap"),
     ),
     "files": Privilege(

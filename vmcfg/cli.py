@@ -24,6 +24,7 @@ COMMANDS = {
     "example": "Print a sample description, or list all samples.",
     "try": "Execute the plan on KVM of this host, in its own VM, and read the values back.",
     "probe": "Show what KVM on this host supports, or create a host file.",
+    "record": "Run a VMM and record what it tells KVM.",
     "diff": "Compare the commands of two descriptions.",
     "schema": "Print the JSON Schema of descriptions, or of an output of vmcfg.",
 }
@@ -112,8 +113,10 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         # If the reader of a pipe ends, vmcfg ends silently, with 141 for the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell starts commands in the background with SIGINT ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupted)
     code = _run()
     discard_unwritten()
     # Without this, the interpreter searches all live objects for cycles: a tenth of a short run.

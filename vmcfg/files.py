@@ -191,6 +191,33 @@ def write(path: str, data: bytes) -> None:
         raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
 
 
+class Growing:
+    """A new file that gets line after line, each of which is in it immediately.
+
+    Opening it and adding to it raise `NoFile`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._name = printable(name_of(path))
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def add(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
 def _replace(target: str, data: bytes) -> None:
     """Replace the regular file `target`, or create it. Raises `OSError`."""
     folder, name = os.path.split(target)
