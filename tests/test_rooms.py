@@ -106,7 +106,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "predictions",
         "trying",
     ),
-    "monitors": ("attributes", "ptrace", "tracer", "recorder", "recording"),
+    "monitors": ("attributes", "ptrace", "tracer", "recorder", "recording", "schema"),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
     "reference": (
         "every_rule",

@@ -548,3 +548,22 @@ _REQUESTS: dict[int, _Request] = {
 
 REQUESTS = tuple(_REQUESTS)
 """The ioctls that are recorded. KVM_RUN is not: it is never stopped."""
+
+REQUESTS_OF: dict[str, tuple[int, ...]] = {
+    operations.CREATE_VM.word: (abi.CREATE_VM,),
+    operations.ENABLE_CAP.word: (abi.ENABLE_CAP,),
+    operations.ADD_MEMORY.word: (abi.SET_USER_MEMORY_REGION, abi.SET_USER_MEMORY_REGION2),
+    operations.CREATE_VCPU.word: (abi.CREATE_VCPU,),
+    operations.CREATE_DEVICE.word: (abi.CREATE_DEVICE,),
+    operations.INIT_VCPU.word: (abi.ARM_VCPU_INIT,),
+    operations.FINALIZE_VCPU.word: (abi.ARM_VCPU_FINALIZE,),
+    operations.SET_REG.word: (abi.SET_ONE_REG,),
+    # KVM_ARM_SET_DEVICE_ADDR, which sets an attribute, has the number of KVM_GET_ONE_REG.
+    operations.SET_ATTR.word: (abi.SET_DEVICE_ATTR, abi.GET_ONE_REG),
+    operations.GET_REG.word: (abi.GET_ONE_REG,),
+    operations.GET_ATTR.word: (abi.GET_DEVICE_ATTR,),
+    HAS_ATTR: (abi.HAS_DEVICE_ATTR,),
+    SET_MP_STATE: (abi.SET_MP_STATE,),
+    SET_GSI_ROUTING: (abi.SET_GSI_ROUTING,),
+}
+"""The ioctls of each operation of a record."""

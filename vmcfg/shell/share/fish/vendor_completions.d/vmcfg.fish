@@ -20,6 +20,7 @@ complete -c vmcfg -n __vmcfg_alone -a explain -d 'Explain a rule, a key, the ord
 complete -c vmcfg -n __vmcfg_alone -a example -d 'Print a sample description, or list all samples.'
 complete -c vmcfg -n __vmcfg_alone -a try -d 'Execute the plan on KVM of this host, in its own VM, and read the values back.'
 complete -c vmcfg -n __vmcfg_alone -a probe -d 'Show what KVM on this host supports, or create a host file.'
+complete -c vmcfg -n __vmcfg_alone -a record -d 'Run a VMM and record what it tells KVM.'
 complete -c vmcfg -n __vmcfg_alone -a diff -d 'Compare the commands of two descriptions.'
 complete -c vmcfg -n __vmcfg_alone -a schema -d 'Print the JSON Schema of descriptions, or of an output of vmcfg.'
 complete -c vmcfg -n '__vmcfg_in validate' -l format -r -f -a 'human concise json sarif github' -d 'Output format.'
@@ -85,6 +86,10 @@ complete -c vmcfg -n '__vmcfg_in probe' -l script -d 'Print a script that create
 complete -c vmcfg -n '__vmcfg_in probe' -l compare -r -F -d 'Print what has changed since this host file was created.'
 complete -c vmcfg -n '__vmcfg_in probe' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in probe' -s h -l help -d 'Show this message and exit.'
+complete -c vmcfg -n '__vmcfg_in record' -s o -l output -r -F -d 'File to write the record to.'
+complete -c vmcfg -n '__vmcfg_in record' -l all -d 'Record all registers of vCPUs, not only those that identify the VM.'
+complete -c vmcfg -n '__vmcfg_in record' -s h -l help -d 'Show this message and exit.'
+complete -c vmcfg -n '__vmcfg_in record' -f
 complete -c vmcfg -n '__vmcfg_in diff' -l format -r -f -a 'text json' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in diff' -l git -d 'Accept the arguments that git passes to an external diff command.'
 complete -c vmcfg -n '__vmcfg_in diff' -l unchecked -d 'Compare the plans despite errors, if they can be made.'
@@ -94,4 +99,4 @@ complete -c vmcfg -n '__vmcfg_in diff' -l color -r -f -a 'auto always never' -d 
 complete -c vmcfg -n '__vmcfg_in diff' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in diff' -F
 complete -c vmcfg -n '__vmcfg_in schema' -s h -l help -d 'Show this message and exit.'
-complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan diagnostics diff show decode try host'
+complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show decode try host'
