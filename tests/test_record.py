@@ -26,6 +26,7 @@ ROOT = HERE.parent
 VMCFG = (sys.executable, "-m", "vmcfg")
 
 Line = dict[str, Any]
+Argv = list[str | Path]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str
 
 def run(record: Path, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command under vmcfg record."""
-    argv = [*VMCFG, "record", "-o", record, "--", *command]
+    argv: Argv = [*VMCFG, "record", "-o", record, "--", *command]
     return subprocess.run(
         argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **options
     )
@@ -120,7 +121,7 @@ def test_other_registers_are_only_counted_except_with_all(calls: Path, record: P
     run(record, calls, pc, pc, mpidr)
     assert [line["attr"] for line in lines_of(record)] == ["MPIDR_EL1"]
     assert json.loads(record.read_text().splitlines()[-1])["other_registers"] == 2
-    argv = [*VMCFG, "record", "--all", "-o", record, calls, pc, mpidr]
+    argv: Argv = [*VMCFG, "record", "--all", "-o", record, calls, pc, mpidr]
     subprocess.run(argv, cwd=ROOT, check=True)
     assert [line["attr"] for line in lines_of(record)] == ["PC", "MPIDR_EL1"]
 
@@ -162,7 +163,17 @@ def test_a_32_bit_program_is_not_recorded_which_is_said_once(
 ) -> None:
     old = tmp_path / "old"
     source = 'void _start(void) { __asm__("int $0x80" :: "a"(1), "b"(33)); }'
-    compiler = [program("cc"), "-m32", "-nostdlib", "-static", "-x", "c", "-o", old, "-"]
+    compiler: Argv = [
+        program("cc"),
+        "-m32",
+        "-nostdlib",
+        "-static",
+        "-x",
+        "c",
+        "-o",
+        old,
+        "-",
+    ]
     if os.uname().machine != "x86_64":
         pytest.skip("this machine has no 32-bit compiler with these options")
     subprocess.run(compiler, input=source.encode(), check=True)
@@ -188,7 +199,7 @@ def test_a_killed_command_has_a_whole_record(
 @contextlib.contextmanager
 def running(record: Path, *command: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a command under vmcfg record, which is killed at the end."""
-    argv = [*VMCFG, "record", "-o", record, "--", *command]
+    argv: Argv = [*VMCFG, "record", "-o", record, "--", *command]
     pipe = subprocess.PIPE
     process = subprocess.Popen(argv, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, **options)
     try:
@@ -233,7 +244,7 @@ def test_a_command_in_the_background_ignores_ctrl_c_as_its_shell_wants(
     calls: Path, record: Path
 ) -> None:
     script = "trap '' INT; exec \"$@\""
-    argv = ["sh", "-c", script, "sh", *VMCFG, "record", "-o", record, "--"]
+    argv: Argv = ["sh", "-c", script, "sh", *VMCFG, "record", "-o", record, "--"]
     command = ["sh", "-c", "kill -INT $$; echo alive"]
     done = subprocess.run(
         [*argv, *command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
@@ -378,7 +389,16 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_where_ptrace_is_forbidden(calls: Path, record: Path) -> None:
-    argv = [sys.executable, "-c", WITHOUT_PTRACE, *VMCFG, "record", "-o", record, "--"]
+    argv: Argv = [
+        sys.executable,
+        "-c",
+        WITHOUT_PTRACE,
+        *VMCFG,
+        "record",
+        "-o",
+        record,
+        "--",
+    ]
     done = subprocess.run(
         [*argv, calls, "print=ran"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -414,16 +434,26 @@ def public() -> Iterator[Path]:
 
 
 def as_nobody(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-c", AS_NOBODY, "record", "-o", folder / "record", "--", *command]
+    argv: Argv = [
+        sys.executable,
+        "-c",
+        AS_NOBODY,
+        "record",
+        "-o",
+        folder / "record",
+        "--",
+        *command,
+    ]
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_without_root_it_works_and_hidden_memory_is_null(calls: Path, public: Path) -> None:
     program = shutil.copy(calls, public)
-    done = as_nobody(public, program, "create-vm", "all", "hide", "all", "exit=4")
+    steps = ("fork", "create-vm", "all", "exec", "create-vm", "hide", "all", "exit=4")
+    done = as_nobody(public, program, *steps)
     assert (done.returncode, done.stderr) == (4, "")
     lines = lines_of(public / "record")
-    seen, hidden = lines[1:15], lines[15:]
+    seen, hidden = lines[1:15], lines[16:]
     assert [line["op"] for line in seen] == [line["op"] for line in hidden]
     for before, after in zip(seen, hidden, strict=True):
         if before["op"] not in ("create-vm", "create-vcpu"):

@@ -41,9 +41,8 @@ def qemu_files(series: str) -> dict[str, bytes]:
     while waiting:
         path = waiting.pop()
         found[f"{FOLDER}/{series}/{path.name}"] = path.read_bytes()
-        for name in _needed(path):
-            if f"{FOLDER}/{series}/{name}" not in found:
-                waiting.append(next(iter(libraries.rglob(name))))
+        new = [name for name in _needed(path) if f"{FOLDER}/{series}/{name}" not in found]
+        waiting += [next(iter(libraries.rglob(name))) for name in new]
     return found
 
 

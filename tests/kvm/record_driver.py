@@ -1,4 +1,4 @@
-"""Runs in the guest: records every command of jobs.json, and prints the records as one JSON object."""
+"""Runs in the guest: records every command of jobs.json, and prints all records as one object."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.options import color_option, help_option
 from vmcfg.kernel import ioctls
 from vmcfg.kernel.host import host_file
+from vmcfg.kernel.host_facts import changes, facts
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.probing import probed_host
 from vmcfg.plans.apis import VCPU
@@ -131,35 +131,3 @@ def script_text() -> str:
     here = Path(ioctls.__file__).parent
     modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
     return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))
-
-
-def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Return a host file as lines: the kind, the name, and the value of each fact."""
-    yield "kernel", "version", str(host["kernel"])
-    yield "kernel", "machine", str(host["machine"])
-    if "api_version" in host:
-        yield "kernel", "KVM API version", str(host["api_version"])
-    if "page_size" in host:
-        yield "kernel", "page size", str(host["page_size"])
-    if host.get("sve_vector_lengths") is not None:
-        yield "sve", "vector lengths", " ".join(map(str, host["sve_vector_lengths"]))
-    if host.get("event_counters") is not None:
-        yield "pmu", "event counters", str(host["event_counters"])
-    for name, value in host["capabilities"].items():
-        yield "capability", name, str(value)
-    for name in host["devices"]:
-        yield "device", name, "yes"
-    for each in host["attributes"]:
-        name = f"{each['target']} {each['group']} {each['attr']}"
-        yield "attribute", name, "yes" if each["has"] else "no"
-    for pmu in host["pmus"]:
-        yield "pmu", str(pmu["name"]), f"type {pmu['type']}, CPUs {pmu['cpus']}"
-
-
-def changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Return the differences between an earlier host file and a new one, line by line."""
-    old, new = ({fact[:2]: fact[2] for fact in facts(host)} for host in (before, now))
-    for what, name in sorted(old.keys() | new.keys()):
-        was, is_ = old.get((what, name), "absent"), new.get((what, name), "absent")
-        if was != is_:
-            yield f"{what} {name}: was {was}, is {is_}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vmcfg.kernel.abi import MPIDR_EL1, SVE_VLS, Register
+from vmcfg.kernel.abi import MPIDR_EL1, SVE_VLS
 from vmcfg.kernel.registers import BITMAPS, FIRMWARE, SYSTEM, named_registers
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.state import CTRL_GROUP, STATE_CTRLS, STATE_GROUPS, STATE_SIZES
@@ -71,7 +71,9 @@ def _zeros(row: Row) -> tuple[int, ...]:
 
 # Registers ----------------------------------------------------------------------------------------
 
-_NAMES = {id: name for name, id in named_registers().items()}
+_IDS = named_registers()
+
+_NAMES = {id: name for name, id in _IDS.items()}
 
 _REGISTER_ROWS = {
     row.register.id: row
@@ -101,9 +103,17 @@ def register_row(id: int) -> Row | None:
     return _ANY_REGISTER if _NAMES.get(id) in SETTABLE else None
 
 
-def own_register(id: int) -> Register | None:
-    """Return the register of a row that has none, as a command needs it."""
-    return SETTABLE.get(_NAMES.get(id, ""))
+def is_of_vm(name: str) -> bool:
+    """Return whether a register, by its name in a record, is one for all vCPUs of a VM."""
+    if name in SETTABLE:
+        return not SETTABLE[name].per_vcpu
+    id = int(name, 16) if name.startswith("0x") else _IDS.get(name, 0)
+    return id != MPIDR_EL1.id and _is_id_register(id)
+
+
+def _is_id_register(id: int) -> bool:
+    # The ID registers of AArch64 and AArch32 have op0 3, op1 0, and CRn 0.
+    return id >> 16 & 0xFFF == SYSTEM and (id & 0xFFFF) >> 7 == 3 << 7
 
 
 def is_identifying(id: int) -> bool:
@@ -111,5 +121,4 @@ def is_identifying(id: int) -> bool:
     kind = id >> 16 & 0xFFF
     if id in _IDENTIFYING or kind in (FIRMWARE, BITMAPS):
         return True
-    # The ID registers of AArch64 and AArch32 have op0 3, op1 0, and CRn 0.
-    return kind == SYSTEM and (id & 0xFFFF) >> 7 == 3 << 7
+    return _is_id_register(id)

@@ -7,6 +7,7 @@ Every function raises `OSError` with the errno of the kernel. Numbers: <linux/pt
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -124,18 +125,31 @@ def result(thread: int) -> int:
     return returned
 
 
-def memory(thread: int, address: int, size: int) -> bytes:
-    """Return `size` bytes of the memory of a thread."""
-    descriptor = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        read = os.pread(descriptor, size, address)
-    except OverflowError:
-        raise OSError(14, os.strerror(14)) from None
-    finally:
-        os.close(descriptor)
-    if len(read) < size:
-        raise OSError(5, os.strerror(5))
-    return read
+class Memory:
+    """The memory of a process, as long as it runs the same program."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+        self._descriptor = -1
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes. Raises `OSError`."""
+        if self._descriptor < 0:
+            path = f"/proc/{self._process}/mem"
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            read = os.pread(self._descriptor, size, address)
+        except OverflowError:
+            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT)) from None
+        if len(read) < size:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read
+
+    def close(self) -> None:
+        """Release the memory."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 # The filter ---------------------------------------------------------------------------------------
@@ -207,7 +221,7 @@ def install_filter(program: bytes) -> None:
     argument = ctypes.create_string_buffer(head, len(head))
     if _installs(argument):
         return
-    if ctypes.get_errno() == 13:  # EACCES
+    if ctypes.get_errno() == errno.EACCES:
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if _installs(argument):
             return

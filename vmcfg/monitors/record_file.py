@@ -205,7 +205,9 @@ def _object(line: bytes) -> Line:
 
 def _checked_header(header: Line) -> Line:
     if header.get("op") != "record" or header.get("format") != "vmcfg.record":
-        raise _Odd('a record must begin with a header: {"op":"record","format":"vmcfg.record", ...}')
+        raise _Odd(
+            'a record must begin with a header: {"op":"record","format":"vmcfg.record", ...}'
+        )
     if not str(header.get("format_version")).startswith("1."):
         raise _Odd(f"'format_version' must be 1.x, not {header.get('format_version')}")
     command, pmus = header.get("command"), header.get("pmus")

@@ -26,11 +26,23 @@ class Call:
     `note` is for the watcher.
     """
 
-    __slots__ = ("argument", "descriptor", "note", "process", "request", "result", "thread")
+    __slots__ = (
+        "_memory",
+        "argument",
+        "descriptor",
+        "note",
+        "process",
+        "request",
+        "result",
+        "thread",
+    )
 
-    def __init__(self, thread: int, process: int, entry: ptrace.Entry) -> None:
+    def __init__(
+        self, thread: int, process: int, entry: ptrace.Entry, memory: ptrace.Memory
+    ) -> None:
         self.thread = thread
         self.process = process
+        self._memory = memory
         descriptor, request, self.argument = entry.arguments[:3]
         # The kernel reads both as 32 bits.
         self.descriptor = descriptor & 0xFFFFFFFF
@@ -40,7 +52,7 @@ class Call:
 
     def memory(self, address: int, size: int) -> bytes:
         """Return memory of the thread, which must be stopped. Raises `OSError`."""
-        return ptrace.memory(self.thread, address, size)
+        return self._memory.read(address, size)
 
 
 class Watcher(Protocol):
@@ -131,6 +143,8 @@ class _Tracer:
         self.exit_code: int | None = None
         self.threads: dict[int, int] = {}
         """Every traced thread, with its process."""
+        self.memories: dict[int, ptrace.Memory] = {}
+        """The memory of each process."""
         self.calls: dict[int, Call] = {}
         """The ioctls that have not returned, by thread."""
         self.duplications: dict[int, int] = {}
@@ -225,9 +239,7 @@ class _Tracer:
     # Threads and processes --------------------------------------------------------------------
 
     def _ended(self, thread: int, status: int) -> None:
-        self.threads.pop(thread, None)
-        self.calls.pop(thread, None)
-        self.duplications.pop(thread, None)
+        self._forget(thread)
         if thread == self.command:
             killed = os.WIFSIGNALED(status)
             self.exit_code = 128 + os.WTERMSIG(status) if killed else os.WEXITSTATUS(status)
@@ -295,6 +307,12 @@ class _Tracer:
         self.threads.pop(thread, None)
         self.calls.pop(thread, None)
         self.duplications.pop(thread, None)
+        memory = self.memories.pop(thread, None)
+        if memory is not None:
+            memory.close()
+
+    def _memory_of(self, process: int) -> ptrace.Memory:
+        return self.memories.setdefault(process, ptrace.Memory(process))
 
     def _look_at_program(self, process: int) -> None:
         """Warn about a program that cannot be recorded, or that does not work in a record."""
@@ -327,7 +345,8 @@ class _Tracer:
         """Note the system call at which the filter stopped a thread."""
         entry = ptrace.entry(thread)
         if entry.number == self.abi.ioctl:
-            call = Call(thread, self.threads[thread], entry)
+            process = self.threads[thread]
+            call = Call(thread, process, entry, self._memory_of(process))
             if self.watcher.entered(call):
                 self.calls[thread] = call
         else:

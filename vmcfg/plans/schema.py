@@ -232,6 +232,11 @@ def schema() -> Schema:
                         ),
                         "enum": ["whole", "after-gic-init", "around-gic-init"],
                     },
+                    "phases": {
+                        "description": "Present with --phase: the phases of the commands.",
+                        "type": "array",
+                        "items": {"enum": list(PHASES)},
+                    },
                     "unchecked": {
                         "description": "Present with --unchecked: the plan might break rules.",
                         "const": True,

@@ -93,6 +93,8 @@ complete -c vmcfg -n '__vmcfg_in record' -f
 complete -c vmcfg -n '__vmcfg_in diff' -l format -r -f -a 'text json' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in diff' -l git -d 'Accept the arguments that git passes to an external diff command.'
 complete -c vmcfg -n '__vmcfg_in diff' -l unchecked -d 'Compare the plans despite errors, if they can be made.'
+complete -c vmcfg -n '__vmcfg_in diff' -l vm -r -f -d 'VM of a record to compare. [default: the VM with the most vCPUs]'
+complete -c vmcfg -n '__vmcfg_in diff' -l all -d 'With a record: compare also what a description leaves open, and how vCPUs start.'
 complete -c vmcfg -n '__vmcfg_in diff' -l host-kernel -r -f -d 'Oldest host kernel to support; overrides \'host_kernel\' in the description.'
 complete -c vmcfg -n '__vmcfg_in diff' -l strict -d 'Treat warnings as errors.'
 complete -c vmcfg -n '__vmcfg_in diff' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
