@@ -90,8 +90,6 @@ def machine_side(machine: Machine) -> Side:
         if machine.sets_up_gic() or command.row.name not in ("gic.init", "its.init")
     ]
     setup = of_commands(commands)
-    if machine.has_default_ipa_bits:
-        setup.settings.pop(("create-vm", "vm", "-", "-"), None)
     is_open = _open_things(setup, machine.sets_up_gic(), has_open_ipa=machine.has_default_ipa_bits)
     return Side(setup, WHOLE_VM, is_open, tuple(steal_time_addresses(machine) or ()))
 
@@ -227,6 +225,10 @@ def _is_open(difference: Difference, old: Side, new: Side) -> bool:
         return old.is_open(difference.told)
     if difference.new is None and new.is_open is not None:
         return new.is_open(difference.told)
+    if difference.told.row_name == "vm.create":
+        return any(
+            side.is_open is not None and side.is_open(difference.told) for side in (old, new)
+        )
     return False
 
 

@@ -282,6 +282,10 @@ def _command(line: Line, row: Row) -> Command | None:
         raise _Odd(str(error)) from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error):
         raise _Odd(f"the value of {line['op']} is missing or invalid") from None
+    if value != line["value"]:
+        raise _Odd(
+            f"'value' is {line['value']}, which conflicts with the rest of the line: {value}"
+        )
     target, mpidr = line["target"], line.get("mpidr")
     return Command(row.operation, row, target, value, payload, mpidr, own_register=register)
 
