@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -34,7 +35,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str
     """Return the program that makes the calls of a VMM."""
     made = tmp_path_factory.mktemp("programs") / "calls-kvm"
     source = HERE / "programs" / "calls-kvm.c"
-    subprocess.run([program("cc"), "-O1", "-pthread", "-o", made, source], check=True)
+    subprocess.run([program("gcc"), "-O1", "-pthread", "-o", made, source], check=True)
     return made
 
 
@@ -164,7 +165,7 @@ def test_a_32_bit_program_is_not_recorded_which_is_said_once(
     old = tmp_path / "old"
     source = 'void _start(void) { __asm__("int $0x80" :: "a"(1), "b"(33)); }'
     compiler: Argv = [
-        program("cc"),
+        program("gcc"),
         "-m32",
         "-nostdlib",
         "-static",
@@ -326,6 +327,34 @@ def test_ctrl_z_stops_both_and_they_run_on(calls: Path, record: Path) -> None:
     code, output = at_a_terminal([(b"ready", b"\x1a")], argv)
     assert b"stopped" in output
     assert code == 3
+    assert len(lines_of(record)) == 1
+
+
+def test_the_documented_wrapper_records_a_vmm_that_another_program_starts(
+    calls: Path, tmp_path: Path
+) -> None:
+    page = (ROOT / "vmcfg" / "shell" / "reference_parts" / "records.md").read_text()
+    (script,) = re.findall(r"```sh\n(#!/bin/sh\n.*?)```", page, re.DOTALL)
+    assert script.count("\n") == 2
+    for documented, here in (
+        ("/usr/bin/qemu-system-aarch64", str(calls)),
+        ("/var/tmp", str(tmp_path)),
+        ("exec vmcfg", f"exec {sys.executable} -m vmcfg"),
+    ):
+        assert documented in script
+        script = script.replace(documented, here)
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(script)
+    wrapper.chmod(0o755)
+    done = subprocess.run(
+        [wrapper, "create-vm", "print=a b", "exit=6"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (6, "a b\n", "")
+    (record,) = tmp_path.glob("record-*.jsonl")
     assert len(lines_of(record)) == 1
 
 

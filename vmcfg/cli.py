@@ -25,7 +25,7 @@ COMMANDS = {
     "try": "Execute the plan on KVM of this host, in its own VM, and read the values back.",
     "probe": "Show what KVM on this host supports, or create a host file.",
     "record": "Run a VMM and record what it tells KVM.",
-    "diff": "Compare the commands of two descriptions.",
+    "diff": "Compare what two descriptions, plans, or records tell KVM.",
     "schema": "Print the JSON Schema of descriptions, or of an output of vmcfg.",
 }
 """The commands with one line of help each, so that 'vmcfg --help' imports no command."""

@@ -21,7 +21,7 @@ complete -c vmcfg -n __vmcfg_alone -a example -d 'Print a sample description, or
 complete -c vmcfg -n __vmcfg_alone -a try -d 'Execute the plan on KVM of this host, in its own VM, and read the values back.'
 complete -c vmcfg -n __vmcfg_alone -a probe -d 'Show what KVM on this host supports, or create a host file.'
 complete -c vmcfg -n __vmcfg_alone -a record -d 'Run a VMM and record what it tells KVM.'
-complete -c vmcfg -n __vmcfg_alone -a diff -d 'Compare the commands of two descriptions.'
+complete -c vmcfg -n __vmcfg_alone -a diff -d 'Compare what two descriptions, plans, or records tell KVM.'
 complete -c vmcfg -n __vmcfg_alone -a schema -d 'Print the JSON Schema of descriptions, or of an output of vmcfg.'
 complete -c vmcfg -n '__vmcfg_in validate' -l format -r -f -a 'human concise json sarif github' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in validate' -l exclude -r -f -d 'Skip matching files and directories: by name (old, \'draft-*\') or, if PATTERN contains a slash, by path as found (\'lab/*\'). \'*\' also matches slashes. Can be repeated.'
