@@ -11,9 +11,11 @@ import click
 
 from vmcfg import files
 from vmcfg.commands.exit_codes import FAILED, FOUND
-from vmcfg.commands.options import color_option, help_option
+from vmcfg.commands.options import color_option, help_option, hosts_of
+from vmcfg.escape import printable
 from vmcfg.kernel import ioctls
-from vmcfg.kernel.host import host_file
+from vmcfg.kernel.common_registers import common_registers
+from vmcfg.kernel.host import Host, host_file
 from vmcfg.kernel.host_facts import changes, facts
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.probing import probed_host
@@ -31,6 +33,8 @@ CARRIED = (
     "features",
     "host_pmus",
     "ioctls",
+    "registers",
+    "settable_registers",
     "probing",
 )
 """The modules of the room kernel in --script: each imports only those before it and the standard
@@ -81,14 +85,35 @@ except package.ioctls.NoKvm as error:
     metavar="FILE",
     help="Print what has changed since this host file was created.",
 )
+@click.option(
+    "--common",
+    is_flag=True,
+    help=(
+        "Print the registers that differ between the host files HOST, with values that all of these"
+        " hosts accept, as key 'registers' of a description."
+    ),
+)
+@click.argument("host_paths", nargs=-1, metavar="[HOST...]")
 @color_option
 @help_option
-def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
-    """Show what KVM on this host supports: capabilities, devices, attributes, and PMUs.
+def probe(
+    format_: str,
+    script: bool,
+    earlier: str | None,
+    common: bool,
+    host_paths: tuple[str, ...],
+    color: str,
+) -> int:
+    """Show what KVM on this host supports: capabilities, devices, attributes, registers, and PMUs.
 
     --script does not query this host. To query another one: vmcfg probe --script | ssh HOST python3
-    - > HOST.json
+    - > HOST.json. --common does not query this host either: HOST is a host file, or a directory of
+    host files. The exit code is 1 if a register cannot be the same on all hosts.
     """
+    if common:
+        return _print_common(hosts_of(host_paths))
+    if host_paths:
+        raise click.UsageError("HOST requires --common.")
     if script:
         files.print_out(script_text())
         return 0
@@ -109,6 +134,25 @@ def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
     else:
         files.print_out("".join(f"{what} {name} {value}\n" for what, name, value in facts(host)))
     return 0
+
+
+def _print_common(hosts: list[Host]) -> int:
+    """Print the registers that all hosts can have alike. Return the exit code."""
+    if len(hosts) < 2:
+        raise click.UsageError("--common requires at least two host files.")
+    without = [host.name for host in hosts if not host.registers]
+    if without:
+        raise files.NoFile(
+            f"{printable(without[0])} has no registers: run 'vmcfg probe --format json' on the host"
+            " again"
+        )
+    common = common_registers(hosts)
+    lines = [f"# The registers that differ between {len(hosts)} hosts, with values for all of them"]
+    lines += ["registers:"] if common.values else ["# (none)"]
+    lines += [f"  - {{name: {name}, value: {value:#x}}}" for name, value in common.values.items()]
+    lines += [f"# {printable(reason)}" for reason in common.reasons]
+    files.print_out("".join(f"{line}\n" for line in lines))
+    return FOUND if common.reasons else 0
 
 
 def attributes() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Host files as facts, and the facts in which two of them differ."""
+"""A host file as lines, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for each in host["attributes"]:
         name = f"{each['target']} {each['group']} {each['attr']}"
         yield "attribute", name, "yes" if each["has"] else "no"
+    for each in host.get("registers", []):
+        writable = "" if each["writable"] is None else f", writable {each['writable']}"
+        yield "register", each["name"], f"{each['value']}{writable}"
     for pmu in host["pmus"]:
         yield "pmu", str(pmu["name"]), f"type {pmu['type']}, CPUs {pmu['cpus']}"
 
