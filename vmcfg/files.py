@@ -8,7 +8,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vmcfg.escape import printable
@@ -56,6 +56,19 @@ def read(path: str) -> bytes:
     if len(data) > MOST_BYTES:
         raise NoFile(f"cannot read {_source(path)}: it is larger than {MOST_BYTES >> 20} MiB")
     return data
+
+
+def joined(parts: Iterable[bytes], name: str) -> bytes:
+    """Return the bytes of a file that was begun line by line.
+
+    Raises `NoFile` if it has more than MOST_BYTES.
+    """
+    data = bytearray()
+    for part in parts:
+        data += part
+        if len(data) > MOST_BYTES:
+            raise NoFile(f"cannot read {printable(name)}: it is larger than {MOST_BYTES >> 20} MiB")
+    return bytes(data)
 
 
 def lines(path: str) -> Iterator[bytes]:
@@ -249,6 +262,33 @@ def write(path: str, data: bytes) -> None:
             _replace(os.path.realpath(path), data)
     except OSError as error:
         raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
+
+
+class Growing:
+    """A new file that gets line after line, each of which is in it immediately.
+
+    Opening it and adding to it raise `NoFile`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._name = printable(name_of(path))
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def add(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
 
 
 def _replace(target: str, data: bytes) -> None:

@@ -1,6 +1,9 @@
-"""What programs that create VMs send to KVM: one table per program.
+"""What programs tell KVM: a VMM recorded, its record read, compared, and made a draft; and tables of
+what QEMU and libvirt do.
 
-In: a `Machine`, or the options of a command line. Out: the options that create this machine, the
-draft of a description of the VM that options create, and what a program decides otherwise than a
-description. Unknown here: the other output formats, and how findings are printed.
+In: a command to run, or the JSON Lines of a record; a `Machine`, or a command line or domain. Out:
+a record, its differences from a plan or another record, and the draft of a description; the command
+line or domain that creates a machine, and what QEMU decides otherwise. `ptrace` and `tracer` know
+processes and no KVM; `recorder` knows KVM and no processes; `qemu` is the table of QEMU. Unknown
+here: YAML, lines and columns of descriptions, and how anything is printed.
 """

@@ -110,6 +110,7 @@ def _sections(cases: Path) -> Iterator[tuple[str, Callable[[], Iterator[str]] | 
     yield "order", _order
     yield "identifiers", _identifiers
     yield "plans", _plan_parts
+    yield "records", None
     yield "reports", _report_keys
     yield "command-line", _command_line
     yield "integrations", None
