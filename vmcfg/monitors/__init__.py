@@ -1,5 +1,4 @@
-"""What programs tell KVM: a VMM recorded, its record read, compared, and made a draft; and tables of
-what QEMU and libvirt do.
+"""What programs tell KVM: a VMM recorded, its record read and compared; and tables of VMMs.
 
 In: a command to run, or the JSON Lines of a record; a `Machine`, or a command line or domain. Out:
 a record, its differences from a plan or another record, and the draft of a description; the command
