@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,30 @@ def test_samples_have_a_command_line_or_findings(sample: str) -> None:
     found = list(findings_for_qemu(machine))
     can_run = {"gicv2", "minimal", "uniform", "qemu-virt", "qemu-virt-130"}
     assert (not found) == (sample in can_run)
+
+
+# Descriptions for which QEMU has a command line ---------------------------------------------------
+
+RUN = sorted((Path(__file__).parent / "qemu").glob("*.yaml"))
+"""tests/kvm runs each of them with QEMU, on real kernels."""
+
+
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
+def test_the_command_line_is_the_golden_one(
+    path: Path, same_as_file: Callable[[Path, bytes], None]
+) -> None:
+    machine = machine_of(path.read_text())
+    assert list(findings_for_qemu(machine)) == []
+    assert machine.name == path.stem
+    same_as_file(path.with_suffix(".out"), command_line(machine).encode())
+    assert_contains(imported(shlex.split(command_line(machine))), machine)
+
+
+def test_enough_descriptions_are_run() -> None:
+    assert len(RUN) >= 24
+    assert sorted(path.stem for path in RUN) == sorted(
+        path.stem for path in RUN[0].parent.glob("*.out")
+    )
 
 
 # Laws ---------------------------------------------------------------------------------------------
