@@ -62,6 +62,7 @@ EXCEPTIONS = {
     "`monitor`": "the same",
     "virtual machine monitor": "what VMM means",
     "monitors-gic": "the name of a sample",
+    "`monitors`": "the name of a room",
     "`[40, 43]`, `spi:8..11`": "an interrupt as other tools write it",
 }
 """Texts that contain such words for a reason."""

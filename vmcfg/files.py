@@ -5,10 +5,11 @@ not at all.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vmcfg.escape import printable
@@ -54,19 +55,6 @@ def read(path: str) -> bytes:
     return data
 
 
-def joined(parts: Iterable[bytes], name: str) -> bytes:
-    """Return the bytes of a file that was begun line by line.
-
-    Raises `NoFile` if it has more than MOST_BYTES.
-    """
-    data = bytearray()
-    for part in parts:
-        data += part
-        if len(data) > MOST_BYTES:
-            raise NoFile(f"cannot read {printable(name)}: it is larger than {MOST_BYTES >> 20} MiB")
-    return bytes(data)
-
-
 def lines(path: str) -> Iterator[bytes]:
     """Return the lines of the file at `path`, or of standard input for ``-``, one after the other.
 
@@ -74,13 +62,40 @@ def lines(path: str) -> Iterator[bytes]:
     limit to their number: whoever reads them ends at the first line that is wrong.
     """
     with _opened(path) as file:
-        number = 1
-        while line := file.readline(MOST_BYTES_OF_LINE + 1):
-            if len(line) > MOST_BYTES_OF_LINE:
-                greatest = f"{MOST_BYTES_OF_LINE >> 20} MiB"
-                raise NoFile(f"cannot read {_source(path)}: line {number} exceeds {greatest}")
-            yield line
-            number += 1
+        yield from _lines(file, path, 1)
+
+
+def lines_or_bytes(path: str, has_lines: Callable[[bytes], bool]) -> Iterator[bytes] | bytes:
+    """Return the lines of a file as `lines` does if `has_lines` is true for the first one;
+    otherwise its bytes as `read` does.
+    """
+    parts = _parts(path, has_lines)
+    first = next(parts, b"")
+    return itertools.chain([first], parts) if has_lines(first) else b"".join([first, *parts])
+
+
+def _parts(path: str, has_lines: Callable[[bytes], bool]) -> Iterator[bytes]:
+    """Yield the first line of a file, and then each other line, or the rest as a whole."""
+    with _opened(path) as file:
+        first = file.readline(MOST_BYTES_OF_LINE + 1)
+        yield first
+        if has_lines(first):
+            yield from _lines(file, path, 2)
+            return
+        rest = file.read(MOST_BYTES + 1 - len(first))
+        if len(first) + len(rest) > MOST_BYTES:
+            raise NoFile(f"cannot read {_source(path)}: it is larger than {MOST_BYTES >> 20} MiB")
+        yield rest
+
+
+def _lines(file: BinaryIO, path: str, number: int) -> Iterator[bytes]:
+    """Yield the lines of a file from that with this number on."""
+    while line := file.readline(MOST_BYTES_OF_LINE + 1):
+        if len(line) > MOST_BYTES_OF_LINE:
+            greatest = f"{MOST_BYTES_OF_LINE >> 20} MiB"
+            raise NoFile(f"cannot read {_source(path)}: line {number} exceeds {greatest}")
+        yield line
+        number += 1
 
 
 @contextlib.contextmanager

@@ -229,14 +229,13 @@ def _side(
     """Return the side in a file, which shows by its content what it is."""
     if path is None:
         return Side(name, None)
-    lines = files.lines(path)
-    first = next(lines, b"")
-    if is_plan(first):
-        plan = read_compared_plan(itertools.chain([first], lines), name)
-        return Side(name, PLAN, plan=plan)
-    if _is_record(first):
-        return _record_side(itertools.chain([first], lines), name)
-    data = files.joined(itertools.chain([first], lines), name)
+    data = files.lines_or_bytes(path, lambda first: is_plan(first) or _is_record(first))
+    if not isinstance(data, bytes):
+        first = next(data)
+        lines = itertools.chain([first], data)
+        if _is_record(first):
+            return _record_side(lines, name)
+        return Side(name, PLAN, plan=read_compared_plan(lines, name))
     if data[:4096].lstrip().startswith(b"{") and b'"vmcfg.host"' in data:
         from vmcfg.kernel.host import host_file, read_host
 
