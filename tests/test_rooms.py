@@ -97,6 +97,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "machine_rules",
     ),
     "checking": ("fix_placement", "check", "fixes"),
+    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
     "trial": (
         "rules",
         "outcome",
@@ -108,8 +109,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trying",
     ),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
-    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
-    "importing": ("sources", "drafting"),
     "reference": (
         "every_rule",
         "examples",
@@ -128,6 +127,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "plan_fields",
         "surprises",
     ),
+    "importing": ("sources", "drafting"),
     "reports": (
         "form",
         "terminal",
