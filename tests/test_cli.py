@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 RIGHT = "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n"
-WRONG = RIGHT.replace("23", "7")
-WARNED = RIGHT.replace("23", "25")
+WRONG = RIGHT.replace("vm\n", "wrong\n").replace("23", "7")
+WARNED = RIGHT.replace("vm\n", "warned\n").replace("23", "25")
 TEXT = (
     "set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32 23\n"
     "set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_INIT none -\n"

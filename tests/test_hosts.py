@@ -162,6 +162,7 @@ GICV2 = BASE + "gic: {version: 2, set_up_by: monitor}\n"
             BASE + "features: [sve]\nsve: {vector_lengths: [128, 256]}\n",
             {"sve_vector_lengths": [128, 512]},
         ),
+        ("VMC723", "/host_kernel", BASE + 'host_kernel: "6.12"\n', {"kernel": "6.6.1"}),
         # Without a GIC, or this GIC, its attributes are not reported, too.
         ("VMC713", "/gic/version", FULL, {"devices": [], "attributes": WITHOUT_GIC}),
         ("VMC716", "/pmu/irq", FULL_PMU, {"capabilities": {"KVM_CAP_ARM_PMU_V3": 0}, "pmus": []}),
@@ -355,8 +356,17 @@ def test_what_is_no_host_file_is_a_failure_in_one_line(
     assert vmcfg("validate", "--host", "absent.json", "vm.yaml", text=BASE).returncode == 3
 
 
+def test_a_host_that_is_too_old_for_a_key_has_only_the_reason(vmcfg: Vmcfg) -> None:
+    text = BASE + 'host_kernel: "6.12"\ntimers: {hyp_virtual: 28}\n'
+    assert [each["rule"] for each in found(vmcfg, text, a=host(kernel="6.1.10"))] == ["VMC702"]
+    assert [each["rule"] for each in found(vmcfg, text, a=host(kernel="6.6.1"))] == ["VMC723"]
+    assert found(vmcfg, text, a=host(kernel="6.12.1")) == []
+    # Nobody wrote the default.
+    assert found(vmcfg, BASE, a=host(kernel="6.1.10")) == []
+
+
 def test_every_rule_of_hosts_is_tried_here() -> None:
-    assert [rule.id for rule in RULES] == [f"VMC{number}" for number in range(711, 723)]
+    assert [rule.id for rule in RULES] == [f"VMC{number}" for number in range(711, 724)]
 
 
 def test_the_page_size_of_the_host_decides(vmcfg: Vmcfg) -> None:

@@ -71,7 +71,8 @@ def many(tmp_path: Path) -> Path:
     for number in range(MANY):
         folder = tmp_path / "many" / f"{number % 7}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number:03}.yaml").write_text(RIGHT if number % 3 else WRONG)
+        text = RIGHT if number % 3 else WRONG
+        (folder / f"{number:03}.yaml").write_text(text.replace("vm\n", f"vm-{number}\n"))
     return tmp_path
 
 
@@ -137,9 +138,9 @@ TREE = [
 def test_what_matches_is_left_out(
     excluded: list[str], left: list[str], paths: list[str], tmp_path: Path
 ) -> None:
-    for name in TREE:
+    for number, name in enumerate(TREE):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(WRONG)
+        (tmp_path / name).write_text(WRONG.replace("vm\n", f"vm-{number}\n"))
     options = [option for pattern in excluded for option in ("--exclude", pattern)]
     done = validate("--format", "json", *options, *paths, cwd=tmp_path)
     found = [os.path.normpath(each["file"]) for each in json.loads(done.stdout)["diagnostics"]]
@@ -254,6 +255,44 @@ def test_files_come_in_the_order_of_their_names(many: Path) -> None:
     assert len(named) == len(range(0, MANY, 3))
 
 
+def test_a_name_is_reported_in_each_later_file(tmp_path: Path) -> None:
+    text = "vmcfg: 1\nname: {}\nvcpus: 2\n"
+    for file, name in (("a", "one"), ("b", "two"), ("c", "one"), ("d", "one"), ("e", "bad name")):
+        (tmp_path / f"{file}.yaml").write_text(text.format(name))
+    (tmp_path / "e.yaml").write_text("vmcfg: 1\nvcpus: 1\nname: one\nunknown: 1\n")
+    done = validate("--format", "concise", ".", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    message = "the VM name 'one' is already used by another file (used here: ./a.yaml:2:7)"
+    named = f"warning[VMC724] {message}"
+    assert [line.partition("; ")[0] for line in lines[:2]] == [
+        f"./c.yaml:2:7: {named}",
+        f"./d.yaml:2:7: {named}",
+    ]
+    assert "VMC724" not in lines[2]
+    assert done.returncode == 1
+    (tmp_path / "e.yaml").unlink()
+    assert validate(".", cwd=tmp_path).returncode == 0
+    assert validate("--strict", ".", cwd=tmp_path).returncode == 1
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text(RIGHT)
+    os.mkfifo(tmp_path / "a.yaml")
+    command = [sys.executable, "-m", "vmcfg", "validate", "a.yaml", "b.yaml"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment()) as running:
+        (tmp_path / "a.yaml").write_text(RIGHT)
+        assert running.wait(60) == 0
+
+
+def test_a_name_is_compared_after_fixes_too(tmp_path: Path) -> None:
+    for file in ("a", "b"):
+        (tmp_path / f"{file}.yaml").write_text("vmcfg: 1\nname: one\nvcpus: 2\nhost_kernel: 6.10\n")
+    done = validate("--fix", "--format", "concise", "--summary", ".", cwd=tmp_path)
+    assert (done.returncode, done.stdout.count("VMC724")) == (0, 1)
+    assert "2 fixed" in done.stderr
+    assert 'host_kernel: "6.10"' in (tmp_path / "b.yaml").read_text()
+
+
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])
 def test_jobs_is_a_number(jobs: str, tmp_path: Path) -> None:
     done = validate("--jobs", jobs, ".", cwd=tmp_path)
@@ -333,7 +372,7 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
         folder = tmp_path / str(count)
         folder.mkdir()
         for number in range(count):
-            (folder / f"{number}.yaml").write_text(WRONG)
+            (folder / f"{number}.yaml").write_text(WRONG.replace("vm\n", f"vm-{number}\n"))
         program = (
             "import resource, sys\nfrom vmcfg.cli import main\ntry:\n    main()\nfinally:\n"
             "    print(*(resource.getrusage(who).ru_maxrss for who in (0, -1)), file=sys.stderr)"

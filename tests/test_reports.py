@@ -99,7 +99,9 @@ def test_sarif_of_everything_is_valid(sarif_schema: Json) -> None:
     (run,) = log["runs"]
     assert run["columnKind"] == "unicodeCodePoints"
     assert run["tool"]["driver"]["semanticVersion"] == __version__
-    assert len(run["results"]) == sum(len(found(case)) for case in CASES.glob("*.yaml"))
+    # Many cases have the same VM name.
+    in_one_file = [each for each in run["results"] if each["ruleId"] != "VMC724"]
+    assert len(in_one_file) == sum(len(found(case)) for case in CASES.glob("*.yaml"))
 
 
 def test_sarif_of_nothing_is_valid(sarif_schema: Json) -> None:
@@ -259,7 +261,9 @@ def commands(output: str) -> Iterator[tuple[str, dict[str, str], str]]:
 
 
 def test_github_is_a_command_a_finding() -> None:
-    output = validate("--format", "github", "tests/cases", cwd=ROOT)
+    lines = validate("--format", "github", "tests/cases", cwd=ROOT).splitlines(keepends=True)
+    # Many cases have the same VM name.
+    output = "".join(line for line in lines if "title=VMC724" not in line)
     cases = [each for case in sorted(CASES.glob("*.yaml")) for each in found(case)]
     assert output.count("\n") == len(cases)
     for (kind, properties, data), each in zip(commands(output), cases, strict=True):

@@ -96,7 +96,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "apis",
         "machine_rules",
     ),
-    "checking": ("fix_placement", "check", "fixes"),
+    "checking": ("fix_placement", "check", "fixes", "shared_names"),
     "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
     "trial": (
         "rules",

@@ -261,6 +261,18 @@ def test_notes_say_what_a_word_needs() -> None:
     assert told(sparse + 'host_kernel: "6.7"') == ""
 
 
+def test_kernels_that_do_not_exist_have_a_note(show: Vmcfg) -> None:
+    def said(kernel: str) -> str:
+        return show(f'vmcfg: 1\nname: vm\nvcpus: 1\nhost_kernel: "{kernel}"\n').stdout
+
+    assert "Linux 6.20 does not exist: 6.19 is the last release before 7.0." in said("6.20")
+    newer = "is newer than 7.3, the newest kernel that vmcfg was tested with."
+    assert f"Linux 7.4 {newer}" in said("7.4")
+    assert f"Linux 8.0 {newer}" in said("8.0")
+    for known in ("6.1", "6.19", "7.0", "7.3"):
+        assert "Linux" not in said(known)
+
+
 # Its formats --------------------------------------------------------------------------------------
 
 

@@ -109,7 +109,9 @@ def test_every_board_of_a_kernel_package_is_imported_or_rejected() -> None:
             results[f"rejected: {error}"] += 1
             continue
         results["imported"] += 1
-        cannot.update({re.sub(r"\b0x[0-9a-f]+|\S+@\S+", "N", warning) for warning in draft.warnings})
+        cannot.update(
+            {re.sub(r"\b0x[0-9a-f]+|\S+@\S+", "N", warning) for warning in draft.warnings}
+        )
         checked = check(description_text(draft).encode(), "x")
         rules.update({each.rule for each in checked.diagnostics})
         lines = lines_of(draft)

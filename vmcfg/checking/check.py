@@ -99,7 +99,7 @@ def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
         here = vm.on_kernel(host.kernel)
         told = [(rule, as_on(host, rule, finding)) for rule, finding in findings(here)]
         remaining = [(rule, finding) for rule, finding in told if finding is not None]
-        for found in _placed(tree, (*remaining, *findings_on(here, host))):
+        for found in _placed(tree, (*remaining, *findings_on(vm, host))):
             alike.setdefault(found, []).append(host.name)
     checked = len(hosts)
     diagnostics = [

@@ -2,6 +2,7 @@
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from vmcfg.escape import printable
 from vmcfg.findings.rule import ERROR, WARNING
 from vmcfg.kernel.version import Version
 from vmcfg.reports.form import Report
+from vmcfg.text.tree import Tree
 
 if TYPE_CHECKING:
     from vmcfg.kernel.host import Host
@@ -22,6 +24,7 @@ class FileResult(NamedTuple):
     `product` is a difference or a corrected text for standard output. `report` is the text about
     the findings, and `failure` is the reason why `file` could not be read or written. `fixed` and
     `fixable` count the fixes that were made and that remain; `rules` are the ids of all findings.
+    `vm` is the name of the VM of a regular file, which can be read again; otherwise it is empty.
     """
 
     product: bytes = b""
@@ -34,6 +37,7 @@ class FileResult(NamedTuple):
     fixed: int = 0
     fixable: int = 0
     rules: tuple[str, ...] = ()
+    vm: str = ""
 
 
 class FileCheck:
@@ -63,25 +67,30 @@ class FileCheck:
         self.diff = diff
         self.for_terminal = for_terminal
 
-    def result(self, path: str) -> FileResult:
-        """Return the result of the file at `path`."""
+    def result(self, path: str, same_name: str | None = None) -> FileResult:
+        """Return the result of the file at `path`.
+
+        If `same_name` is not None, the file at that path has a VM of the same name.
+        """
         try:
             data = files.read(path)
+            first = None if same_name is None else self.tree(same_name)
         except files.NoFile as error:
             return self.failed(path, str(error))
         try:
-            checked = self.check(path, data)
+            checked = self.check(path, data, first)
         except CheckFailed as error:
             from vmcfg.commands.defects import defect_text
 
             return self.failed(path, defect_text(error))
         if not self.fix:
-            return self.counted(checked, checked)
+            return self.counted(path, checked, checked)
         try:
-            return self.fixed(path, data, checked)
+            return self.fixed(path, data, checked, first)
         except files.NoFile as error:
             failed = self.failed(path, str(error))
-            return self.counted(checked, checked)._replace(failure=failed.failure, file=failed.file)
+            counted = self.counted(path, checked, checked)
+            return counted._replace(failure=failed.failure, file=failed.file)
 
     def failed(self, path: str, reason: str) -> FileResult:
         """Return the result of a file that could not be read, checked, or written."""
@@ -91,11 +100,23 @@ class FileCheck:
         """Return the fields of `result`, as a worker process sends them."""
         return tuple(self.result(path))
 
-    def check(self, path: str, data: bytes) -> Checked:
-        """Return the check of a text that is or would be at `path`."""
-        return check(data, self.name_of(path), self.host_kernel, self.hosts)
+    def check(self, path: str, data: bytes, first: "Tree | None" = None) -> Checked:
+        """Return the check of a text that is or would be at `path`.
 
-    def counted(self, counted: Checked, reported: Checked) -> FileResult:
+        If `first` is not None, it is a description with a VM of the same name.
+        """
+        checked = check(data, self.name_of(path), self.host_kernel, self.hosts)
+        if first is None or checked.machine is None:
+            return checked
+        from vmcfg.checking.shared_names import with_duplicate_name
+
+        return with_duplicate_name(checked, first)
+
+    def tree(self, path: str) -> "Tree":
+        """Return the text at `path` as nodes. Raises `files.NoFile`."""
+        return Tree(self.name_of(path), files.read(path))
+
+    def counted(self, path: str, counted: Checked, reported: Checked) -> FileResult:
         """Return the result of a file: findings of `counted` are counted, those of `reported`
         reported.
         """
@@ -109,18 +130,21 @@ class FileCheck:
             warnings=counted.count(WARNING),
             fixable=sum(found.fix is not None for found in counted.diagnostics),
             rules=tuple([found.rule for found in reported.diagnostics]),
+            vm=reported.machine.name if reported.machine and os.path.isfile(path) else "",
         )
 
-    def fixed(self, path: str, data: bytes, checked: Checked) -> FileResult:
+    def fixed(
+        self, path: str, data: bytes, checked: Checked, first: "Tree | None" = None
+    ) -> FileResult:
         """Return the result with every fix: in the file, on standard output, or as a difference."""
         from vmcfg.checking import fixes
 
-        text, left, count = fixes.fixed(data, checked, lambda text: self.check(path, text))
+        text, left, count = fixes.fixed(data, checked, lambda text: self.check(path, text, first))
         if self.diff:
             # Nothing is written, so all findings count; those without fix are reported.
             difference = fixes.difference(checked.tree.file, data, text, self.for_terminal)
-            return self.counted(checked, left)._replace(product=difference)
-        result = self.counted(left, left)._replace(fixed=count)
+            return self.counted(path, checked, left)._replace(product=difference)
+        result = self.counted(path, left, left)._replace(fixed=count)
         if path == "-":
             return result._replace(product=text)
         if count:
@@ -129,3 +153,22 @@ class FileCheck:
                 raise files.NoFile(f"cannot fix {name}: it was changed at the same time")
             files.write(path, text)
         return result
+
+
+class SharedNames:
+    """The names of the VMs of a run so far, each with the path of its first file."""
+
+    __slots__ = ("_first", "file_check")
+
+    def __init__(self, file_check: FileCheck) -> None:
+        self.file_check = file_check
+        self._first: dict[str, str] = {}
+
+    def compared(self, path: str, result: FileResult) -> FileResult:
+        """Return `result` of the file at `path`, with a finding if an earlier VM has its name."""
+        first = self._first.setdefault(result.vm, path) if result.vm else path
+        if first == path:
+            return result
+        again = self.file_check.result(path, same_name=first)
+        # What the first check fixed is not found again.
+        return again._replace(fixed=again.fixed + result.fixed)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vmcfg import files
-from vmcfg.commands.checked_file import FileCheck, FileResult
+from vmcfg.commands.checked_file import FileCheck, FileResult, SharedNames
 from vmcfg.commands.options import (
     color_option,
     help_option,
@@ -118,13 +118,14 @@ def validate(
         for_terminal=is_terminal(sys.stdout),
     )
     every = sorted(files.descriptions(paths, excluded, output.print_failure), key=name_of)
+    names = SharedNames(file_check)
     # Only this process can read standard input.
     processes = 1 if "-" in every else jobs or cpus()
     output.begin(len(every))
     try:
         with closing(results(file_check.fields, every, processes)) as found:
-            for fields in found:
-                output.add(FileResult._make(fields))
+            for path, fields in zip(every, found, strict=True):
+                output.add(names.compared(path, FileResult._make(fields)))
     finally:
         # However the run ends, no progress bar remains.
         output.make_room(sys.stderr)

@@ -11,6 +11,12 @@ Version = tuple[int, int]
 LINUX_6_1: Version = (6, 1)
 """The oldest kernel that vmcfg supports."""
 
+NEWEST: Version = (7, 3)
+"""The newest kernel that vmcfg was tested with."""
+
+LAST_OF_6: Version = (6, 19)
+"""The last release before 7.0."""
+
 NEVER: Version = (1 << 16, 0)
 """The version of what was never merged: later than every release."""
 
@@ -18,6 +24,21 @@ NEVER: Version = (1 << 16, 0)
 def version_text(version: Version) -> str:
     """Return the text of a version: ``6.10``."""
     return f"{version[0]}.{version[1]}"
+
+
+def unknown_release(version: Version) -> str | None:
+    """Return one sentence on a version of which no release is known; None for all others."""
+    if version > NEWEST:
+        return (
+            f"Linux {version_text(version)} is newer than {version_text(NEWEST)}, the newest kernel"
+            " that vmcfg was tested with."
+        )
+    if LAST_OF_6 < version < (7, 0):
+        return (
+            f"Linux {version_text(version)} does not exist: {version_text(LAST_OF_6)} is the last"
+            " release before 7.0."
+        )
+    return None
 
 
 def version_of(release: str) -> Version:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vmcfg.checking.check import Checked, check
+from vmcfg.checking.shared_names import with_duplicate_name
 from vmcfg.findings.diagnostic import Diagnostic, diagnose
 from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel.abi import INTERRUPT_DEVICES, PVTIME_IPA
@@ -14,6 +15,7 @@ from vmcfg.kernel.host import Host, HostPmu
 from vmcfg.plans.apis import PMU_DEVICE
 from vmcfg.plans.lowering import lower
 from vmcfg.rules.apis import unsupported
+from vmcfg.text.tree import Tree
 
 FILE = "vm.yaml"
 
@@ -57,6 +59,11 @@ def _written_as_c(text: bytes) -> list[Diagnostic]:
     checked = check(text, FILE)
     assert checked.machine is not None
     return unresolved_diagnostics(lower(checked.machine), checked.tree, "--format c")
+
+
+def _after_the_same_name(text: bytes) -> list[Diagnostic]:
+    first = Tree("other.yaml", text)
+    return with_duplicate_name(check(text, FILE), first).diagnostics
 
 
 def _for_the_pmu_device(text: bytes) -> list[Diagnostic]:
@@ -145,6 +152,14 @@ CONDITIONAL_EXAMPLES = {
         "for a host with vectors of 128 and 256 bits",
         HEAD + "features: [sve]\nsve: {vector_lengths: [128, 256, 512]}\n",
         _on(HOST._replace(sve_vector_lengths=(128, 256))),
+    ),
+    "VMC723": ConditionalExample(
+        "for a host with Linux 6.18",
+        'vmcfg: 1\nname: vm\nhost_kernel: "7.2"\nvcpus: 2\n',
+        _on(HOST),
+    ),
+    "VMC724": ConditionalExample(
+        "after another file with the same name", HEAD, _after_the_same_name
     ),
     "VMC801": ConditionalExample(
         "with 'vmcfg emit --api pmu-device'",

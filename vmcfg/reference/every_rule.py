@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vmcfg.checking.shared_names import DUPLICATE_VM_NAME
 from vmcfg.description import rules as description_rules
 from vmcfg.findings.rule import Rule
 from vmcfg.formats.unresolved import UNRESOLVED_VALUE
@@ -20,6 +21,7 @@ def every_rule() -> list[Rule]:
         *MACHINE_RULES,
         UNRESOLVED_VALUE,
         *hosts.RULES,
+        DUPLICATE_VM_NAME,
         *apis.RULES,
         *trial_rules.RULES,
     )

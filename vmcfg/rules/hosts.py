@@ -1,4 +1,4 @@
-"""VMC71x and VMC720-722: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
+"""VMC71x and VMC720-723: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
 
 Each rule checks a machine and one host.
 """
@@ -6,6 +6,7 @@ Each rule checks a machine and one host.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from vmcfg.findings.finding import Finding, not_written
 from vmcfg.findings.position import Path
@@ -14,11 +15,13 @@ from vmcfg.kernel import abi
 from vmcfg.kernel.features import FEATURES, STRICT_PMU
 from vmcfg.kernel.host import Host
 from vmcfg.kernel.limits import is_vector_length
+from vmcfg.kernel.version import version_text
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.capabilities import enabling, known_capabilities
 from vmcfg.rules.features import LENGTHS, SET_VECTOR_LENGTHS
+from vmcfg.rules.host_kernel import RULES as HOST_KERNEL_RULES
 from vmcfg.rules.host_kernel import origins_of
 from vmcfg.rules.kinds import host_rule
 from vmcfg.rules.memory import (
@@ -347,6 +350,24 @@ def unsupported_vector_lengths_on_host(machine: Machine, host: Host) -> Iterator
         yield Finding(LENGTHS, message, hint=hint, kernel=kernel)
 
 
+@host_rule("VMC723", WARNING)
+def older_host_kernel(machine: Machine, host: Host) -> Iterator[Finding]:
+    """The kernel of every host should be at least `host_kernel`.
+
+    The check of a host uses the kernel of the host. If this description does not work on it, only
+    the reason is reported."""
+    written = machine.host_kernel
+    if machine.host_kernel_from != "description" or host.kernel >= written:
+        return
+    reasons = (rule.findings(machine.on_kernel(host.kernel)) for rule in HOST_KERNEL_RULES)
+    if any(True for _ in chain.from_iterable(reasons)):
+        return
+    found, wanted = version_text(host.kernel), version_text(written)
+    message = f"the host runs Linux {found}, which is older than 'host_kernel', {wanted}"
+    hint = f"set 'host_kernel: \"{found}\"', or use another host"
+    yield Finding(("host_kernel",), message, hint=hint)
+
+
 RULES = (
     unsupported_attribute_on_host,
     unsupported_ipa_bits_on_host,
@@ -360,6 +381,7 @@ RULES = (
     too_many_counters_for_host,
     unsupported_capability_on_host,
     unsupported_vector_lengths_on_host,
+    older_host_kernel,
 )
 """The rules that need `--host`: no description breaks them alone."""
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from vmcfg.arm.affinity import aff3, mpidr_register, mpidr_text, reg_cells
 from vmcfg.arm.interrupts import PPI_BASE, SPI_BASE, is_ppi, is_spi
 from vmcfg.kernel.limits import GICV2_MOST_VCPUS
+from vmcfg.kernel.version import unknown_release
 from vmcfg.vm.machine import Machine
 
 DT_SPI, DT_PPI = 0, 1
@@ -114,7 +115,9 @@ def names(machine: Machine) -> list[Names]:
 
 
 def notes(machine: Machine) -> list[str]:
-    """Return what requires a capability or a kernel, in one sentence each."""
+    """Return what requires a capability or a kernel, and what is odd about the host kernel, in one
+    sentence each.
+    """
     every = names(machine)
     told = []
     layout2 = [each for each in every if each.irq_line_layout2]
@@ -131,4 +134,7 @@ def notes(machine: Machine) -> list[str]:
             "Here, ids and indexes differ: Linux before 6.7 reads an index in a KVM_IRQ_LINE word,"
             " but these words contain the id, so that they reach another vCPU or none."
         )
+    unknown = unknown_release(machine.host_kernel)
+    if unknown is not None:
+        told.append(unknown)
     return told
