@@ -302,6 +302,31 @@ def test_a_device_tree_is_described(source: Tree, expected: str) -> None:
     assert written(source) == expected
 
 
+OF_KVMTOOL = ROOT / "tests" / "imports" / "devicetree"
+MEMORY_OF_KVMTOOL = "memory:\n  - base: 0x80000000\n    size: 512MiB\n"
+KVMTOOL = {
+    "kvmtool-gicv2m": f"vcpus: 2\n{MEMORY_OF_KVMTOOL}gic:\n  version: 2\n"
+    "  distributor: 0x3fff0000\n  cpu_interface: 0x3ffd0000\npmu:\n  irq: 23\n",
+    "kvmtool-gicv3-its": f"vcpus: 2\n{MEMORY_OF_KVMTOOL}gic:\n  version: 3\n"
+    "  distributor: 0x3fff0000\n  redistributors:\n    - base: 0x3ffb0000\n      count: 2\n"
+    "  its: 0x3ff90000\npmu:\n  irq: 23\n",
+    "kvmtool-no-pmu-20": f"vcpus: 20\n{MEMORY_OF_KVMTOOL}gic:\n  version: 3\n"
+    "  distributor: 0x3fff0000\n  redistributors:\n    - base: 0x3fd70000\n      count: 20\n",
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), KVMTOOL.items())
+def test_device_trees_of_kvmtool_are_described(name: str, expected: str) -> None:
+    source = (OF_KVMTOOL / f"{name}.dtb").read_bytes()
+    # It has no model.
+    assert written(source) == f"vmcfg: 1\nname: imported\n{expected}"
+    assert draft(source).warnings == []
+
+
+def test_every_stored_device_tree_is_described() -> None:
+    assert sorted(path.stem for path in OF_KVMTOOL.iterdir()) == sorted(KVMTOOL)
+
+
 WARNINGS: dict[str, tuple[Tree, list[str]]] = {
     "a GICv5": (
         tree(0, intc=gicv3(REGION, compatible="arm,gic-v5")),

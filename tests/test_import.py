@@ -195,6 +195,18 @@ def test_a_directory_without_tables_is_a_failure(run: Run) -> None:
     assert done.returncode == 3
 
 
+def test_a_device_tree_as_a_directory_is_a_failure(run: Run, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "#address-cells").write_bytes(b"\0\0\0\2")
+    done = run("base")
+    assert done.stderr == (
+        "vmcfg: cannot import base: it is a device tree as a directory; use /sys/firmware/fdt, or"
+        " the output of dtc -I fs -O dtb base\n"
+    )
+    assert done.returncode == 3
+
+
 def test_the_name_is_that_of_the_source_or_of_the_file_or_of_the_option(
     run: Run, tmp_path: Path
 ) -> None:
