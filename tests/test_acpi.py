@@ -179,6 +179,7 @@ QEMU = {
     "qemu-7.2-gicv3": f"vcpus: 4\n{V3_WITH_ITS}pmu:\n  irq: 23\n",
     "qemu-7.2-no-pmu-sockets": f"vcpus: 4\n{V3_WITH_ITS}",
     "qemu-10-gicv3": f"vcpus: 4\n{V3_WITH_ITS}pmu:\n  irq: 23\n",
+    "qemu-11-gicv3": f"vcpus: 4\n{V3_WITH_ITS}pmu:\n  irq: 23\n",
 }
 
 
@@ -319,7 +320,7 @@ def machines(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@few(200)
+@few(100)
 @given(machines())
 def test_a_description_has_what_the_tables_have(machine: dict[str, Any]) -> None:
     structures = [
@@ -361,7 +362,7 @@ def test_tables_that_are_cut_anywhere_are_rejected() -> None:
                 draft(source[:length], WHOLE)
 
 
-@pytest.mark.parametrize("value", [0x00, 0x01, 0x7F, 0xFF])
+@pytest.mark.parametrize("value", [0x00, 0xFF])
 def test_any_byte_of_the_tables_can_be_wrong(value: int) -> None:
     for source, other in ((WHOLE, gtdt()), (gtdt(), WHOLE)):
         for place in range(len(source)):
@@ -369,7 +370,7 @@ def test_any_byte_of_the_tables_can_be_wrong(value: int) -> None:
             assert_rejected_or_readable(changed, other)
 
 
-@few(500)
+@few(200)
 @given(st.data())
 def test_lengths_can_lie(data: st.DataObject) -> None:
     changed = bytearray(WHOLE)

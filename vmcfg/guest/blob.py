@@ -1,7 +1,7 @@
 """Device tree blobs: nodes, properties, and addresses, read with libfdt.
 
-A node is the offset by which libfdt knows it. Whatever a blob contains, reading it ends, and every
-problem is a `NoDraft`.
+A node is the offset by which libfdt knows it. Reading ends for every blob, and every problem is a
+`NoDraft`.
 """
 
 from __future__ import annotations
