@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ from vmcfg.description.draft import Draft, NoDraft, description_text
 from vmcfg.guest import acpi
 from vmcfg.guest.acpi import MOST_ENTRIES, draft_of_tables
 
-OF_QEMU = Path(__file__).parent / "imports" / "acpi"
+ROOT = Path(__file__).parent.parent
+OF_QEMU = ROOT / "tests" / "imports" / "acpi"
 
 
 def few(examples: int) -> settings:
@@ -368,6 +372,24 @@ def test_any_byte_of_the_tables_can_be_wrong(value: int) -> None:
         for place in range(len(source)):
             changed = source[:place] + bytes([value]) + source[place + 1 :]
             assert_rejected_or_readable(changed, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", [b"\0\2", gicc(0), gicr(0, 1)], ids=["empty", "CPU", "GICR"])
+def test_a_large_table_needs_little_memory(structure: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "APIC"
+    path.write_bytes(apic(gicc(0), *[structure] * (((16 << 20) - 200) // len(structure))))
+    done = subprocess.run(
+        [sys.executable, "-m", "vmcfg", "import", str(path)],
+        env={"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (256 << 20, 256 << 20)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 3)
+    assert "Traceback" not in done.stderr and "internal error" not in done.stderr
 
 
 @few(200)
