@@ -11,7 +11,7 @@ from vmcfg.findings.diagnostic import Diagnostic, diagnose
 from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel.abi import INTERRUPT_DEVICES, PVTIME_IPA
 from vmcfg.kernel.capabilities import CAPABILITIES
-from vmcfg.kernel.host import Host, HostPmu
+from vmcfg.kernel.host import Host, HostPmu, HostRegister
 from vmcfg.plans.apis import PMU_DEVICE
 from vmcfg.plans.lowering import lower
 from vmcfg.rules.apis import unsupported
@@ -160,6 +160,11 @@ CONDITIONAL_EXAMPLES = {
     ),
     "VMC724": ConditionalExample(
         "after another file with the same name", HEAD, _after_the_same_name
+    ),
+    "VMC725": ConditionalExample(
+        "for a host without large atomic instructions",
+        HEAD + 'host_kernel: "6.7"\n' + "registers: [{name: ID_AA64ISAR0_EL1, value: 0x210000}]\n",
+        _on(HOST._replace(registers={"ID_AA64ISAR0_EL1": HostRegister(0x10000, 0xFFFFFFF0)})),
     ),
     "VMC801": ConditionalExample(
         "with 'vmcfg emit --api pmu-device'",
