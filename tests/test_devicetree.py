@@ -324,6 +324,7 @@ TREES: dict[str, tuple[Tree, str]] = {
 @pytest.mark.parametrize(("source", "expected"), TREES.values(), ids=TREES)
 def test_a_device_tree_is_described(source: Tree, expected: str) -> None:
     assert written(source) == expected
+    assert draft(source).warnings == []
 
 
 OF_KVMTOOL = ROOT / "tests" / "imports" / "devicetree"
