@@ -52,6 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "half_read",
         "reading",
         "schema",
+        "draft",
     ),
     "vm": (
         "machine",
@@ -100,6 +101,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "machine_rules",
     ),
     "checking": ("fix_placement", "check", "fixes", "shared_names"),
+    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
     "trial": (
         "rules",
         "outcome",
@@ -140,6 +142,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "plan_fields",
         "surprises",
     ),
+    "importing": ("sources", "drafting"),
     "reports": (
         "form",
         "terminal",
@@ -162,6 +165,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "run_output",
         "validate",
         "emit",
+        "import_",
         "show",
         "decode",
         "explain",

@@ -32,6 +32,10 @@ MOST_BYTES_OF_LINE = 1 << 20
 """
 
 
+BYTES_OF_HEAD = 1 << 16
+"""The size of the first part of a source, by which its kind is recognized."""
+
+
 class NoFile(Exception):
     """A file that cannot be read or written; the text is one line with the reason.
 
@@ -62,6 +66,7 @@ def lines(path: str) -> Iterator[bytes]:
     limit to their number: whoever reads them ends at the first line that is wrong.
     """
     with _opened(path) as file:
+<<<<<<< HEAD
         yield from _lines(file, path, 1)
 
 
@@ -96,11 +101,78 @@ def _lines(file: BinaryIO, path: str, number: int) -> Iterator[bytes]:
             raise NoFile(f"cannot read {_source(path)}: line {number} exceeds {greatest}")
         yield line
         number += 1
+=======
+        yield from _lines(file, _source(path))
+
+
+def _lines(file: BinaryIO | _Chained, source: str) -> Iterator[bytes]:
+    """Yield the lines of a file that messages call `source`."""
+    number = 1
+    while line := file.readline(MOST_BYTES_OF_LINE + 1):
+        if len(line) > MOST_BYTES_OF_LINE:
+            greatest = f"{MOST_BYTES_OF_LINE >> 20} MiB"
+            raise NoFile(f"cannot read {source}: line {number} exceeds {greatest}")
+        yield line
+        number += 1
+
+
+class Input:
+    """A source that is open for reading: its first bytes, and then, once, all of it.
+
+    `name` is its name in messages. The first bytes are enough to recognize its kind.
+    """
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self.name = name
+        self.head = file.read(BYTES_OF_HEAD)
+        self._file = file
+
+    def read(self) -> bytes:
+        """Return all bytes. Raises `NoFile` if there are more than MOST_BYTES."""
+        data = self.head + self._file.read(MOST_BYTES + 1 - len(self.head))
+        if len(data) > MOST_BYTES:
+            name = printable(self.name)
+            raise NoFile(f"cannot read {name}: it is larger than {MOST_BYTES >> 20} MiB")
+        return data
+
+    def lines(self) -> Iterator[bytes]:
+        """Return the lines, one after the other, without a limit to their number.
+
+        Raises `NoFile` if a line has more than MOST_BYTES_OF_LINE.
+        """
+        first, self.head = self.head, b""
+        yield from _lines(_Chained(first, self._file), printable(self.name))
+
+
+class _Chained:
+    """Some bytes that were already read, and then the rest of their file."""
+
+    def __init__(self, first: bytes, file: BinaryIO) -> None:
+        self._first = first
+        self._file = file
+
+    def readline(self, longest: int) -> bytes:
+        """Return the next line, or its first `longest` bytes; nothing at the end."""
+        end = self._first.find(b"\n", 0, longest) + 1 or min(longest, len(self._first))
+        line, self._first = self._first[:end], self._first[end:]
+        if self._first or line.endswith(b"\n") or len(line) == longest:
+            return line
+        return line + self._file.readline(longest - len(line))
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Input]:
+    """Open the file at `path`, or standard input for ``-``. Raises `NoFile` if reading fails."""
+    with _opened(path) as file:
+        yield Input(STDIN if path == "-" else name_of(path), file)
+>>>>>>> 6cfd3b0dc5fbf7c088ad107f6d4c3f1ef6470101
 
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """Open the file at `path`, or standard input for ``-``. Raises `NoFile` if reading fails."""
+    if path == "-" and sys.stdin is None:
+        raise NoFile("cannot read standard input: it is closed")
     try:
         if path == "-":
             yield sys.stdin.buffer
@@ -109,8 +181,6 @@ def _opened(path: str) -> Iterator[BinaryIO]:
                 yield file
     except OSError as error:
         raise NoFile(f"cannot read {_source(path)}: {error.strerror}") from None
-    except AttributeError:
-        raise NoFile("cannot read standard input: it is closed") from None
 
 
 def _source(path: str) -> str:
