@@ -5,7 +5,6 @@ not at all.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import stat
 import sys
@@ -66,42 +65,6 @@ def lines(path: str) -> Iterator[bytes]:
     limit to their number: whoever reads them ends at the first line that is wrong.
     """
     with _opened(path) as file:
-<<<<<<< HEAD
-        yield from _lines(file, path, 1)
-
-
-def lines_or_bytes(path: str, has_lines: Callable[[bytes], bool]) -> Iterator[bytes] | bytes:
-    """Return the lines of a file as `lines` does if `has_lines` is true for the first one;
-    otherwise its bytes as `read` does.
-    """
-    parts = _parts(path, has_lines)
-    first = next(parts, b"")
-    return itertools.chain([first], parts) if has_lines(first) else b"".join([first, *parts])
-
-
-def _parts(path: str, has_lines: Callable[[bytes], bool]) -> Iterator[bytes]:
-    """Yield the first line of a file, and then each other line, or the rest as a whole."""
-    with _opened(path) as file:
-        first = file.readline(MOST_BYTES_OF_LINE + 1)
-        yield first
-        if has_lines(first):
-            yield from _lines(file, path, 2)
-            return
-        rest = file.read(MOST_BYTES + 1 - len(first))
-        if len(first) + len(rest) > MOST_BYTES:
-            raise NoFile(f"cannot read {_source(path)}: it is larger than {MOST_BYTES >> 20} MiB")
-        yield rest
-
-
-def _lines(file: BinaryIO, path: str, number: int) -> Iterator[bytes]:
-    """Yield the lines of a file from that with this number on."""
-    while line := file.readline(MOST_BYTES_OF_LINE + 1):
-        if len(line) > MOST_BYTES_OF_LINE:
-            greatest = f"{MOST_BYTES_OF_LINE >> 20} MiB"
-            raise NoFile(f"cannot read {_source(path)}: line {number} exceeds {greatest}")
-        yield line
-        number += 1
-=======
         yield from _lines(file, _source(path))
 
 
@@ -165,7 +128,6 @@ def opened(path: str) -> Iterator[Input]:
     """Open the file at `path`, or standard input for ``-``. Raises `NoFile` if reading fails."""
     with _opened(path) as file:
         yield Input(STDIN if path == "-" else name_of(path), file)
->>>>>>> 6cfd3b0dc5fbf7c088ad107f6d4c3f1ef6470101
 
 
 @contextlib.contextmanager
