@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import libfdt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -272,6 +273,29 @@ TREES: dict[str, tuple[Tree, str]] = {
         tree(0, 1, pmu=pmu(23), timer={**TIMER, "interrupts": [PPI, 13, 4, PPI, 30, 4]}),
         f"{HEAD}vcpus: 2\n{V3}pmu:\n  irq: ppi:23\ntimers:\n  physical: ppi:30\n",
     ),
+    "the highest numbers": (
+        tree(0, 1, pmu=pmu(986, 987, kind=SPI), timer={**TIMER, "interrupts": [PPI, 13, 4] * 2}),
+        f"{HEAD}vcpus: 2\n{V3}pmu:\n  irq: spi:986-987\ntimers:\n  physical: 29\n",
+    ),
+    "the highest PPI": (tree(0, pmu=pmu(15)), f"{HEAD}vcpus: 1\n{V3}pmu:\n  irq: 31\n"),
+    "extended PPIs": (tree(0, pmu=pmu(2, kind=3)), f"{HEAD}vcpus: 1\n{V3}pmu:\n  irq: 1058\n"),
+    "the stride of KVM": (
+        tree(0, intc=gicv3(REGION, **{"redistributor-stride": [0, 0x2_0000]})),
+        f"{HEAD}vcpus: 1\n{V3}",
+    ),
+    "cells that are not written": (
+        {
+            **tree(0, intc={**gicv2(), "reg": [0, 0x800_0000, 0x1000, 0, 0x801_0000, 0x2000]}),
+            "#address-cells": b"",
+            "#size-cells": b"",
+        },
+        f"{HEAD}vcpus: 1\ngic:\n  version: 2\n  distributor: 0x08000000\n"
+        "  cpu_interface: 0x08010000\n",
+    ),
+    "CPUs without #address-cells": (
+        tree(cpus={"cpu@5": {"device_type": "cpu", "reg": 5}}),
+        f"{HEAD}vcpus:\n  - mpidr: 0.0.0.5\n{V3}",
+    ),
     "extended SPIs": (
         tree(0, pmu=pmu(5, kind=2)),
         f"{HEAD}vcpus: 1\n{V3}pmu:\n  irq: 4101\n",
@@ -300,6 +324,32 @@ TREES: dict[str, tuple[Tree, str]] = {
 @pytest.mark.parametrize(("source", "expected"), TREES.values(), ids=TREES)
 def test_a_device_tree_is_described(source: Tree, expected: str) -> None:
     assert written(source) == expected
+    assert draft(source).warnings == []
+
+
+OF_KVMTOOL = ROOT / "tests" / "imports" / "devicetree"
+MEMORY_OF_KVMTOOL = "memory:\n  - base: 0x80000000\n    size: 512MiB\n"
+KVMTOOL = {
+    "kvmtool-gicv2m": f"vcpus: 2\n{MEMORY_OF_KVMTOOL}gic:\n  version: 2\n"
+    "  distributor: 0x3fff0000\n  cpu_interface: 0x3ffd0000\npmu:\n  irq: 23\n",
+    "kvmtool-gicv3-its": f"vcpus: 2\n{MEMORY_OF_KVMTOOL}gic:\n  version: 3\n"
+    "  distributor: 0x3fff0000\n  redistributors:\n    - base: 0x3ffb0000\n      count: 2\n"
+    "  its: 0x3ff90000\npmu:\n  irq: 23\n",
+    "kvmtool-no-pmu-20": f"vcpus: 20\n{MEMORY_OF_KVMTOOL}gic:\n  version: 3\n"
+    "  distributor: 0x3fff0000\n  redistributors:\n    - base: 0x3fd70000\n      count: 20\n",
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), KVMTOOL.items())
+def test_device_trees_of_kvmtool_are_described(name: str, expected: str) -> None:
+    source = (OF_KVMTOOL / f"{name}.dtb").read_bytes()
+    # It has no model.
+    assert written(source) == f"vmcfg: 1\nname: imported\n{expected}"
+    assert draft(source).warnings == []
+
+
+def test_every_stored_device_tree_is_described() -> None:
+    assert sorted(path.stem for path in OF_KVMTOOL.iterdir()) == sorted(KVMTOOL)
 
 
 WARNINGS: dict[str, tuple[Tree, list[str]]] = {
@@ -357,6 +407,21 @@ WARNINGS: dict[str, tuple[Tree, list[str]]] = {
         [
             "pmu has an interrupt of a CPU that is not in /cpus.",
             "pmu has an SPI that belongs to no CPU.",
+        ],
+    ),
+    "affinity of CPUs without phandles": (
+        tree(
+            cpus={"#address-cells": 1, "cpu@0": {"reg": 0}, "cpu@1": {"reg": 1}},
+            pmu=pmu(8, 9, kind=SPI, **{"interrupt-affinity": [0, 0]}),
+        ),
+        ["pmu has an interrupt of a CPU that is not in /cpus."],
+    ),
+    "memory at an address of 96 bits": (
+        {**tree(0, intc=None, timer=None, memory={**MEMORY, "reg": [1] * 5}), "#address-cells": 3},
+        [
+            "memory has memory that CPUs cannot address.",
+            "The device tree contains no GICv2 or GICv3.",
+            "The device tree contains no Arm timer.",
         ],
     ),
     "two interrupts of a CPU": (
@@ -470,8 +535,8 @@ REJECTED: dict[str, tuple[Tree | bytes, str]] = {
         f"interrupts refer to more than {MOST_PHANDLES} nodes",
     ),
     "a size of 128 bits": (
-        {**tree(0, memory={"device_type": "memory", "reg": [1] * 6}), "#size-cells": 4},
-        "'reg' of memory has a size of 0x1000000010000000100000001 bytes",
+        {**tree(0, memory={"device_type": "memory", "reg": [0, 0, 0, 1, 0, 0]}), "#size-cells": 4},
+        "'reg' of memory has a size of 0x10000000000000000 bytes",
     ),
 }
 
@@ -555,7 +620,7 @@ def tree_of(machine: dict[str, Any]) -> Tree:
     )
 
 
-@few(200)
+@few(100)
 @given(machines())
 def test_a_description_has_what_the_device_tree_has(machine: dict[str, Any]) -> None:
     data = written(tree_of(machine)).encode()
@@ -571,6 +636,20 @@ def test_a_description_has_what_the_device_tree_has(machine: dict[str, Any]) -> 
         regions = [(each.base, each.count) for each in vm.gic.redistributors]  # type: ignore[union-attr]
         assert regions == machine["regions"]
         assert list(vm.gic.its) == machine["its"]
+
+
+def test_only_properties_that_exist_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In libfdt 1.6.1, reading another one damages the interpreter, which aborts later."""
+    read = libfdt.FdtRo.getprop
+
+    def checked(self: Any, *arguments: Any) -> Any:
+        found = read(self, *arguments)
+        assert not isinstance(found, int), arguments
+        return found
+
+    monkeypatch.setattr(libfdt.FdtRo, "getprop", checked)
+    for source, expected in TREES.values():
+        assert written(source) == expected
 
 
 def test_a_device_tree_can_end_with_other_bytes() -> None:
@@ -596,13 +675,13 @@ def assert_rejected_or_readable(data: bytes) -> None:
     assert_readable(description_text(found))
 
 
-@pytest.mark.parametrize("value", [0x00, 0x01, 0x7F, 0xFF])
+@pytest.mark.parametrize("value", [0x00, 0xFF])
 def test_any_byte_of_a_device_tree_can_be_wrong(value: int) -> None:
     for place in range(len(SMALL)):
         assert_rejected_or_readable(SMALL[:place] + bytes([value]) + SMALL[place + 1 :])
 
 
-@few(500)
+@few(200)
 @given(st.data())
 def test_lengths_and_offsets_can_lie(data: st.DataObject) -> None:
     changed = bytearray(SMALL)
@@ -638,7 +717,7 @@ def other_trees(draw: st.DrawFn) -> Tree:
     return changed
 
 
-@few(1000)
+@few(300)
 @given(other_trees())
 def test_any_property_can_be_wrong(source: Tree) -> None:
     assert_rejected_or_readable(blob(source))
@@ -661,6 +740,8 @@ ENDED = struct.pack(">I", blobs.END_NODE)
 COMPATIBLE = struct.pack(">III", blobs.PROP, 4, 0) + b"x\0y\0"
 """The property `model`, the first name in the strings block of `tree`."""
 
+PMU_NODE = struct.pack(">III", blobs.PROP, 16, 0) + b"arm,armv8-pmuv3\0"
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "10^6 nodes": lambda: with_nodes(tree(0), (BEGIN + ENDED) * 1_000_000),
     "10^6 levels": lambda: with_nodes(tree(0), BEGIN * 1_000_000 + ENDED * 1_000_000),
@@ -668,6 +749,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         tree(0, pmu=pmu(7)), BEGIN + COMPATIBLE * 1_000_000 + ENDED
     ),
     "a cycle of phandles": lambda: blob(cycle()),
+    "400,000 PMUs": lambda: with_nodes(
+        {"compatible": "", **tree(0)}, (BEGIN + PMU_NODE + ENDED) * 400_000
+    ),
     "10^6 children of /cpus": lambda: with_nodes(
         {"x": b""},
         struct.pack(">I", blobs.BEGIN_NODE) + b"cpus\0\0\0\0" + (BEGIN + ENDED) * 1_000_000 + ENDED,
@@ -843,6 +927,10 @@ def test_without_dtc_the_package_is_named(tmp_path: Path) -> None:
         " device-tree-compiler of Debian\n"
     )
     assert (done.stdout, done.returncode) == ("", 3)
+
+
+def test_as_many_cpus_as_allowed() -> None:
+    assert len(draft(tree(*range(MOST_ENTRIES))).data["vcpus"]) == MOST_ENTRIES
 
 
 def test_every_mpidr_of_a_large_tree_is_in_a_range() -> None:

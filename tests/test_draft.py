@@ -188,7 +188,7 @@ def test_a_name_is_made_valid(text: str, name: str | None) -> None:
     assert valid_name(text) == name
 
 
-@few(300)
+@few(100)
 @given(st.text())
 def test_every_valid_name_is_readable(text: str) -> None:
     name = valid_name(text)
@@ -222,7 +222,7 @@ def assert_same_vm(data: bytes) -> None:
     assert [each.message for each in again.diagnostics if each.severity == "error"] == []
 
 
-@few(300)
+@few(100)
 @given(descriptions())
 def test_a_draft_of_a_description_has_the_same_commands(document: dict[str, Any]) -> None:
     assert_same_vm(json_text(document).encode())
@@ -244,7 +244,7 @@ MPIDRS = st.lists(
 )
 
 
-@few(300)
+@few(100)
 @given(MPIDRS, st.data())
 def test_ranges_are_every_vcpu_in_order(mpidrs: list[str], data: st.DataObject) -> None:
     irqs = data.draw(

@@ -14,6 +14,7 @@ from tests.blobs import blob
 from tests.test_acpi import REGION, apic, gicc, gicd, gtdt
 from tests.test_devicetree import DTS, FROM_DTS, gicv3, pmu, tree
 from tests.test_devicetree import REGION as FRAME
+from vmcfg.files import NoFile
 from vmcfg.importing.sources import SOURCES, source_of
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +97,24 @@ def test_a_kind_is_recognized_by_its_content(name: str, head: bytes) -> None:
     assert source_of("x", head).name == name
     others = [each.name for each in SOURCES.values() if each.recognizes(head)]
     assert others == [name]
+
+
+UNKNOWN = [
+    b"x",
+    b"see /dts-v1/",
+    b"/usr/bin/env {",
+    b"vmcfg: 1\nname: vm\nvcpus: 2\n",
+    b"\xd0\x0d\xfe",
+    b"APIC",
+    b"FACP" + (99).to_bytes(4, "little") + bytes(92),
+    b"\0" * 100,
+]
+
+
+@pytest.mark.parametrize("head", UNKNOWN)
+def test_what_is_only_like_a_kind_is_unknown(head: bytes) -> None:
+    with pytest.raises(NoFile, match="its kind is unknown"):
+        source_of("x", head)
 
 
 def test_a_kind_is_not_recognized_by_the_name_of_the_file(run: Run, tmp_path: Path) -> None:
@@ -191,6 +210,18 @@ def test_a_directory_without_tables_is_a_failure(run: Run) -> None:
     done = run("tables/data")
     assert done.stderr == (
         "vmcfg: cannot import tables/data: it does not contain the ACPI tables APIC or GTDT\n"
+    )
+    assert done.returncode == 3
+
+
+def test_a_device_tree_as_a_directory_is_a_failure(run: Run, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "#address-cells").write_bytes(b"\0\0\0\2")
+    done = run("base")
+    assert done.stderr == (
+        "vmcfg: cannot import base: it is a device tree as a directory; use /sys/firmware/fdt, or"
+        " the output of dtc -I fs -O dtb base\n"
     )
     assert done.returncode == 3
 

@@ -101,6 +101,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "machine_rules",
     ),
     "checking": ("fix_placement", "check", "fixes", "shared_names"),
+    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
     "trial": (
         "rules",
         "outcome",
@@ -129,8 +130,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "libvirt_rules",
     ),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
-    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
-    "importing": ("sources", "drafting"),
     "reference": (
         "every_rule",
         "examples",
@@ -150,6 +149,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "plan_fields",
         "surprises",
     ),
+    "importing": ("sources", "drafting"),
     "reports": (
         "form",
         "terminal",

@@ -64,6 +64,7 @@ EXCEPTIONS = {
     "| `monitors` |": "the name of a room",
     "mon monitor msg": "options of QEMU",
     "monitors-gic": "the name of a sample",
+    "`monitors`": "the name of a room",
     "`[40, 43]`, `spi:8..11`": "an interrupt as other tools write it",
 }
 """Texts that contain such words for a reason."""

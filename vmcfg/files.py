@@ -8,7 +8,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vmcfg.escape import printable
@@ -56,19 +56,6 @@ def read(path: str) -> bytes:
     if len(data) > MOST_BYTES:
         raise NoFile(f"cannot read {_source(path)}: it is larger than {MOST_BYTES >> 20} MiB")
     return data
-
-
-def joined(parts: Iterable[bytes], name: str) -> bytes:
-    """Return the bytes of a file that was begun line by line.
-
-    Raises `NoFile` if it has more than MOST_BYTES.
-    """
-    data = bytearray()
-    for part in parts:
-        data += part
-        if len(data) > MOST_BYTES:
-            raise NoFile(f"cannot read {printable(name)}: it is larger than {MOST_BYTES >> 20} MiB")
-    return bytes(data)
 
 
 def lines(path: str) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +20,7 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.difference import CHANGED, REORDERED, differences
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM, Scope
-from vmcfg.plans.planfile import PlanFile, is_plan, read_compared_plan
+from vmcfg.plans.planfile import PlanFile, read_compared_plan
 from vmcfg.text.tree import Tree
 from vmcfg.vm.machine import Machine
 
@@ -229,15 +229,13 @@ def _side(
     """Return the side in a file, which shows by its content what it is."""
     if path is None:
         return Side(name, None)
-    lines = files.lines(path)
-    first = next(lines, b"")
-    if is_plan(first):
-        plan = read_compared_plan(itertools.chain([first], lines), name)
-        return Side(name, PLAN, plan=plan)
-    if _is_record(first):
-        return _record_side(itertools.chain([first], lines), name)
-    data = files.joined(itertools.chain([first], lines), name)
-    if data[:4096].lstrip().startswith(b"{") and b'"vmcfg.host"' in data:
+    with files.opened(path) as source:
+        if _is(source.head, "plan"):
+            return Side(name, PLAN, plan=read_compared_plan(source.lines(), name))
+        if _is(source.head, "record"):
+            return _record_side(source.lines(), name)
+        data = source.read()
+    if data.lstrip()[:1] == b"{" and b'"vmcfg.host"' in data[:4096]:
         from vmcfg.kernel.host import host_file, read_host
 
         read_host(data, name)  # raises NoFile if it is incomplete
@@ -245,12 +243,10 @@ def _side(
     return _description_side(data, name, host_kernel, strict, unchecked, color)
 
 
-def _is_record(first: bytes) -> bool:
-    if not first.startswith(b"{"):
-        return False
-    from vmcfg.monitors.record_file import is_record
-
-    return is_record(first)
+def _is(head: bytes, op: str) -> bool:
+    """Return whether a file that begins with `head` has JSON Lines whose first one is this one."""
+    # The keys of the header are in any order; the line can be longer than `head`.
+    return re.match(rb'\{(?:[^\n]*,)?\s*"op"\s*:\s*"%s"' % op.encode(), head) is not None
 
 
 def _record_side(lines: Iterator[bytes], name: str) -> Side:

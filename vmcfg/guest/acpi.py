@@ -166,7 +166,7 @@ def _gic(cpus: list[_Cpu], of_kind: dict[int, list[bytes]], draft: Draft) -> dic
         )
         return None
     draft.note(NOTE_ABOUT_GIC)
-    # A version of 0 means that software finds it out by itself.
+    # Version 0: the table does not say it, and software reads it from the hardware.
     if version in (1, 2) or (version == 0 and not regions):
         return {
             "version": 2,

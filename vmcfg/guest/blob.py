@@ -1,7 +1,7 @@
 """Device tree blobs: nodes, properties, and addresses, read with libfdt.
 
-A node is the offset by which libfdt knows it. Whatever a blob contains, reading it ends, and every
-problem is a `NoDraft`.
+A node is the offset by which libfdt knows it. Reading ends for every blob, and every problem is a
+`NoDraft`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Blob:
             self._tree = self._libfdt.FdtRo(data)
         except self._libfdt.FdtException as error:
             raise damaged(error) from None
+        self._data = bytearray(data)
         self._quiet = (self._libfdt.NOTFOUND,)
         self._phandles: dict[int, int | None] = {}
         self.parent = lru_cache(maxsize=256)(self._parent)
@@ -122,22 +123,21 @@ class Blob:
 
     def value(self, node: int, name: str) -> bytes | None:
         """Return the bytes of a property; None if the node does not have it."""
+        # In libfdt 1.6.1, which Debian 12 has, getprop releases None once too often if there is no
+        # such property: after some hundred calls, Python aborts. This function returns a number.
+        strings = self._libfdt.fdt_stringlist_count(self._data, node, name)
+        if strings == -self._libfdt.NOTFOUND:
+            return None
         try:
-            found = self._tree.getprop(node, name, self._quiet)
+            found = self._tree.getprop(node, name)
         except self._libfdt.FdtException as error:
             raise damaged(error) from None
-        if isinstance(found, int):
-            return None
         if len(found) > MOST_BYTES_OF_PROPERTY:
             raise NoDraft(
                 f"'{name}' of {self.name(node)} has {len(found)} bytes, and the maximum is"
                 f" {MOST_BYTES_OF_PROPERTY}"
             )
         return bytes(found)
-
-    def has(self, node: int, name: str) -> bool:
-        """Return whether a node has a property."""
-        return self.value(node, name) is not None
 
     def strings(self, node: int, name: str) -> list[str]:
         """Return the first strings of a property; none if the node does not have it."""

@@ -189,7 +189,10 @@ class _Reader:
         """Yield the memory slots of a memory node with these frames."""
         name = self.blob.name(node)
         for frame in frames:
-            base, size = frame or (0, 0)
+            if frame is None:
+                self.draft.warn(f"{name} has memory that CPUs cannot address.")
+                continue
+            base, size = frame
             if size >= 1 << 64:
                 raise NoDraft(f"'reg' of {name} has a size of {size:#x} bytes")
             if size:

@@ -97,6 +97,11 @@ def _tables_in(folder: str) -> list[str]:
         raise NoFile(f"cannot read {name}: {error.strerror}") from None
     paths = [os.path.join(folder, entry) for entry in entries]
     tables = [path for path in paths if os.path.isfile(path) and _is_wanted_table(path)]
+    if "#address-cells" in entries:
+        raise NoFile(
+            f"cannot import {name}: it is a device tree as a directory; use /sys/firmware/fdt, or"
+            f" the output of dtc -I fs -O dtb {name}"
+        )
     if not tables:
         raise NoFile(f"cannot import {name}: it does not contain the ACPI tables APIC or GTDT")
     return tables

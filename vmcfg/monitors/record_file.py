@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from vmcfg.escape import printable
@@ -145,15 +145,6 @@ class Record(NamedTuple):
 
 class _Odd(Exception):
     """A problem in one line."""
-
-
-def is_record(first_line: bytes) -> bool:
-    """Return whether a file with this first line is a record."""
-    try:
-        header = json.loads(first_line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(header, dict) and header.get("op") == "record"
 
 
 def read_record(lines: Iterable[bytes], file: str) -> Record:
@@ -299,8 +290,3 @@ def _payload(line: Line, row: Row) -> Payload:
     if isinstance(row.value, Struct) and len(payload) != len(row.value.fields):
         raise ValueError
     return payload
-
-
-def in_order(calls: Sequence[Call]) -> list[Call]:
-    """Return calls in the order in which they returned."""
-    return sorted(calls, key=lambda call: call.seq)

@@ -71,14 +71,6 @@ def read_compared_plan(lines: Iterable[bytes], file: str) -> PlanFile:
     return _read(lines, file, _Reader(is_executed=False))
 
 
-def is_plan(first_line: bytes) -> bool:
-    """Return whether a file with this first line is a plan."""
-    try:
-        return _object(first_line.decode()).get("op") == "plan"
-    except (UnicodeDecodeError, _Odd):
-        return False
-
-
 def _read(lines: Iterable[bytes], file: str, reader: _Reader) -> PlanFile:
     number = 0
     try:

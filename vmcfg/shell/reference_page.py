@@ -104,6 +104,7 @@ def _sections(cases: Path) -> Iterator[tuple[str, Callable[[], Iterator[str]] | 
     """Yield the parts in their order, each with the generated text that follows it."""
     yield "introduction", None
     yield "descriptions", _keys
+    yield "imports", None
     yield "rules", lambda: _rules(cases)
     yield "surprises", lambda: _surprises(cases)
     yield "commands", _rows

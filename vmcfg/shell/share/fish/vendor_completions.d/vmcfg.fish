@@ -62,7 +62,7 @@ complete -c vmcfg -n '__vmcfg_in import' -l all -d 'Of a record, also import ID 
 complete -c vmcfg -n '__vmcfg_in import' -s o -l output -r -F -d 'Write the description to FILE: completely, or not at all.'
 complete -c vmcfg -n '__vmcfg_in import' -l strict -d 'If a description cannot contain all that SOURCE contains, print nothing and exit with 1.'
 complete -c vmcfg -n '__vmcfg_in import' -s h -l help -d 'Show this message and exit.'
-complete -c vmcfg -n '__vmcfg_in import' -f
+complete -c vmcfg -n '__vmcfg_in import' -F
 complete -c vmcfg -n '__vmcfg_in show' -l format -r -f -a 'human json csv' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in show' -l host-kernel -r -f -d 'Oldest host kernel to support; overrides \'host_kernel\' in the description.'
 complete -c vmcfg -n '__vmcfg_in show' -l strict -d 'Treat warnings as errors.'
