@@ -15,7 +15,7 @@ from tests.kvm import machine, oracle
 
 HERE = Path(__file__).parent
 
-SUITES = {"10.0": "trixie", "11.1": "sid"}
+SUITES = {"7.2": "bookworm", "10.0": "trixie", "11.1": "sid"}
 """The suite of Debian that has QEMU of a series."""
 
 PACKAGE = "qemu-system-arm"
