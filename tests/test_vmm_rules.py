@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import SearchStrategy
 
+from tests.strategies import descriptions, json_text, mutants, near_misses, shapes
 from vmcfg.checking.check import Checked, check, with_findings
+from vmcfg.monitors.libvirt import domain
+from vmcfg.monitors.libvirt_rules import findings_for_libvirt
+from vmcfg.monitors.qemu_command_line import command_line
 from vmcfg.monitors.rules import RULES, findings_for_qemu
 from vmcfg.reference.vmm_examples import QEMU_EXAMPLES
 from vmcfg.reports import human
@@ -108,6 +115,29 @@ def test_output_is_what_stands_beside_it(
     found = checked(CASES[case])
     drawn = human.drawn(found.diagnostics, found.tree.text, color=False)
     same_as_file(HERE / "vmm-cases" / f"{case}.out", drawn.encode())
+
+
+DOCUMENTS: dict[str, Callable[[], SearchStrategy[Any]]] = {
+    "shapes": shapes,
+    "near-misses": near_misses,
+    "mutants": lambda: mutants(descriptions()),
+}
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_any_machine_has_findings_a_command_line_and_a_domain(kind: str) -> None:
+    """Also with findings about KVM, as with `--unchecked`."""
+
+    @settings(max_examples=150, deadline=None, derandomize=True, database=None)
+    @given(DOCUMENTS[kind]())
+    def law(document: Any) -> None:
+        machine = check(json_text(document).encode(), "vm.yaml").machine
+        if machine is not None:
+            assert all(rule.id > "VMC819" for rule, _ in findings_for_libvirt(machine))
+            assert command_line(machine).endswith("\n")
+            assert domain(machine).endswith("</domain>\n")
+
+    law()
 
 
 def test_positions_are_of_cases() -> None:

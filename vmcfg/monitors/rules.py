@@ -290,13 +290,13 @@ def _redistributors(machine: Machine) -> list[tuple[Path, int]]:
         every = _addresses([(machine.gic.redistributors, len(machine.vcpus))])
         return [(at, address) for address in every]
     counts = machine.redistributor_counts()
-    return [
-        ((*at, index, "base"), address)
-        for index, (region, count) in enumerate(
-            zip(redistributor_regions(machine.gic), counts, strict=True)
-        )
-        for address in _addresses([(region.base, count)])
-    ]
+    found: list[tuple[Path, int]] = []
+    for index, region in enumerate(redistributor_regions(machine.gic)):
+        # A region can have room for more vCPUs.
+        count = min(counts[index], len(machine.vcpus) - len(found))
+        region_at = (*at, index, "base")
+        found += [(region_at, address) for address in _addresses([(region.base, count)])]
+    return found
 
 
 def _addresses(regions: Sequence[tuple[int, int]]) -> list[int]:
