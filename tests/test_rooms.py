@@ -122,6 +122,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "record_file",
         "setup",
         "comparison",
+        "record_draft",
     ),
     "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
     "reference": (

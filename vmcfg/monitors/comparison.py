@@ -29,14 +29,11 @@ from vmcfg.plans.order import CONSTRAINTS, KVM, Constraint
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Scope
 from vmcfg.plans.planfile import PlanFile
 from vmcfg.plans.sequence import SEQUENCE
-from vmcfg.vm.frames import steal_time_addresses
+from vmcfg.vm.frames import STEAL_TIME_SIZE, steal_time_addresses
 from vmcfg.vm.machine import Machine
 
 Open = Callable[[Told], bool]
 """A function that returns whether a description leaves open what a program told KVM."""
-
-STEAL_TIME_BYTES = 64
-"""The size of the record of one vCPU in the steal time (pvtime.c, Linux 7.3)."""
 
 
 class Side(NamedTuple):
@@ -323,7 +320,7 @@ def _uncovered(
     for slot in slots:
         start, end = extent(slot)
         held = [
-            (address, address + STEAL_TIME_BYTES)
+            (address, address + STEAL_TIME_SIZE)
             for address in steal_times
             if start <= address < end
         ]

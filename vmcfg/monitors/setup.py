@@ -14,6 +14,7 @@ from vmcfg.monitors.attributes import is_of_vm
 from vmcfg.monitors.record_file import Call, Record
 from vmcfg.plans.command import Command, Row
 from vmcfg.plans.values import Payload
+from vmcfg.vm.frames import V3_REDIST_SIZE
 
 Key = tuple[str, ...]
 """What a command sets: the same on both sides is compared."""
@@ -29,9 +30,6 @@ FILTER_ROW, SMCCC_ROW = "pmu.filter", "vm.smccc_filter"
 
 _UNREADABLE = "null"
 """The value of a call that could not be read."""
-
-_FRAME = 0x20000
-"""The bytes of one redistributor."""
 
 
 class Told(NamedTuple):
@@ -89,7 +87,7 @@ class Setup(NamedTuple):
                 base, room = word & 0xFFFFFFFF0000, word >> 52
             else:
                 base, room = word, count
-            places += [base + _FRAME * number for number in range(min(room, count))]
+            places += [base + V3_REDIST_SIZE * number for number in range(min(room, count))]
         return [places[index] if index < len(places) else None for index in range(count)]
 
 
