@@ -93,7 +93,7 @@ class _Drafting:
         return None
 
     def _vcpu_entries(self) -> list[dict[str, Any]]:
-        """Return the vCPUs: first the one that starts by itself, then by ascending id."""
+        """Return the vCPUs: first the boot vCPU, then by ascending id."""
         irqs = {told.mpidr: _number(told) for told in self._of("pmu.irq")}
         initialized = {told.mpidr for told in self._of("pmu.init")}
         for mpidr in irqs:
