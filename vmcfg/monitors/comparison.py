@@ -261,7 +261,9 @@ def _redistributors(left: Setup, right: Setup) -> Iterator[Difference]:
         dict(zip(setup.vcpus or order, setup.redistributor_frames(len(order)), strict=False))
         for setup in (left, right)
     ]
-    if frames[0] == frames[1]:
+    both = [name for name in frames[0] if name in frames[1]]
+    elsewhere = [name for name in both if frames[0][name] != frames[1][name]]
+    if not elsewhere:
         return
     before, after = left.redistributors, right.redistributors
     found = [_between(before.get(key), after.get(key)) for key in dict.fromkeys((*before, *after))]
@@ -270,13 +272,12 @@ def _redistributors(left: Setup, right: Setup) -> Iterator[Difference]:
         yield from differing
         return
     # The regions are the same: the vCPUs were created in another order.
-    name = next(name for name in frames[0] if frames[0][name] != frames[1].get(name))
     yield Difference(
         CHANGED,
         next(iter(before.values())),
         next(iter(after.values())),
-        f"the redistributor of vCPU {name} is at another address, because the vCPUs were created in"
-        " another order",
+        f"the redistributor of vCPU {elsewhere[0]} is at another address, because the vCPUs were"
+        " created in another order",
     )
 
 
