@@ -29,14 +29,11 @@ from vmcfg.plans.order import CONSTRAINTS, KVM, Constraint
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Scope
 from vmcfg.plans.planfile import PlanFile
 from vmcfg.plans.sequence import SEQUENCE
-from vmcfg.vm.frames import steal_time_addresses
+from vmcfg.vm.frames import STEAL_TIME_SIZE, steal_time_addresses
 from vmcfg.vm.machine import Machine
 
 Open = Callable[[Told], bool]
 """A function that returns whether a description leaves open what a program told KVM."""
-
-STEAL_TIME_BYTES = 64
-"""The size of the record of one vCPU in the steal time (pvtime.c, Linux 7.3)."""
 
 
 class Side(NamedTuple):
@@ -264,7 +261,9 @@ def _redistributors(left: Setup, right: Setup) -> Iterator[Difference]:
         dict(zip(setup.vcpus or order, setup.redistributor_frames(len(order)), strict=False))
         for setup in (left, right)
     ]
-    if frames[0] == frames[1]:
+    both = [name for name in frames[0] if name in frames[1]]
+    elsewhere = [name for name in both if frames[0][name] != frames[1][name]]
+    if not elsewhere:
         return
     before, after = left.redistributors, right.redistributors
     found = [_between(before.get(key), after.get(key)) for key in dict.fromkeys((*before, *after))]
@@ -273,13 +272,12 @@ def _redistributors(left: Setup, right: Setup) -> Iterator[Difference]:
         yield from differing
         return
     # The regions are the same: the vCPUs were created in another order.
-    name = next(name for name in frames[0] if frames[0][name] != frames[1].get(name))
     yield Difference(
         CHANGED,
         next(iter(before.values())),
         next(iter(after.values())),
-        f"the redistributor of vCPU {name} is at another address, because the vCPUs were created in"
-        " another order",
+        f"the redistributor of vCPU {elsewhere[0]} is at another address, because the vCPUs were"
+        " created in another order",
     )
 
 
@@ -323,7 +321,7 @@ def _uncovered(
     for slot in slots:
         start, end = extent(slot)
         held = [
-            (address, address + STEAL_TIME_BYTES)
+            (address, address + STEAL_TIME_SIZE)
             for address in steal_times
             if start <= address < end
         ]
