@@ -143,9 +143,8 @@ def plan(text: bytes) -> list[str]:
         has = [*written, *strict, "PSCI", *["PMU"] * (irq is not None)]
         features = ["POWER_OFF"] * (not boot) + [FEATURES[each] for each in FEATURES if each in has]
         lines.append(f"init-vcpu vcpu:{id} - - features {','.join(features)}")
-    lengths = sum(
-        1 << bits // 128 - 1 for bits in document.get("sve", {}).get("vector_lengths", [])
-    )
+    written_lengths = set(document.get("sve", {}).get("vector_lengths", []))
+    lengths = sum(1 << bits // 128 - 1 for bits in written_lengths if bits % 128 == 0)
     if lengths:
         lines += [
             f"set-reg vcpu:{id} - KVM_REG_ARM64_SVE_VLS u512 {lengths:#x}"

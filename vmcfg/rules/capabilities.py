@@ -65,7 +65,8 @@ def _argument_finding(index: int, capability: Capability) -> Finding | None:
         message = f"{name} takes {_arguments(wanted)}, not {len(args)}"
         hint = "remove 'args'" if wanted == 0 else "write only the first"
         # KVM ignores arguments that it does not read, and the struct has only four.
-        kernel = accepted if known.errno_of is None or known.errno_of(args[0]) is None else None
+        errno = None if known.errno_of is None else known.errno_of(args[0])
+        kernel = accepted if errno is None else Answer(enabling(name), errno, "set")
         return Finding(at, message, hint=hint, kernel=kernel)
     if known.errno_of is None:
         return None

@@ -21,6 +21,7 @@ from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
+from vmcfg.kernel.features import STRICT_PMU
 from vmcfg.kernel.limits import (
     COUNTERS_GREATEST,
     EVENT_GREATEST,
@@ -536,6 +537,8 @@ def pmu_settings_without_pmu(machine: Machine) -> Iterator[Finding]:
             message = f"'pmu.{key}' is set, but no vCPU has a PMU interrupt and thus a PMU"
             hint = f"add 'irq: {USUAL}' to 'pmu'"
             kernel = Answer(call, errno, "set")
+            if key == "strict" and machine.host_kernel < STRICT_PMU.since:
+                kernel = NEVER_ASKED  # VMC704 has the answer
             yield Finding(("pmu", key), message, hint=hint, on="key", kernel=kernel)
 
 
