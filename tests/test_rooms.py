@@ -355,9 +355,8 @@ def test_the_library_imports_when_it_is_called() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_imports_are_written_in_full(module: Module) -> None:
-    wrong = [each for each in imports(module) if each.name.startswith(".")]
-    for each in wrong:
-        pytest.fail(f"{module}:{each.line}: write the import in full, from vmcfg on")
+    wrong = [f"{module}:{each.line}" for each in imports(module) if each.name.startswith(".")]
+    assert not wrong, f"{wrong}: write the import in full, from vmcfg on"
 
 
 # What only some files can do -------------------------------------------------------------------

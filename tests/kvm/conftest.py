@@ -8,6 +8,11 @@ import pytest
 
 from tests.kvm import oracle
 
+TIMEOUT = 3600
+"""Seconds per test, of which the first one of a kernel boots it, on a machine that is busy with
+other things. `machine.run` has a shorter limit for each boot.
+"""
+
 
 def series_of(item: pytest.Item) -> str | None:
     """Return the kernel of a test, or None if it has none."""
@@ -23,6 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     in_order = [*reversed(oracle.FULL), *oracle.SERIES]
     for item in items:
+        item.add_marker(pytest.mark.timeout(TIMEOUT))
         series = series_of(item)
         if series is not None:
             item.add_marker(pytest.mark.xdist_group(series))
@@ -46,7 +52,7 @@ def pytest_testnodedown(node: Any) -> None:
         for column, count in tally.items():
             oracle.TALLY[series][column] += count
     for series, notes in output.get("notes", {}).items():
-        oracle.NOTES[series] += notes
+        oracle.NOTES[series] += [note for note in notes if note not in oracle.NOTES[series]]
     oracle.IMPORTED.extend(output.get("imported", []))
 
 
