@@ -25,14 +25,8 @@ OF_QEMU = ROOT / "tests" / "imports" / "acpi"
 
 
 def few(examples: int) -> settings:
-    """Return settings for a few tables, the same in every run."""
-    return settings(
-        derandomize=True,
-        deadline=None,
-        database=None,
-        max_examples=examples,
-        suppress_health_check=list(HealthCheck),
-    )
+    """Return settings for a few tables."""
+    return settings(max_examples=examples, suppress_health_check=list(HealthCheck))
 
 
 # Tables, written without vmcfg: ACPI 6.5, sections 5.2.6, 5.2.12, and 5.2.25 ----------------------
@@ -365,8 +359,9 @@ WHOLE = apic(gicd(), gicc(0, 40), gicc(1, 41), REGION, its(0x808_0000))
 def test_tables_that_are_cut_anywhere_are_rejected() -> None:
     for source in (WHOLE, gtdt()):
         for length in range(len(source)):
-            with pytest.raises(NoDraft, match="incomplete"):
+            with pytest.raises(NoDraft) as raised:
                 draft(source[:length], WHOLE)
+            assert f"table-0 is incomplete: it has {length} of" in str(raised.value)
 
 
 @pytest.mark.parametrize("value", [0x00, 0xFF])

@@ -36,14 +36,8 @@ SPI, PPI, LEVEL = 0, 1, 4
 
 
 def few(examples: int) -> settings:
-    """Return settings for a few device trees, the same in every run."""
-    return settings(
-        derandomize=True,
-        deadline=None,
-        database=None,
-        max_examples=examples,
-        suppress_health_check=list(HealthCheck),
-    )
+    """Return settings for a few device trees."""
+    return settings(max_examples=examples, suppress_health_check=list(HealthCheck))
 
 
 # Trees --------------------------------------------------------------------------------------------
@@ -544,8 +538,10 @@ REJECTED: dict[str, tuple[Tree | bytes, str]] = {
 
 @pytest.mark.parametrize(("source", "expected"), REJECTED.values(), ids=REJECTED)
 def test_a_rejected_device_tree_is_one_sentence(source: Tree | bytes, expected: str) -> None:
-    with pytest.raises(NoDraft, match=expected):
+    with pytest.raises(NoDraft) as raised:
         draft(source)
+    assert re.match(expected, str(raised.value))
+    assert "\n" not in str(raised.value)
 
 
 # Laws ---------------------------------------------------------------------------------------------
@@ -663,8 +659,9 @@ SMALL = blob(tree(0, 1, memory=MEMORY, pmu=pmu(8, 9, kind=SPI, **{"interrupt-aff
 
 def test_a_device_tree_that_is_cut_anywhere_is_rejected() -> None:
     for length in range(len(SMALL)):
-        with pytest.raises(NoDraft, match="incomplete"):
+        with pytest.raises(NoDraft) as raised:
             draft_of_blob(SMALL[:length])
+        assert f"{length} of " in str(raised.value)
 
 
 def assert_rejected_or_readable(data: bytes) -> None:
