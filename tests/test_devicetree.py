@@ -356,7 +356,6 @@ WARNINGS: dict[str, tuple[Tree, list[str]]] = {
         tree(0, intc={"#interrupt-cells": 2, "phandle": GIC}, timer=None, pmu=pmu(7, 8)),
         [
             "The device tree contains no GICv2 or GICv3.",
-            "The device tree contains no Arm timer.",
             "pmu has an interrupt that does not belong to a GIC.",
             "pmu has more interrupts than there are CPUs.",
         ],
@@ -416,7 +415,6 @@ WARNINGS: dict[str, tuple[Tree, list[str]]] = {
         [
             "memory has memory that CPUs cannot address.",
             "The device tree contains no GICv2 or GICv3.",
-            "The device tree contains no Arm timer.",
         ],
     ),
     "two interrupts of a CPU": (
@@ -457,6 +455,12 @@ def cycle(**more: Any) -> Tree:
         for own, other in ((2, 3), (3, 2))
     }
     return {**tree(0, pmu=pmu(7), **more), **controllers, "interrupt-parent": 2}
+
+
+def test_a_missing_timer_is_a_note() -> None:
+    found = draft(tree(0, timer=None))
+    assert "The device tree contains no Arm timer: see 'timers'." in found.notes
+    assert found.warnings == []
 
 
 def test_a_cycle_of_interrupt_controllers_ends() -> None:
