@@ -100,6 +100,8 @@ def _draft_of_record(inputs: Sequence[Input], wanted: Wanted) -> Draft:
     if not record.is_complete:
         print_error(f"vmcfg: {record.incomplete_text()}\n")
     return draft_of_record(record, wanted.everything, wanted.vm)
+
+
 # VMMs --------------------------------------------------------------------------------------------
 
 
