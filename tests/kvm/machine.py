@@ -545,8 +545,8 @@ class Apt:
             )
             return [_deb(path) for path in sorted(Path(folder).glob("*.deb"))]
 
-    def unpack_with_dependencies(self, package: str, root: Path) -> None:
-        """Unpack the package and all its dependencies in `root`, which is never incomplete."""
+    def unpack_with_dependencies(self, package: str, root: Path, *others: str) -> None:
+        """Unpack packages and all their dependencies in `root`, which is never incomplete."""
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".partial-") as folder:
             archives, unpacked = Path(folder, "archives"), Path(folder, "root")
@@ -559,6 +559,7 @@ class Apt:
                 "--download-only",
                 "--no-install-recommends",
                 package,
+                *others,
             )
             _output(
                 *install, "-o", f"Dir::Cache::Archives={archives}", APT_CONFIG=self._configuration()
