@@ -79,6 +79,7 @@ def test_every_altered_value_is_refused(sample: str) -> None:
 
 def test_every_missing_or_doubled_line_is_refused() -> None:
     whole = lines_of("spi.yaml")
+    assert len(whole) > 10
     for number in range(len(whole)):
         for altered in (
             whole[:number] + whole[number + 1 :],
@@ -93,8 +94,17 @@ def test_every_missing_or_doubled_line_is_refused() -> None:
     "data", [b"", b"\n", b"[]", b"{}\n{}", b"\xff", b"[" * 100_000, b"set-attr vcpu:0 a b s32 1\n"]
 )
 def test_what_is_no_plan_is_refused(data: bytes) -> None:
-    with pytest.raises(NoFile):
+    with pytest.raises(NoFile) as caught:
         read_plan(BytesIO(data), "none")
+    assert "none" in str(caught.value)
+
+
+def test_text_of_a_plan_does_not_control_the_terminal() -> None:
+    whole = lines_of("spi.yaml")
+    whole[1]["op"] = "\x1b[2J\u2028\x7f"
+    with pytest.raises(NoFile) as caught:
+        read_plan(text_of(whole), "plan")
+    assert "line 2: unknown command '\\x1b[2J\\u2028\\x7f" in str(caught.value)
 
 
 @pytest.mark.parametrize(

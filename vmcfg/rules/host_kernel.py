@@ -153,7 +153,7 @@ def unsupported_feature(machine: Machine) -> Iterator[Finding]:
         since = FEATURES[word].since
         if since > machine.host_kernel:
             yield _too_new(("features", index), f"feature '{word}'", word, since, machine)
-    if machine.pmu.strict and STRICT_PMU.since > machine.host_kernel and machine.has_pmu():
+    if machine.pmu.strict and STRICT_PMU.since > machine.host_kernel:
         at = ("pmu", "strict")
         yield _too_new(at, "'pmu.strict'", "pmu.strict", STRICT_PMU.since, machine)
 
