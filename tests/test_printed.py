@@ -51,6 +51,7 @@ FIXABLE = "tests/cases/VMC110-misspelt.yaml"
 PPIS = "tests/cases/VMC502-ppis-differ.yaml"
 WARNED = "tests/cases/VMC508-maintenance.yaml"
 RIGHT = "sample-configs/minimal.yaml"
+HOST_FILE = "tests/hosts/has-everything.json"
 VALIDATED = (
     RIGHT,
     f"--summary {RIGHT}",
@@ -189,7 +190,10 @@ COMMANDS = {
         ["emit", "--api", api, "--scope", "vm", "sample-configs/irregular.yaml"]
         for api in ("pmu-device", "pmu-device-mpidr")
     ],
-    "emit-c-attributes": [["emit", "--format", "c", "sample-configs/spi.yaml"]],
+    "emit-c-attributes": [
+        ["emit", "--format", "c", "sample-configs/spi.yaml"],
+        ["emit", "--format", "c", "--host", HOST_FILE, "sample-configs/full.yaml"],
+    ],
     "emit-c-vm": [
         ["emit", "--format", "c", "--scope", "vm", "sample-configs/migratable.yaml"],
     ],
