@@ -293,7 +293,23 @@ WHOLE = (
     "vcpus: 2\nfeatures: [sve, sve, e2h0, el1_32bit, mte]",
     "vcpus: 2\nfeatures: [sve]\nsve: {vector_lengths: [512, 256]}",
     "vcpus: 2\nsve: {vector_lengths: [128]}",
+    # What most vCPUs have is right, wherever it is written.
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 24}, {mpidr: 0.0.0.1-2, pmu_irq: 23}]",
+    "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 24}, {mpidr: 0.0.0.2-3, pmu_irq: 23}]",
+    "vcpus: [{mpidr: 0.0.0.0-3, pmu_irq: 23-26}]",
+    # Text that is no YAML, with long words.
+    f"{'w' * 41} {'r' * 41}\n  a: b",
+    f"{'k' * 41}: {'l' * 41}: {'v' * 41}",
+    "vcpus: 2\n   pmu: {irq: 23}",
+    "vcpus: 2\npmu:\n   irq: 23\n  device: x",
+    "vcpus: 2\npmu: {irq: 23",
+    "vcpus: [2",
+    "vcpus: 2\nx-a: 'b",
+    "vcpus: 2\n<<<<<<< ours\npmu: {irq: 23}",
+    "\tvcpus: 2",
     # Devices.
+    "vcpus: 2\ndevices: [{name: a, irq: spi:0-957}, {name: b, irq: spi:956-957}]",
+    "vcpus: 2\ndevices: [{name: a, irq: spi:0-958}, {name: b, irq: spi:957-958}]",
     "vcpus: 2\ndevices: [{name: a}, {name: b, base: 1}, {name: c, size: 1}, {name: a, irq: spi:1}]",
     "vcpus: 2\ndevices: [{name: a, irq: spi:1-3}, {name: b, irq: spi:3-5}, {name: c, irq: spi:2}]",
     "vcpus: 2\ndevices: [{name: a, irq: 31-33}, {name: b, irq: spi:958-960}, {name: c, irq: 9-8}]",
