@@ -240,6 +240,8 @@ WHOLE = (
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 23-24}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}, {mpidr: 0.0.0.2,"
+    " pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: spi:987-988}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 15-16}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 31-32}]",

@@ -259,7 +259,7 @@ NAMES = (
 """Names of the uapi, some of each kind. The attributes are in explain-attributes.txt, too."""
 
 EXPLAINED = {
-    "explain-keys": [*every_field(), *(row.name for row in SEQUENCE)],
+    "explain-keys": [*every_field(), *(row.name for row in SEQUENCE), "irq", "name", "base"],
     "explain-uapi": NAMES,
     "explain-errnos": known_errnos(),
 }
