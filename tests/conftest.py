@@ -1,14 +1,24 @@
-"""Fixtures of several tests: files that `pytest --bless` rewrites, and programs that tests call."""
+"""What applies to every test, and fixtures of several tests.
+
+Every test checks something, is not skipped in CI, and can be repeated from what is printed. The
+fixtures are files that `pytest --bless` rewrites, and programs that tests call.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import pytest
+from _pytest.assertion import util
+
+from tests import seeds
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,6 +35,100 @@ def clean_environment() -> None:
 
 
 clean_environment()
+
+
+# Every test --------------------------------------------------------------------------------------
+
+TESTED_WITH = "tested with"
+"""The name of a property of a test that is printed at the end of the run."""
+
+CHECKED = pytest.StashKey[bool]()
+"""Whether a test has executed an assertion."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        forget_older_rewrites()
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(seeds.SEED)
+
+
+def forget_older_rewrites() -> None:
+    """Remove the compiled tests that are older than pyproject.toml: pytest does not compile them
+    again if it sets enable_assertion_pass_hook.
+    """
+    newest = (ROOT / "pyproject.toml").stat().st_mtime
+    for path in (ROOT / "tests").rglob("__pycache__/*-pytest-*.pyc"):
+        if path.stat().st_mtime < newest:
+            path.unlink(missing_ok=True)
+
+
+def pytest_report_header() -> str:
+    return f"seed: {seeds.chosen()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not terminalreporter.showheader:
+        terminalreporter.write_line(f"seed: {seeds.chosen()}")
+    for report in [each for kind in terminalreporter.stats.values() for each in kind]:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == TESTED_WITH and report.when == "call":
+                terminalreporter.write_line(f"{name} {value}")
+
+
+def pytest_assertion_pass(item: pytest.Item) -> None:
+    """Record the first assertion of a test."""
+    if item.stash.get(CHECKED, True) or not is_of_tests(item, sys._getframe()):
+        return
+    item.stash[CHECKED] = True
+    # pytest describes each assertion before it calls this function. For the others of this test,
+    # that would only take time.
+    util._assertion_pass = None
+
+
+def is_of_tests(item: pytest.Item, frame: FrameType | None) -> bool:
+    """Return whether the assertion that led to this frame is in a file of the tests: Hypothesis has
+    assertions, too.
+    """
+    while frame is not None and frame.f_code.co_name != "_call_assertion_pass":
+        frame = frame.f_back
+    asserting = frame and frame.f_back
+    return asserting is not None and asserting.f_code.co_filename.startswith(
+        (f"{ROOT}/tests/", str(item.path))
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Let a test fail that returns without an executed assertion: its loops were empty, or it
+    returned early.
+    """
+    pyfuncitem.stash[CHECKED] = False  # what a fixture has checked does not count
+    result = yield
+    if not pyfuncitem.stash[CHECKED]:
+        pytest.fail("this test executed no 'assert', so that it cannot fail", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        again = f"{seeds.chosen()} python -m pytest {shlex.quote(item.nodeid)}"
+        report.sections.append(("to repeat", again))
+    return report
+
+
+def not_here(reason: str) -> NoReturn:
+    """Skip the test, because this machine cannot execute it; with CI set, it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+# Fixtures ----------------------------------------------------------------------------------------
 
 TO_BLESS = "run 'python -m pytest --bless' with the file of this test, and read 'git diff'"
 
@@ -67,10 +171,7 @@ def program() -> Callable[[str], str]:
     def found(name: str) -> str:
         path = shutil.which(name)
         if path is None:
-            missing = f"{name} is not installed: run tests/run, which installs it"
-            if os.environ.get("CI"):
-                pytest.fail(missing)
-            pytest.skip(missing)
+            not_here(f"{name} is not installed: run tests/run, which installs it")
         return path
 
     return found

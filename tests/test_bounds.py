@@ -5,11 +5,14 @@ tests/right and tests/cases have the same for what needs a whole file to show.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.test_hosts import host
 from vmcfg.checking.check import check
+from vmcfg.kernel.host import read_host
 
 HEAD = "vmcfg: 1\nname: vm\n"
 VM = HEAD + "vcpus: 2\n"
@@ -554,6 +557,15 @@ BOUNDS = [
             )
         ),
         # Kernels
+        (
+            "maintenance interrupt without MPIDR 0.0.0.0",
+            "VMC710",
+            HEAD + 'host_kernel: "<>"\nvcpus: [{mpidr: 0.0.0.1}]\nfeatures: [el2]\n'
+            "gic: {version: 3, distributor: 0x08000000, redistributors: 0x080a0000,"
+            " maintenance_irq: 25}\n",
+            ("6.17", "7.3"),
+            ("6.16",),
+        ),
         ("host kernel", "VMC703", VM + 'host_kernel: "<>"\n', ("6.1", "7.3"), ("6.0", "5.15")),
         *(
             (
@@ -630,3 +642,147 @@ def test_the_last_value_inside_is_right(text: str, value: str) -> None:
 def test_the_first_value_outside_is_wrong(rule: str, text: str, value: str) -> None:
     found = check(text.format(value).encode(), "vm.yaml").diagnostics
     assert {each.rule for each in found} == {rule}
+
+
+LAST_64 = "0xffffffffffff0000"
+"""The last 64 KiB of 64 bits: base and size have a sum of 2^64, which KVM finds first."""
+
+
+@pytest.mark.parametrize(
+    ("text", "errno"),
+    [
+        (GICV3 + "redistributors: 0xfffffffffffe0000}\n", "EINVAL"),
+        (GICV3 + "redistributors: 0xffffffff00000000}\n", "E2BIG"),
+        (VM + f"gic: {{version: 3, distributor: {LAST_64}, redistributors: 0}}\n", "EINVAL"),
+        (VM + "gic: {version: 3, distributor: 0xfffffffffffe0000, redistributors: 0}\n", "E2BIG"),
+        (GICV3 + f"redistributors: 0x080a0000, its: {LAST_64}}}\n", "EINVAL"),
+        (GICV3 + "redistributors: 0x080a0000, its: 0xfffffffffffc0000}\n", "E2BIG"),
+        (GICV3 + "redistributors: [{base: 0xfffffffff0000}]}\n", "E2BIG"),
+        (GICV3 + "redistributors: [{base: 0x10000000000000}]}\n", None),
+        (VM + f"memory: [{{base: {LAST_64}, size: 64KiB}}]\n", "EINVAL"),
+        (VM + "memory: [{base: 0xfffffffffffe0000, size: 64KiB}]\n", "EFAULT"),
+        (VM + f"devices: [{{name: d, base: {LAST_64}, size: 64KiB}}]\n", None),
+    ],
+)
+def test_kvm_answers_otherwise_at_the_end_of_64_bits(text: str, errno: str | None) -> None:
+    (found,) = check(text.encode(), "vm.yaml").diagnostics
+    assert (None if found.kernel is None else found.kernel.errno) == errno
+
+
+# Hosts --------------------------------------------------------------------------------------------
+
+PLAIN = VM + "pmu: {irq: 23}\n"
+V2, V3 = "KVM_DEV_TYPE_ARM_VGIC_V2", "KVM_DEV_TYPE_ARM_VGIC_V3"
+ITS_SAMPLE = GICV3 + "redistributors: 0x080a0000, its: 0x09000000}\n"
+SVE = VM + "features: [sve]\nsve: {vector_lengths: [<>]}\n"
+CHUNK = VM + "capabilities: [{name: KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, args: [<>]}]\n"
+
+
+def on(kernel: str = "7.3.4", **capabilities: int) -> dict[str, Any]:
+    """Return a host with these capabilities, and the others of the host that has everything."""
+    return host(kernel=kernel, capabilities=capabilities)
+
+
+HOST_BOUNDS = [
+    ("VMC712", VM + "ipa_bits: <>\n", ("32", "44"), ("45", "52"), on(KVM_CAP_ARM_VM_IPA_SIZE=44)),
+    ("VMC712", VM + "ipa_bits: <>\n", ("52",), (), on(KVM_CAP_ARM_VM_IPA_SIZE=0)),
+    ("VMC713", VM + "gic: {version: <>, set_up_by: monitor}\n", ("3",), ("2",), host(devices=[V3])),
+    ("VMC713", VM + "gic: {version: <>, set_up_by: monitor}\n", ("2",), ("3",), host(devices=[V2])),
+    ("VMC713", VM + "<>\n", ("x-a: 1",), ("pmu: {irq: 23}",), host(devices=[])),
+    ("VMC714", HEAD + "vcpus: <>\n", ("1", "16"), ("17", "512"), on(KVM_CAP_MAX_VCPUS=16)),
+    ("VMC714", HEAD + "vcpus: <>\n", ("512",), (), on(KVM_CAP_MAX_VCPUS=0)),
+    (
+        "VMC715",
+        VM + "features: [<>]\n",
+        ("sve", "ptrauth"),
+        ("mte", "mte, sve"),
+        on(KVM_CAP_ARM_MTE=0),
+    ),
+    (
+        "VMC715",
+        VM + "features: [<>]\n",
+        ("sve",),
+        ("ptrauth",),
+        on(KVM_CAP_ARM_PTRAUTH_GENERIC=0),
+    ),
+    (
+        "VMC715",
+        VM + "pmu: {irq: 23, device: armv8_pmuv3, strict: <>}\n",
+        ("false",),
+        ("true",),
+        on(KVM_CAP_ARM_PMU_V3_STRICT=0),
+    ),
+    ("VMC716", VM + "pmu: {<>}\n", ("", "irq: 23"), (), on()),
+    (
+        "VMC719",
+        VM + "memory: [{base: <>, size: 0x10000}]\n",
+        ("0x4000", "0x10000"),
+        ("0x1000", "0x2000", "0x7000"),
+        host(page_size=0x4000),
+    ),
+    (
+        "VMC719",
+        VM + "memory: [{base: 0x10000, size: <>}]\n",
+        ("0x4000", "0x10000"),
+        ("0x1000", "0x5000"),
+        host(page_size=0x4000),
+    ),
+    (
+        "VMC719",
+        VM + "ipa_bits: 48\nmemory: [{base: 0, size: <>}]\n",
+        ("0x1fffffffc000", "0x7ffffff0000"),
+        ("0x200000000000", "0x7fffffff0000"),
+        host(page_size=0x4000),
+    ),
+    (
+        "VMC719",
+        VM + "memory: [{base: 0, size: 64KiB}, {base: 0x10000, size: 64KiB}<>]\n",
+        ("",),
+        (", {base: 0x20000, size: 64KiB}",),
+        on(KVM_CAP_NR_MEMSLOTS=2),
+    ),
+    (
+        "VMC720",
+        VM + "pmu: {irq: 23, device: armv8_pmuv3, counters: <>}\n",
+        ("0", "6"),
+        ("7", "31"),
+        host(event_counters=6, kernel="6.18.1"),
+    ),
+    (
+        "VMC721",
+        CHUNK,
+        ("0", "0x1000", "0x200000", "0x40000000"),
+        ("0x2000000",),
+        on(KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES=0x40201000),
+    ),
+    (
+        "VMC722",
+        SVE,
+        ("128", "128, 256", "128, 256, 512"),
+        (),
+        host(sve_vector_lengths=[128, 256, 512]),
+    ),
+    (
+        "VMC722",
+        SVE,
+        ("128", "128, 256"),
+        ("128, 256, 384", "128, 256, 512"),
+        host(sve_vector_lengths=[128, 256]),
+    ),
+    ("VMC722", SVE, (), ("128, 256",), host(sve_vector_lengths=[128])),
+    ("VMC722", SVE, ("128, 256",), (), host(sve_vector_lengths=None)),
+]
+
+
+def rules_on(text: str, value: str, host: dict[str, Any]) -> list[str]:
+    known = read_host(json.dumps(host).encode(), "host.json")
+    found = check(text.replace("<>", value).encode(), "vm.yaml", hosts=[known]).diagnostics
+    return [each.rule for each in found]
+
+
+@pytest.mark.parametrize(("rule", "text", "right", "wrong", "on_host"), HOST_BOUNDS)
+def test_hosts_have_bounds_too(
+    rule: str, text: str, right: tuple[str, ...], wrong: tuple[str, ...], on_host: dict[str, Any]
+) -> None:
+    found = {value: rules_on(text, value, on_host) for value in (*right, *wrong)}
+    assert found == {value: [rule] * (value in wrong) for value in found}

@@ -97,14 +97,14 @@ def test_every_rule_has_a_case_in_its_hundred() -> None:
     # Only descriptions of hundreds of lines break VMC415: tests/test_rules.py writes them.
     needed = {rule.id for rule in every_rule() if rule.found_by == "validate"} - {"VMC415"}
     have = {case.name[:6] for case in CASES}
-    for rule in sorted(needed - have):
-        pytest.fail(
-            f"{rule} has no case: write tests/cases/{rule}-WHAT.yaml, which breaks it, and"
-            f" {rule}-WHAT.at with its position; 'python -m pytest tests/test_cases.py --bless'"
-            " writes the output"
-        )
-    for rule in sorted(have - needed):
-        pytest.fail(f"tests/cases has {rule}-*, but no description breaks {rule}: remove them")
+    missing = sorted(needed - have)
+    assert not missing, (
+        f"{missing} have no case: write tests/cases/VMCnnn-WHAT.yaml, which breaks the rule, and"
+        " VMCnnn-WHAT.at with its position; 'python -m pytest tests/test_cases.py --bless' writes"
+        " the output"
+    )
+    left = sorted(have - needed)
+    assert not left, f"tests/cases has cases of {left}, which no description breaks: remove them"
 
 
 RIGHT = sorted((Path(__file__).parent / "right").glob("*.yaml"))

@@ -464,7 +464,7 @@ def test_what_comes_from_the_file_is_escaped(run: Run) -> None:
     named = run(
         "emit", "--comments", "-", "--stdin-filename", "a\nset-attr gic", input=RIGHT
     ).stdout
-    assert all(line.startswith(("#", "set-attr vcpu:0 ")) for line in named.splitlines())
+    assert {line.startswith(("#", "set-attr vcpu:0 ")) for line in named.splitlines()} == {True}
 
 
 def test_colors_by_option_environment_and_terminal(run: Run) -> None:
@@ -543,6 +543,7 @@ def wait_until_it_reads(pid: int) -> None:
         if call and call[0] in ("0", "63") and call[1] == "0x0":
             return
         time.sleep(0.05)
+    raise AssertionError("it never read its standard input")
 
 
 # explain, example, schema -------------------------------------------------------------------------

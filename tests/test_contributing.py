@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import not_here
 from tests.test_rooms import ROOMS
 from vmcfg.cli import COMMANDS
 
@@ -35,7 +36,9 @@ def named_paths() -> list[str]:
     return [
         word
         for word in dict.fromkeys(words())
-        if " " not in word and ("/" in word or FILE_NAME.fullmatch(word)) and word != "__init__.py"
+        if " " not in word
+        and ("/" in word or FILE_NAME.fullmatch(word))
+        and word not in ("__init__.py", ".venv-tests")
     ]
 
 
@@ -44,8 +47,6 @@ def test_path_exists(path: str) -> None:
     # Parts that the reader chooses are in capitals: NAME.py, VMCnnn-WORDS.yaml.
     if re.search("NAME|TOPIC|WORDS", path):
         path = str(Path(path).parent)
-    if path == ".venv-tests":
-        return
     assert (ROOT / path).exists(), f"CONTRIBUTING.md names {path}, which is not in the repository"
 
 
@@ -108,8 +109,8 @@ def test_every_room_is_in_the_table_in_the_order_of_the_list() -> None:
     )
 
 
-def test_every_variable_of_the_kernel_tests_is_explained() -> None:
-    sources = [path.read_text() for path in (ROOT / "tests" / "kvm").glob("*.py")]
+def test_every_variable_of_the_tests_is_explained() -> None:
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
     asked = set(re.findall(r"environ\.get\(\"(VMCFG_\w+)\"", "".join(sources)))
     named = set(re.findall(r"VMCFG_[A-Z_]+", TEXT))
     assert named == asked, (
@@ -123,7 +124,7 @@ def test_every_variable_of_the_kernel_tests_is_explained() -> None:
 def test_the_top_level_has_what_belongs_there() -> None:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
-        pytest.skip("this is not a checkout")
+        not_here("this is not a checkout")
     listed = subprocess.run(
         [git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -137,15 +138,17 @@ def test_the_top_level_has_what_belongs_there() -> None:
     )
 
 
-FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+CHOOSER = ROOT / ".github" / "ISSUE_TEMPLATE" / "config.yml"
+FORMS = sorted(set(CHOOSER.parent.glob("*.yml")) - {CHOOSER})
+
+
+def test_the_chooser_of_issue_forms_is_one_as_github_reads_it() -> None:
+    assert set(yaml.safe_load(CHOOSER.read_text())) == {"blank_issues_enabled"}
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda path: path.stem)
 def test_issue_form_is_one_as_github_reads_it(form: Path) -> None:
     read = yaml.safe_load(form.read_text())
-    if form.stem == "config":
-        assert set(read) == {"blank_issues_enabled"}
-        return
     assert set(read) == {"name", "description", "body"}
     inputs = [item for item in read["body"] if item["type"] != "markdown"]
     assert inputs, "a form must have an input"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmcfg.plans.apis import VCPU
@@ -184,13 +184,9 @@ def test_what_a_number_cannot_be(value: int, name: str, reason: str) -> None:
     assert reason in refused(value)[name]
 
 
-generated = settings(derandomize=True, deadline=None, database=None)
-"""The same numbers in every run, without a limit of time that a busy machine exceeds."""
-
 numbers = st.integers(0, (1 << 64) - 1) | st.integers(0, 2000) | st.integers(0, (1 << 32) - 1)
 
 
-@generated
 @given(numbers)
 @example(0)
 @example((1 << 64) - 1)
@@ -202,7 +198,6 @@ def test_every_reading_is_possible_or_has_a_reason(value: int) -> None:
         assert (each.meaning or each.reason or "").strip()
 
 
-@generated
 @given(numbers)
 def test_registers_and_words_are_possible_by_their_bits_alone(value: int) -> None:
     can_be = possible(value)

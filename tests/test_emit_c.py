@@ -225,9 +225,7 @@ names = st.lists(pieces, max_size=12).map("".join)
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names, names, names)
 def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> None:
     plan, tree = planned(MINIMAL, ATTRIBUTES)

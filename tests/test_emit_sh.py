@@ -178,9 +178,7 @@ def hostile_plans(draw: st.DrawFn) -> tuple[Plan, Checked]:
     ), checked
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hostile_plans())
 def test_no_name_is_more_than_an_argument(
     shell: Shell, tmp_path: Path, made: tuple[Plan, Checked]

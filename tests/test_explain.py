@@ -146,8 +146,9 @@ def test_what_the_kernel_documentation_says_otherwise_is_explained() -> None:
     ],
 )
 def test_an_unknown_word_leads_to_a_known_one(name: str, advice: str) -> None:
-    with pytest.raises(click.UsageError, match=re.escape(advice)):
+    with pytest.raises(click.UsageError) as caught:
         explanation(name)
+    assert advice in caught.value.message
 
 
 # Linux --------------------------------------------------------------------------------------------

@@ -308,3 +308,67 @@ def test_a_source_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
             else:
                 with pytest.raises(files.NoFile, match="is larger than 16 MiB"):
                     source.read()
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        calls.append(("fsync", os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def replaced(source: str, target: str) -> None:
+        calls.append(("replace", os.path.getsize(source)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    files.write(str(tmp_path / "target"), b"12345")
+    assert calls == [("fsync", 5), ("replace", 5)]
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 255)
+    for data in (b"old", b"new"):
+        files.write(str(target), data)
+        assert target.read_bytes() == data
+
+
+def test_a_temporary_file_is_readable_only_by_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file may have a mode that nobody else can read; the new one has it from the start."""
+    target = tmp_path / "target"
+    target.write_text("old")
+    target.chmod(0o640)
+    modes = []
+    opened = os.open
+
+    def noted(path: str, flags: int, mode: int = 0o777) -> int:
+        descriptor = opened(path, flags, mode)
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", noted)
+    files.write(str(target), b"new")
+    assert modes == [0o600]
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_directory_that_is_not_writable_is_named_as_the_cause(
+    old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    if old:
+        target.write_text("old")
+
+    def refused(path: str, flags: int, mode: int = 0o777) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(files.NoFile) as raised:
+        files.write(str(target), b"new")
+    assert str(raised.value) == f"cannot write {target}: its directory is not writable"

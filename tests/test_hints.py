@@ -407,7 +407,7 @@ CHOSEN = st.sampled_from(
 @pytest.mark.parametrize("parser", [FASTEST_PARSER, PurePythonParser], ids=["libyaml", "pure"])
 @pytest.mark.parametrize("path", PATHS)
 def test_no_spelling_breaks_the_check(path: str, parser: type[Any]) -> None:
-    @settings(derandomize=True, deadline=None, database=None, max_examples=40)
+    @settings(max_examples=40)
     @given(st.one_of(ODD, CHOSEN))
     def is_checked(word: str) -> None:
         for quoted in (word, f'"{word}"'):

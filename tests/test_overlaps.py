@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import SupportsIndex
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vmcfg.vm.frames import overlaps
@@ -70,8 +70,7 @@ def test_frames_that_follow_their_hints_overlap_nothing(
     extents: list[Extent], chosen: list[int]
 ) -> None:
     frames = [extent for extent in extents if extent[0] != extent[1]]
-    if not frames:
-        return
+    assume(frames)
     moved = list(dict.fromkeys(number % len(frames) for number in chosen))
     free = FreeAddresses(frames, 1000)
     for index in moved:

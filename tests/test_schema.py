@@ -48,8 +48,8 @@ TEXTS = [pytest.param(path, id=path.stem) for path in (*SAMPLES, *CASES)]
 
 
 def generated(examples: int) -> settings:
-    """Return settings for this number of documents, the same in every run."""
-    return settings(derandomize=True, deadline=None, database=None, max_examples=examples)
+    """Return settings for this number of documents."""
+    return settings(max_examples=examples)
 
 
 def schema(name: str) -> dict[str, Json]:
@@ -114,12 +114,12 @@ def test_every_key_has_hover_help() -> None:
 
 
 def test_examples_and_defaults_fit_their_own_keys() -> None:
-    for _, inner in properties(SCHEMAS["vm"]):
+    for path, inner in properties(SCHEMAS["vm"]):
         for value in [
             *inner.get("examples", ()),
             *([inner["default"]] if "default" in inner else ()),
         ]:
-            Draft202012Validator(inner).validate(value)
+            assert Draft202012Validator(inner).is_valid(value), (path, value)
 
 
 def test_defaults_are_those_of_the_decoder() -> None:
@@ -750,7 +750,8 @@ def test_diagnostics_schema_refuses(changes: dict[str, Json]) -> None:
 def matches(name: str, text: str) -> Json:
     """Return the JSON in `text`, which must match a schema."""
     report: Json = json.loads(text)
-    Draft202012Validator(SCHEMAS[name]).validate(report)
+    wrong = [error.message for error in Draft202012Validator(SCHEMAS[name]).iter_errors(report)]
+    assert not wrong
     return report
 
 
@@ -765,7 +766,7 @@ def test_every_schema_is_printed_and_every_json_format_has_one() -> None:
         if "json" in getattr(option.type, "choices", ())
     }
     described = " ".join(schema_command.SCHEMAS.values())
-    assert all(f"'{name} --format json'" in described for name in with_json)
+    assert [name for name in with_json if f"'{name} --format json'" not in described] == []
 
 
 @pytest.mark.parametrize("value", ["0", "23", "0x100", "0x80000100", "1.2.3.4", "ppi:7", "spi:8"])

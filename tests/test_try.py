@@ -522,6 +522,26 @@ def test_a_rule_about_older_kernels_is_not_held_against_this_one(
     assert (report["diagnostics"], report["code"]) == ([], 0)
 
 
+def test_a_finding_without_an_answer_is_no_prediction(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    """VMC317 never reaches KVM."""
+    twice = "capabilities: [{name: KVM_CAP_ARM_NISV_TO_USER}, {name: KVM_CAP_ARM_NISV_TO_USER}]\n"
+    report = tried(vmcfg_here, TWO + twice)
+    assert report["rules"] == ["VMC317"]
+    assert (report["predictions"], report["code"]) == ([], 0)
+
+
+BIG_LITTLE = TWO.replace("23", "23, counters: 4")
+
+
+def test_an_answer_of_some_hosts_is_unknown_here(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    """VMC511: the number of counters is accepted if the host PMU has as many."""
+    kvm.refused["vcpu:0 SET_DEVICE_ATTR 0 4 04000000"] = errno.EINVAL
+    report = tried(vmcfg_here, BIG_LITTLE)
+    predictions = [(each["rule"], each["held"]) for each in report["predictions"]]
+    assert ("VMC511", None) in predictions
+    assert "VMC904" not in report["rules"]
+
+
 # Before anything is executed ----------------------------------------------------------------------
 
 

@@ -42,7 +42,8 @@ class NoFile(Exception):
     """
 
     def __init__(self, message: str, file: str = "") -> None:
-        super().__init__(message)
+        # A message can contain text of the file.
+        super().__init__(printable(message))
         self.file = file
 
 

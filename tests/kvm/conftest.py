@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.kvm import oracle
+from tests.kvm import machine, oracle
+
+TIMEOUT = 3600
+"""Seconds per test, of which the first one of a kernel boots it, on a machine that is busy with
+other things. `machine.run` has a shorter limit for each boot.
+"""
 
 
 def series_of(item: pytest.Item) -> str | None:
@@ -23,6 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     in_order = [*reversed(oracle.FULL), *oracle.SERIES]
     for item in items:
+        item.add_marker(pytest.mark.timeout(TIMEOUT))
         series = series_of(item)
         if series is not None:
             item.add_marker(pytest.mark.xdist_group(series))
@@ -46,7 +52,7 @@ def pytest_testnodedown(node: Any) -> None:
         for column, count in tally.items():
             oracle.TALLY[series][column] += count
     for series, notes in output.get("notes", {}).items():
-        oracle.NOTES[series] += notes
+        oracle.NOTES[series] += [note for note in notes if note not in oracle.NOTES[series]]
     oracle.IMPORTED.extend(output.get("imported", []))
 
 
@@ -62,6 +68,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_sep("=", "executed on real kernels")
     for series, tally in sorted(oracle.TALLY.items(), key=lambda each: oracle.version(each[0])):
         counts = ", ".join(f"{column} {tally.get(column, 0)}" for column in columns)
-        terminalreporter.write_line(f"{oracle.kernel(series).version}: {counts}")
+        kernel = oracle.kernel(series)
+        terminalreporter.write_line(
+            f"{kernel.package} {kernel.version} of {kernel.suite}: {counts}"
+        )
         for line in oracle.NOTES[series]:
             terminalreporter.write_line(f"    {line}")
+    if "sid" not in machine.KERNELS.values():
+        terminalreporter.write_line("No kernel of sid was tested: its packages change every day.")

@@ -218,7 +218,7 @@ def test_acpi_tables_of_guests_with_uefi_are_those_of_the_tests(
     suite, machine_name, cpu, smp = ACPI[name]
     firmware = packages.files_of("bookworm", "all", "qemu-efi-aarch64", r"/QEMU_EFI\.fd$")
     (bios,) = firmware.root.rglob("QEMU_EFI.fd")
-    kernel = machine.kernel("6.12")
+    kernel = oracle.kernel("6.12")
     result = machine._boot(
         kernel,
         machine._base_initrd(kernel),

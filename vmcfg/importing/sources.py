@@ -102,6 +102,32 @@ def _draft_of_record(inputs: Sequence[Input], wanted: Wanted) -> Draft:
     return draft_of_record(record, wanted.everything, wanted.vm)
 
 
+# VMMs --------------------------------------------------------------------------------------------
+
+
+def _is_domain(head: bytes) -> bool:
+    before = rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*"
+    return re.match(before + rb"<domain[\s>]", head, flags=re.DOTALL) is not None
+
+
+def _draft_of_domain(inputs: Sequence[Input], wanted: Wanted) -> Draft:
+    from vmcfg.monitors.libvirt import draft_of_domain
+
+    return draft_of_domain(inputs[0].read())
+
+
+def _is_command_line(head: bytes) -> bool:
+    program = re.search(rb"(?:^|[\s/\0])qemu-(?:system-[a-z0-9]+|kvm)[\s\0]", head)
+    return program is not None and not head.lstrip().startswith((b"<", b"{"))
+
+
+def _draft_of_command_line(inputs: Sequence[Input], wanted: Wanted) -> Draft:
+    from vmcfg.monitors.qemu_command_line import draft_of_command_line
+    from vmcfg.monitors.qemu_words import words_of_text
+
+    return draft_of_command_line(words_of_text(inputs[0].read()))
+
+
 SOURCES = {
     source.name: source
     for source in (
@@ -115,6 +141,8 @@ SOURCES = {
             _draft_of_record,
             options=("vm", "all"),
         ),
+        Source("libvirt", "a domain of libvirt", _is_domain, _draft_of_domain),
+        Source("qemu", "a command line of QEMU", _is_command_line, _draft_of_command_line),
     )
 }
 """The kinds of sources by name, in the order in which they are tried."""

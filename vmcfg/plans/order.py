@@ -133,7 +133,7 @@ CONSTRAINTS = (
         before="vcpu.create",
         after="gic.init",
         why="CREATE_VCPU after CTRL_INIT fails with EBUSY",
-        source="arm.c:kvm_arch_vcpu_precreate (7.2); tested on 6.1, 6.12, and 7.2",
+        source="arm.c:kvm_arch_vcpu_precreate (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="vcpu.create",
@@ -142,7 +142,7 @@ CONSTRAINTS = (
             "in ascending order of ids: KVM assigns redistributors in creation order, which is then"
             " the order of ids"
         ),
-        source="vgic-mmio-v3.c:vgic_register_redist_iodev (7.2); tested on 6.1, 6.12, and 7.2",
+        source="vgic-mmio-v3.c:vgic_register_redist_iodev (7.2); tested on 6.1 to 7.3",
         by=_id,
         kind=CHOICE,
     ),
@@ -153,7 +153,7 @@ CONSTRAINTS = (
             "if the vCPUs exist, a region that overlaps the distributor fails immediately with"
             " EINVAL; otherwise KVM accepts it, and CREATE_VCPU fails with EINVAL"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
         kind=CHOICE,
     ),
     Constraint(
@@ -163,7 +163,7 @@ CONSTRAINTS = (
             "if the vCPUs exist, redistributors that overlap the distributor fail immediately with"
             " EINVAL; otherwise the first KVM_RUN fails with EINVAL"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
         kind=CHOICE,
     ),
     Constraint(
@@ -179,7 +179,7 @@ CONSTRAINTS = (
             "SET_ONE_REG before VCPU_INIT fails with ENOEXEC, and Linux 6.1 restores the default"
             " MPIDR at every VCPU_INIT"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
         per_vcpu=True,
     ),
     Constraint(
@@ -217,13 +217,13 @@ CONSTRAINTS = (
         before="gic.create",
         after="timer.",
         why="setting the PPI of a timer without a vGIC fails with EINVAL",
-        source="arch_timer.c:kvm_arm_timer_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="arch_timer.c:kvm_arm_timer_set_attr (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="gic.create",
         after="pmu.irq",
         why="setting a PMU interrupt without a vGIC fails with EINVAL",
-        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="gic.nr_irqs",
@@ -238,7 +238,7 @@ CONSTRAINTS = (
             "in this order, an overlap fails immediately with EINVAL; in the reverse order, the"
             " first KVM_RUN fails and leaves the VM unusable"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
         kind=CHOICE,
     ),
     Constraint(
@@ -248,14 +248,14 @@ CONSTRAINTS = (
             "in this order, an overlap fails immediately with EINVAL; in the reverse order, the"
             " first KVM_RUN fails and leaves the VM unusable"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
         kind=CHOICE,
     ),
     Constraint(
         before="gic.v3.region",
         after="gic.v3.region",
         why="in index order from 0: skipping an index, or not starting at 0, fails with EINVAL",
-        source="vgic-mmio-v3.c:vgic_v3_alloc_redist_region (7.2); tested on 6.1, 6.12, and 7.2",
+        source="vgic-mmio-v3.c:vgic_v3_alloc_redist_region (7.2); tested on 6.1 to 7.3",
         by=region_index,
     ),
     Constraint(
@@ -361,7 +361,7 @@ CONSTRAINTS = (
         before="pmu.filter",
         after="pmu.init",
         why="setting a filter after PMU INIT fails with EBUSY",
-        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1 to 7.3",
         per_vcpu=True,
     ),
     Constraint(
@@ -375,7 +375,7 @@ CONSTRAINTS = (
         before="memory.slot",
         after="vcpu.steal_time",
         why="setting steal time outside all memory slots fails with EINVAL",
-        source="pvtime.c:kvm_arm_pvtime_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pvtime.c:kvm_arm_pvtime_set_attr (7.2); tested on 6.1 to 7.3",
         related=_contains,
     ),
     Constraint(
@@ -412,7 +412,7 @@ CONSTRAINTS = (
         before="gic.init",
         after="pmu.init",
         why="PMU INIT before CTRL_INIT fails with ENODEV",
-        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="pmu.irq",
@@ -421,7 +421,7 @@ CONSTRAINTS = (
             "PMU INIT without an interrupt fails with ENXIO; setting the interrupt after PMU INIT"
             " fails with EBUSY"
         ),
-        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1 to 7.3",
         per_vcpu=True,
     ),
 )

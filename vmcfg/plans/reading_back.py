@@ -27,12 +27,20 @@ def reads(commands: Sequence[Command], kernel: Version) -> Iterator[tuple[int, C
     vcpus = {
         command.target: command.mpidr for command in commands if command.operation is CREATE_VCPU
     }
+    # A register that is set several times has the last value.
+    last = {
+        (command.target, command.register.name): place
+        for place, command in enumerate(commands)
+        if command.operation is SET_REG
+    }
     mpidr_is_set = {command.target for command in commands if command.row is _MPIDR_ROW}
     for place, command in enumerate(commands):
         if command.operation is INIT_VCPU and command.target not in mpidr_is_set:
             # The plan does not set it: it relies on the MPIDR that KVM assigns to this id.
             yield place, _expected_mpidr(command)
         if not _is_readable(command, kernel):
+            continue
+        if command.operation is SET_REG and last[command.target, command.register.name] != place:
             continue
         get = command._replace(operation=READING[command.operation])
         if not command.row.vm_wide:

@@ -74,7 +74,7 @@ HUNDREDS = {
     "5": "Rules for the PMU",
     "6": "Rules for timers, steal time, and SMCCC",
     "7": "Rules for host kernels and hosts",
-    "8": "Rules for interfaces",
+    "8": "Rules for interfaces and VMMs",
     "9": "Rules for the answers of a kernel",
 }
 """The heading of each hundred of rules."""
