@@ -39,6 +39,9 @@ clean_environment()
 
 # Every test --------------------------------------------------------------------------------------
 
+TESTED_WITH = "tested with"
+"""The name of a property of a test that is printed at the end of the run."""
+
 CHECKED = pytest.StashKey[bool]()
 """Whether a test has executed an assertion."""
 
@@ -67,6 +70,10 @@ def pytest_report_header() -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not terminalreporter.showheader:
         terminalreporter.write_line(f"seed: {seeds.chosen()}")
+    for report in [each for kind in terminalreporter.stats.values() for each in kind]:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == TESTED_WITH and report.when == "call":
+                terminalreporter.write_line(f"{name} {value}")
 
 
 def pytest_assertion_pass(item: pytest.Item) -> None:

@@ -557,6 +557,15 @@ BOUNDS = [
             )
         ),
         # Kernels
+        (
+            "maintenance interrupt without MPIDR 0.0.0.0",
+            "VMC710",
+            HEAD + 'host_kernel: "<>"\nvcpus: [{mpidr: 0.0.0.1}]\nfeatures: [el2]\n'
+            "gic: {version: 3, distributor: 0x08000000, redistributors: 0x080a0000,"
+            " maintenance_irq: 25}\n",
+            ("6.17", "7.3"),
+            ("6.16",),
+        ),
         ("host kernel", "VMC703", VM + 'host_kernel: "<>"\n', ("6.1", "7.3"), ("6.0", "5.15")),
         *(
             (

@@ -261,6 +261,55 @@ def test_an_interrupted_write_leaves_nothing(number: int, tmp_path: Path) -> Non
     assert (tmp_path / "target").read_text() == "old"
 
 
+# Sources, of which the first part is read first ---------------------------------------------------
+
+
+HEAD = files.BYTES_OF_HEAD
+CONTENTS = {
+    "nothing": b"",
+    "no line feed": b"x",
+    "short lines": b"a\n\nb\n",
+    "a line that ends the first part": b"x" * (HEAD - 1) + b"\ny\n",
+    "a line across the first part": b"x\n" + b"y" * HEAD + b"\nz",
+    "a line after the first part": b"x" * HEAD + b"\ny",
+    "many lines": b"0123456\n" * HEAD,
+    "the longest line": b"x" * (files.MOST_BYTES_OF_LINE - 1) + b"\ny",
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_source_is_read_once_from_its_first_byte(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(content)
+    with files.opened(str(path)) as source:
+        assert source.head == content[:HEAD]
+        assert source.read() == content
+    with files.opened(str(path)) as source:
+        assert list(source.lines()) == content.splitlines(keepends=True)
+    assert list(files.lines(str(path))) == content.splitlines(keepends=True)
+
+
+def test_a_line_of_a_source_that_is_too_long_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(b"x\n" + b"y" * (files.MOST_BYTES_OF_LINE + 1))
+    with files.opened(str(path)) as source, pytest.raises(files.NoFile) as raised:
+        list(source.lines())
+    assert str(raised.value) == f"cannot read {path}: line 2 exceeds 1 MiB"
+
+
+def test_a_source_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    for size, is_readable in ((files.MOST_BYTES, True), (files.MOST_BYTES + 1, False)):
+        with path.open("wb") as file:
+            file.truncate(size)
+        with files.opened(str(path)) as source:
+            if is_readable:
+                assert len(source.read()) == size
+            else:
+                with pytest.raises(files.NoFile, match="is larger than 16 MiB"):
+                    source.read()
+
+
 def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,52 +372,3 @@ def test_a_directory_that_is_not_writable_is_named_as_the_cause(
     with pytest.raises(files.NoFile) as raised:
         files.write(str(target), b"new")
     assert str(raised.value) == f"cannot write {target}: its directory is not writable"
-
-
-# Sources, of which the first part is read first ---------------------------------------------------
-
-
-HEAD = files.BYTES_OF_HEAD
-CONTENTS = {
-    "nothing": b"",
-    "no line feed": b"x",
-    "short lines": b"a\n\nb\n",
-    "a line that ends the first part": b"x" * (HEAD - 1) + b"\ny\n",
-    "a line across the first part": b"x\n" + b"y" * HEAD + b"\nz",
-    "a line after the first part": b"x" * HEAD + b"\ny",
-    "many lines": b"0123456\n" * HEAD,
-    "the longest line": b"x" * (files.MOST_BYTES_OF_LINE - 1) + b"\ny",
-}
-
-
-@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
-def test_a_source_is_read_once_from_its_first_byte(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "source"
-    path.write_bytes(content)
-    with files.opened(str(path)) as source:
-        assert source.head == content[:HEAD]
-        assert source.read() == content
-    with files.opened(str(path)) as source:
-        assert list(source.lines()) == content.splitlines(keepends=True)
-    assert list(files.lines(str(path))) == content.splitlines(keepends=True)
-
-
-def test_a_line_of_a_source_that_is_too_long_is_a_failure(tmp_path: Path) -> None:
-    path = tmp_path / "source"
-    path.write_bytes(b"x\n" + b"y" * (files.MOST_BYTES_OF_LINE + 1))
-    with files.opened(str(path)) as source, pytest.raises(files.NoFile) as raised:
-        list(source.lines())
-    assert str(raised.value) == f"cannot read {path}: line 2 exceeds 1 MiB"
-
-
-def test_a_source_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
-    path = tmp_path / "source"
-    for size, is_readable in ((files.MOST_BYTES, True), (files.MOST_BYTES + 1, False)):
-        with path.open("wb") as file:
-            file.truncate(size)
-        with files.opened(str(path)) as source:
-            if is_readable:
-                assert len(source.read()) == size
-            else:
-                with pytest.raises(files.NoFile, match="is larger than 16 MiB"):
-                    source.read()

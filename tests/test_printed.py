@@ -5,6 +5,7 @@ The findings are in tests/cases, and the plans of the samples in tests/golden.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,107 @@ SIDES = (
     ("gicv2", "monitors-gic"),
     ("memory-tags", "migratable"),
 )
+
+FIXABLE = "tests/cases/VMC110-misspelt.yaml"
+PPIS = "tests/cases/VMC502-ppis-differ.yaml"
+WARNED = "tests/cases/VMC508-maintenance.yaml"
+RIGHT = "sample-configs/minimal.yaml"
+VALIDATED = (
+    RIGHT,
+    f"--summary {RIGHT}",
+    f"--summary --format concise {RIGHT} {PPIS} {FIXABLE} {WARNED} absent.yaml",
+    f"--summary --strict --format concise {WARNED}",
+    f"--summary --format concise {WARNED}",
+    f"--summary --fix --diff {FIXABLE} {RIGHT} {PPIS}",
+    f"--summary --fix --diff --format concise {FIXABLE} {WARNED}",
+    f"{PPIS} {WARNED} {RIGHT}",
+    f"--host-kernel 7.0 --format concise tests/cases/VMC701-set-mpidr.yaml {PPIS}",
+    "--host tests/hosts/has-everything.json --format concise sample-configs/full.yaml",
+    "--host tests/hosts --format concise sample-configs/nested.yaml sample-configs/strict-pmu.yaml",
+    "--format json tests/cases/VMC120-octal.yaml absent.yaml",
+    "--format json --host tests/hosts sample-configs/nested.yaml",
+    f"--format github {FIXABLE} {WARNED} tests/cases/VMC407-regions.yaml absent.yaml",
+    "--format concise --exclude VMC* tests/cases",
+    "--format concise --exclude tests/cases/VMC[2-9]* --exclude VMC1[1-9]* tests/cases",
+    f"--exclude *.yaml {RIGHT}",
+    f"--color always {PPIS}",
+    f"--color never --format concise {PPIS}",
+)
+EMITTED = (
+    RIGHT,
+    f"--scope vm {RIGHT}",
+    f"--numbers --scope vm {RIGHT}",
+    f"--phase pmu-init {RIGHT}",
+    f"--phase late,create --scope vm {RIGHT}",
+    f"--phase late {RIGHT}",
+    f"--format json --phase gic-init {RIGHT}",
+    f"--format jsonl --phase pmu-init {RIGHT}",
+    PPIS,
+    f"--unchecked {PPIS}",
+    WARNED,
+    f"--strict {WARNED}",
+    "--unchecked tests/cases/VMC100-tab.yaml",
+    "--unchecked tests/cases/VMC304-513-vcpus.yaml",
+    "--unchecked tests/cases/VMC504-beyond-32-bits.yaml",
+    "--numbers sample-configs/strict-pmu.yaml",
+    "--host tests/hosts/has-everything.json --numbers sample-configs/full.yaml",
+    "--format sh sample-configs/strict-pmu.yaml",
+    "--format c sample-configs/strict-pmu.yaml",
+    "--host-kernel 6.1 sample-configs/nested.yaml",
+    "--api pmu-device sample-configs/pmu-filter.yaml",
+    f"--api pmu-device --format c {RIGHT}",
+    f"--api pmu-device --device-type 77 --numbers --scope vm {RIGHT}",
+    f"--api pmu-device-mpidr --get {RIGHT}",
+    f"--get --numbers {RIGHT}",
+    f"--get --format jsonl --phase pmu-init {RIGHT}",
+    "--get --phase late sample-configs/crosvm.yaml",
+    "absent.yaml",
+    "sample-configs",
+)
+WRONG_USAGE = (
+    f"validate --diff {RIGHT}",
+    f"validate --fix --diff --format json {RIGHT}",
+    f"validate --fix - {RIGHT}",
+    f"validate --host absent.json {RIGHT}",
+    f"validate --host tests/kvm {RIGHT}",
+    f"validate --host-kernel 6 {RIGHT}",
+    f"validate --host-kernel 5.10 {RIGHT}",
+    f"emit --numbers --format json {RIGHT}",
+    f"emit --comments --format c {RIGHT}",
+    f"emit --main {RIGHT}",
+    f"emit --get --format c {RIGHT}",
+    f"emit --get --scope vm {RIGHT}",
+    f"emit --phase later {RIGHT}",
+    f"emit --phase , {RIGHT}",
+    f"emit --device-type 7 {RIGHT}",
+    f"emit --api pmu-device --scope vm --format c {RIGHT}",
+    f"emit -o absent/plan {RIGHT}",
+    f"diff {RIGHT}",
+    "diff - -",
+    f"diff --git {RIGHT} a b",
+    "diff --git name",
+    f"diff {PPIS} {RIGHT}",
+    f"diff absent.yaml {RIGHT}",
+    "show absent.yaml",
+    f"show {PPIS}",
+    f"show --strict {WARNED}",
+    "decode",
+    "decode 1.2.3",
+    "decode 0.0.0.0-3",
+    "decode ppi:16",
+    "decode spi:988",
+    "decode 0x10000000000000000",
+    "decode --errno EINVAL 7",
+    "decode 7 --attr gic 0 0",
+    "decode --attr pmu 0 0",
+    "decode --attr gic x 0",
+    "decode --attr gic 0 0 --errno EFOO",
+    "explain zzz",
+    "explain VMC999",
+    "vallidate x",
+    "zzzzz",
+)
+
 
 COMMANDS = {
     "explain-topics": [
@@ -91,7 +193,10 @@ COMMANDS = {
         ["emit", "--format", "c", "--scope", "vm", "sample-configs/migratable.yaml"],
     ],
     "emit-c-main": [["emit", "--format", "c", "--main", "sample-configs/minimal.yaml"]],
-    "example": [["example"]],
+    "example": [["example"], ["example", "minimal"], ["example", "zzz"], ["example", "minimla"]],
+    "validate": [["validate", *arguments.split()] for arguments in VALIDATED],
+    "emit": [["emit", *arguments.split()] for arguments in EMITTED],
+    "usage": [arguments.split() for arguments in WRONG_USAGE],
     "validate-forms": [
         ["validate", "--format", form, "tests/cases/VMC502-ppis-differ.yaml"]
         for form in ("human", "concise", "json", "github")
@@ -105,6 +210,8 @@ def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     sys.argv = ["vmcfg", *arguments]
     code = cli._run()
     output, errors = capsys.readouterr()
+    # It begins with the name of the program, here pytest.
+    errors = re.sub(r"(?m)^Usage: .*\n\n", "", errors)
     ending = f"(exit code {code})\n" if code else ""
     return f"$ vmcfg {' '.join(arguments)}\n{output}{errors}{ending}\n"
 

@@ -67,7 +67,7 @@ def written_in(path: Path) -> Iterator[Written]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
-                if called(decorator) in ("machine_rule", "host_rule"):
+                if called(decorator) in ("machine_rule", "host_rule", "vmm_rule"):
                     yield Written(file, node.lineno, id_in(decorator, file), node.name)
         if isinstance(node, ast.Assign) and called(node.value) == "Rule":
             yield Written(file, node.lineno, id_in(node.value, file), ast.unparse(node.targets[0]))

@@ -19,7 +19,12 @@ from vmcfg.kernel.registers import CORE_REGISTERS, SYSTEM_REGISTERS, named_regis
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.plans.values import EVENT_FILTER, SMCCC_RANGE
 
-OWN = {"CAPABILITY_ARGUMENTS", "FEATURE_ID_MASKS", "ARM_GET_REG_WRITABLE_MASKS"}
+OWN = {
+    "CAPABILITY_ARGUMENTS",
+    "FEATURE_ID_MASKS",
+    "ARM_GET_REG_WRITABLE_MASKS",
+    "SET_USER_MEMORY_REGION2",
+}
 """Numbers of `abi` that have no name in the headers, or only in newer ones."""
 
 NAMED = {f"KVM_{name}": value for name, value in vars(abi).items() if isinstance(value, int)}

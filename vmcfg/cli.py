@@ -25,7 +25,8 @@ COMMANDS = {
     "example": "Print a sample description, or list all samples.",
     "try": "Execute the plan on KVM of this host, in its own VM, and read the values back.",
     "probe": "Show what KVM on this host supports, or create a host file.",
-    "diff": "Compare the commands of two descriptions.",
+    "record": "Run a VMM and record what it tells KVM.",
+    "diff": "Compare what two descriptions, plans, or records tell KVM.",
     "schema": "Print the JSON Schema of descriptions, or of an output of vmcfg.",
 }
 """The commands with one line of help each, so that 'vmcfg --help' imports no command."""
@@ -113,8 +114,10 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         # If the reader of a pipe ends, vmcfg ends silently, with 141 for the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell starts commands in the background with SIGINT ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupted)
     code = _run()
     discard_unwritten()
     # Without this, the interpreter searches all live objects for cycles: a tenth of a short run.

@@ -42,7 +42,8 @@ class NoFile(Exception):
     """
 
     def __init__(self, message: str, file: str = "") -> None:
-        super().__init__(message)
+        # A message can contain text of the file.
+        super().__init__(printable(message))
         self.file = file
 
 
@@ -249,6 +250,33 @@ def write(path: str, data: bytes) -> None:
             _replace(os.path.realpath(path), data)
     except OSError as error:
         raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
+
+
+class Growing:
+    """A new file that gets line after line, each of which is in it immediately.
+
+    Opening it and adding to it raise `NoFile`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._name = printable(name_of(path))
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def add(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
 
 
 def _replace(target: str, data: bytes) -> None:

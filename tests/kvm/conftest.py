@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kvm import oracle
+from tests.kvm import machine, oracle
 
 TIMEOUT = 3600
 """Seconds per test, of which the first one of a kernel boots it, on a machine that is busy with
@@ -68,6 +68,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_sep("=", "executed on real kernels")
     for series, tally in sorted(oracle.TALLY.items(), key=lambda each: oracle.version(each[0])):
         counts = ", ".join(f"{column} {tally.get(column, 0)}" for column in columns)
-        terminalreporter.write_line(f"{oracle.kernel(series).version}: {counts}")
+        kernel = oracle.kernel(series)
+        terminalreporter.write_line(
+            f"{kernel.package} {kernel.version} of {kernel.suite}: {counts}"
+        )
         for line in oracle.NOTES[series]:
             terminalreporter.write_line(f"    {line}")
+    if "sid" not in machine.KERNELS.values():
+        terminalreporter.write_line("No kernel of sid was tested: its packages change every day.")

@@ -79,6 +79,8 @@ class Draft:
 
 def valid_name(text: str) -> str | None:
     """Return `text` as a valid name of a VM, or None if nothing of it is valid."""
+    if re.fullmatch(Name.pattern, text):
+        return text
     joined = re.sub(r"[^A-Za-z0-9._-]+", "-", text)
     return joined.lstrip("._-")[:63].rstrip("._-") or None
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Change(NamedTuple):
+    """A fact that differs: its kind, its name, and both values, of which one can be "absent"."""
+
+    what: str
+    name: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.name}: was {self.old}, is {self.new}"
 
 
 def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -32,10 +44,10 @@ def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "pmu", str(pmu["name"]), f"type {pmu['type']}, CPUs {pmu['cpus']}"
 
 
-def changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Return the differences between an earlier host file and a new one, line by line."""
+def changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Change]:
+    """Return the differences between an earlier host file and a new one."""
     old, new = ({fact[:2]: fact[2] for fact in facts(host)} for host in (before, now))
     for what, name in sorted(old.keys() | new.keys()):
         was, is_ = old.get((what, name), "absent"), new.get((what, name), "absent")
         if was != is_:
-            yield f"{what} {name}: was {was}, is {is_}"
+            yield Change(what, name, was, is_)

@@ -6,9 +6,17 @@ The constraints check the table; they do not define it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.plans.values import Payload, region_index
+
+ConstraintKind = Literal["kvm", "choice"]
+
+KVM: ConstraintKind = "kvm"
+"""Without this order, KVM rejects a command, or a value is lost."""
+CHOICE: ConstraintKind = "choice"
+"""KVM accepts another order; this one reports problems earlier, or follows the documentation."""
 
 
 class Constraint(NamedTuple):
@@ -17,6 +25,9 @@ class Constraint(NamedTuple):
 
     Both are names of rows; a name that ends with a dot means all rows that begin with it. With
     `by`, both are one row, whose commands are ordered by ascending `by` of their values.
+
+    The `kind` is "kvm" if KVM itself requires the order. It then requires it only of commands with
+    values that are `related`, if that is not None.
     """
 
     before: str
@@ -25,10 +36,30 @@ class Constraint(NamedTuple):
     source: str
     per_vcpu: bool = False
     by: Callable[[Payload], int] | None = None
+    kind: ConstraintKind = KVM
+    related: Callable[[Payload, Payload], bool] | None = None
 
 
 def _id(payload: Payload) -> int:
     return payload[0]
+
+
+_BEFORE_VCPUS = ("KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", "KVM_CAP_DIRTY_LOG_RING_ACQ_REL")
+_BEFORE_MEMORY = ("KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP")
+
+
+def _is_before_vcpus(capability: Payload, _: Payload) -> bool:
+    return capability[0] in [CAPABILITIES[name] for name in _BEFORE_VCPUS]
+
+
+def _is_before_memory(capability: Payload, _: Payload) -> bool:
+    return capability[0] in [CAPABILITIES[name] for name in _BEFORE_MEMORY]
+
+
+def _contains(slot: Payload, address: Payload) -> bool:
+    """Return whether a memory slot contains an address."""
+    _, base, size, _ = slot
+    return base <= address[0] < base + size
 
 
 CONSTRAINTS = (
@@ -58,6 +89,7 @@ CONSTRAINTS = (
             " CREATE_VCPU fails with EINVAL"
         ),
         source="arm.c:kvm_vm_ioctl_enable_cap (7.3); tested on 6.1 to 7.3",
+        related=_is_before_vcpus,
     ),
     Constraint(
         before="vm.capability",
@@ -67,6 +99,7 @@ CONSTRAINTS = (
             " after a memory slot fails with EINVAL"
         ),
         source="arm.c:kvm_vm_ioctl_enable_cap (7.3); tested on 6.12 to 7.3",
+        related=_is_before_memory,
     ),
     Constraint(
         before="vm.create",
@@ -94,6 +127,7 @@ CONSTRAINTS = (
             " vCPUs first, so that registers reflect the topology"
         ),
         source="Documentation/virt/kvm/api.rst 4.82",
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
@@ -110,6 +144,7 @@ CONSTRAINTS = (
         ),
         source="vgic-mmio-v3.c:vgic_register_redist_iodev (7.2); tested on 6.1 to 7.3",
         by=_id,
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
@@ -119,6 +154,7 @@ CONSTRAINTS = (
             " EINVAL; otherwise KVM accepts it, and CREATE_VCPU fails with EINVAL"
         ),
         source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
@@ -128,6 +164,7 @@ CONSTRAINTS = (
             " EINVAL; otherwise the first KVM_RUN fails with EINVAL"
         ),
         source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
@@ -202,6 +239,7 @@ CONSTRAINTS = (
             " first KVM_RUN fails and leaves the VM unusable"
         ),
         source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="gic.v3.distributor",
@@ -211,6 +249,7 @@ CONSTRAINTS = (
             " first KVM_RUN fails and leaves the VM unusable"
         ),
         source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="gic.v3.region",
@@ -330,12 +369,14 @@ CONSTRAINTS = (
         after="vcpu.steal_time",
         why="the attribute belongs to the vCPU",
         source="Documentation/virt/kvm/devices/vcpu.rst 3",
+        per_vcpu=True,
     ),
     Constraint(
         before="memory.slot",
         after="vcpu.steal_time",
         why="setting steal time outside all memory slots fails with EINVAL",
         source="pvtime.c:kvm_arm_pvtime_set_attr (7.2); tested on 6.1 to 7.3",
+        related=_contains,
     ),
     Constraint(
         before="vm.create",

@@ -11,7 +11,7 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.operations import CREATE_VCPU, GET_REG, INIT_VCPU, READING, SET_REG
 from vmcfg.plans.phases import PHASES, PlanPhase
-from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan, limited_to
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.vm.machine import Machine
 
@@ -84,7 +84,9 @@ def read_back(
     ]
     rest = [get for get in every if get.row is not _MPIDR_ROW]
     unreadable = _unreadable(commands, phases, kernel)
-    return Plan(machine, (*by_id, *rest), ATTRIBUTES, unchecked, api, unreadable)
+    return Plan(
+        machine, (*by_id, *rest), ATTRIBUTES, unchecked, api, unreadable, limited_to(phases)
+    )
 
 
 def _unreadable(

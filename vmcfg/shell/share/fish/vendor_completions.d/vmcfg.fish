@@ -21,7 +21,8 @@ complete -c vmcfg -n __vmcfg_alone -a explain -d 'Explain a rule, a key, the ord
 complete -c vmcfg -n __vmcfg_alone -a example -d 'Print a sample description, or list all samples.'
 complete -c vmcfg -n __vmcfg_alone -a try -d 'Execute the plan on KVM of this host, in its own VM, and read the values back.'
 complete -c vmcfg -n __vmcfg_alone -a probe -d 'Show what KVM on this host supports, or create a host file.'
-complete -c vmcfg -n __vmcfg_alone -a diff -d 'Compare the commands of two descriptions.'
+complete -c vmcfg -n __vmcfg_alone -a record -d 'Run a VMM and record what it tells KVM.'
+complete -c vmcfg -n __vmcfg_alone -a diff -d 'Compare what two descriptions, plans, or records tell KVM.'
 complete -c vmcfg -n __vmcfg_alone -a schema -d 'Print the JSON Schema of descriptions, or of an output of vmcfg.'
 complete -c vmcfg -n '__vmcfg_in validate' -l format -r -f -a 'human concise json sarif github' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in validate' -l exclude -r -f -d 'Skip matching files and directories: by name (old, \'draft-*\') or, if PATTERN contains a slash, by path as found (\'lab/*\'). \'*\' also matches slashes. Can be repeated.'
@@ -36,7 +37,7 @@ complete -c vmcfg -n '__vmcfg_in validate' -l jobs -r -f -d 'Maximum number of p
 complete -c vmcfg -n '__vmcfg_in validate' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in validate' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in validate' -F
-complete -c vmcfg -n '__vmcfg_in emit' -l format -r -f -a 'text json jsonl sh c' -d 'Output format.'
+complete -c vmcfg -n '__vmcfg_in emit' -l format -r -f -a 'text json jsonl sh c qemu libvirt' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in emit' -l scope -r -f -a 'attributes vm' -d 'attributes (default): commands that set attributes and MPIDRs; vm: also those that create the VM, its memory, vCPUs, and devices.'
 complete -c vmcfg -n '__vmcfg_in emit' -l phase -r -f -a 'create configure gic-init pmu-init late' -d 'Print only the commands of these phases: create, configure, gic-init, pmu-init, late.'
 complete -c vmcfg -n '__vmcfg_in emit' -l api -r -f -a 'vcpu pmu-device pmu-device-mpidr' -d 'How the vCPU of a PMU interrupt is identified: vcpu (default, in Linux since 4.6), or by one of two interfaces that were never merged. See \'vmcfg explain identifiers\'.'
@@ -54,7 +55,7 @@ complete -c vmcfg -n '__vmcfg_in emit' -l stdin-filename -r -f -d 'File name to 
 complete -c vmcfg -n '__vmcfg_in emit' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in emit' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in emit' -F
-complete -c vmcfg -n '__vmcfg_in import' -l from -r -f -a 'dtb dts acpi' -d 'Kind of SOURCE. [default: recognized by its content]'
+complete -c vmcfg -n '__vmcfg_in import' -l from -r -f -a 'dtb dts acpi record libvirt qemu' -d 'Kind of SOURCE. [default: recognized by its content]'
 complete -c vmcfg -n '__vmcfg_in import' -l name -r -f -d 'Name of the VM. [default: from SOURCE]'
 complete -c vmcfg -n '__vmcfg_in import' -l vm -r -f -d 'Number of the VM in a record. [default: the VM with the most vCPUs]'
 complete -c vmcfg -n '__vmcfg_in import' -l all -d 'Of a record, also import ID registers, firmware registers, and capabilities.'
@@ -75,7 +76,7 @@ complete -c vmcfg -n '__vmcfg_in decode' -l format -r -f -a 'human json' -d 'Out
 complete -c vmcfg -n '__vmcfg_in decode' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in decode' -f
 complete -c vmcfg -n '__vmcfg_in explain' -s h -l help -d 'Show this message and exit.'
-complete -c vmcfg -n '__vmcfg_in explain' -f -a 'VMC100 VMC101 VMC102 VMC103 VMC104 VMC105 VMC106 VMC107 VMC108 VMC109 VMC110 VMC111 VMC120 VMC121 VMC122 VMC123 VMC124 VMC125 VMC126 VMC127 VMC128 VMC129 VMC201 VMC202 VMC203 VMC204 VMC205 VMC206 VMC207 VMC301 VMC302 VMC303 VMC304 VMC305 VMC306 VMC307 VMC308 VMC309 VMC310 VMC311 VMC312 VMC313 VMC314 VMC315 VMC316 VMC317 VMC318 VMC319 VMC320 VMC321 VMC322 VMC323 VMC401 VMC402 VMC403 VMC404 VMC405 VMC406 VMC407 VMC408 VMC409 VMC410 VMC411 VMC412 VMC413 VMC414 VMC415 VMC416 VMC417 VMC418 VMC501 VMC502 VMC503 VMC504 VMC505 VMC506 VMC507 VMC508 VMC509 VMC510 VMC511 VMC512 VMC513 VMC514 VMC515 VMC601 VMC602 VMC603 VMC604 VMC605 VMC606 VMC607 VMC608 VMC609 VMC610 VMC701 VMC702 VMC703 VMC704 VMC705 VMC708 VMC709 VMC710 VMC711 VMC712 VMC713 VMC714 VMC715 VMC716 VMC717 VMC718 VMC719 VMC720 VMC721 VMC722 VMC723 VMC724 VMC725 VMC801 VMC901 VMC902 VMC903 VMC904 vmcfg name vcpus vcpus.mpidr vcpus.pmu_irq host_kernel ipa_bits memory memory.base memory.size memory.readonly vcpu_ids gic gic.version gic.set_up_by gic.nr_irqs gic.distributor gic.redistributors gic.redistributors.base gic.redistributors.count gic.cpu_interface gic.its gic.maintenance_irq pmu pmu.irq pmu.device pmu.strict pmu.counters pmu.filter pmu.filter.action pmu.filter.events timers timers.virtual timers.physical timers.hyp_virtual timers.hyp_physical steal_time steal_time.base smccc_filter smccc_filter.action smccc_filter.base smccc_filter.count features sve sve.vector_lengths capabilities capabilities.name capabilities.args registers registers.name registers.value devices devices.name devices.irq devices.base devices.size order attributes identifiers capabilities registers'
+complete -c vmcfg -n '__vmcfg_in explain' -f -a 'VMC100 VMC101 VMC102 VMC103 VMC104 VMC105 VMC106 VMC107 VMC108 VMC109 VMC110 VMC111 VMC120 VMC121 VMC122 VMC123 VMC124 VMC125 VMC126 VMC127 VMC128 VMC129 VMC201 VMC202 VMC203 VMC204 VMC205 VMC206 VMC207 VMC301 VMC302 VMC303 VMC304 VMC305 VMC306 VMC307 VMC308 VMC309 VMC310 VMC311 VMC312 VMC313 VMC314 VMC315 VMC316 VMC317 VMC318 VMC319 VMC320 VMC321 VMC322 VMC323 VMC401 VMC402 VMC403 VMC404 VMC405 VMC406 VMC407 VMC408 VMC409 VMC410 VMC411 VMC412 VMC413 VMC414 VMC415 VMC416 VMC417 VMC418 VMC501 VMC502 VMC503 VMC504 VMC505 VMC506 VMC507 VMC508 VMC509 VMC510 VMC511 VMC512 VMC513 VMC514 VMC515 VMC601 VMC602 VMC603 VMC604 VMC605 VMC606 VMC607 VMC608 VMC609 VMC610 VMC701 VMC702 VMC703 VMC704 VMC705 VMC708 VMC709 VMC710 VMC711 VMC712 VMC713 VMC714 VMC715 VMC716 VMC717 VMC718 VMC719 VMC720 VMC721 VMC722 VMC723 VMC724 VMC725 VMC801 VMC820 VMC821 VMC822 VMC823 VMC824 VMC825 VMC826 VMC827 VMC828 VMC829 VMC830 VMC831 VMC832 VMC833 VMC834 VMC835 VMC836 VMC837 VMC838 VMC840 VMC901 VMC902 VMC903 VMC904 vmcfg name vcpus vcpus.mpidr vcpus.pmu_irq host_kernel ipa_bits memory memory.base memory.size memory.readonly vcpu_ids gic gic.version gic.set_up_by gic.nr_irqs gic.distributor gic.redistributors gic.redistributors.base gic.redistributors.count gic.cpu_interface gic.its gic.maintenance_irq pmu pmu.irq pmu.device pmu.strict pmu.counters pmu.filter pmu.filter.action pmu.filter.events timers timers.virtual timers.physical timers.hyp_virtual timers.hyp_physical steal_time steal_time.base smccc_filter smccc_filter.action smccc_filter.base smccc_filter.count features sve sve.vector_lengths capabilities capabilities.name capabilities.args registers registers.name registers.value devices devices.name devices.irq devices.base devices.size order attributes identifiers capabilities registers'
 complete -c vmcfg -n '__vmcfg_in example' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in example' -f -a 'anchors clusters crosvm full gicv2 irregular kvmtool libkrun memory-tags migratable minimal monitors-gic nested pmu-filter qemu-virt qemu-virt-130 spi strict-pmu uniform vcpus-512'
 complete -c vmcfg -n '__vmcfg_in try' -l plan -r -F -d 'Execute this plan from \'vmcfg emit --scope vm --format jsonl\'.'
@@ -96,13 +97,19 @@ complete -c vmcfg -n '__vmcfg_in probe' -l common -d 'Print the registers that d
 complete -c vmcfg -n '__vmcfg_in probe' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in probe' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in probe' -f
+complete -c vmcfg -n '__vmcfg_in record' -s o -l output -r -F -d 'File to write the record to.'
+complete -c vmcfg -n '__vmcfg_in record' -l all -d 'Record all registers of vCPUs, not only those that identify the VM.'
+complete -c vmcfg -n '__vmcfg_in record' -s h -l help -d 'Show this message and exit.'
+complete -c vmcfg -n '__vmcfg_in record' -f
 complete -c vmcfg -n '__vmcfg_in diff' -l format -r -f -a 'text json' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in diff' -l git -d 'Accept the arguments that git passes to an external diff command.'
 complete -c vmcfg -n '__vmcfg_in diff' -l unchecked -d 'Compare the plans despite errors, if they can be made.'
+complete -c vmcfg -n '__vmcfg_in diff' -l vm -r -f -d 'VM of a record to compare. [default: the VM with the most vCPUs]'
+complete -c vmcfg -n '__vmcfg_in diff' -l all -d 'With a record: compare also what a description leaves open, and how vCPUs start.'
 complete -c vmcfg -n '__vmcfg_in diff' -l host-kernel -r -f -d 'Oldest host kernel to support; overrides \'host_kernel\' in the description.'
 complete -c vmcfg -n '__vmcfg_in diff' -l strict -d 'Treat warnings as errors.'
 complete -c vmcfg -n '__vmcfg_in diff' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in diff' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in diff' -F
 complete -c vmcfg -n '__vmcfg_in schema' -s h -l help -d 'Show this message and exit.'
-complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan diagnostics diff show decode try host'
+complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show decode try host'
