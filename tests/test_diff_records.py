@@ -47,14 +47,14 @@ def lines_of(path: Path) -> list[Line]:
 
 
 QEMU = lines_of(HERE / "records" / "qemu-10.0-smp-2-linux-7.2.jsonl.xz")
-"""QEMU 10.0 -M virt,gic-version=3 -cpu host,pmu=on -smp 2 -m 256 on Linux 7.2."""
+"""QEMU 10.0 -M virt,gic-version=3 -cpu host,pmu=on -smp 2 -m 1024 on Linux 7.2."""
 
 DESCRIBED = """\
 vmcfg: 1
 name: qemu
 ipa_bits: 40
 memory:
-  - {base: 0x40000000, size: 256MiB}
+  - {base: 0x40000000, size: 1GiB}
   - {base: 0x090a0000, size: 64KiB}
 vcpus: 2
 pmu: {irq: 23}
@@ -240,7 +240,7 @@ def test_other_ids_of_vcpus_do_not_count() -> None:
 
 def test_the_numbers_of_slots_do_not_count_and_slots_can_be_split() -> None:
     ram = the("add-memory", base="0x40000000")
-    halves = [slot(7, 0x48000000, 0x8000000), slot(9, 0x40000000, 0x8000000)]
+    halves = [slot(7, 0x60000000, 0x20000000), slot(9, 0x40000000, 0x20000000)]
     place = QEMU.index(ram)
     assert said(differing([*QEMU[:place], *halves, *QEMU[place + 1 :]])) == []
 
@@ -377,9 +377,9 @@ def test_an_mpidr_that_differs_is_another_vcpu() -> None:
 
 
 def test_memory_is_compared_by_address() -> None:
-    assert said(differing(QEMU, DESCRIBED.replace("256MiB", "512MiB"))) == [
-        "changed add-memory vm - slot=0,base=0x40000000,size=0x20000000"
-        " slot=2,base=0x40000000,size=0x10000000"
+    assert said(differing(QEMU, DESCRIBED.replace("1GiB", "2GiB"))) == [
+        "changed add-memory vm - slot=0,base=0x40000000,size=0x80000000"
+        " slot=2,base=0x40000000,size=0x40000000"
     ]
     text = DESCRIBED.replace("memory:\n", "memory:\n  - {base: 0x80000000, size: 1GiB}\n")
     assert said(differing(QEMU, text)) == [
@@ -394,9 +394,9 @@ def test_memory_is_compared_by_address() -> None:
 def test_a_slot_that_is_gone_at_the_end_does_not_count() -> None:
     gone = slot(2, 0x40000000, 0)
     assert said(differing(with_after(gone, "add-memory"))) == [
-        "removed add-memory vm - slot=0,base=0x40000000,size=0x10000000 None"
+        "removed add-memory vm - slot=0,base=0x40000000,size=0x40000000 None"
     ]
-    moved = slot(30, 0x40000000, 0x10000000)
+    moved = slot(30, 0x40000000, 0x40000000)
     lines = with_after(gone, "add-memory")
     place = lines.index(gone)
     assert said(differing([*lines[: place + 1], moved, *lines[place + 1 :]])) == []
@@ -740,3 +740,18 @@ def test_a_line_after_the_end_or_a_missing_one_is_a_sentence() -> None:
     for text in ([*whole, whole[-1]], [*whole[:5], *whole[6:]], [*whole[:5], whole[-1]]):
         with pytest.raises(NoFile):
             read_record(text, "record.jsonl")
+
+
+# Defaults of KVM ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "differs"),
+    [
+        ("timers: {virtual: 27, physical: ppi:14}", False),
+        ("timers: {virtual: 20}", True),
+        ("timers: {physical: 27, virtual: 30}", True),
+    ],
+)
+def test_a_default_of_kvm_need_not_be_set(key: str, differs: bool) -> None:
+    assert bool(differing(QEMU, f"{DESCRIBED}{key}\n")) == differs

@@ -122,6 +122,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "record_file",
         "setup",
         "comparison",
+        "record_draft",
         "qemu",
         "qemu_words",
         "qemu_command_line",

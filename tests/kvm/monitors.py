@@ -58,16 +58,16 @@ Job = dict[str, Any]
 def unpacked(series: str) -> Path:
     """Return the directory with QEMU of a series for arm64 and everything that it requires."""
     suite = SUITES[series]
-    folder = machine.cache_folder() / "monitors"
-    with machine.cache_lock():
+    folder = machine._cache_folder() / "monitors"
+    with machine._cache_lock():
         note = folder / f"{suite}.json"
-        if note.exists() and not machine.refresh():
+        if note.exists() and not machine._refresh():
             return folder / str(json.loads(note.read_text())["folder"])
-        apt = machine.Apt(suite, "arm64")
+        apt = machine._Apt(suite, "arm64")
         name = f"{PACKAGE}-{suite}-{apt.field(PACKAGE, 'Version').replace(':', '%3a')}"
         if not (folder / name).exists():
             apt.unpack_with_dependencies(PACKAGE, folder / name)
-        machine.store(note, json.dumps({"folder": name}).encode())
+        machine._store(note, json.dumps({"folder": name}).encode())
     return folder / name
 
 

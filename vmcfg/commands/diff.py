@@ -254,10 +254,7 @@ def _record_side(lines: Iterator[bytes], name: str) -> Side:
 
     record = read_record(lines, name)
     if not record.is_complete:
-        files.print_error(
-            f"vmcfg: {printable(name)} has no end: the recording was interrupted, and later calls"
-            " might be missing\n"
-        )
+        files.print_error(f"vmcfg: {record.incomplete_text()}\n")
     return Side(name, RECORD, record=record)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmcfg.escape import printable
-from vmcfg.files import Input, NoFile
+from vmcfg.files import Input, NoFile, print_error
 
 if TYPE_CHECKING:
     from vmcfg.description.draft import Draft
@@ -84,6 +84,24 @@ def _draft_of_tables(inputs: Sequence[Input], wanted: Wanted) -> Draft:
     return draft_of_tables([(each.name, each.read()) for each in inputs])
 
 
+# Records -----------------------------------------------------------------------------------------
+
+
+def _is_record(head: bytes) -> bool:
+    # The keys of the header are in any order; the line can be longer than `head`.
+    return re.match(rb'\{(?:[^\n]*,)?\s*"op"\s*:\s*"record"', head) is not None
+
+
+def _draft_of_record(inputs: Sequence[Input], wanted: Wanted) -> Draft:
+    from vmcfg.monitors.record_draft import draft_of_record
+    from vmcfg.monitors.record_file import read_record
+
+    record = read_record(inputs[0].lines(), inputs[0].name)
+    if not record.is_complete:
+        print_error(f"vmcfg: {record.incomplete_text()}\n")
+    return draft_of_record(record, wanted.everything, wanted.vm)
+
+
 # VMMs --------------------------------------------------------------------------------------------
 
 
@@ -116,6 +134,13 @@ SOURCES = {
         Source("dtb", "a device tree blob", _is_blob, _draft_of_blob),
         Source("dts", "a device tree source", _is_device_tree_source, _draft_of_device_tree_source),
         Source("acpi", "the ACPI tables APIC and GTDT", _is_table, _draft_of_tables, True),
+        Source(
+            "record",
+            "a record of 'vmcfg record'",
+            _is_record,
+            _draft_of_record,
+            options=("vm", "all"),
+        ),
         Source("libvirt", "a domain of libvirt", _is_domain, _draft_of_domain),
         Source("qemu", "a command line of QEMU", _is_command_line, _draft_of_command_line),
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
+from vmcfg.description.model import DEFAULT_TIMERS, MAINTENANCE
 from vmcfg.kernel.features import FEATURES
 from vmcfg.monitors.record_file import Record
 from vmcfg.monitors.setup import (
@@ -29,14 +30,11 @@ from vmcfg.plans.order import CONSTRAINTS, KVM, Constraint
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Scope
 from vmcfg.plans.planfile import PlanFile
 from vmcfg.plans.sequence import SEQUENCE
-from vmcfg.vm.frames import steal_time_addresses
+from vmcfg.vm.frames import STEAL_TIME_SIZE, steal_time_addresses
 from vmcfg.vm.machine import Machine
 
 Open = Callable[[Told], bool]
 """A function that returns whether a description leaves open what a program told KVM."""
-
-STEAL_TIME_BYTES = 64
-"""The size of the record of one vCPU in the steal time (pvtime.c, Linux 7.3)."""
 
 
 class Side(NamedTuple):
@@ -219,8 +217,22 @@ def _without_open_features(setup: Setup, described: Setup) -> Setup:
     return setup._replace(settings=settings)
 
 
+_DEFAULTS = {
+    **{f"timer.{name}": str(intid) for name, intid in DEFAULT_TIMERS.items()},
+    "gic.maintenance_irq": str(MAINTENANCE),
+}
+"""The values of KVM, by row: a program that does not set them has the same."""
+
+
 def _is_open(difference: Difference, old: Side, new: Side) -> bool:
-    """Return whether a side leaves open what only the other side has."""
+    """Return whether a side leaves open what only the other side has, or whether a description has
+    a default of KVM.
+    """
+    told = difference.told
+    is_described = (old if difference.new is None else new).is_open is not None
+    is_alone = difference.old is None or difference.new is None
+    if is_alone and is_described and _DEFAULTS.get(told.row_name) == told.value:
+        return True
     if difference.old is None and old.is_open is not None:
         return old.is_open(difference.told)
     if difference.new is None and new.is_open is not None:
@@ -264,7 +276,9 @@ def _redistributors(left: Setup, right: Setup) -> Iterator[Difference]:
         dict(zip(setup.vcpus or order, setup.redistributor_frames(len(order)), strict=False))
         for setup in (left, right)
     ]
-    if frames[0] == frames[1]:
+    both = [name for name in frames[0] if name in frames[1]]
+    elsewhere = [name for name in both if frames[0][name] != frames[1][name]]
+    if not elsewhere:
         return
     before, after = left.redistributors, right.redistributors
     found = [_between(before.get(key), after.get(key)) for key in dict.fromkeys((*before, *after))]
@@ -273,13 +287,12 @@ def _redistributors(left: Setup, right: Setup) -> Iterator[Difference]:
         yield from differing
         return
     # The regions are the same: the vCPUs were created in another order.
-    name = next(name for name in frames[0] if frames[0][name] != frames[1].get(name))
     yield Difference(
         CHANGED,
         next(iter(before.values())),
         next(iter(after.values())),
-        f"the redistributor of vCPU {name} is at another address, because the vCPUs were created in"
-        " another order",
+        f"the redistributor of vCPU {elsewhere[0]} is at another address, because the vCPUs were"
+        " created in another order",
     )
 
 
@@ -323,7 +336,7 @@ def _uncovered(
     for slot in slots:
         start, end = extent(slot)
         held = [
-            (address, address + STEAL_TIME_BYTES)
+            (address, address + STEAL_TIME_SIZE)
             for address in steal_times
             if start <= address < end
         ]

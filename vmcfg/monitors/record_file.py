@@ -113,6 +113,13 @@ class Record(NamedTuple):
         """Return the version of the kernel on which it was recorded."""
         return version_of(self.release)
 
+    def incomplete_text(self) -> str:
+        """Return what a user must know of a record without an end."""
+        return (
+            f"{printable(self.file)} has no end: the recording was interrupted, and later calls"
+            " might be missing"
+        )
+
     def vms(self) -> list[int]:
         """Return the numbers of its VMs."""
         return sorted({call.vm for call in self.calls if call.vm is not None})

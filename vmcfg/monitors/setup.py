@@ -5,6 +5,7 @@ In: the commands of a plan, or the calls of a record. Out: a `Setup`, for `compa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from vmcfg.monitors.attributes import is_of_vm
 from vmcfg.monitors.record_file import Call, Record
 from vmcfg.plans.command import Command, Row
 from vmcfg.plans.values import Payload
+from vmcfg.vm.frames import V3_REDIST_SIZE
 
 Key = tuple[str, ...]
 """What a command sets: the same on both sides is compared."""
@@ -29,9 +31,6 @@ FILTER_ROW, SMCCC_ROW = "pmu.filter", "vm.smccc_filter"
 
 _UNREADABLE = "null"
 """The value of a call that could not be read."""
-
-_FRAME = 0x20000
-"""The bytes of one redistributor."""
 
 
 class Told(NamedTuple):
@@ -89,7 +88,7 @@ class Setup(NamedTuple):
                 base, room = word & 0xFFFFFFFF0000, word >> 52
             else:
                 base, room = word, count
-            places += [base + _FRAME * number for number in range(min(room, count))]
+            places += [base + V3_REDIST_SIZE * number for number in range(min(room, count))]
         return [places[index] if index < len(places) else None for index in range(count)]
 
 
@@ -180,16 +179,16 @@ def _compared(told: Told, pmus: Mapping[int, str]) -> str:
 
 def _setup(every: Iterable[Told]) -> Setup:
     told = list(every)
-    numbers = _numbers_of_itss(told)
+    names = _numbers_of_itss(told) | _names_of_vcpus(told)
     setup = Setup({}, [], [], {}, {}, [])
     slots: dict[str, Told] = {}
     filters: dict[str, list[Told]] = {}
     for each in told:
-        key = _key(each, numbers)
+        key = _key(each, names)
         if key is None:
             continue
         setup.first.setdefault(key, each)
-        if each.op == "create-vcpu" and each.mpidr not in setup.vcpus:
+        if each.op == "create-vcpu":
             setup.vcpus.append(each.mpidr or each.target)
         if each.op == "add-memory":
             _set_slot(slots, each)
@@ -233,10 +232,20 @@ def _numbers_of_itss(told: Iterable[Told]) -> dict[str, str]:
     return {target: f"its:{number}" for number, target in enumerate(in_order)}
 
 
-def _key(told: Told, itss: Mapping[str, str]) -> Key | None:
+def _names_of_vcpus(told: Iterable[Told]) -> dict[str, str]:
+    """Return the MPIDR of each vCPU by target; of several with the same one, also the target."""
+    mpidrs = {each.target: each.mpidr for each in told if each.mpidr is not None}
+    counts = Counter(mpidrs.values())
+    return {
+        target: mpidr if counts[mpidr] == 1 else f"{mpidr} {target}"
+        for target, mpidr in mpidrs.items()
+    }
+
+
+def _key(told: Told, names: Mapping[str, str]) -> Key | None:
     """Return what a command sets; None if it only identifies a vCPU."""
     op, row = told.op, told.row
-    subject = told.mpidr or itss.get(told.target, told.target)
+    subject = names.get(told.target, told.target)
     if row is not None and row.name == "vcpu.mpidr":
         return None
     if op == "add-memory":

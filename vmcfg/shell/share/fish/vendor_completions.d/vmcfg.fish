@@ -55,7 +55,7 @@ complete -c vmcfg -n '__vmcfg_in emit' -l stdin-filename -r -f -d 'File name to 
 complete -c vmcfg -n '__vmcfg_in emit' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in emit' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in emit' -F
-complete -c vmcfg -n '__vmcfg_in import' -l from -r -f -a 'dtb dts acpi libvirt qemu' -d 'Kind of SOURCE. [default: recognized by its content]'
+complete -c vmcfg -n '__vmcfg_in import' -l from -r -f -a 'dtb dts acpi record libvirt qemu' -d 'Kind of SOURCE. [default: recognized by its content]'
 complete -c vmcfg -n '__vmcfg_in import' -l name -r -f -d 'Name of the VM. [default: from SOURCE]'
 complete -c vmcfg -n '__vmcfg_in import' -l vm -r -f -d 'Number of the VM in a record. [default: the VM with the most vCPUs]'
 complete -c vmcfg -n '__vmcfg_in import' -l all -d 'Of a record, also import ID registers, firmware registers, and capabilities.'
