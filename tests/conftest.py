@@ -169,3 +169,26 @@ def program() -> Callable[[str], str]:
         return path
 
     return found
+
+
+Vmcfg = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def vmcfg_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Vmcfg:
+    """Return a function that runs vmcfg in this process and in `tmp_path`: the exit code, the
+    output, and the errors.
+    """
+    from vmcfg import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vmcfg", *arguments])
+        code = cli._run()
+        output, errors = capsys.readouterr()
+        return code, output, errors
+
+    return run

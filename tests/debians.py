@@ -46,14 +46,14 @@ class Debian(NamedTuple):
 @cache
 def debian(suite: str) -> Debian:
     """Return the Python of a suite. Raises `machine.NoMachineError`."""
-    folder = Path(machine._cache_folder(), "pythons")
+    folder = Path(machine.cache_folder(), "pythons")
     note = Path(folder, f"{suite}.json")
-    with machine._cache_lock():
-        if note.exists() and not machine._refresh():
+    with machine.cache_lock():
+        if note.exists() and not machine.refresh():
             found = json.loads(note.read_text())
         else:
             found = _fetch(suite, folder)
-            machine._store(note, json.dumps(found).encode())
+            machine.store(note, json.dumps(found).encode())
         python = Path(folder, found["root"], PROGRAM)
         _add_tools(python, Path(folder, found["root"]))
     return Debian(suite, found["state"], tuple(found["versions"]), python)
@@ -61,7 +61,7 @@ def debian(suite: str) -> Debian:
 
 def _fetch(suite: str, folder: Path) -> dict[str, object]:
     architecture = machine._output("dpkg", "--print-architecture").strip()
-    apt = machine._Apt(suite, architecture)
+    apt = machine.Apt(suite, architecture)
     versions = apt.fields(PACKAGES, "Version")
     state = _published(Path(apt._configuration()).parent)
     name = f"{suite}-{state}"

@@ -31,7 +31,7 @@ from tests.test_parsers import NOT_YAML, assert_same, rules
 from vmcfg.checking.check import check
 from vmcfg.checking.fixes import difference, fixed
 from vmcfg.files import NoFile
-from vmcfg.formats.registry import FORMATS
+from vmcfg.formats.registry import MACHINE_FORMATS, PLAN_FORMATS
 from vmcfg.formats.unresolved import unresolved_commands
 from vmcfg.kernel.host import read_host
 from vmcfg.plans.lowering import lower
@@ -70,7 +70,7 @@ def plans() -> list[bytes]:
         checked = check(data, "vm.yaml")
         if checked.machine is not None and len(checked.machine.vcpus) <= 8:
             plan = lower(checked.machine, WHOLE_VM)
-            found.append(FORMATS["jsonl"].written(plan, checked.tree, {}).encode())
+            found.append(PLAN_FORMATS["jsonl"].written(plan, checked.tree, {}).encode())
     return found
 
 
@@ -157,11 +157,14 @@ def check_description(data: bytes) -> None:
         return
     for scope in (WHOLE_VM, ATTRIBUTES):
         plan = lower(checked.machine, scope)
-        for format_ in FORMATS.values():
+        for format_ in PLAN_FORMATS.values():
             if not (format_.is_executable and unresolved_commands(plan)):
                 options = dict.fromkeys(format_.options, False)
                 text = format_.written(plan, checked.tree, options)
                 assert text.endswith("\n") if text else not plan.commands
+    for other in MACHINE_FORMATS.values():
+        assert all(finding.message for _, finding in other.findings(checked.machine))
+        assert other.written(checked.machine).endswith("\n")
 
 
 def check_plan(data: bytes) -> None:

@@ -461,6 +461,18 @@ def test_what_is_set_once_for_all_is_read_on_every_vcpu(emit: Emit) -> None:
     ]
 
 
+def test_a_register_that_is_set_twice_is_read_once(emit: Emit) -> None:
+    text = (
+        "vmcfg: 1\nname: vm\nvcpus: 1\nregisters:\n"
+        "  - {name: KVM_REG_ARM_STD_BMAP, value: 0}\n"
+        "  - {name: KVM_REG_ARM_STD_BMAP, value: 1}\n"
+    )
+    lines = emit(text, "--get", "--unchecked").stdout.splitlines()
+    assert [line for line in lines if "STD_BMAP" in line] == [
+        "get-reg vcpu:0 - KVM_REG_ARM_STD_BMAP u64 0x1"
+    ]
+
+
 def test_try_reads_the_list_of_emit_get() -> None:
     """`perform` uses the result of `reads` for the commands that it executed."""
     machine = check((ROOT / "sample-configs" / "full.yaml").read_bytes(), "full.yaml").machine

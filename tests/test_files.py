@@ -259,3 +259,116 @@ def test_an_interrupted_write_leaves_nothing(number: int, tmp_path: Path) -> Non
     assert done.returncode == 128 + number
     assert os.listdir(tmp_path) == ["target"]
     assert (tmp_path / "target").read_text() == "old"
+
+
+# Sources, of which the first part is read first ---------------------------------------------------
+
+
+HEAD = files.BYTES_OF_HEAD
+CONTENTS = {
+    "nothing": b"",
+    "no line feed": b"x",
+    "short lines": b"a\n\nb\n",
+    "a line that ends the first part": b"x" * (HEAD - 1) + b"\ny\n",
+    "a line across the first part": b"x\n" + b"y" * HEAD + b"\nz",
+    "a line after the first part": b"x" * HEAD + b"\ny",
+    "many lines": b"0123456\n" * HEAD,
+    "the longest line": b"x" * (files.MOST_BYTES_OF_LINE - 1) + b"\ny",
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_source_is_read_once_from_its_first_byte(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(content)
+    with files.opened(str(path)) as source:
+        assert source.head == content[:HEAD]
+        assert source.read() == content
+    with files.opened(str(path)) as source:
+        assert list(source.lines()) == content.splitlines(keepends=True)
+    assert list(files.lines(str(path))) == content.splitlines(keepends=True)
+
+
+def test_a_line_of_a_source_that_is_too_long_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(b"x\n" + b"y" * (files.MOST_BYTES_OF_LINE + 1))
+    with files.opened(str(path)) as source, pytest.raises(files.NoFile) as raised:
+        list(source.lines())
+    assert str(raised.value) == f"cannot read {path}: line 2 exceeds 1 MiB"
+
+
+def test_a_source_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    for size, is_readable in ((files.MOST_BYTES, True), (files.MOST_BYTES + 1, False)):
+        with path.open("wb") as file:
+            file.truncate(size)
+        with files.opened(str(path)) as source:
+            if is_readable:
+                assert len(source.read()) == size
+            else:
+                with pytest.raises(files.NoFile, match="is larger than 16 MiB"):
+                    source.read()
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        calls.append(("fsync", os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def replaced(source: str, target: str) -> None:
+        calls.append(("replace", os.path.getsize(source)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    files.write(str(tmp_path / "target"), b"12345")
+    assert calls == [("fsync", 5), ("replace", 5)]
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 255)
+    for data in (b"old", b"new"):
+        files.write(str(target), data)
+        assert target.read_bytes() == data
+
+
+def test_a_temporary_file_is_readable_only_by_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file may have a mode that nobody else can read; the new one has it from the start."""
+    target = tmp_path / "target"
+    target.write_text("old")
+    target.chmod(0o640)
+    modes = []
+    opened = os.open
+
+    def noted(path: str, flags: int, mode: int = 0o777) -> int:
+        descriptor = opened(path, flags, mode)
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", noted)
+    files.write(str(target), b"new")
+    assert modes == [0o600]
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_directory_that_is_not_writable_is_named_as_the_cause(
+    old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    if old:
+        target.write_text("old")
+
+    def refused(path: str, flags: int, mode: int = 0o777) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(files.NoFile) as raised:
+        files.write(str(target), b"new")
+    assert str(raised.value) == f"cannot write {target}: its directory is not writable"

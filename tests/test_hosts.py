@@ -52,6 +52,11 @@ def lacking(name: str) -> list[dict[str, Any]]:
     return [{**each, "has": each["attr"] != name} for each in ATTRIBUTES]
 
 
+def register(name: str, value: int, writable: int | None = (1 << 64) - 1) -> dict[str, Any]:
+    mask = None if writable is None else hex(writable)
+    return {"name": name, "value": hex(value), "writable": mask}
+
+
 @pytest.fixture
 def vmcfg(tmp_path: Path) -> Vmcfg:
     def run(
@@ -163,6 +168,12 @@ GICV2 = BASE + "gic: {version: 2, set_up_by: monitor}\n"
             {"sve_vector_lengths": [128, 512]},
         ),
         ("VMC723", "/host_kernel", BASE + 'host_kernel: "6.12"\n', {"kernel": "6.6.1"}),
+        (
+            "VMC725",
+            "/registers/0/value",
+            BASE + "registers: [{name: ID_AA64ISAR0_EL1, value: 0x210000}]\n",
+            {"registers": [register("ID_AA64ISAR0_EL1", 0x10000)]},
+        ),
         # Without a GIC, or this GIC, its attributes are not reported, too.
         ("VMC713", "/gic/version", FULL, {"devices": [], "attributes": WITHOUT_GIC}),
         ("VMC716", "/pmu/irq", FULL_PMU, {"capabilities": {"KVM_CAP_ARM_PMU_V3": 0}, "pmus": []}),
@@ -366,7 +377,7 @@ def test_a_host_that_is_too_old_for_a_key_has_only_the_reason(vmcfg: Vmcfg) -> N
 
 
 def test_every_rule_of_hosts_is_tried_here() -> None:
-    assert [rule.id for rule in RULES] == [f"VMC{number}" for number in range(711, 724)]
+    assert [rule.id for rule in RULES] == [f"VMC{number}" for number in (*range(711, 724), 725)]
 
 
 def test_the_page_size_of_the_host_decides(vmcfg: Vmcfg) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import vmcfg
 from vmcfg.commands.emit import emit
-from vmcfg.formats.registry import FORMATS
+from vmcfg.formats.registry import PLAN_FORMATS
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -53,8 +53,8 @@ def test_a_plan_has_the_texts_of_emit(path: Path) -> None:
         assert settings.to_text(numbers=True) == emitted(path, "--numbers")
 
 
-def test_every_format_has_a_method() -> None:
-    assert {hasattr(vmcfg.Plan, f"to_{name}") for name in FORMATS} == {True}
+def test_every_format_of_plans_has_a_method() -> None:
+    assert {hasattr(vmcfg.Plan, f"to_{name}") for name in PLAN_FORMATS} == {True}
 
 
 def test_check_and_plan_have_the_options_of_the_commands() -> None:

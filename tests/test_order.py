@@ -151,6 +151,25 @@ def test_constraints_are_given_once_with_their_authority() -> None:
         assert each.source, f"{said(each)} in plans/order.py has no `source`: write file:function"
 
 
+PER_VCPU = {
+    "vcpu.init<vcpu.mpidr",
+    "vcpu.init<pmu.",
+    "vcpu.init<vcpu.finalize",
+    "vcpu.init<vcpu.vector_lengths",
+    "vcpu.vector_lengths<vcpu.finalize",
+    "vcpu.init<vcpu.register",
+    "pmu.device<pmu.init",
+    "pmu.counters<pmu.init",
+    "pmu.filter<pmu.init",
+    "pmu.irq<pmu.init",
+}
+
+
+def test_constraints_are_per_vcpu_where_kvm_looks_at_one_vcpu() -> None:
+    """Without it, a VMM that sets up one vCPU after the other would break the constraint."""
+    assert {said(each) for each in CONSTRAINTS if each.per_vcpu} == PER_VCPU
+
+
 def test_constraints_have_no_circle() -> None:
     """The order of the table satisfies all constraints: each `before` is above its `after`."""
     places = {row.name: place for place, row in enumerate(SEQUENCE)}

@@ -127,3 +127,101 @@ def test_nothing_follows_the_end() -> None:
     whole = text_of(lines_of("spi.yaml"))
     with pytest.raises(NoFile, match=f"line {len(whole) + 1}: the plan ended at the line before"):
         read_plan([*whole, whole[-1]], "plan")
+
+
+@pytest.mark.parametrize(
+    ("op", "mpidr"),
+    [
+        ("create-vcpu", 77),
+        ("create-vcpu", None),
+        ("create-vcpu", []),
+        ("create-vcpu", ""),
+        ("create-vcpu", "0.0.0"),
+        ("create-vcpu", "0.0.0.256"),
+        ("create-vcpu", "0.0.0.00"),
+        ("create-vm", "0.0.0.0"),
+        ("create-vm", 0),
+    ],
+)
+def test_a_wrong_mpidr_is_refused(op: str, mpidr: object) -> None:
+    lines = lines_of("spi.yaml")
+    next(line for line in lines if line["op"] == op)["mpidr"] = mpidr
+    with pytest.raises(NoFile, match="'mpidr' must be the dotted MPIDR of the vCPU"):
+        read_plan(text_of(lines), "plan")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("op", "end", "a plan must begin with a header"),
+        ("format", "vmcfg.host", "a plan must begin with a header"),
+        ("format_version", "2.0", "'format_version' must be 1.x, not 2.0"),
+        ("scope", "attributes", "'scope' must be 'vm', not 'attributes': use 'vmcfg emit --scope"),
+        ("api", "pmu-device", "'api' must be 'vcpu', not 'pmu-device': no kernel supports others"),
+        ("perform", "later", "the header needs valid values for 'perform' and 'gic'"),
+        ("gic", "v5", "the header needs valid values for 'perform' and 'gic'"),
+        ("vm", 7, "the header needs the name of the VM in 'vm'"),
+    ],
+)
+def test_a_wrong_header_is_refused(key: str, value: object, words: str) -> None:
+    lines = lines_of("spi.yaml")
+    lines[0][key] = value
+    with pytest.raises(NoFile, match=f"plan, line 1: {words}"):
+        read_plan(text_of(lines), "plan")
+
+
+@pytest.mark.parametrize(
+    ("perform", "gic", "monitors", "version"),
+    [
+        ("whole", "v3", False, None),
+        ("whole", None, False, None),
+        ("around-gic-init", "v3", True, 3),
+        ("around-gic-init", "v2", True, 2),
+        ("around-gic-init", None, True, None),
+    ],
+)
+def test_the_header_says_whose_the_gic_is(
+    perform: str, gic: str | None, monitors: bool, version: int | None
+) -> None:
+    lines = lines_of("minimal.yaml")
+    lines[0] |= {"perform": perform, "gic": gic}
+    read = read_plan(text_of(lines), "plan")
+    assert read.monitors_gic == monitors
+    assert (None if read.gic is None else read.gic.version) == version
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "words"),
+    [
+        (2, {"seq": 3}, "line 3: 'seq' must be 2, not 3: a line is missing or was moved"),
+        (2, {"phase": "late"}, "line 3: 'phase' of create-vcpu must be 'create', not 'late'"),
+        (2, {"op": "create-cpu"}, "line 3: unknown command 'create-cpu vcpu:0 - -'"),
+        (2, {"arg": "0x1"}, 'line 3: \'value\' is "0x0", which conflicts with .* "0x1"'),
+        (2, {"arg": None}, "line 3: the value of create-vcpu is missing or invalid"),
+        (2, {"target": "vcpu:1"}, "line 3: 'target' must be vcpu:0, not vcpu:1"),
+        (2, {"extra": 1}, "line 3: 'extra' is 1, which conflicts with the rest of the line: null"),
+        (3, {"arg": "0x0", "value": "0x0", "target": "vcpu:0"}, "line 4: vcpu:0 is created twice"),
+    ],
+)
+def test_a_wrong_line_is_refused_with_its_reason(
+    place: int, changes: dict[str, object], words: str
+) -> None:
+    lines = lines_of("minimal.yaml")
+    lines[place] |= changes
+    with pytest.raises(NoFile, match=f"plan, {words}"):
+        read_plan(text_of(lines), "plan")
+
+
+def test_a_vm_is_created_once_and_first() -> None:
+    lines = lines_of("minimal.yaml")
+    without = [lines[0], *lines[2:]]
+    for seq, line in enumerate(without[1:-1], 1):
+        line["seq"] = seq
+    with pytest.raises(NoFile, match="line 2: a plan must create exactly one VM, with its first"):
+        read_plan(text_of(without), "plan")
+    lines = lines_of("minimal.yaml")
+    twice = [*lines[:2], dict(lines[1]), *lines[2:]]
+    for seq, line in enumerate(twice[1:-1], 1):
+        line["seq"] = seq
+    with pytest.raises(NoFile, match="line 3: a plan must create exactly one VM, with its first"):
+        read_plan(text_of(twice), "plan")

@@ -67,7 +67,7 @@ def written_in(path: Path) -> Iterator[Written]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
-                if called(decorator) in ("machine_rule", "host_rule"):
+                if called(decorator) in ("machine_rule", "host_rule", "vmm_rule"):
                     yield Written(file, node.lineno, id_in(decorator, file), node.name)
         if isinstance(node, ast.Assign) and called(node.value) == "Rule":
             yield Written(file, node.lineno, id_in(node.value, file), ast.unparse(node.targets[0]))
@@ -318,3 +318,12 @@ def test_every_feature_is_asked_of_hosts(word: str) -> None:
         assert capability in found[0].message, (
             f"VMC715 does not name {capability}, which the feature '{word}' needs"
         )
+
+
+def test_a_kernel_before_the_strict_pmu_answers_first() -> None:
+    text = b"vmcfg: 1\nname: vm\nvcpus: 2\npmu: {strict: true, device: armv8_pmuv3_0}\n"
+    found = {each.pointer: each for each in check(text, "vm.yaml").diagnostics if each.kernel}
+    assert str(found["/pmu/strict"].kernel) == "KVM_ARM_VCPU_INIT fails with ENOENT"
+    newer = check(text, "vm.yaml", (7, 3)).diagnostics
+    answers = [str(each.kernel) for each in newer if each.pointer == "/pmu/strict"]
+    assert answers == ["KVM_ARM_VCPU_INIT fails with EINVAL"]

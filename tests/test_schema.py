@@ -598,6 +598,7 @@ def test_schemas_list_what_the_tables_have() -> None:
     ]["enum"]
     assert set(keys["type"]["enum"]) == {row.value.word for row in SEQUENCE}
     assert tuple(keys["phase"]["enum"]) == PHASES
+    assert keys["row"]["enum"] == [row.name for row in SEQUENCE]
     assert tuple(definitions["header"]["properties"]["scope"]["enum"]) == SCOPES
     finding = SCHEMAS["diagnostics"]["$defs"]
     assert set(finding["answer"]["properties"]["phase"]["enum"]) == {*get_args(Phase), None}
@@ -673,6 +674,7 @@ def test_plan_schema_is_strict() -> None:
         (("set-attr", "s32"), {"value": 23}),
         (("set-attr", "s32"), {"value": "2 3"}),
         (("set-attr", "s32"), {"phase": "configured"}),
+        (("set-attr", "s32"), {"row": "vcpu.create"}),
         (("set-attr", "s32"), {"target": "cpu:1"}),
         (("set-attr", "s32"), {"seq": 0}),
         (("set-attr", "s32"), {"attr_id": 0}),

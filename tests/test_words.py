@@ -61,7 +61,10 @@ EXCEPTIONS = {
     "plan or monitor": "the same",
     "`monitor`": "the same",
     "virtual machine monitor": "what VMM means",
+    "| `monitors` |": "the name of a room",
+    "mon monitor msg": "options of QEMU",
     "monitors-gic": "the name of a sample",
+    "`monitors`": "the name of a room",
     "`[40, 43]`, `spi:8..11`": "an interrupt as other tools write it",
 }
 """Texts that contain such words for a reason."""

@@ -13,7 +13,7 @@ from vmcfg.files import NoFile
 from vmcfg.findings.diagnostic import Diagnostic, Fix, Related
 from vmcfg.findings.position import Span
 from vmcfg.findings.rule import Answer
-from vmcfg.formats.registry import FORMATS
+from vmcfg.formats.registry import PLAN_FORMATS
 from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel import host as host_files
 from vmcfg.kernel.host import Host
@@ -152,7 +152,7 @@ class Plan:
             raise InvalidDescription(unresolved)
 
     def _written(self, format_: str, **options: bool) -> str:
-        return FORMATS[format_].written(self._lowered, self._tree, options)
+        return PLAN_FORMATS[format_].written(self._lowered, self._tree, options)
 
 
 def check(

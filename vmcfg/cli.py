@@ -18,18 +18,20 @@ from vmcfg.files import NoFile, discard_unwritten, print_error, print_out
 COMMANDS = {
     "validate": "Check descriptions and report every problem with its line and column.",
     "emit": "Print the plan: the commands for KVM, in order.",
+    "import": "Print a description of a VM that exists, from a device tree or ACPI tables.",
     "show": "List all identifiers of each vCPU.",
     "decode": "Show every vCPU or interrupt identifier that a number can be.",
     "explain": "Explain a rule, a key, the order of the commands, or the identifiers of a vCPU.",
     "example": "Print a sample description, or list all samples.",
     "try": "Execute the plan on KVM of this host, in its own VM, and read the values back.",
     "probe": "Show what KVM on this host supports, or create a host file.",
-    "diff": "Compare the commands of two descriptions.",
+    "record": "Run a VMM and record what it tells KVM.",
+    "diff": "Compare what two descriptions, plans, or records tell KVM.",
     "schema": "Print the JSON Schema of descriptions, or of an output of vmcfg.",
 }
 """The commands with one line of help each, so that 'vmcfg --help' imports no command."""
 
-_IN_PYTHON = {"try": "try_"}
+_IN_PYTHON = {"import": "import_", "try": "try_"}
 """The commands whose name is a Python keyword, with the name of their module and function."""
 
 EPILOG = """
@@ -112,8 +114,10 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         # If the reader of a pipe ends, vmcfg ends silently, with 141 for the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell starts commands in the background with SIGINT ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupted)
     code = _run()
     discard_unwritten()
     # Without this, the interpreter searches all live objects for cycles: a tenth of a short run.

@@ -31,6 +31,10 @@ MOST_BYTES_OF_LINE = 1 << 20
 """
 
 
+BYTES_OF_HEAD = 1 << 16
+"""The size of the first part of a source, by which its kind is recognized."""
+
+
 class NoFile(Exception):
     """A file that cannot be read or written; the text is one line with the reason.
 
@@ -61,18 +65,76 @@ def lines(path: str) -> Iterator[bytes]:
     limit to their number: whoever reads them ends at the first line that is wrong.
     """
     with _opened(path) as file:
-        number = 1
-        while line := file.readline(MOST_BYTES_OF_LINE + 1):
-            if len(line) > MOST_BYTES_OF_LINE:
-                greatest = f"{MOST_BYTES_OF_LINE >> 20} MiB"
-                raise NoFile(f"cannot read {_source(path)}: line {number} exceeds {greatest}")
-            yield line
-            number += 1
+        yield from _lines(file, _source(path))
+
+
+def _lines(file: BinaryIO | _Chained, source: str) -> Iterator[bytes]:
+    """Yield the lines of a file that messages call `source`."""
+    number = 1
+    while line := file.readline(MOST_BYTES_OF_LINE + 1):
+        if len(line) > MOST_BYTES_OF_LINE:
+            greatest = f"{MOST_BYTES_OF_LINE >> 20} MiB"
+            raise NoFile(f"cannot read {source}: line {number} exceeds {greatest}")
+        yield line
+        number += 1
+
+
+class Input:
+    """A source that is open for reading: its first bytes, and then, once, all of it.
+
+    `name` is its name in messages. The first bytes are enough to recognize its kind.
+    """
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self.name = name
+        self.head = file.read(BYTES_OF_HEAD)
+        self._file = file
+
+    def read(self) -> bytes:
+        """Return all bytes. Raises `NoFile` if there are more than MOST_BYTES."""
+        data = self.head + self._file.read(MOST_BYTES + 1 - len(self.head))
+        if len(data) > MOST_BYTES:
+            name = printable(self.name)
+            raise NoFile(f"cannot read {name}: it is larger than {MOST_BYTES >> 20} MiB")
+        return data
+
+    def lines(self) -> Iterator[bytes]:
+        """Return the lines, one after the other, without a limit to their number.
+
+        Raises `NoFile` if a line has more than MOST_BYTES_OF_LINE.
+        """
+        first, self.head = self.head, b""
+        yield from _lines(_Chained(first, self._file), printable(self.name))
+
+
+class _Chained:
+    """Some bytes that were already read, and then the rest of their file."""
+
+    def __init__(self, first: bytes, file: BinaryIO) -> None:
+        self._first = first
+        self._file = file
+
+    def readline(self, longest: int) -> bytes:
+        """Return the next line, or its first `longest` bytes; nothing at the end."""
+        end = self._first.find(b"\n", 0, longest) + 1 or min(longest, len(self._first))
+        line, self._first = self._first[:end], self._first[end:]
+        if self._first or line.endswith(b"\n") or len(line) == longest:
+            return line
+        return line + self._file.readline(longest - len(line))
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Input]:
+    """Open the file at `path`, or standard input for ``-``. Raises `NoFile` if reading fails."""
+    with _opened(path) as file:
+        yield Input(STDIN if path == "-" else name_of(path), file)
 
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """Open the file at `path`, or standard input for ``-``. Raises `NoFile` if reading fails."""
+    if path == "-" and sys.stdin is None:
+        raise NoFile("cannot read standard input: it is closed")
     try:
         if path == "-":
             yield sys.stdin.buffer
@@ -81,8 +143,6 @@ def _opened(path: str) -> Iterator[BinaryIO]:
                 yield file
     except OSError as error:
         raise NoFile(f"cannot read {_source(path)}: {error.strerror}") from None
-    except AttributeError:
-        raise NoFile("cannot read standard input: it is closed") from None
 
 
 def _source(path: str) -> str:
@@ -189,6 +249,33 @@ def write(path: str, data: bytes) -> None:
             _replace(os.path.realpath(path), data)
     except OSError as error:
         raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
+
+
+class Growing:
+    """A new file that gets line after line, each of which is in it immediately.
+
+    Opening it and adding to it raise `NoFile`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._name = printable(name_of(path))
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def add(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
 
 
 def _replace(target: str, data: bytes) -> None:

@@ -48,6 +48,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if output is not None:
         output["tally"] = {series: dict(tally) for series, tally in oracle.TALLY.items()}
         output["notes"] = dict(oracle.NOTES)
+        output["imported"] = list(oracle.IMPORTED)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -59,10 +60,15 @@ def pytest_testnodedown(node: Any) -> None:
             oracle.TALLY[series][column] += count
     for series, notes in output.get("notes", {}).items():
         oracle.NOTES[series] += [note for note in notes if note not in oracle.NOTES[series]]
+    oracle.IMPORTED.extend(output.get("imported", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the numbers of every kernel that was used."""
+    """Print the numbers of every kernel that was used, and of the sources that were imported."""
+    if oracle.IMPORTED:
+        terminalreporter.write_sep("=", "imported")
+        for line in oracle.IMPORTED:
+            terminalreporter.write_line(line)
     if not oracle.TALLY:
         return
     columns = list(dict.fromkeys(column for tally in oracle.TALLY.values() for column in tally))

@@ -60,7 +60,7 @@ def descriptions(
     written: dict[str, Any] = {
         "vmcfg": 1,
         "name": "edge",
-        "host_kernel": draw(st.sampled_from(["6.1", "6.12", "7.2"])),
+        "host_kernel": draw(st.sampled_from(["6.1", "6.12", "7.2", "7.3"])),
     }
     if draw(st.booleans()):
         written["ipa_bits"] = draw(
@@ -74,7 +74,7 @@ def descriptions(
     )
     written["vcpus"] = draw(vcpus(count))
     if draw(st.integers(1, 4)) == 1:
-        written["vcpu_ids"] = "sequential"
+        written["vcpu_ids"] = draw(st.sampled_from(["sequential", "mpidr"]))
     if draw(st.booleans()):
         written["memory"] = draw(memory(bits))
     if gic != "none":
@@ -84,6 +84,8 @@ def descriptions(
         written["timers"] = draw(timers())
     if draw(st.integers(1, 3)) == 1:
         draw(the_rest(written))
+    if draw(st.integers(1, 3)) == 1:
+        draw(objects(written))
     return written
 
 
@@ -121,6 +123,82 @@ def the_rest(draw: st.DrawFn, written: dict[str, Any]) -> None:
             draw(st.sampled_from(OTHER_DEVICES)),
         ]
 
+
+@st.composite
+def objects(draw: st.DrawFn, written: dict[str, Any]) -> None:
+    """Add any of these to a description: vector lengths, capabilities, registers, a read-only slot,
+    and the strict PMU.
+    """
+    if draw(st.booleans()):
+        written["capabilities"] = draw(st.lists(capabilities(), min_size=1, max_size=3))
+    if draw(st.booleans()):
+        written["registers"] = draw(st.lists(registers(), min_size=1, max_size=3))
+    if draw(st.booleans()):
+        features = written.get("features", [])
+        written["features"] = features if "sve" in features else [*features, "sve"]
+        written["sve"] = {"vector_lengths": draw(vector_lengths())}
+    if draw(st.booleans()) and "memory" in written:
+        draw(st.sampled_from(written["memory"]))["readonly"] = draw(st.booleans())
+    if draw(st.booleans()):
+        pmu = written.setdefault("pmu", {})
+        pmu["strict"] = True
+        if draw(mostly(st.just(True), st.just(False))):
+            pmu["device"] = HOST_PMU
+
+
+@st.composite
+def capabilities(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw an entry of capabilities: its argument can be missing, superfluous, or invalid."""
+    name = draw(st.sampled_from(sorted(ARGUMENTS)))
+    values = ARGUMENTS[name]
+    odd = st.lists(st.sampled_from(ODD_ARGUMENTS), max_size=2)
+    args = draw(mostly(st.sampled_from(values), odd))
+    return {"name": name, "args": args} if args else {"name": name}
+
+
+ARGUMENTS: dict[str, list[list[int]]] = {
+    "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE": [[0], [0x1000], [0x20_0000], [0x4000_0000]],
+    "KVM_CAP_ARM_NISV_TO_USER": [[]],
+    "KVM_CAP_ARM_SEA_TO_USER": [[]],
+    "KVM_CAP_ARM_SYSTEM_SUSPEND": [[]],
+    "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS": [[]],
+    "KVM_CAP_DIRTY_LOG_RING_ACQ_REL": [[0x1000], [0x1_0000], [0x10_0000]],
+    "KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP": [[]],
+    "KVM_CAP_HALT_POLL": [[0], [200_000]],
+    "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2": [[0], [1], [3]],
+}
+"""Valid arguments of each capability, on hosts with 4 KiB pages."""
+
+ODD_ARGUMENTS = [0, 1, 2, 4, 0x800, 0x3000, 0x20_0000, 0x1_0000_0000, (1 << 64) - 1]
+
+
+@st.composite
+def registers(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw an entry of registers, of those whose valid values do not depend on the host."""
+    name = draw(st.sampled_from(sorted(VALUES)))
+    odd = st.sampled_from([0, 1, 4, 0x1_0004, 1 << 63])
+    value = draw(mostly(st.sampled_from(VALUES[name]), odd))
+    return {"name": name, "value": draw(spelled(value))}
+
+
+VALUES = {
+    "KVM_REG_ARM_PSCI_VERSION": [0x2, 0x1_0000, 0x1_0001, 0x1_0002, 0x1_0003],
+    "KVM_REG_ARM_STD_BMAP": [0, 1],
+    "KVM_REG_ARM_STD_HYP_BMAP": [0, 1],
+    "KVM_REG_ARM_VENDOR_HYP_BMAP": [0, 1, 2, 3],
+    "KVM_REG_ARM_VENDOR_HYP_BMAP_2": [0],
+}
+
+
+def vector_lengths() -> SearchStrategy[list[int]]:
+    """Return lists of vector lengths: those of the emulated machine up to one, and others."""
+    right = st.integers(1, len(VECTOR_LENGTHS)).map(lambda count: VECTOR_LENGTHS[:count])
+    odd = st.lists(st.sampled_from([128, 192, 256, 512, 2048, 2176]), min_size=1, max_size=3)
+    return mostly(right, odd)
+
+
+VECTOR_LENGTHS = [128 * number for number in range(1, 17)]
+"""The lengths of the emulated machine."""
 
 OTHER_DEVICES: list[dict[str, Any]] = [
     {"name": "msi", "irq": "spi:150-160"},

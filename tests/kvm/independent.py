@@ -89,10 +89,11 @@ def vcpus(document: dict[str, Any]) -> list[tuple[int, tuple[int, ...], int | No
             if natural.get(mpidr) is not None and natural[mpidr] not in ids:
                 ids[place] = natural[mpidr]
     if document.get("vcpu_ids") == "mpidr":
-        return sorted(
+        as_ids = [
             (register(mpidr) & 0xFFFFFF | mpidr[0] << 24, mpidr, irq, place == 0)
             for place, (mpidr, irq) in enumerate(found)
-        )
+        ]
+        return sorted(as_ids, key=lambda vcpu: vcpu[0])
     free = iter(sorted(set(range(512)) - set(ids)))
     return sorted(
         (next(free) if each is None else each, *found[place], place == 0)
@@ -143,9 +144,8 @@ def plan(text: bytes) -> list[str]:
         has = [*written, *strict, "PSCI", *["PMU"] * (irq is not None)]
         features = ["POWER_OFF"] * (not boot) + [FEATURES[each] for each in FEATURES if each in has]
         lines.append(f"init-vcpu vcpu:{id} - - features {','.join(features)}")
-    lengths = sum(
-        1 << bits // 128 - 1 for bits in document.get("sve", {}).get("vector_lengths", [])
-    )
+    written_lengths = set(document.get("sve", {}).get("vector_lengths", []))
+    lengths = sum(1 << bits // 128 - 1 for bits in written_lengths if bits % 128 == 0)
     if lengths:
         lines += [
             f"set-reg vcpu:{id} - KVM_REG_ARM64_SVE_VLS u512 {lengths:#x}"

@@ -52,6 +52,9 @@ TALLY: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 NOTES: dict[str, list[str]] = defaultdict(list)
 """Remarks by kernel, printed at the end of the tests: what was not executed, and why."""
 
+IMPORTED: list[str] = []
+"""Lines about the sources of `vmcfg import`, printed at the end of the tests."""
+
 
 def kernel(series: str) -> machine.Kernel:
     """Return the kernel of a series. Without QEMU, the test is skipped, or fails if CI is set."""

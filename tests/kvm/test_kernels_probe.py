@@ -12,13 +12,16 @@ import pytest
 
 from tests.kvm import machine, oracle
 from vmcfg.kernel.features import FEATURES, STRICT_PMU
+from vmcfg.kernel.host import HostRegister
 from vmcfg.kernel.version import NEVER
 from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.rules.registers_on_hosts import limits_of
 
 RUNS = {
     "probe": "python3 -m vmcfg probe --format json",
     "script": "python3 -m vmcfg probe --script > /tmp/script; cd /; python3 - < /tmp/script",
+    "registers": "python3 -m vmcfg probe --format json | python3 registers_driver.py",
     "same": "python3 -m vmcfg probe --format json > /tmp/host; python3 -m vmcfg probe "
     "--compare /tmp/host",
     "changed": 'sed s/.KVM_CAP_NR_VCPUS.:.[0-9]*/\\"KVM_CAP_NR_VCPUS\\":99/ /tmp/host > /tmp/other;'
@@ -39,7 +42,7 @@ RUNS = {
 
 def runs(series: str) -> dict[str, str]:
     """Return what is run on a kernel: everything, or only what differs between kernels."""
-    return RUNS if series in oracle.FULL else {"probe": RUNS["probe"]}
+    return RUNS if series in oracle.FULL else {name: RUNS[name] for name in ("probe", "registers")}
 
 
 def script(commands: Iterable[str]) -> str:
@@ -55,6 +58,7 @@ CARRIED = (
     "sample-configs/minimal.yaml",
     "sample-configs/spi.yaml",
     "tests/cases/VMC502-ppis-differ.yaml",
+    "tests/kvm/registers_driver.py",
 )
 
 
@@ -194,3 +198,30 @@ def test_without_kvm_there_is_one_sentence(series: str) -> None:
     assert (
         err == "vmcfg: /dev/kvm does not exist: the kernel has no KVM, or was not booted at EL2\n"
     )
+
+
+@pytest.mark.parametrize("series", oracle.SERIES)
+def test_registers_are_limited_as_the_rule_says(series: str) -> None:
+    code, out, err = results(series)["registers"]
+    assert code == 0, err
+    tried: dict[str, list[tuple[str, str | None]]] = json.loads(out)
+    registers = {
+        each["name"]: each for each in json.loads(results(series)["probe"][1])["registers"]
+    }
+    without_masks = oracle.version(series) < (6, 7)
+    wrong = []
+    for name, answers in tried.items():
+        value, writable = (registers[name][key] for key in ("value", "writable"))
+        assert (writable is None) == (without_masks or name.startswith("KVM_REG_")), name
+        if writable is None:
+            continue
+        there = HostRegister(int(value, 0), int(writable, 0))
+        for guest, errno in answers:
+            limits = list(limits_of(name, int(guest, 0), there))
+            if limits and "must be at least 1," in limits[0].words and series == "6.12":
+                # This kernel accepts a guest without AArch64 at EL0 or EL1.
+                continue
+            if (errno is None) == bool(limits):
+                wrong.append((name, guest, errno, limits))
+    assert wrong == []
+    assert sum(map(len, tried.values())) > 200

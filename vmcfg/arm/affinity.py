@@ -49,6 +49,9 @@ def derived_id(compressed: int) -> int | None:
 
 # The register and the device tree ------------------------------------------------------------
 
+AFFINITIES = 0xFF_00FF_FFFF
+"""The bits of MPIDR_EL1, and of the `reg` of a CPU, that are affinities."""
+
 MPIDR_RES1 = 1 << 31
 """Bit 31 of MPIDR_EL1, which is always 1."""
 

@@ -10,7 +10,7 @@ from vmcfg.description.half_read import HalfRead
 from vmcfg.description.reading import read_description
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
-from vmcfg.findings.finding import Finding
+from vmcfg.findings.finding import Finding, Found
 from vmcfg.findings.position import Path, Position, Span
 from vmcfg.findings.rule import ERROR, Rule
 from vmcfg.kernel.version import Version
@@ -57,6 +57,18 @@ def check(
         return _checked(data, file, host_kernel, hosts)
     except Exception as error:
         raise CheckFailed(file, error) from error
+
+
+def with_findings(checked: Checked, found: Iterable[Found]) -> Checked:
+    """Return `checked` with more findings about its description.
+
+    Raises `CheckFailed` if what finds them fails.
+    """
+    try:
+        more = _placed(checked.tree, found)
+    except Exception as error:
+        raise CheckFailed(checked.tree.file, error) from error
+    return checked._replace(diagnostics=in_order([*checked.diagnostics, *more]))
 
 
 class CheckFailed(Exception):

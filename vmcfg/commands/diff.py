@@ -1,8 +1,10 @@
-"""``vmcfg diff``: two descriptions compared by their commands."""
+"""``vmcfg diff``: descriptions, plans, and records compared by their commands, and host files."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,25 +15,83 @@ from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import color_option, help_option, host_kernel_option, strict_option
 from vmcfg.escape import printable, without_surrogates
 from vmcfg.kernel.version import Version
+from vmcfg.plans.apis import VCPU, Api
 from vmcfg.plans.command import Command
-from vmcfg.plans.difference import CHANGED, REORDERED, Difference, Placed, differences
+from vmcfg.plans.difference import CHANGED, REORDERED, differences
 from vmcfg.plans.lowering import lower
-from vmcfg.plans.plan import WHOLE_VM, Plan
+from vmcfg.plans.plan import WHOLE_VM, Scope
+from vmcfg.plans.planfile import PlanFile, read_compared_plan
 from vmcfg.text.tree import Tree
+from vmcfg.vm.machine import Machine
+
+if TYPE_CHECKING:
+    from vmcfg.monitors.comparison import Side as RecordSide
+    from vmcfg.monitors.record_file import Record
+    from vmcfg.monitors.setup import Told
 
 FORMATS = ("text", "json")
 
 NO_FILE = "/dev/null"
 """The file name that git passes for a side without the file."""
 
+DESCRIPTION, PLAN, RECORD, HOST = "description", "plan", "record", "host"
+"""What a side can be."""
+
 
 class Side(NamedTuple):
-    """One description with its whole-VM plan. `plan` is None without a file, or with errors."""
+    """One side: a description, a plan, a record, or a host file. `kind` is None without a file.
+
+    A description with errors has no `machine`.
+    """
 
     file: str
-    tree: Tree | None
-    plan: Plan | None
-    wrong: bool
+    kind: str | None
+    tree: Tree | None = None
+    machine: Machine | None = None
+    plan: PlanFile | None = None
+    record: Record | None = None
+    host: dict[str, Any] | None = None
+    unchecked: bool = False
+
+    @property
+    def is_wrong(self) -> bool:
+        """Return whether it is a description with errors."""
+        return self.kind == DESCRIPTION and self.machine is None
+
+    @property
+    def vm(self) -> str | None:
+        """Return the name of the VM, if it has one."""
+        if self.machine is not None:
+            return self.machine.name
+        return None if self.plan is None else self.plan.name
+
+
+class Shown(NamedTuple):
+    """One side of a difference: a command or call by its six fields, with its number in the plan or
+    record, and its place: an origin in a description, or a line of a file.
+    """
+
+    fields: tuple[str, ...]
+    mpidr: str | None
+    seq: int
+    origin: dict[str, Any] | None
+    line: int | None
+
+
+class ShownDifference(NamedTuple):
+    """A difference. `old` or `new` is None if that side does not have it."""
+
+    kind: str
+    old: Shown | None
+    new: Shown | None
+    why: str | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """Return the new side, or the old one if there is no new one."""
+        shown = self.new or self.old
+        assert shown is not None
+        return shown
 
 
 @click.command()
@@ -49,6 +109,18 @@ class Side(NamedTuple):
 @click.option(
     "--unchecked", is_flag=True, help="Compare the plans despite errors, if they can be made."
 )
+@click.option(
+    "--vm",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="VM of a record to compare. [default: the VM with the most vCPUs]",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With a record: compare also what a description leaves open, and how vCPUs start.",
+)
 @host_kernel_option
 @strict_option
 @color_option
@@ -58,15 +130,24 @@ def diff(
     format_: str,
     git: bool,
     unchecked: bool,
+    vm: int | None,
+    everything: bool,
     host_kernel: Version | None,
     strict: bool,
     color: str,
 ) -> int:
-    """Compare the commands of the descriptions A and B.
+    """Compare what A and B tell KVM.
 
-    Each line is a command that was added, removed, changed, or reordered, with its position in the
+    Each of the two is a description, a plan in JSON Lines, or a record from 'vmcfg record'. Each
+    line is a command that was added, removed, changed, or reordered, with its position in the
     files. The exit code is 0 if the commands are the same and 1 if they differ. Findings go to
     standard error. If a description has errors, nothing is compared, and the exit code is 3.
+
+    With a record, only what KVM was told last counts. What a description leaves open is not a
+    difference: a GIC that the VMM sets up, other memory, capabilities, registers, and features.
+    vCPUs are the same if their MPIDRs are.
+
+    A and B can also be two host files from 'vmcfg probe --format json'.
 
     To use it in git: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml
     diff=vmcfg' in .gitattributes.
@@ -76,12 +157,19 @@ def diff(
         for path, name in (_sides_of_git(paths) if git else _two(paths))
     )
     heading = f"vmcfg diff {printable(old.file)} {printable(new.file)}"
-    if old.wrong or new.wrong:
+    if old.is_wrong or new.is_wrong:
         if git:
             # git ends at any other exit code, which would hide the files after this one.
             files.print_out(f"{heading}: not compared because of the findings above\n")
         return 0 if git else FAILED
-    found = differences(_plan(old, new), _plan(new, old))
+    if HOST in (old.kind, new.kind):
+        return _compare_hosts(old, new, format_)
+    if RECORD in (old.kind, new.kind):
+        found = list(_from_records(old, new, vm, everything))
+    elif vm is not None or everything:
+        raise click.UsageError("--vm and --all require a record.")
+    else:
+        found = list(_from_plans(old, new))
     written = _json(old, new, found) if format_ == "json" else _text(old, new, found)
     if git and found:
         written = f"{heading}\n{written}"
@@ -95,10 +183,10 @@ Named = tuple["str | None", str]
 
 def _two(paths: tuple[str, ...]) -> tuple[Named, Named]:
     if len(paths) != 2:
-        raise click.UsageError(f"diff requires two descriptions, not {len(paths)}.")
+        raise click.UsageError(f"diff requires two files, not {len(paths)}.")
     old, new = paths
     if (old, new) == ("-", "-"):
-        raise click.UsageError("Only one of the two descriptions can be standard input.")
+        raise click.UsageError("Only one of the two files can be standard input.")
     return (old, _name(old)), (new, _name(new))
 
 
@@ -138,89 +226,235 @@ def _side(
     unchecked: bool,
     color: str,
 ) -> Side:
+    """Return the side in a file, which shows by its content what it is."""
     if path is None:
-        return Side(name, None, None, wrong=False)
-    checked: Checked = check(files.read(path), name, host_kernel)
+        return Side(name, None)
+    with files.opened(path) as source:
+        if _is(source.head, "plan"):
+            return Side(name, PLAN, plan=read_compared_plan(source.lines(), name))
+        if _is(source.head, "record"):
+            return _record_side(source.lines(), name)
+        data = source.read()
+    if data.lstrip()[:1] == b"{" and b'"vmcfg.host"' in data[:4096]:
+        from vmcfg.kernel.host import host_file, read_host
+
+        read_host(data, name)  # raises NoFile if it is incomplete
+        return Side(name, HOST, host=host_file(data, name))
+    return _description_side(data, name, host_kernel, strict, unchecked, color)
+
+
+def _is(head: bytes, op: str) -> bool:
+    """Return whether a file that begins with `head` has JSON Lines whose first one is this one."""
+    # The keys of the header are in any order; the line can be longer than `head`.
+    return re.match(rb'\{(?:[^\n]*,)?\s*"op"\s*:\s*"%s"' % op.encode(), head) is not None
+
+
+def _record_side(lines: Iterator[bytes], name: str) -> Side:
+    from vmcfg.monitors.record_file import read_record
+
+    record = read_record(lines, name)
+    if not record.is_complete:
+        files.print_error(f"vmcfg: {record.incomplete_text()}\n")
+    return Side(name, RECORD, record=record)
+
+
+def _description_side(
+    data: bytes,
+    name: str,
+    host_kernel: Version | None,
+    strict: bool,
+    unchecked: bool,
+    color: str,
+) -> Side:
+    checked: Checked = check(data, name, host_kernel)
     print_findings(checked, color)
     machine = checked.plannable(strict, unchecked)
-    if machine is None:
-        return Side(name, checked.tree, None, wrong=True)
-    return Side(name, checked.tree, lower(machine, WHOLE_VM, unchecked=unchecked), wrong=False)
+    return Side(name, DESCRIPTION, checked.tree, machine, unchecked=unchecked)
 
 
-def _plan(side: Side, other: Side) -> Plan:
-    """Return the plan of one side; without a file, that of the other side without commands."""
+# Plans ----------------------------------------------------------------------------------------
+
+
+def _from_plans(old: Side, new: Side) -> Iterator[ShownDifference]:
+    """Yield the differences between two descriptions or plans."""
+    scope, api = _scope_of_both(old, new)
+    for each in differences(_commands(old, scope, api), _commands(new, scope, api)):
+        before = each.old and _shown_command(old, each.old.command, each.old.seq)
+        after = each.new and _shown_command(new, each.new.command, each.new.seq)
+        yield ShownDifference(each.kind, before, after)
+
+
+def _scope_of_both(old: Side, new: Side) -> tuple[Scope, Api]:
+    """Return the scope and the API of the plans of both sides. Raises `NoFile` if they differ."""
+    plans = [side.plan for side in (old, new) if side.plan is not None]
+    both = {(plan.scope, plan.api) for plan in plans}
+    if len(both) > 1:
+        raise files.NoFile(
+            f"{printable(old.file)} and {printable(new.file)} are plans of different scopes or"
+            " APIs, which cannot be compared"
+        )
+    return next(iter(both), (WHOLE_VM, VCPU))
+
+
+def _commands(side: Side, scope: Scope, api: Api) -> tuple[Command, ...]:
+    """Return the commands of one side; none without a file."""
     if side.plan is not None:
-        return side.plan
-    if other.plan is None:
-        raise files.NoFile("neither side has a description")
-    return other.plan._replace(commands=())
+        return side.plan.commands
+    if side.machine is None:
+        return ()
+    return lower(side.machine, scope, unchecked=side.unchecked, api=api).commands
 
 
-def _text(old: Side, new: Side, found: list[Difference]) -> str:
+def _shown_command(side: Side, command: Command, seq: int) -> Shown:
+    origin = line = None
+    if side.plan is not None:
+        # The header is the first line.
+        line = seq + 1
+    elif command.origin is not None and side.tree is not None:
+        place = side.tree.position(command.origin)
+        origin = {
+            "pointer": place.pointer,
+            "line": place.span.line,
+            "column": place.span.column,
+        }
+    return Shown(command.fields(), command.mpidr, seq, origin, line)
+
+
+# Records --------------------------------------------------------------------------------------
+
+
+def _from_records(
+    old: Side, new: Side, vm: int | None, everything: bool
+) -> Iterator[ShownDifference]:
+    """Yield the differences between two sides of which at least one is a record."""
+    from vmcfg.monitors.comparison import compared
+
+    left, right = _record_or_described(old, vm), _record_or_described(new, vm)
+    for each in compared(left, right, everything):
+        before = each.old and _shown_told(old, each.old)
+        after = each.new and _shown_told(new, each.new)
+        yield ShownDifference(each.kind, before, after, each.why)
+
+
+def _record_or_described(side: Side, vm: int | None) -> RecordSide:
+    from vmcfg.monitors.comparison import machine_side, plan_side, record_side
+
+    if side.record is not None:
+        return record_side(side.record, vm)
+    if side.machine is not None:
+        return machine_side(side.machine)
+    if side.plan is None:
+        raise files.NoFile("a record can be compared only with another file")
+    if side.plan.api != VCPU:
+        raise files.NoFile(
+            f"{printable(side.file)} is a plan for an API that no kernel supports: a record cannot"
+            " be compared with it"
+        )
+    return plan_side(side.plan)
+
+
+def _shown_told(side: Side, told: Told) -> Shown:
+    if told.command is not None:
+        return _shown_command(side, told.command, told.seq)
+    fields = (told.op, told.target, told.group, told.attr, told.type, told.value)
+    return Shown(fields, told.mpidr, told.seq, None, told.seq + 1)
+
+
+# Hosts ----------------------------------------------------------------------------------------
+
+
+def _compare_hosts(old: Side, new: Side, format_: str) -> int:
+    """Print the facts in which two host files differ."""
+    if old.host is None or new.host is None:
+        other = old if old.host is None else new
+        raise files.NoFile(
+            f"a host file can be compared only with another one, and {printable(other.file)} is"
+            " not a host file"
+        )
+    from vmcfg.kernel.host_facts import changes
+
+    found = list(changes(old.host, new.host))
+    if format_ == "json":
+        import json
+
+        report = {
+            "format": "vmcfg.diff",
+            "format_version": "1.0",
+            "old": _named(old),
+            "new": _named(new),
+            "differences": [each._asdict() for each in found],
+        }
+        files.print_out(json.dumps(report, indent=2) + "\n")
+    else:
+        files.print_out("".join(f"{each}\n" for each in found))
+    return FOUND if found else 0
+
+
+# Output ---------------------------------------------------------------------------------------
+
+
+def _text(old: Side, new: Side, found: list[ShownDifference]) -> str:
     return "".join(f"{difference.kind}: {_line(old, new, difference)}\n" for difference in found)
 
 
-def _line(old: Side, new: Side, difference: Difference) -> str:
+def _line(old: Side, new: Side, difference: ShownDifference) -> str:
     """Return the line of a difference: the command, its values, and in parentheses its vCPU and
     positions.
     """
-    command = difference.command
-    line = " ".join(command.fields()[:5])
-    if difference.kind == CHANGED and difference.old is not None:
-        line += f" {difference.old.command.value} -> {command.value}"
+    shown = difference.shown
+    line = " ".join(shown.fields[:5])
+    before, after = difference.old, difference.new
+    if difference.kind == CHANGED and before is not None and after is not None:
+        line += f" {before.fields[5]} -> {after.fields[5]}"
     else:
-        line += f" {command.value}"
-    told = [] if command.mpidr is None else [f"vCPU {command.mpidr}"]
-    if difference.kind == REORDERED and difference.old is not None and difference.new is not None:
-        told.append(f"command {difference.old.seq} -> {difference.new.seq}")
-    for side, placed in ((old, difference.old), (new, difference.new)):
-        origin = placed and _origin(side, placed.command)
-        if origin:
-            told.append(f"{printable(side.file)}:{origin['line']}:{origin['column']}")
+        line += f" {shown.fields[5]}"
+    told = [] if shown.mpidr is None else [f"vCPU {shown.mpidr}"]
+    if difference.why is not None:
+        told.append(difference.why)
+    elif difference.kind == REORDERED and before is not None and after is not None:
+        told.append(f"command {before.seq} -> {after.seq}")
+    for side, placed in ((old, before), (new, after)):
+        if placed is not None and placed.origin is not None:
+            told.append(f"{printable(side.file)}:{placed.origin['line']}:{placed.origin['column']}")
+        elif placed is not None and placed.line is not None:
+            told.append(f"{printable(side.file)}:{placed.line}")
     return f"{line} ({', '.join(told)})" if told else line
 
 
-def _origin(side: Side, command: Command) -> dict[str, Any] | None:
-    """Return the origin of a command by the keys of `origin` in plans; None if it has none."""
-    if command.origin is None or side.tree is None:
-        return None
-    place = side.tree.position(command.origin)
-    return {"pointer": place.pointer, "line": place.span.line, "column": place.span.column}
-
-
-def _json(old: Side, new: Side, found: list[Difference]) -> str:
+def _json(old: Side, new: Side, found: list[ShownDifference]) -> str:
     import json
 
     report = {
         "format": "vmcfg.diff",
         "format_version": "1.0",
-        "old": {"file": without_surrogates(old.file), "vm": old.plan and old.plan.machine.name},
-        "new": {"file": without_surrogates(new.file), "vm": new.plan and new.plan.machine.name},
-        "differences": [_difference(old, new, difference) for difference in found],
+        "old": _named(old),
+        "new": _named(new),
+        "differences": [_difference(difference) for difference in found],
     }
     return json.dumps(report, indent=2) + "\n"
 
 
-def _difference(old: Side, new: Side, difference: Difference) -> dict[str, Any]:
-    command = difference.command
-    op, target, group, attr, type_, _ = command.fields()
-    return {
-        "kind": difference.kind,
-        "op": op,
-        "target": target,
-        "group": group,
-        "attr": attr,
-        "type": type_,
-        **({} if command.mpidr is None else {"mpidr": command.mpidr}),
-        "old": _of_side(old, difference.old),
-        "new": _of_side(new, difference.new),
-    }
+def _named(side: Side) -> dict[str, Any]:
+    return {"file": without_surrogates(side.file), "kind": side.kind, "vm": side.vm}
 
 
-def _of_side(side: Side, placed: Placed | None) -> dict[str, Any] | None:
-    if placed is None:
+def _difference(difference: ShownDifference) -> dict[str, Any]:
+    shown = difference.shown
+    names = ("op", "target", "group", "attr", "type")
+    told = {"kind": difference.kind, **dict(zip(names, shown.fields, strict=False))}
+    if shown.mpidr is not None:
+        told["mpidr"] = shown.mpidr
+    if difference.why is not None:
+        told["why"] = difference.why
+    return told | {"old": _placed(difference.old), "new": _placed(difference.new)}
+
+
+def _placed(shown: Shown | None) -> dict[str, Any] | None:
+    if shown is None:
         return None
-    told: dict[str, Any] = {"seq": placed.seq, "value": placed.command.value}
-    origin = _origin(side, placed.command)
-    return told | {"origin": origin} if origin else told
+    told: dict[str, Any] = {"seq": shown.seq, "value": shown.fields[5]}
+    if shown.origin is not None:
+        told["origin"] = shown.origin
+    if shown.line is not None:
+        told["line"] = shown.line
+    return told

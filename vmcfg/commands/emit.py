@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from vmcfg import files
-from vmcfg.checking.check import Checked, check
+from vmcfg.checking.check import Checked, check, with_findings
 from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_diagnostics, print_findings
 from vmcfg.commands.options import (
@@ -23,10 +23,8 @@ from vmcfg.commands.options import (
     strict_option,
 )
 from vmcfg.escape import printable
-from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
-from vmcfg.findings.finding import Finding
-from vmcfg.findings.rule import Rule
-from vmcfg.formats.registry import FORMATS, Format
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, MachineFormat, PlanFormat
 from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import APIS, VCPU, Api
@@ -88,7 +86,6 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 @click.option(
     "--api",
     type=click.Choice(APIS),
-    default=VCPU,
     help=(
         "How the vCPU of a PMU interrupt is identified: vcpu (default, in Linux since 4.6), or by"
         " one of two interfaces that were never merged. See 'vmcfg explain identifiers'."
@@ -144,7 +141,7 @@ def emit(
     format_: str,
     scope: Scope | None,
     phases: tuple[PlanPhase, ...] | None,
-    api: Api,
+    api: Api | None,
     device_type: int | None,
     get: bool,
     numbers: bool,
@@ -163,11 +160,22 @@ def emit(
     PATH is a description, or - for standard input. Findings go to standard error. If there are
     errors, nothing is printed and no file is written.
     """
+    if format_ in MACHINE_FORMATS:
+        _refuse_options_of_plans(
+            format_,
+            {
+                "--scope": scope is not None,
+                "--phase": phases is not None,
+                "--api": api is not None,
+                "--device-type": device_type is not None,
+                "--get": get,
+            },
+        )
     wanted = _Wanted(
         FORMATS[format_],
         scope or (WHOLE_VM if main_ else ATTRIBUTES),
         phases or PHASES,
-        api,
+        api or VCPU,
         device_type,
         get,
         {"numbers": numbers, "comments": comments, "main": main_},
@@ -179,7 +187,7 @@ def emit(
     if main_ and (scope == ATTRIBUTES or phases is not None):
         other = "--phase" if phases else "--scope attributes"
         raise click.UsageError(f"--main cannot be used with {other}: it creates a whole VM.")
-    if device_type is not None and (api == VCPU or get or wanted.scope != WHOLE_VM):
+    if device_type is not None and (wanted.api == VCPU or get or wanted.scope != WHOLE_VM):
         raise click.UsageError(
             "--device-type requires --api pmu-device or pmu-device-mpidr, and --scope vm."
         )
@@ -191,17 +199,20 @@ def emit(
     hosts = hosts_of(host_paths)
     name = stdin_filename if path == "-" else files.name_of(path)
     checked = check(files.read(path), name, host_kernel, hosts)
-    checked = _held_to_api(checked, api)
+    checked = _held_to_format(_held_to_api(checked, wanted.api), wanted.format)
     print_findings(checked, color)
     machine = checked.plannable(strict, unchecked)
     if machine is None:
         return FOUND
-    plan = _plan(machine, wanted, hosts)
-    unresolved = _unresolved(plan, checked.tree, wanted)
-    if unresolved:
-        print_diagnostics(unresolved, checked.tree.text, color)
-        return FOUND
-    written = wanted.format.written(plan, checked.tree, wanted.options)
+    if isinstance(wanted.format, MachineFormat):
+        written = wanted.format.written(machine)
+    else:
+        plan = _plan(machine, wanted, hosts)
+        unresolved = _unresolved(plan, checked.tree, wanted)
+        if unresolved:
+            print_diagnostics(unresolved, checked.tree.text, color)
+            return FOUND
+        written = wanted.format.written(plan, checked.tree, wanted.options)
     # Always ASCII: only the name of the description can contain other characters.
     ascii_only = written.encode("ascii", "backslashreplace")
     if output is None or output == "-":
@@ -218,7 +229,7 @@ _DESCRIPTION = re.compile(rb"(?m)^vmcfg[ \t]*:")
 class _Wanted(NamedTuple):
     """The requested plan. `options` are those that only some formats have, by name."""
 
-    format: Format
+    format: PlanFormat | MachineFormat
     scope: Scope
     phases: tuple[PlanPhase, ...]
     api: Api
@@ -251,6 +262,15 @@ def _refuse_options_of_other_formats(wanted: _Wanted) -> None:
             )
 
 
+def _refuse_options_of_plans(format_: str, given: dict[str, bool]) -> None:
+    """Raise a usage error if an option is given that selects commands of a plan."""
+    for option, is_given in given.items():
+        if is_given:
+            raise click.UsageError(
+                f"{option} cannot be used with --format {format_}, which contains no commands."
+            )
+
+
 def _plan(machine: Machine, wanted: _Wanted, hosts: Sequence[Host]) -> Plan:
     """Return the requested plan of `machine`."""
     if wanted.get:
@@ -275,11 +295,14 @@ def _held_to_api(checked: Checked, api: Api) -> Checked:
     """Return `checked` with the findings about keys that the API does not support."""
     if checked.machine is None or api == VCPU:
         return checked
-    found = [
-        _diagnostic(checked.tree, rule, finding)
-        for rule, finding in api_rules.unsupported(checked.machine, api)
-    ]
-    return checked._replace(diagnostics=in_order(checked.diagnostics + found))
+    return with_findings(checked, api_rules.unsupported(checked.machine, api))
+
+
+def _held_to_format(checked: Checked, format_: PlanFormat | MachineFormat) -> Checked:
+    """Return `checked` with what prevents a format of whole VMs."""
+    if checked.machine is None or not isinstance(format_, MachineFormat):
+        return checked
+    return with_findings(checked, format_.findings(checked.machine))
 
 
 def _unresolved(plan: Plan, tree: Tree, wanted: _Wanted) -> list[Diagnostic]:
@@ -289,8 +312,3 @@ def _unresolved(plan: Plan, tree: Tree, wanted: _Wanted) -> list[Diagnostic]:
         return []
     option = "--numbers" if numbers else f"--format {wanted.format.name}"
     return unresolved_diagnostics(plan, tree, option)
-
-
-def _diagnostic(tree: Tree, rule: Rule, finding: Finding) -> Diagnostic:
-    """Return a finding about a plan as a diagnostic of the description."""
-    return diagnose(tree.file, rule, finding, tree.position(finding.path, finding.on), ())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,12 @@ import click
 
 from vmcfg import files
 from vmcfg.commands.exit_codes import FAILED, FOUND
-from vmcfg.commands.options import color_option, help_option
+from vmcfg.commands.options import color_option, help_option, hosts_of
+from vmcfg.escape import printable
 from vmcfg.kernel import ioctls
-from vmcfg.kernel.host import host_file
+from vmcfg.kernel.common_registers import common_registers
+from vmcfg.kernel.host import Host, host_file
+from vmcfg.kernel.host_facts import changes, facts
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.probing import probed_host
 from vmcfg.plans.apis import VCPU
@@ -31,6 +33,8 @@ CARRIED = (
     "features",
     "host_pmus",
     "ioctls",
+    "registers",
+    "settable_registers",
     "probing",
 )
 """The modules of the room kernel in --script: each imports only those before it and the standard
@@ -81,14 +85,35 @@ except package.ioctls.NoKvm as error:
     metavar="FILE",
     help="Print what has changed since this host file was created.",
 )
+@click.option(
+    "--common",
+    is_flag=True,
+    help=(
+        "Print the registers that differ between the host files HOST, with values that all of these"
+        " hosts accept, as key 'registers' of a description."
+    ),
+)
+@click.argument("host_paths", nargs=-1, metavar="[HOST...]")
 @color_option
 @help_option
-def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
-    """Show what KVM on this host supports: capabilities, devices, attributes, and PMUs.
+def probe(
+    format_: str,
+    script: bool,
+    earlier: str | None,
+    common: bool,
+    host_paths: tuple[str, ...],
+    color: str,
+) -> int:
+    """Show what KVM on this host supports: capabilities, devices, attributes, registers, and PMUs.
 
     --script does not query this host. To query another one: vmcfg probe --script | ssh HOST python3
-    - > HOST.json
+    - > HOST.json. --common does not query this host either: HOST is a host file, or a directory of
+    host files. The exit code is 1 if a register cannot be the same on all hosts.
     """
+    if common:
+        return _print_common(hosts_of(host_paths))
+    if host_paths:
+        raise click.UsageError("HOST requires --common.")
     if script:
         files.print_out(script_text())
         return 0
@@ -111,6 +136,25 @@ def probe(format_: str, script: bool, earlier: str | None, color: str) -> int:
     return 0
 
 
+def _print_common(hosts: list[Host]) -> int:
+    """Print the registers that all hosts can have alike. Return the exit code."""
+    if len(hosts) < 2:
+        raise click.UsageError("--common requires at least two host files.")
+    without = [host.name for host in hosts if not host.registers]
+    if without:
+        raise files.NoFile(
+            f"{printable(without[0])} has no registers: run 'vmcfg probe --format json' on the host"
+            " again"
+        )
+    common = common_registers(hosts)
+    lines = [f"# The registers that differ between {len(hosts)} hosts, with values for all of them"]
+    lines += ["registers:"] if common.values else ["# (none)"]
+    lines += [f"  - {{name: {name}, value: {value:#x}}}" for name, value in common.values.items()]
+    lines += [f"# {printable(reason)}" for reason in common.reasons]
+    files.print_out("".join(f"{line}\n" for line in lines))
+    return FOUND if common.reasons else 0
+
+
 def attributes() -> list[dict[str, Any]]:
     """Return every attribute of the sequence, by the keys that `probed_host` needs."""
     asked: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -131,35 +175,3 @@ def script_text() -> str:
     here = Path(ioctls.__file__).parent
     modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
     return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))
-
-
-def facts(host: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Return a host file as lines: the kind, the name, and the value of each fact."""
-    yield "kernel", "version", str(host["kernel"])
-    yield "kernel", "machine", str(host["machine"])
-    if "api_version" in host:
-        yield "kernel", "KVM API version", str(host["api_version"])
-    if "page_size" in host:
-        yield "kernel", "page size", str(host["page_size"])
-    if host.get("sve_vector_lengths") is not None:
-        yield "sve", "vector lengths", " ".join(map(str, host["sve_vector_lengths"]))
-    if host.get("event_counters") is not None:
-        yield "pmu", "event counters", str(host["event_counters"])
-    for name, value in host["capabilities"].items():
-        yield "capability", name, str(value)
-    for name in host["devices"]:
-        yield "device", name, "yes"
-    for each in host["attributes"]:
-        name = f"{each['target']} {each['group']} {each['attr']}"
-        yield "attribute", name, "yes" if each["has"] else "no"
-    for pmu in host["pmus"]:
-        yield "pmu", str(pmu["name"]), f"type {pmu['type']}, CPUs {pmu['cpus']}"
-
-
-def changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Return the differences between an earlier host file and a new one, line by line."""
-    old, new = ({fact[:2]: fact[2] for fact in facts(host)} for host in (before, now))
-    for what, name in sorted(old.keys() | new.keys()):
-        was, is_ = old.get((what, name), "absent"), new.get((what, name), "absent")
-        if was != is_:
-            yield f"{what} {name}: was {was}, is {is_}"

@@ -10,6 +10,7 @@ from vmcfg.commands.options import help_option
 SCHEMAS = {
     "vm": "descriptions, for completion and hover help in editors",
     "plan": "'emit --format json', and each line of 'emit --format jsonl'",
+    "record": "each line that 'record' writes",
     "diagnostics": "'validate --format json'",
     "diff": "'diff --format json'",
     "show": "'show --format json'",

@@ -52,7 +52,7 @@ def _commands(plan: Plan, tree: Tree) -> Iterator[str]:
         yield (
             f'{{"op":"{op}","target":"{target}","group":"{group}","attr":"{attr}",'
             f'"type":"{type_}","value":"{value}",'
-            f'"seq":{seq},"phase":"{row.phase}",{mpidr}{call}{origin}}}'
+            f'"seq":{seq},"phase":"{row.phase}","row":"{row.name}",{mpidr}{call}{origin}}}'
         )
 
 

@@ -1,13 +1,16 @@
-"""The table of plan formats, used by `vmcfg emit --format` and everything that lists them."""
+"""The table of output formats, used by `vmcfg emit --format` and everything that lists them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from vmcfg.findings.finding import Found
     from vmcfg.plans.plan import Plan
     from vmcfg.text.tree import Tree
+    from vmcfg.vm.machine import Machine
 
 
 class Writer(Protocol):
@@ -18,13 +21,34 @@ class Writer(Protocol):
 
 
 class Format:
-    """A format: `writer` is its function in a module of this room, as ``module.function``.
+    """A format of `vmcfg emit`.
 
     `options` are the options of `vmcfg emit` for this format only, and `suffix` ends the names of
     its files. If it `is_executable`, every number must be known when the plan is emitted.
     """
 
-    __slots__ = ("is_executable", "name", "options", "suffix", "writer")
+    __slots__ = ("is_executable", "name", "options", "suffix")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        suffix: str,
+        options: tuple[str, ...] = (),
+        is_executable: bool = False,
+    ) -> None:
+        self.name = name
+        self.suffix = suffix
+        self.options = options
+        self.is_executable = is_executable
+
+
+class PlanFormat(Format):
+    """A format of plans: `writer` is its function in a module of this room, as
+    ``module.function``.
+    """
+
+    __slots__ = ("writer",)
 
     def __init__(
         self,
@@ -35,27 +59,76 @@ class Format:
         options: tuple[str, ...] = (),
         is_executable: bool = False,
     ) -> None:
-        self.name = name
+        super().__init__(name, suffix=suffix, options=options, is_executable=is_executable)
         self.writer = writer
-        self.suffix = suffix
-        self.options = options
-        self.is_executable = is_executable
 
     def written(self, plan: Plan, tree: Tree, options: dict[str, bool]) -> str:
         """Return `plan` in this format. Its module is imported only here, to keep starts fast."""
-        module, _, function = self.writer.partition(".")
-        write: Writer = getattr(import_module(f"vmcfg.formats.{module}"), function)
+        write: Writer = _function(f"formats.{self.writer}")
         return write(plan, tree, **{name: options[name] for name in self.options})
 
 
-FORMATS = {
+class MachineFormat(Format):
+    """A format of what a whole VM is for another program: no plan, and no commands.
+
+    `writer` and `checks` are functions of a machine, as ``room.module.function``. The second one
+    returns what the format cannot express, or what the program decides otherwise.
+    """
+
+    __slots__ = ("checks", "writer")
+
+    def __init__(self, name: str, *, writer: str, checks: str, suffix: str) -> None:
+        super().__init__(name, suffix=suffix)
+        self.writer = writer
+        self.checks = checks
+
+    def written(self, machine: Machine) -> str:
+        """Return `machine` in this format. Its module is imported only here."""
+        text: str = _function(self.writer)(machine)
+        return text
+
+    def findings(self, machine: Machine) -> Iterator[Found]:
+        """Return what prevents this format for `machine`."""
+        found: Iterator[Found] = _function(self.checks)(machine)
+        return found
+
+
+def _function(path: str) -> Any:
+    """Return a function of vmcfg, as ``room.module.function``."""
+    module, _, function = path.rpartition(".")
+    return getattr(import_module(f"vmcfg.{module}"), function)
+
+
+PLAN_FORMATS = {
     each.name: each
     for each in (
-        Format("text", writer="text.text", suffix="plan", options=("numbers", "comments")),
-        Format("json", writer="json_lines.json_object", suffix="json"),
-        Format("jsonl", writer="json_lines.jsonl", suffix="jsonl"),
-        Format("sh", writer="sh.sh", suffix="sh", is_executable=True),
-        Format("c", writer="c.c", suffix="c", options=("main",), is_executable=True),
+        PlanFormat("text", writer="text.text", suffix="plan", options=("numbers", "comments")),
+        PlanFormat("json", writer="json_lines.json_object", suffix="json"),
+        PlanFormat("jsonl", writer="json_lines.jsonl", suffix="jsonl"),
+        PlanFormat("sh", writer="sh.sh", suffix="sh", is_executable=True),
+        PlanFormat("c", writer="c.c", suffix="c", options=("main",), is_executable=True),
     )
 }
-"""By name, in the order of the documentation."""
+"""The formats of plans by name."""
+
+MACHINE_FORMATS = {
+    each.name: each
+    for each in (
+        MachineFormat(
+            "qemu",
+            writer="monitors.qemu_command_line.command_line",
+            checks="monitors.rules.findings_for_qemu",
+            suffix="qemu",
+        ),
+        MachineFormat(
+            "libvirt",
+            writer="monitors.libvirt.domain",
+            checks="monitors.libvirt_rules.findings_for_libvirt",
+            suffix="xml",
+        ),
+    )
+}
+"""The formats of whole VMs by name."""
+
+FORMATS: dict[str, PlanFormat | MachineFormat] = {**PLAN_FORMATS, **MACHINE_FORMATS}
+"""All formats by name, in the order of the documentation."""

@@ -19,12 +19,20 @@ class HostPmu(NamedTuple):
     cpus: str
 
 
+class HostRegister(NamedTuple):
+    """A register of a vCPU on the host, and the bits that can be written; None if not known."""
+
+    value: int
+    writable: int | None
+
+
 class Host(NamedTuple):
     """What KVM on one host supports.
 
     `lacking` are the attributes that KVM_HAS_DEVICE_ATTR denies, by target, group, and name.
     `page_size` is in bytes, `event_counters` is PMCR_EL0.N of a vCPU, and `sve_vector_lengths` are
-    in bits. They are None in host files of earlier versions, and without a PMU or SVE.
+    in bits. They are None in host files of earlier versions, and without a PMU or SVE. `registers`
+    are those of a vCPU with a PMU and without optional features, by name.
     """
 
     name: str
@@ -36,6 +44,7 @@ class Host(NamedTuple):
     page_size: int | None = None
     event_counters: int | None = None
     sve_vector_lengths: tuple[int, ...] | None = None
+    registers: dict[str, HostRegister] = {}  # noqa: RUF012
 
 
 def host_file(data: bytes, file: str) -> dict[str, Any]:
@@ -81,12 +90,20 @@ def read_host(data: bytes, file: str) -> Host:
             told.get("page_size"),
             told.get("event_counters"),
             None if lengths is None else tuple(lengths),
+            {each["name"]: _register(each) for each in told.get("registers", [])},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NoFile(
             f"{printable(file)} is not a complete host file: {type(error).__name__} {error};"
             " run 'vmcfg probe --format json' on the host again"
         ) from None
+
+
+def _register(told: dict[str, str | None]) -> HostRegister:
+    value, writable = told["value"], told["writable"]
+    if value is None:
+        raise ValueError("register without value")
+    return HostRegister(int(value, 0), None if writable is None else int(writable, 0))
 
 
 def common_pmu_types(hosts: Sequence[Host]) -> dict[str, int]:

@@ -171,6 +171,15 @@ class Vm:
         """Return the `size` bytes of a register of a vCPU."""
         return self._one_reg(abi.GET_ONE_REG, target, register, bytes(size))
 
+    def writable_masks(self) -> list[int]:
+        """Return the bits that can be written of each feature ID register, in the order of the
+        kernel: by op1 (0, 1, 3), CRm, and op2.
+        """
+        masks = (ctypes.c_uint64 * abi.FEATURE_ID_MASKS)()
+        asked = struct.pack("=QI52x", ctypes.addressof(masks), 0)
+        _with(self.descriptors["vm"], abi.ARM_GET_REG_WRITABLE_MASKS, asked)
+        return list(masks)
+
     def _one_reg(self, request: int, target: str, register: int, data: bytes) -> bytes:
         buffer = ctypes.create_string_buffer(data, len(data))
         _with(

@@ -39,7 +39,7 @@ NR_IRQS_LEAST = 64
 NR_IRQS_GREATEST = 992
 NR_IRQS_STEP = 32
 """The range of KVM; the kernel documentation allows up to 1024 (vgic-kvm-device.c:
-vgic_set_common_attr; tested on 6.1, 6.12, and 7.2).
+vgic_set_common_attr; tested on 6.1 to 7.3).
 """
 
 NR_IRQS_DEFAULT = 256

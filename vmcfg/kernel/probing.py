@@ -15,6 +15,8 @@ from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.kernel.host_pmus import host_pmus
 from vmcfg.kernel.ioctls import Kvm, Vm
+from vmcfg.kernel.registers import feature_id_index
+from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.version import running_release
 
 GIC_TYPES = {"KVM_DEV_TYPE_ARM_VGIC_V3": 3, "KVM_DEV_TYPE_ARM_VGIC_V2": 2}
@@ -36,6 +38,8 @@ def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
         known = _known(host, attributes, capabilities, devices)
         event_counters = _event_counters(host, capabilities)
         vector_lengths = _sve_vector_lengths(host, capabilities)
+        capabilities["KVM_CAP_MSI_DEVID"] = _msi_devid(host, devices)
+        registers = _registers(host, capabilities)
     return {
         "format": "vmcfg.host",
         "format_version": "1.0",
@@ -56,6 +60,7 @@ def probed_host(attributes: list[dict[str, Any]]) -> dict[str, Any]:
             }
             for index, each in enumerate(attributes)
         ],
+        "registers": registers,
         "pmus": [
             {"name": name, "type": pmu.type, "cpus": pmu.cpus} for name, pmu in host_pmus().items()
         ],
@@ -103,6 +108,43 @@ def _sve_vector_lengths(host: Kvm, capabilities: dict[str, int]) -> list[int] | 
         vm.init_vcpu("vcpu", 1 << VCPU_FEATURES["PSCI_0_2"] | 1 << VCPU_FEATURES["SVE"])
         lengths = int.from_bytes(vm.get_reg("vcpu", SVE_VLS.id, 64), "little")
     return [128 * (bit + 1) for bit in range(512) if lengths >> bit & 1]
+
+
+def _msi_devid(host: Kvm, devices: list[str]) -> int:
+    """Return KVM_CAP_MSI_DEVID of a VM with an ITS, which only such a VM has; 0 without an ITS."""
+    if "KVM_DEV_TYPE_ARM_VGIC_ITS" not in devices:
+        return 0
+    with closing(Vm(host, 0)) as vm:
+        vm.create_device("its", INTERRUPT_DEVICES["KVM_DEV_TYPE_ARM_VGIC_ITS"])
+        return vm.capability(CAPABILITIES["KVM_CAP_MSI_DEVID"])
+
+
+def _registers(host: Kvm, capabilities: dict[str, int]) -> list[dict[str, str | None]]:
+    """Return the registers of a vCPU without optional features, except a PMU.
+
+    Each has its `name`, its `value`, and its `writable` bits, None if the host does not tell.
+    """
+    found: list[dict[str, str | None]] = []
+    with closing(Vm(host, 0)) as vm:
+        _furnish(vm, capabilities, [], "")
+        masks = _writable_masks(vm)
+        for name, register in SETTABLE.items():
+            try:
+                value = int.from_bytes(vm.get_reg("vcpu", register.id), "little")
+            except OSError:
+                continue  # the kernel does not know the register
+            index = feature_id_index(register.id)
+            writable = None if masks is None or index is None else hex(masks[index])
+            found.append({"name": name, "value": hex(value), "writable": writable})
+    return found
+
+
+def _writable_masks(vm: Vm) -> list[int] | None:
+    """Return the masks of KVM_ARM_GET_REG_WRITABLE_MASKS; None before Linux 6.7."""
+    try:
+        return vm.writable_masks()
+    except OSError:
+        return None
 
 
 def _furnish(vm: Vm, capabilities: dict[str, int], devices: list[str], gic: str) -> None:

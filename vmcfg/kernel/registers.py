@@ -131,6 +131,24 @@ def named_registers() -> dict[str, int]:
     return found | {"KVM_REG_ARM64_SVE_VLS": _id(SVE, 512, SVE_VLS)}
 
 
+def feature_id_index(id: int) -> int | None:
+    """Return the index of a register in `Vm.writable_masks`; None if it has no mask there.
+
+    Source: KVM_ARM_FEATURE_ID_RANGE_IDX in <asm/kvm.h>.
+    """
+    if id >> 16 & 0xFFF != SYSTEM:
+        return None
+    op0, op1, crn, crm, op2 = _encoding(id & 0xFFFF)
+    if op0 != 3 or crn != 0 or crm > 7 or op1 not in (0, 1, 3):
+        return None
+    return min(op1, 2) << 6 | crm << 3 | op2
+
+
+def _encoding(number: int) -> tuple[int, int, int, int, int]:
+    """Return op0, op1, CRn, CRm, and op2 of a system register, from bits [15:0] of its id."""
+    return number >> 14, number >> 11 & 7, number >> 7 & 15, number >> 3 & 15, number & 7
+
+
 def _id(kind: int, bits: int, number: int) -> int:
     size = (bits // 8).bit_length() - 1
     return 0x60 << 56 | size << 52 | kind << 16 | number
@@ -149,13 +167,7 @@ def _demux(number: int) -> tuple[str, int]:
 
 
 def _system(number: int) -> tuple[str, int]:
-    encoding = (
-        number >> 14,
-        number >> 11 & 7,
-        number >> 7 & 15,
-        number >> 3 & 15,
-        number & 7,
-    )
+    encoding = _encoding(number)
     fields = zip(("op0", "op1", "CRn", "CRm", "op2"), encoding, strict=True)
     words = ", ".join(f"{name} {value}" for name, value in fields)
     name = SYSTEM_REGISTERS.get(encoding)

@@ -15,6 +15,18 @@ STATE_GROUPS = {
 }
 """The groups of registers, by target and number."""
 
+STATE_SIZES = {
+    ("gic", 1): 4,
+    ("gic", 2): 4,
+    ("gic", 5): 4,
+    ("gic", 6): 8,
+    ("gic", 7): 4,
+    ("its", 8): 8,
+}
+"""The number of bytes that KVM reads and writes at the address of a register of these groups
+(vgic-kvm-device.c, vgic-its.c, Linux 7.3).
+"""
+
 STATE_ERRORS = {
     "EINVAL": "no vCPU has this MPIDR or id, the offset is misaligned, or the value is invalid",
     "ENXIO": "there is no such register; of an ITS, also if its address is not set",

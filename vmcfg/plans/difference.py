@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from vmcfg.plans.command import Command
-from vmcfg.plans.plan import Plan
 from vmcfg.plans.sequence import SEQUENCE
 
 ADDED, REMOVED, CHANGED, REORDERED = KINDS = ("added", "removed", "changed", "reordered")
@@ -42,8 +41,8 @@ class Difference(NamedTuple):
 _Identity = tuple[object, ...]
 
 
-def differences(old: Plan, new: Plan) -> list[Difference]:
-    """Return the differences between two plans in plan order; none if their commands are the same.
+def differences(old: Sequence[Command], new: Sequence[Command]) -> list[Difference]:
+    """Return the differences between two plans in plan order; none if they are the same.
 
     If commands change their order, as few of them as possible are reported as reordered.
     """
@@ -64,10 +63,10 @@ def differences(old: Plan, new: Plan) -> list[Difference]:
     return sorted(found, key=_order)
 
 
-def _by_identity(plan: Plan) -> dict[_Identity, list[Placed]]:
+def _by_identity(commands: Sequence[Command]) -> dict[_Identity, list[Placed]]:
     """Return the commands by what they set; only slots, regions, and filters have several each."""
     found: dict[_Identity, list[Placed]] = defaultdict(list)
-    for seq, command in enumerate(plan.commands, 1):
+    for seq, command in enumerate(commands, 1):
         op, target, group, attr, _, _ = command.fields()
         found[op, target, group, attr].append(Placed(seq, command))
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from vmcfg.plans.apis import VCPU, Api
 from vmcfg.plans.command import Command, Row, Selected
 from vmcfg.plans.phases import PHASES, PlanPhase
-from vmcfg.plans.plan import ATTRIBUTES, Plan, Scope
+from vmcfg.plans.plan import ATTRIBUTES, Plan, Scope, limited_to
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload
 from vmcfg.vm.machine import Machine
@@ -47,7 +47,7 @@ def lower(
             if payload is None:
                 payload = _resolved(selected, device_type, pmu_types or {})
             commands.append(_command(row, selected, target, payload, mpidr))
-    return Plan(machine, tuple(commands), scope, unchecked, api)
+    return Plan(machine, tuple(commands), scope, unchecked, api, phases=limited_to(phases))
 
 
 def _resolved(

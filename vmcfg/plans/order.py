@@ -6,9 +6,17 @@ The constraints check the table; they do not define it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.plans.values import Payload, region_index
+
+ConstraintKind = Literal["kvm", "choice"]
+
+KVM: ConstraintKind = "kvm"
+"""Without this order, KVM rejects a command, or a value is lost."""
+CHOICE: ConstraintKind = "choice"
+"""KVM accepts another order; this one reports problems earlier, or follows the documentation."""
 
 
 class Constraint(NamedTuple):
@@ -17,6 +25,9 @@ class Constraint(NamedTuple):
 
     Both are names of rows; a name that ends with a dot means all rows that begin with it. With
     `by`, both are one row, whose commands are ordered by ascending `by` of their values.
+
+    The `kind` is "kvm" if KVM itself requires the order. It then requires it only of commands with
+    values that are `related`, if that is not None.
     """
 
     before: str
@@ -25,10 +36,30 @@ class Constraint(NamedTuple):
     source: str
     per_vcpu: bool = False
     by: Callable[[Payload], int] | None = None
+    kind: ConstraintKind = KVM
+    related: Callable[[Payload, Payload], bool] | None = None
 
 
 def _id(payload: Payload) -> int:
     return payload[0]
+
+
+_BEFORE_VCPUS = ("KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", "KVM_CAP_DIRTY_LOG_RING_ACQ_REL")
+_BEFORE_MEMORY = ("KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP")
+
+
+def _is_before_vcpus(capability: Payload, _: Payload) -> bool:
+    return capability[0] in [CAPABILITIES[name] for name in _BEFORE_VCPUS]
+
+
+def _is_before_memory(capability: Payload, _: Payload) -> bool:
+    return capability[0] in [CAPABILITIES[name] for name in _BEFORE_MEMORY]
+
+
+def _contains(slot: Payload, address: Payload) -> bool:
+    """Return whether a memory slot contains an address."""
+    _, base, size, _ = slot
+    return base <= address[0] < base + size
 
 
 CONSTRAINTS = (
@@ -58,6 +89,7 @@ CONSTRAINTS = (
             " CREATE_VCPU fails with EINVAL"
         ),
         source="arm.c:kvm_vm_ioctl_enable_cap (7.3); tested on 6.1 to 7.3",
+        related=_is_before_vcpus,
     ),
     Constraint(
         before="vm.capability",
@@ -67,6 +99,7 @@ CONSTRAINTS = (
             " after a memory slot fails with EINVAL"
         ),
         source="arm.c:kvm_vm_ioctl_enable_cap (7.3); tested on 6.12 to 7.3",
+        related=_is_before_memory,
     ),
     Constraint(
         before="vm.create",
@@ -94,12 +127,13 @@ CONSTRAINTS = (
             " vCPUs first, so that registers reflect the topology"
         ),
         source="Documentation/virt/kvm/api.rst 4.82",
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
         after="gic.init",
         why="CREATE_VCPU after CTRL_INIT fails with EBUSY",
-        source="arm.c:kvm_arch_vcpu_precreate (7.2); tested on 6.1, 6.12, and 7.2",
+        source="arm.c:kvm_arch_vcpu_precreate (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="vcpu.create",
@@ -108,8 +142,9 @@ CONSTRAINTS = (
             "in ascending order of ids: KVM assigns redistributors in creation order, which is then"
             " the order of ids"
         ),
-        source="vgic-mmio-v3.c:vgic_register_redist_iodev (7.2); tested on 6.1, 6.12, and 7.2",
+        source="vgic-mmio-v3.c:vgic_register_redist_iodev (7.2); tested on 6.1 to 7.3",
         by=_id,
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
@@ -118,7 +153,8 @@ CONSTRAINTS = (
             "if the vCPUs exist, a region that overlaps the distributor fails immediately with"
             " EINVAL; otherwise KVM accepts it, and CREATE_VCPU fails with EINVAL"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
@@ -127,7 +163,8 @@ CONSTRAINTS = (
             "if the vCPUs exist, redistributors that overlap the distributor fail immediately with"
             " EINVAL; otherwise the first KVM_RUN fails with EINVAL"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="vcpu.create",
@@ -142,7 +179,7 @@ CONSTRAINTS = (
             "SET_ONE_REG before VCPU_INIT fails with ENOEXEC, and Linux 6.1 restores the default"
             " MPIDR at every VCPU_INIT"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
         per_vcpu=True,
     ),
     Constraint(
@@ -180,13 +217,13 @@ CONSTRAINTS = (
         before="gic.create",
         after="timer.",
         why="setting the PPI of a timer without a vGIC fails with EINVAL",
-        source="arch_timer.c:kvm_arm_timer_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="arch_timer.c:kvm_arm_timer_set_attr (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="gic.create",
         after="pmu.irq",
         why="setting a PMU interrupt without a vGIC fails with EINVAL",
-        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="gic.nr_irqs",
@@ -201,7 +238,8 @@ CONSTRAINTS = (
             "in this order, an overlap fails immediately with EINVAL; in the reverse order, the"
             " first KVM_RUN fails and leaves the VM unusable"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="gic.v3.distributor",
@@ -210,13 +248,14 @@ CONSTRAINTS = (
             "in this order, an overlap fails immediately with EINVAL; in the reverse order, the"
             " first KVM_RUN fails and leaves the VM unusable"
         ),
-        source="tested on 6.1, 6.12, and 7.2",
+        source="tested on 6.1 to 7.3",
+        kind=CHOICE,
     ),
     Constraint(
         before="gic.v3.region",
         after="gic.v3.region",
         why="in index order from 0: skipping an index, or not starting at 0, fails with EINVAL",
-        source="vgic-mmio-v3.c:vgic_v3_alloc_redist_region (7.2); tested on 6.1, 6.12, and 7.2",
+        source="vgic-mmio-v3.c:vgic_v3_alloc_redist_region (7.2); tested on 6.1 to 7.3",
         by=region_index,
     ),
     Constraint(
@@ -322,7 +361,7 @@ CONSTRAINTS = (
         before="pmu.filter",
         after="pmu.init",
         why="setting a filter after PMU INIT fails with EBUSY",
-        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_set_attr (7.2); tested on 6.1 to 7.3",
         per_vcpu=True,
     ),
     Constraint(
@@ -330,12 +369,14 @@ CONSTRAINTS = (
         after="vcpu.steal_time",
         why="the attribute belongs to the vCPU",
         source="Documentation/virt/kvm/devices/vcpu.rst 3",
+        per_vcpu=True,
     ),
     Constraint(
         before="memory.slot",
         after="vcpu.steal_time",
         why="setting steal time outside all memory slots fails with EINVAL",
-        source="pvtime.c:kvm_arm_pvtime_set_attr (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pvtime.c:kvm_arm_pvtime_set_attr (7.2); tested on 6.1 to 7.3",
+        related=_contains,
     ),
     Constraint(
         before="vm.create",
@@ -371,7 +412,7 @@ CONSTRAINTS = (
         before="gic.init",
         after="pmu.init",
         why="PMU INIT before CTRL_INIT fails with ENODEV",
-        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1 to 7.3",
     ),
     Constraint(
         before="pmu.irq",
@@ -380,7 +421,7 @@ CONSTRAINTS = (
             "PMU INIT without an interrupt fails with ENXIO; setting the interrupt after PMU INIT"
             " fails with EBUSY"
         ),
-        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1, 6.12, and 7.2",
+        source="pmu-emul.c:kvm_arm_pmu_v3_init (7.2); tested on 6.1 to 7.3",
         per_vcpu=True,
     ),
 )

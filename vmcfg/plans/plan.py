@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from vmcfg.kernel.version import version_text
 from vmcfg.plans.apis import API_DOCS, VCPU, Api
 from vmcfg.plans.command import Command
+from vmcfg.plans.phases import PHASES, PlanPhase
 from vmcfg.vm.machine import Machine
 
 Scope = Literal["attributes", "vm"]
@@ -19,11 +20,16 @@ Perform = Literal["whole", "after-gic-init", "around-gic-init"]
 """When the VMM sets up its own GIC: never, before the plan, or after its phase `create`."""
 
 
+def limited_to(phases: tuple[PlanPhase, ...]) -> tuple[PlanPhase, ...] | None:
+    """Return the phases in the header of a plan that has only these; None if they are all."""
+    return None if set(phases) == set(PHASES) else phases
+
+
 class Plan(NamedTuple):
     """The commands for one machine, in order, with the `scope`, `unchecked`, and `api` they have.
 
-    In a plan that reads back, `unread` lists the attributes that KVM cannot return; in a plan that
-    sets, it is None.
+    `phases` are those that the plan is limited to; None if it has all. In a plan that reads back,
+    `unread` lists the attributes that KVM cannot return; in a plan that sets, it is None.
     """
 
     machine: Machine
@@ -32,6 +38,7 @@ class Plan(NamedTuple):
     unchecked: bool
     api: Api = VCPU
     unread: tuple[str, ...] | None = None
+    phases: tuple[PlanPhase, ...] | None = None
 
     def header(self) -> dict[str, Any]:
         """Return the header of the plan by the keys of schemas/plan-v1.schema.json."""
@@ -47,6 +54,8 @@ class Plan(NamedTuple):
             "gic": None if version is None else f"v{version}",
             "perform": self.perform(),
         }
+        if self.phases is not None:
+            header["phases"] = list(self.phases)
         if self.unchecked:
             header["unchecked"] = True
         if self.api != VCPU:

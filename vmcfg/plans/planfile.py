@@ -1,6 +1,8 @@
-"""A plan in JSON Lines, read to be executed: complete, and each line consistent with the table.
+"""A plan in JSON Lines, read to be executed or compared: complete, and each line consistent with
+the table.
 
-In: the lines of ``vmcfg emit --scope vm --format jsonl``. Out: the commands for `trial.perform`.
+In: the lines of ``vmcfg emit --format jsonl``. Out: the commands for `trial.perform`, which must be
+those of a whole VM, or for a comparison.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from vmcfg.files import NoFile
 from vmcfg.kernel.abi import Register
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
-from vmcfg.plans.apis import VCPU
+from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.command import Command, Row
 from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, ENABLE_CAP, SET_REG, Unsupported
-from vmcfg.plans.plan import WHOLE_VM
+from vmcfg.plans.plan import SCOPES, WHOLE_VM, Scope
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload
 
-_EXPLANATORY = ("seq", "phase", "mpidr", "origin")
+_EXPLANATORY = ("seq", "phase", "row", "mpidr", "origin")
 """The keys of a command other than its six fields and its ioctl."""
 
 _SIX = ("op", "target", "group", "attr", "type", "value")
@@ -35,9 +37,7 @@ _MPIDR = re.compile(
 
 
 class PlanFile(NamedTuple):
-    """A plan of a whole VM. `origins` has the origin of each command, or None; `text` is the text
-    of the file.
-    """
+    """A plan. `origins` has the origin of each command, or None; `text` is the text of the file."""
 
     name: str
     commands: tuple[Command, ...]
@@ -45,6 +45,8 @@ class PlanFile(NamedTuple):
     gic: Gic | None
     origins: tuple[dict[str, Any] | None, ...]
     text: str
+    scope: Scope = WHOLE_VM
+    api: Api = VCPU
 
 
 class _Odd(Exception):
@@ -60,7 +62,17 @@ def read_plan(lines: Iterable[bytes], file: str) -> PlanFile:
 
     Reading ends at the first line that is wrong.
     """
-    reader = _Reader()
+    return _read(lines, file, _Reader())
+
+
+def read_compared_plan(lines: Iterable[bytes], file: str) -> PlanFile:
+    """Return the plan in `lines`, of any scope and API. Raises `NoFile` if it is not a complete
+    plan that sets, or if it has only some phases.
+    """
+    return _read(lines, file, _Reader(is_executed=False))
+
+
+def _read(lines: Iterable[bytes], file: str, reader: _Reader) -> PlanFile:
     number = 0
     try:
         for number, line in enumerate(lines, 1):
@@ -79,7 +91,8 @@ def read_plan(lines: Iterable[bytes], file: str) -> PlanFile:
 class _Reader:
     """A plan, as far as it has been read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_executed: bool = True) -> None:
+        self.is_executed = is_executed
         self.text: list[str] = []
         self.header: dict[str, Any] = {}
         self.commands: list[Command] = []
@@ -99,7 +112,12 @@ class _Reader:
             raise _Odd("this is not a JSON object") from None
         self.text.append(text)
         if number == 1:
-            _check_header(read)
+            _check_format(read)
+            if self.is_executed:
+                _check_executable(read)
+            else:
+                _check_comparable(read)
+            _check_gic(read)
             self.header = read
         elif self.has_end:
             raise _Odd('the plan ended at the line before: {"op":"end", ...}')
@@ -107,7 +125,10 @@ class _Reader:
             self.has_end = read == self._right_end()
             self.end()
         else:
-            self.commands.append(_command(read, number - 1, self.made))
+            command = _command(read, number - 1, self.is_executed)
+            if self.is_executed:
+                _check_target(command, self.made)
+            self.commands.append(command)
             self.origins.append(read.get("origin"))
 
     def end(self) -> None:
@@ -128,7 +149,9 @@ class _Reader:
         whole = header["perform"] == "whole"
         gic = None if whole or header["gic"] is None else Gic(int(header["gic"][1:]))
         commands, origins = tuple(self.commands), tuple(self.origins)
-        return PlanFile(header["vm"], commands, not whole, gic, origins, "".join(self.text))
+        text = "".join(self.text)
+        scope, api = header["scope"], header["api"]
+        return PlanFile(header["vm"], commands, not whole, gic, origins, text, scope, api)
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -141,42 +164,97 @@ def _object(line: str) -> dict[str, Any]:
     return value
 
 
-def _check_header(header: dict[str, Any]) -> None:
+def _check_format(header: dict[str, Any]) -> None:
     if header.get("op") != "plan" or header.get("format") != "vmcfg.plan":
         raise _Odd('a plan must begin with a header: {"op":"plan","format":"vmcfg.plan", ...}')
     if not str(header.get("format_version")).startswith("1."):
         raise _Odd(f"'format_version' must be 1.x, not {header.get('format_version')}")
+    if not isinstance(header.get("vm"), str):
+        raise _Odd("the header needs the name of the VM in 'vm'")
+
+
+def _check_executable(header: dict[str, Any]) -> None:
     if header.get("scope") != WHOLE_VM:
         raise _Odd(
             f"'scope' must be 'vm', not '{header.get('scope')}': use 'vmcfg emit --scope vm'"
         )
     if header.get("api") != VCPU:
         raise _Odd(f"'api' must be 'vcpu', not '{header.get('api')}': no kernel supports others")
-    says_perform = header.get("perform") in ("whole", "around-gic-init")
+    if header.get("perform") not in ("whole", "around-gic-init"):
+        raise _Odd("the header needs valid values for 'perform' and 'gic'")
+
+
+def _check_comparable(header: dict[str, Any]) -> None:
+    if header.get("perform") == "state":
+        raise _Odd("a plan of the state of a vGIC cannot be compared")
+    if "not_read_back" in header:
+        raise _Odd("a plan that reads back cannot be compared: use 'vmcfg emit' without --get")
+    if "phases" in header:
+        raise _Odd("a plan of some phases cannot be compared: use 'vmcfg emit' without --phase")
+    if header.get("scope") not in SCOPES or header.get("api") not in APIS:
+        raise _Odd("the header needs valid values for 'scope' and 'api'")
+
+
+def _check_gic(header: dict[str, Any]) -> None:
+    says_perform = header.get("perform") in ("whole", "around-gic-init", "after-gic-init")
     says_gic = header.get("gic", "") in (None, "v2", "v3")
     if not (says_perform and says_gic):
         raise _Odd("the header needs valid values for 'perform' and 'gic'")
-    if not isinstance(header.get("vm"), str):
-        raise _Odd("the header needs the name of the VM in 'vm'")
 
 
-def _command(line: dict[str, Any], seq: int, made: set[str]) -> Command:
-    """Return the command of one line; `made` are the targets that earlier lines created."""
+def _command(line: dict[str, Any], seq: int, is_executed: bool) -> Command:
+    """Return the command of one line."""
     if line.get("seq") != seq:
         raise _Odd(f"'seq' must be {seq}, not {line.get('seq')}: a line is missing or was moved")
-    row = _row(line)
+    row = _row(line) if is_executed else _named_row(line)
     operation = row.operation
     if line.get("phase") != row.phase:
         raise _Odd(f"'phase' of {operation.word} must be '{row.phase}', not '{line.get('phase')}'")
-    payload = _payload(line, row)
-    value = row.value.text(payload)
-    target, register = str(line["target"]), _own_register(line, row)
+    if line.get("row") != row.name:
+        raise _Odd(f"'row' must be '{row.name}' here, not '{line.get('row')}'")
+    host_name = None if is_executed else _host_name(line)
+    # The device of the APIs that were never merged has no number in released kernels.
+    has_number = is_executed or (host_name is None and line.get("device_id", 0) is not None)
+    payload = _payload(line, row) if has_number else None
+    value = str(line.get("value")) if payload is None else row.value.text(payload)
     command = Command(
-        operation, row, target, value, payload, _mpidr(line, row), own_register=register
+        operation,
+        row,
+        str(line.get("target")),
+        value,
+        payload,
+        _mpidr(line, row),
+        attr_id=_attr_id(line, row),
+        host_name=host_name,
+        own_register=_own_register(line, row),
     )
     _check_agreement(line, command)
-    _check_target(command, made)
     return command
+
+
+def _named_row(line: dict[str, Any]) -> Row:
+    """Return the row with the name in a line, if the line can be one of its commands."""
+    for row in SEQUENCE:
+        if row.name == line.get("row"):
+            return row
+    raise _Odd(f"unknown row '{line.get('row')}'")
+
+
+def _host_name(line: dict[str, Any]) -> str | None:
+    """Return the name of the host PMU of a line whose number only the host knows."""
+    value = str(line.get("value"))
+    is_unknown = line.get("data", "") is None and value.startswith("pmu:")
+    return value.removeprefix("pmu:") if is_unknown else None
+
+
+def _attr_id(line: dict[str, Any], row: Row) -> int | None:
+    """Return the number of an attribute that identifies a vCPU; None for other rows."""
+    if row.target != "pmu" or row.attr is None:
+        return None
+    try:
+        return int(line["attr_id"], 16)
+    except (KeyError, TypeError, ValueError):
+        raise _Odd("'attr_id' is missing or invalid") from None
 
 
 def _row(line: dict[str, Any]) -> Row:
@@ -205,6 +283,8 @@ def _is_of(line: dict[str, Any], row: Row) -> bool:
 def _own_register(line: dict[str, Any], row: Row) -> Register | None:
     """Return the register of a line whose row has none; None if there is none."""
     if row.operation is SET_REG and row.register is None:
+        if line.get("attr") not in SETTABLE:
+            raise _Odd(f"unknown register '{line.get('attr')}'")
         return SETTABLE[str(line.get("attr"))]
     return None
 
@@ -212,9 +292,10 @@ def _own_register(line: dict[str, Any], row: Row) -> Register | None:
 def _mpidr(line: dict[str, Any], row: Row) -> str | None:
     """Return the dotted MPIDR of the vCPU of a line; None for other targets."""
     mpidr = line.get("mpidr")
-    if row.target != "vcpu" and mpidr is None:
+    has_vcpu = row.target == "vcpu" or (row.target == "pmu" and row.attr is not None)
+    if not has_vcpu and mpidr is None:
         return None
-    if row.target == "vcpu" and isinstance(mpidr, str) and _MPIDR.fullmatch(mpidr):
+    if has_vcpu and isinstance(mpidr, str) and _MPIDR.fullmatch(mpidr):
         return mpidr
     raise _Odd("'mpidr' must be the dotted MPIDR of the vCPU, such as 0.0.0.0")
 

@@ -11,7 +11,7 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.operations import CREATE_VCPU, GET_REG, INIT_VCPU, READING, SET_REG
 from vmcfg.plans.phases import PHASES, PlanPhase
-from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Plan, limited_to
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.vm.machine import Machine
 
@@ -27,12 +27,20 @@ def reads(commands: Sequence[Command], kernel: Version) -> Iterator[tuple[int, C
     vcpus = {
         command.target: command.mpidr for command in commands if command.operation is CREATE_VCPU
     }
+    # A register that is set several times has the last value.
+    last = {
+        (command.target, command.register.name): place
+        for place, command in enumerate(commands)
+        if command.operation is SET_REG
+    }
     mpidr_is_set = {command.target for command in commands if command.row is _MPIDR_ROW}
     for place, command in enumerate(commands):
         if command.operation is INIT_VCPU and command.target not in mpidr_is_set:
             # The plan does not set it: it relies on the MPIDR that KVM assigns to this id.
             yield place, _expected_mpidr(command)
         if not _is_readable(command, kernel):
+            continue
+        if command.operation is SET_REG and last[command.target, command.register.name] != place:
             continue
         get = command._replace(operation=READING[command.operation])
         if not command.row.vm_wide:
@@ -76,7 +84,9 @@ def read_back(
     ]
     rest = [get for get in every if get.row is not _MPIDR_ROW]
     unreadable = _unreadable(commands, phases, kernel)
-    return Plan(machine, (*by_id, *rest), ATTRIBUTES, unchecked, api, unreadable)
+    return Plan(
+        machine, (*by_id, *rest), ATTRIBUTES, unchecked, api, unreadable, limited_to(phases)
+    )
 
 
 def _unreadable(

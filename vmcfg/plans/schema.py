@@ -78,6 +78,7 @@ def _definition(operation: Operation) -> Schema:
         **_target(rows),
         **_names(rows),
         "type": one_of(_types(rows)),
+        "row": one_of([row.name for row in rows]),
         "request": {"const": hex(operation.request)},
     }
     own = operation.schema(rows)
@@ -231,6 +232,11 @@ def schema() -> Schema:
                         ),
                         "enum": ["whole", "after-gic-init", "around-gic-init"],
                     },
+                    "phases": {
+                        "description": "Present with --phase: the phases of the commands.",
+                        "type": "array",
+                        "items": {"enum": list(PHASES)},
+                    },
                     "unchecked": {
                         "description": "Present with --unchecked: the plan might break rules.",
                         "const": True,
@@ -316,6 +322,12 @@ def schema() -> Schema:
                         ),
                         "enum": list(PHASES),
                     },
+                    "row": {
+                        "description": (
+                            "The kind of command, by the name that 'vmcfg explain order' lists."
+                        ),
+                        "enum": [row.name for row in SEQUENCE],
+                    },
                     "mpidr": {
                         "description": "MPIDR of the vCPU of the command: Aff3.Aff2.Aff1.Aff0.",
                         "type": "string",
@@ -345,6 +357,7 @@ def schema() -> Schema:
                     "value",
                     "seq",
                     "phase",
+                    "row",
                     "request",
                 ],
                 "if": {"properties": {"target": {"pattern": "^vcpu:"}}},

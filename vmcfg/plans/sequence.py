@@ -733,7 +733,7 @@ SEQUENCE = (
             "Initializes the vGIC, after the last vCPU is created and before a PMU is initialized."
             " Without a vCPU, it succeeds, although the kernel documentation says ENODEV."
         ),
-        source=_SOURCE + "vgic/vgic-init.c:vgic_init; without a vCPU: tested on 6.1, 6.12, and 7.2",
+        source=_SOURCE + "vgic/vgic-init.c:vgic_init; without a vCPU: tested on 6.1 to 7.3",
         errors={
             "EBUSY": "a vCPU is being created, or another thread is in one of its ioctls",
             "ENOMEM": "the host is out of memory",

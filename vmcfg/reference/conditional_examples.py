@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from vmcfg.checking.check import Checked, check
+from vmcfg.checking.check import check, with_findings
 from vmcfg.checking.shared_names import with_duplicate_name
-from vmcfg.findings.diagnostic import Diagnostic, diagnose
+from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.findings.finding import Found
 from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel.abi import INTERRUPT_DEVICES, PVTIME_IPA
 from vmcfg.kernel.capabilities import CAPABILITIES
-from vmcfg.kernel.host import Host, HostPmu
+from vmcfg.kernel.host import Host, HostPmu, HostRegister
+from vmcfg.monitors.libvirt_rules import findings_for_libvirt
+from vmcfg.monitors.rules import findings_for_qemu
 from vmcfg.plans.apis import PMU_DEVICE
 from vmcfg.plans.lowering import lower
+from vmcfg.reference.vmm_examples import LIBVIRT_EXAMPLES, QEMU_EXAMPLES
 from vmcfg.rules.apis import unsupported
 from vmcfg.text.tree import Tree
+from vmcfg.vm.machine import Machine
 
 FILE = "vm.yaml"
 
@@ -66,15 +71,19 @@ def _after_the_same_name(text: bytes) -> list[Diagnostic]:
     return with_duplicate_name(check(text, FILE), first).diagnostics
 
 
-def _for_the_pmu_device(text: bytes) -> list[Diagnostic]:
-    return list(_unsupported(check(text, FILE)))
+def _with(found: Callable[[Machine], Iterator[Found]]) -> Callable[[bytes], list[Diagnostic]]:
+    """Return the function that checks a description with more rules over its machine."""
+
+    def diagnostics(text: bytes) -> list[Diagnostic]:
+        checked = check(text, FILE)
+        assert checked.machine is not None
+        return with_findings(checked, found(checked.machine)).diagnostics
+
+    return diagnostics
 
 
-def _unsupported(checked: Checked) -> Iterator[Diagnostic]:
-    assert checked.machine is not None
-    for rule, finding in unsupported(checked.machine, PMU_DEVICE):
-        place = checked.tree.position(finding.path, finding.on)
-        yield diagnose(FILE, rule, finding, place, ())
+def _unsupported_by_the_pmu_device(machine: Machine) -> Iterator[Found]:
+    return unsupported(machine, PMU_DEVICE)
 
 
 _STEAL_TIME = "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: {base: 0x90a0000}\n"
@@ -161,11 +170,26 @@ CONDITIONAL_EXAMPLES = {
     "VMC724": ConditionalExample(
         "after another file with the same name", HEAD, _after_the_same_name
     ),
+    "VMC725": ConditionalExample(
+        "for a host without large atomic instructions",
+        HEAD + 'host_kernel: "6.7"\n' + "registers: [{name: ID_AA64ISAR0_EL1, value: 0x210000}]\n",
+        _on(HOST._replace(registers={"ID_AA64ISAR0_EL1": HostRegister(0x10000, 0xFFFFFFF0)})),
+    ),
     "VMC801": ConditionalExample(
         "with 'vmcfg emit --api pmu-device'",
         HEAD + "pmu: {irq: 23, filter: [{action: deny, events: 0x11}]}\n",
-        _for_the_pmu_device,
+        _with(_unsupported_by_the_pmu_device),
     ),
+    **{
+        rule: ConditionalExample("with 'vmcfg emit --format qemu'", text, _with(findings_for_qemu))
+        for rule, text in QEMU_EXAMPLES.items()
+    },
+    **{
+        rule: ConditionalExample(
+            "with 'vmcfg emit --format libvirt'", text, _with(findings_for_libvirt)
+        )
+        for rule, text in LIBVIRT_EXAMPLES.items()
+    },
 }
 """The examples by rule. What only a kernel can find (VMC9xx) has no example, and VMC415 has none
 because it would list hundreds of addresses.

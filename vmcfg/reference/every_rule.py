@@ -6,6 +6,8 @@ from vmcfg.checking.shared_names import DUPLICATE_VM_NAME
 from vmcfg.description import rules as description_rules
 from vmcfg.findings.rule import Rule
 from vmcfg.formats.unresolved import UNRESOLVED_VALUE
+from vmcfg.monitors import libvirt_rules
+from vmcfg.monitors import rules as vmm_rules
 from vmcfg.rules import apis, hosts, ranges
 from vmcfg.rules.machine_rules import MACHINE_RULES
 from vmcfg.text import rules as text_rules
@@ -23,6 +25,8 @@ def every_rule() -> list[Rule]:
         *hosts.RULES,
         DUPLICATE_VM_NAME,
         *apis.RULES,
+        *vmm_rules.RULES,
+        *libvirt_rules.RULES,
         *trial_rules.RULES,
     )
     return sorted(rules, key=lambda rule: rule.id)

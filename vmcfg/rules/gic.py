@@ -64,7 +64,7 @@ def too_few_redistributors(machine: Machine) -> Iterator[Finding]:
     KVM fills the regions in index order, in the order in which the vCPUs are created. It checks the
     room only when a vCPU first runs, and then the VM is unusable.
 
-    Source: vgic-mmio-v3.c:vgic_register_redist_iodev; tested on 6.1, 6.12, and 7.2."""
+    Source: vgic-mmio-v3.c:vgic_register_redist_iodev; tested on 6.1 to 7.3."""
     regions = redistributor_regions(machine.gic)
     if machine.gic_version() != 3 or not regions:
         return
@@ -82,7 +82,7 @@ def too_few_redistributors(machine: Machine) -> Iterator[Finding]:
 def invalid_redistributor_count(machine: Machine) -> Iterator[Finding]:
     """The count of a redistributor region must be 1 to 4095, and only the last region can omit it.
 
-    Source: vgic-mmio-v3.c:vgic_v3_alloc_redist_region, Linux 7.2; 0 tested on 6.1, 6.12, and 7.2.
+    Source: vgic-mmio-v3.c:vgic_v3_alloc_redist_region, Linux 7.2; 0 tested on 6.1 to 7.3.
     """
     regions = redistributor_regions(machine.gic)
     last = len(regions) - 1
@@ -137,7 +137,7 @@ def invalid_nr_irqs(machine: Machine) -> Iterator[Finding]:
 
     The kernel documentation allows up to 1024, but KVM rejects 1024.
 
-    Source: vgic-kvm-device.c:vgic_set_common_attr; tested on 6.1, 6.12, and 7.2."""
+    Source: vgic-kvm-device.c:vgic_set_common_attr; tested on 6.1 to 7.3."""
     if machine.gic is None or machine.gic.nr_irqs is None:
         return
     number = machine.gic.nr_irqs
@@ -191,7 +191,7 @@ def more_intids_hint(machine: Machine, intid: int) -> str:
 def misaligned_frame(machine: Machine) -> Iterator[Finding]:
     """GICv3 frames must start at multiples of 64 KiB, and GICv2 frames at multiples of 4 KiB.
 
-    Source: vgic-kvm-device.c:vgic_check_iorange; tested on 6.1, 6.12, and 7.2."""
+    Source: vgic-kvm-device.c:vgic_check_iorange; tested on 6.1 to 7.3."""
     for frame in frames(machine):
         if frame.base % frame.alignment:
             kib = frame.alignment >> 10
@@ -220,7 +220,7 @@ def frame_out_of_range(machine: Machine) -> Iterator[Finding]:
 
     This includes the frames of VMM devices, which KVM does not know.
 
-    Source: vgic-kvm-device.c:vgic_check_iorange; tested on 6.1, 6.12, and 7.2."""
+    Source: vgic-kvm-device.c:vgic_check_iorange; tested on 6.1 to 7.3."""
     bits = address_bits(machine)
     for frame in (*frames(machine), *device_frames(machine)):
         if frame.end <= 1 << bits:
@@ -253,7 +253,7 @@ def overlapping_frames(machine: Machine) -> Iterator[Finding]:
     ITS.
 
     Source: vgic-mmio-v3.c:vgic_v3_alloc_redist_region, vgic-v2.c:vgic_v2_map_resources; tested on
-    6.1, 6.12, and 7.2."""
+    6.1 to 7.3."""
     written = frames(machine)
     clashes = overlaps([frame.addresses for frame in written])
     if not clashes:
@@ -297,7 +297,7 @@ def frame_in_memory_slot(machine: Machine) -> Iterator[Finding]:
 
     KVM does not compare them. If they overlap, the guest's accesses reach memory and never the GIC.
 
-    Source: tested on 6.1, 6.12, and 7.2."""
+    Source: tested on 6.1 to 7.3."""
     written = [frame for frame in frames(machine) if frame.size]
     slots = [slot.addresses for slot in machine.memory]
     if not overlaps([*(frame.addresses for frame in written), *slots]):

@@ -1,4 +1,4 @@
-"""VMC71x and VMC720-723: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
+"""VMC711-723 and VMC725: requirements on the hosts of `--host`. VMC701-704 are in `host_kernel`.
 
 Each rule checks a machine and one host.
 """
@@ -19,6 +19,7 @@ from vmcfg.kernel.version import version_text
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.rules import registers_on_hosts
 from vmcfg.rules.capabilities import enabling, known_capabilities
 from vmcfg.rules.features import LENGTHS, SET_VECTOR_LENGTHS
 from vmcfg.rules.host_kernel import RULES as HOST_KERNEL_RULES
@@ -382,6 +383,7 @@ RULES = (
     unsupported_capability_on_host,
     unsupported_vector_lengths_on_host,
     older_host_kernel,
+    *registers_on_hosts.RULES,
 )
 """The rules that need `--host`: no description breaks them alone."""
 

@@ -113,7 +113,7 @@ def small_page_memory_slot(machine: Machine) -> Iterator[Finding]:
         message = f"{name} fails on hosts with {pages} KiB pages"
         hint = "use a multiple of 64 KiB, or check with '--host' that no host has such pages"
         if at[-1] == "size" and value < SMALLEST_MEMORY:
-            hint = _size_hint(value)
+            hint = f"use a multiple of 64KiB; if you mean MiB, write {value}MiB"
         condition = f"on a host with {pages} KiB pages"
         yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set", None, condition))
 
@@ -179,7 +179,7 @@ def memory_slot_limit_exceeded(machine: Machine) -> Iterator[Finding]:
     128 TiB are 2^31 pages of 64 KiB, the largest page size of arm64 hosts; VMC207 warns about
     smaller pages.
 
-    Source: kvm_main.c:kvm_set_memory_region, KVM_CAP_NR_MEMSLOTS; tested on 6.1, 6.12, and 7.2."""
+    Source: kvm_main.c:kvm_set_memory_region, KVM_CAP_NR_MEMSLOTS; tested on 6.1 to 7.3."""
     end = slot_size_end(GREATEST_PAGE_SIZE)
     for index, (base, size, _) in enumerate(machine.memory):
         if size >= end:
@@ -218,7 +218,7 @@ def large_memory_slot(machine: Machine) -> Iterator[Finding]:
     host decides: VMC719 reports what it rejects.
 
     Source: kvm_main.c:kvm_set_memory_region, KVM_MEM_MAX_NR_PAGES, Linux 7.2; tested with 4 KiB
-    pages on 6.1, 6.12, and 7.2."""
+    pages on 6.1 to 7.3."""
     for at, (base, size, _) in oversized_slots(machine, LEAST_PAGE_SIZE):
         failing = [page_size >> 10 for page_size in PAGE_SIZES if size >= slot_size_end(page_size)]
         condition = f"on a host with {' or '.join(map(str, failing))} KiB pages"

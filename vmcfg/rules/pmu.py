@@ -21,6 +21,7 @@ from vmcfg.findings.finding import Finding
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import NEVER_ASKED, WARNING, Answer
 from vmcfg.kernel import abi
+from vmcfg.kernel.features import STRICT_PMU
 from vmcfg.kernel.limits import (
     COUNTERS_GREATEST,
     EVENT_GREATEST,
@@ -128,7 +129,7 @@ def mixed_pmu_irq_types(machine: Machine) -> Iterator[Finding]:
     PPI after an SPI, with EINVAL.
 
     Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
-    tested on 6.1, 6.12, and 7.2."""
+    tested on 6.1 to 7.3."""
     users = _users(machine)
     ppis = [user for user in users if is_ppi(user[0])]
     if not ppis or len(ppis) == len(users):
@@ -172,7 +173,7 @@ def mismatched_pmu_ppis(machine: Machine) -> Iterator[Finding]:
     private instance per vCPU.
 
     Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
-    tested on 6.1, 6.12, and 7.2."""
+    tested on 6.1 to 7.3."""
     users = _users(machine)
     counts: dict[int, int] = {}
     for intid, _ in users:
@@ -220,7 +221,7 @@ def duplicate_pmu_spi(machine: Machine) -> Iterator[Finding]:
     """Two PMUs must not use the same SPI: unlike a PPI, an SPI exists only once per VM.
 
     Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
-    tested on 6.1, 6.12, and 7.2."""
+    tested on 6.1 to 7.3."""
     users = _users(machine)
     intids = {intid for intid, _ in users}
     if len(intids) == len(users) or any(map(is_ppi, intids)):
@@ -289,7 +290,7 @@ def _shared_spi(intid: int, vcpus: list[Vcpu], hint: str) -> Finding:
 def invalid_pmu_irq(machine: Machine) -> Iterator[Finding]:
     """A PMU interrupt must be a PPI (INTID 16 to 31) or an SPI (INTID 32 to 1019).
 
-    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1, 6.12, and 7.2."""
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1 to 7.3."""
     written = {vcpu.irq_at: vcpu.irq_written for vcpu in machine.vcpus if vcpu.pmu_irq is not None}
     for at, irq in written.items():
         number = _bad_number(irq)
@@ -367,7 +368,7 @@ def missing_pmu_irq(machine: Machine) -> Iterator[Finding]:
     Since Linux 6.5, all vCPUs of a VM must have the same features: KVM rejects a vCPU with PMU_V3
     after one without. Linux 6.1 accepts it.
 
-    Source: arm.c:kvm_vcpu_init_changed; tested on 6.1, 6.12, and 7.2."""
+    Source: arm.c:kvm_vcpu_init_changed; tested on 6.1 to 7.3."""
     without = [vcpu for vcpu in machine.vcpus if vcpu.pmu_irq is None]
     users = _users(machine)
     if not without or not users:
@@ -410,7 +411,7 @@ def pmu_spi_out_of_range(machine: Machine) -> Iterator[Finding]:
     992, the KVM maximum, if the VMM does. KVM accepts any SPI at first and rejects it at PMU INIT,
     when it can no longer be changed.
 
-    Source: vgic.c:kvm_vgic_set_owner; tested on 6.1, 6.12, and 7.2."""
+    Source: vgic.c:kvm_vgic_set_owner; tested on 6.1 to 7.3."""
     limit = machine.nr_irqs()
     over = [user for user in _users(machine) if is_spi(user[0]) and user[0] >= limit]
     if not over:
@@ -431,7 +432,7 @@ def pmu_ppi_conflict(machine: Machine) -> Iterator[Finding]:
     there, KVM_RUN fails with EEXIST). KVM accepts the number and initializes the PMU. Then the
     timer cannot claim its PPI.
 
-    Source: arch_timer.c:timer_irqs_are_valid; tested on 6.1, 6.12, and 7.2, with EL2 on 7.2."""
+    Source: arch_timer.c:timer_irqs_are_valid; tested on 6.1 to 7.3, with EL2 on 6.16 and 7.3."""
     claimed = {claimed.intid: claimed for claimed in reversed(machine.claimed_ppis())}
     clashing = [user for user in _users(machine) if user[0] in claimed]
     if not clashing:
@@ -466,7 +467,7 @@ def el2_ppi_as_pmu_irq(machine: Machine) -> Iterator[Finding]:
 
     KVM accepts them, but guests expect the GIC maintenance interrupt and the EL2 timers there.
 
-    Source: Arm Base System Architecture; tested on 6.1, 6.12, and 7.2."""
+    Source: Arm Base System Architecture; tested on 6.1 to 7.3."""
     if machine.has_el2():
         return
     claimed = {claimed.intid for claimed in machine.claimed_ppis()}
@@ -521,7 +522,7 @@ def pmu_settings_without_pmu(machine: Machine) -> Iterator[Finding]:
     """`pmu.device`, `pmu.strict`, `pmu.counters`, and `pmu.filter` require vCPUs with a PMU,
     and therefore with a PMU interrupt.
 
-    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1, 6.12, and 7.2."""
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1 to 7.3."""
     if machine.has_pmu():
         return
     for key, call, errno in (
@@ -536,6 +537,8 @@ def pmu_settings_without_pmu(machine: Machine) -> Iterator[Finding]:
             message = f"'pmu.{key}' is set, but no vCPU has a PMU interrupt and thus a PMU"
             hint = f"add 'irq: {USUAL}' to 'pmu'"
             kernel = Answer(call, errno, "set")
+            if key == "strict" and machine.host_kernel < STRICT_PMU.since:
+                kernel = NEVER_ASKED  # VMC704 has the answer
             yield Finding(("pmu", key), message, hint=hint, on="key", kernel=kernel)
 
 
@@ -581,7 +584,7 @@ def event_out_of_range(machine: Machine) -> Iterator[Finding]:
 
     On a host with PMUv3.0 the maximum is 0x3ff, and KVM rejects higher events.
 
-    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1, 6.12, and 7.2."""
+    Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1 to 7.3."""
     for index, (_, events) in enumerate(machine.pmu.filter):
         if events.last > EVENT_GREATEST:
             message = f"PMU events must be at most {EVENT_GREATEST:#x}, not {events}"

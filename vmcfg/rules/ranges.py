@@ -40,7 +40,7 @@ AT_MOST_512 = Rule(
 
     Ranges are counted before they are expanded.
 
-    Source: KVM_CAP_MAX_VCPUS on 6.1, 6.12, and 7.2.""",
+    Source: KVM_CAP_MAX_VCPUS on 6.1 to 7.3.""",
     kernel=Answer("KVM_CREATE_VCPU", "EINVAL", "set"),
 )
 

@@ -21,7 +21,7 @@ def invalid_smccc_range(machine: Machine) -> Iterator[Finding]:
     """A range of the SMCCC filter must contain at least one function id and must not end above
     0xffffffff.
 
-    Source: hypercalls.c:kvm_smccc_set_filter; tested on 6.12 and 7.2."""
+    Source: hypercalls.c:kvm_smccc_set_filter; tested on 6.12 to 7.3."""
     for index, entry in enumerate(machine.smccc_filter):
         at = ("smccc_filter", index, "count")
         if entry.count == 0:
@@ -41,7 +41,7 @@ def invalid_smccc_range(machine: Machine) -> Iterator[Finding]:
 def overlapping_smccc_ranges(machine: Machine) -> Iterator[Finding]:
     """Ranges of the SMCCC filter must not overlap.
 
-    Source: hypercalls.c:kvm_smccc_set_filter; tested on 6.12 and 7.2."""
+    Source: hypercalls.c:kvm_smccc_set_filter; tested on 6.12 to 7.3."""
     entries = machine.smccc_filter
     function_ids = [(entry.base, entry.base + entry.count) for entry in entries]
     for index, other in overlaps(function_ids):
@@ -65,7 +65,7 @@ def reserved_smccc_range(machine: Machine) -> Iterator[Finding]:
     """A range of the SMCCC filter must not contain Arm architecture calls, which are reserved for
     KVM: 0x80000000-0x8000ffff and 0xc0000000-0xc000ffff.
 
-    Source: hypercalls.c:kvm_smccc_filter_insert_reserved; tested on 6.12 and 7.2."""
+    Source: hypercalls.c:kvm_smccc_filter_insert_reserved; tested on 6.12 to 7.3."""
     for index, entry in enumerate(machine.smccc_filter):
         for reserved in SMCCC_RESERVED:
             if _overlap(entry, reserved.start, reserved.stop - 1):

@@ -22,7 +22,7 @@ BASE = ("steal_time", "base")
 def misaligned_steal_time(machine: Machine) -> Iterator[Finding]:
     """Steal time must start at a multiple of 64.
 
-    Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1, 6.12, and 7.2."""
+    Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1 to 7.3."""
     if machine.steal_time is None:
         return
     base = machine.steal_time.base
@@ -40,7 +40,7 @@ def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
     """The steal time of each vCPU, which has 64 bytes, must be inside one memory slot that KVM can
     write: one without `readonly`.
 
-    Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1, 6.12, and 7.2."""
+    Source: pvtime.c:kvm_arm_pvtime_set_attr; tested on 6.1 to 7.3."""
     addresses = steal_time_addresses(machine)
     if addresses is None:
         return
@@ -122,7 +122,7 @@ def _roomy_slot(machine: Machine, size: int) -> MemorySlot | None:
 def steal_time_in_frame(machine: Machine) -> Iterator[Finding]:
     """Steal time must not overlap a GIC frame: the guest could never read what KVM writes there.
 
-    Source: tested on 6.1, 6.12, and 7.2."""
+    Source: tested on 6.1 to 7.3."""
     addresses = steal_time_addresses(machine)
     if addresses is None:
         return

@@ -27,7 +27,7 @@ SET = {
 def invalid_timer_irq(machine: Machine) -> Iterator[Finding]:
     """The interrupt of a timer must be a PPI: INTID 16 to 31.
 
-    Source: arch_timer.c:kvm_arm_timer_set_attr; tested on 6.1, 6.12, and 7.2."""
+    Source: arch_timer.c:kvm_arm_timer_set_attr; tested on 6.1 to 7.3."""
     for key, call in SET.items():
         written = getattr(machine.timers, key)
         if written is None:
@@ -47,7 +47,7 @@ def timer_ppi_conflict(machine: Machine) -> Iterator[Finding]:
     (25) are also in use. KVM accepts every number at first; the first KVM_RUN fails if a PPI is
     already claimed. Without EL2, the EL2 timers are not in use and can have any PPI.
 
-    Source: arch_timer.c:timer_irqs_are_valid; tested on 6.1, 6.12, and 7.2, with EL2 on 7.2."""
+    Source: arch_timer.c:timer_irqs_are_valid; tested on 6.1 to 7.3, with EL2 on 6.16 and 7.3."""
     # The finding is about what is written, not about the default that it meets: defaults come
     # first.
     claims = sorted(machine.claimed_ppis(), key=lambda claimed: claimed.written)

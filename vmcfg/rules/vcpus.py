@@ -35,7 +35,7 @@ def duplicate_mpidr(machine: Machine) -> Iterator[Finding]:
     KVM accepts any value. If two vCPUs share an MPIDR, it is undefined which of them PSCI calls,
     SGIs, and GIC registers reach.
 
-    Source: sys_regs.c, Linux 7.2; no check on 6.1, 6.12, and 7.2."""
+    Source: sys_regs.c, Linux 7.2; no check on 6.1 to 7.3."""
     if len({vcpu.mpidr for vcpu in machine.vcpus}) == len(machine.vcpus):
         return
     kernel = Answer("KVM_CREATE_VCPU", "EEXIST", "set") if machine.has_mpidrs_as_ids else None
@@ -135,7 +135,7 @@ def aff0_above_15_with_gicv3(machine: Machine) -> Iterator[Finding]:
     vCPUs with Aff0 8 and 200, the SGIs of the guest for either of them reach 8 on Linux 6.12 and
     7.2, and 200 on 6.1.
 
-    Source: vgic-mmio-v3.c:vgic_v3_dispatch_sgi, Linux 7.2; tested on 6.1, 6.12, and 7.2."""
+    Source: vgic-mmio-v3.c:vgic_v3_dispatch_sgi, Linux 7.2; tested on 6.1 to 7.3."""
     if machine.gic_version() == 3:
         for vcpu in _first_of_each_place(machine, _has_great_aff0):
             message = (
@@ -232,7 +232,7 @@ def too_many_vcpus_for_gicv2(machine: Machine) -> Iterator[Finding]:
     A host with a GICv2 rejects the ninth vCPU. A host with a GICv3 that can emulate GICv2 accepts
     it and then rejects the GIC with E2BIG.
 
-    Source: vgic-init.c:kvm_vgic_create; tested on 6.1, 6.12, and 7.2 with a GICv2."""
+    Source: vgic-init.c:kvm_vgic_create; tested on 6.1 to 7.3 with a GICv2."""
     vcpus = len(machine.vcpus)
     if machine.gic_version() == 2 and vcpus > GICV2_MOST_VCPUS:
         message = f"the VM has {vcpus} vCPUs; GICv2 supports at most {GICV2_MOST_VCPUS}"

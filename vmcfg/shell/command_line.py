@@ -156,7 +156,7 @@ def _values(command: str, param: click.Parameter, metavar: str) -> Values:
         return Values(WORDS, tuple(_NAMES[command, param.name]()))
     if re.search(r"\bPATH\b|^A B$", metavar):
         return Values(DESCRIPTIONS)
-    if re.search(r"\bFILE\b", metavar):
+    if re.search(r"\b(?:FILE|SOURCE)\b", metavar):
         return Values(FILES)
     return Values(FREE)
 

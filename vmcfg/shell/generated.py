@@ -1,5 +1,5 @@
-"""Every generated file by its path in a checkout: completion scripts, manual pages, two schemas,
-examples of rules, and REFERENCE.md.
+"""Every generated file by its path in a checkout: completion scripts, manual pages, schemas of
+what has tables, examples of rules, and REFERENCE.md.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vmcfg import files
 from vmcfg.description import schema as description_schema
+from vmcfg.monitors import schema as record_schema
 from vmcfg.plans import schema as plan_schema
 from vmcfg.reference.examples import FOLDER, chosen_cases
 from vmcfg.shell import completion, manual, reference_page
@@ -34,6 +35,7 @@ def generated() -> dict[Path, bytes]:
     texts = {SHARE / name: text for name, text in shared().items()}
     texts[schemas / "vm-v1.schema.json"] = description_schema.text()
     texts[schemas / "plan-v1.schema.json"] = plan_schema.text()
+    texts[schemas / "record-v1.schema.json"] = record_schema.text()
     texts[REFERENCE] = reference_page.page(cases)
     content = {path: text.encode() for path, text in texts.items()}
     for case in chosen_cases(cases):

@@ -74,7 +74,7 @@ HUNDREDS = {
     "5": "Rules for the PMU",
     "6": "Rules for timers, steal time, and SMCCC",
     "7": "Rules for host kernels and hosts",
-    "8": "Rules for interfaces",
+    "8": "Rules for interfaces and VMMs",
     "9": "Rules for the answers of a kernel",
 }
 """The heading of each hundred of rules."""
@@ -104,12 +104,14 @@ def _sections(cases: Path) -> Iterator[tuple[str, Callable[[], Iterator[str]] | 
     """Yield the parts in their order, each with the generated text that follows it."""
     yield "introduction", None
     yield "descriptions", _keys
+    yield "imports", None
     yield "rules", lambda: _rules(cases)
     yield "surprises", lambda: _surprises(cases)
     yield "commands", _rows
     yield "order", _order
     yield "identifiers", _identifiers
     yield "plans", _plan_parts
+    yield "records", None
     yield "reports", _report_keys
     yield "command-line", _command_line
     yield "integrations", None

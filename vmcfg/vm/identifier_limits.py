@@ -14,7 +14,7 @@ class Limit(NamedTuple):
     source: str
 
 
-TESTED = "tested on 6.1, 6.12, and 7.2"
+TESTED = "tested on 6.1, 6.12, and 7.3"
 
 LIMITS = (
     Limit(
@@ -23,6 +23,15 @@ LIMITS = (
         " to 7.",
         "Ids can have gaps, but ids and the number of vCPUs have the same limit. Id 512 fails with"
         " EINVAL. A duplicate id fails with EEXIST.",
+        TESTED,
+    ),
+    Limit(
+        "compressed MPIDR as vCPU id (vcpu_ids: mpidr)",
+        "32 bits, of which KVM accepts 0 to 511: MPIDRs 0.0.0.0 to 0.0.1.255. With GICv2 on a host"
+        " without GICv3, 0.0.0.0 to 0.0.0.7.",
+        "KVM does not assign that MPIDR to the id: it derives Aff0 from the lower 4 bits, so that"
+        " id 0x10 has MPIDR 0.0.1.0. The plan sets MPIDR_EL1 where they differ, which requires"
+        " Linux 6.10 or later. MPIDRs with Aff2, or with Aff1 above 1, have no id.",
         TESTED,
     ),
     Limit(
@@ -48,7 +57,7 @@ LIMITS = (
         "attr of GICv2 DIST_REGS and CPU_REGS",
         "8 bits for the vCPU, in [39:32].",
         "This is enough for the 8 vCPUs of a GICv2. The kernel documentation calls it vcpu_index,"
-        " and mainline before 6.7 uses it as an index. All three kernels, including 6.1.176, use"
+        " and mainline before 6.7 uses it as an index. 6.1.176, 6.12, and 7.3 use"
         " the id: with ids 1 and 3, they accept 1 and 3.",
         TESTED,
     ),

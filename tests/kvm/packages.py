@@ -1,0 +1,101 @@
+"""Files of Debian packages that the tests read, in the cache of the kernels.
+
+`VMCFG_KVM_REFRESH=1` fetches newer packages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.conftest import not_here
+from tests.kvm import machine
+
+
+class Package(NamedTuple):
+    """A package whose files are in the directory `root`."""
+
+    name: str
+    version: str
+    root: Path
+
+
+@cache
+def files_of(suite: str, architecture: str, package: str, pattern: str) -> Package:
+    """Return the newest version of a package, with its regular files whose path matches `pattern`.
+
+    `package` is a regular expression; of several names, the one with the highest numbers counts.
+    Without them, the test is skipped, or fails if CI is set.
+    """
+    try:
+        return _files_of(suite, architecture, package, pattern)
+    except machine.NoMachineError as error:
+        not_here(f"NO SOURCE WAS TESTED: {error}")
+
+
+def _files_of(suite: str, architecture: str, package: str, pattern: str) -> Package:
+    """Return the package, from the cache or from the mirror. Raises `NoMachineError`."""
+    with machine.cache_lock():
+        folder = Path(machine.cache_folder(), "packages")
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", f"{suite} {architecture} {package} {pattern}")
+        note = Path(folder, f"{words}.json")
+        if note.exists() and not machine.refresh():
+            found = json.loads(note.read_text())
+        else:
+            found = _fetch(folder, machine.Apt(suite, architecture), package, pattern)
+            machine.store(note, json.dumps(found).encode())
+    return Package(found["name"], found["version"], Path(folder, found["root"]))
+
+
+def _fetch(folder: Path, apt: machine.Apt, package: str, pattern: str) -> dict[str, str]:
+    prefix = re.match(r"[a-z0-9-]*", package)
+    names = [name for name in apt.names(prefix[0] if prefix else "") if re.fullmatch(package, name)]
+    if not names:
+        raise machine.NoMachineError(f"{apt.suite} has no package {package}")
+    name = max(names, key=lambda each: [int(number) for number in re.findall(r"\d+", each)])
+    version = apt.field(name, "Version")
+    root = f"{name}_{version}".replace(":", "%3a")
+    (deb,) = apt.packages([name])
+    for path, (mode, content) in deb.items():
+        if stat.S_ISREG(mode) and re.search(pattern, path):
+            machine.store(Path(folder, root, path), content)
+    return {"name": name, "version": version, "root": root}
+
+
+@cache
+def qemu(suite: str) -> tuple[str, ...]:
+    """Return the command of a private copy of QEMU of a suite.
+
+    Without it, the test is skipped, or fails if CI is set.
+    """
+    try:
+        return _qemu(suite)
+    except machine.NoMachineError as error:
+        not_here(f"NO QEMU WAS TESTED: {error}")
+
+
+def _qemu(suite: str) -> tuple[str, ...]:
+    """Return the command, from the cache or from the mirror. Raises `NoMachineError`."""
+    with machine.cache_lock():
+        folder = Path(machine.cache_folder(), "qemu")
+        note = Path(folder, f"{suite}.current")
+        if note.exists() and not machine.refresh():
+            root = Path(folder, note.read_text())
+        else:
+            architecture = machine._output("dpkg", "--print-architecture").strip()
+            apt = machine.Apt(suite, architecture)
+            version = apt.field(machine.EMULATOR_PACKAGE, "Version")
+            root = Path(folder, version.replace(":", "%3a"))
+            if not root.exists():
+                apt.unpack_with_dependencies(machine.EMULATOR_PACKAGE, root)
+            machine.store(note, root.name.encode())
+    # Before trixie, some libraries are in /lib.
+    folders = [str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-gnu"))]
+    loader = next(path for each in folders for path in Path(each).glob("ld-linux-*.so.*"))
+    program = f"{root}/usr/bin/{machine.EMULATOR}"
+    libraries = ("--library-path", ":".join(folders))
+    return (str(loader), *libraries, program, "-L", f"{root}/usr/share/qemu")

@@ -1,0 +1,113 @@
+"""QEMU, started with what `vmcfg emit --format qemu` prints, tells KVM what the description says.
+
+`vmcfg record` writes down what QEMU of Debian 12, 13, and sid tells KVM for each description of
+tests/qemu, and `vmcfg diff` compares it with the description. The examples and cases of VMC82x and
+VMC83x are run with the nearest command line: each must differ in what its finding says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tests.kvm import monitors, oracle
+from tests.test_vmm_rules import CASES, EXAMPLES
+from vmcfg import cli
+from vmcfg.checking.check import check
+from vmcfg.monitors.qemu_command_line import command_line
+from vmcfg.vm.machine import Machine
+
+FOLDER = oracle.ROOT / "tests/qemu"
+DESCRIPTIONS = {path.stem: path.read_bytes() for path in sorted(FOLDER.glob("*.yaml"))}
+OTHERS = CASES | EXAMPLES
+"""Descriptions with a finding."""
+
+EVERY = DESCRIPTIONS | OTHERS
+
+MANY_VCPUS = 8
+"""A record of more vCPUs takes minutes to hours: each register of a vCPU stops QEMU."""
+
+LARGE = os.environ.get("VMCFG_KVM_LARGE") == "1"
+
+WITHOUT_RUNNING = ("-nodefaults", "-display", "none", "-S", "-monitor", "stdio")
+"""What is added to the emitted words: QEMU creates the VM, and ends without running the guest."""
+
+OVERCOMMIT = 'echo 1 >/proc/sys/vm/overcommit_memory; exec "$@"'
+"""A shell script that starts its arguments. QEMU never uses most of the memory of these VMs."""
+
+NOT_CREATED = {
+    "VMC838-example": "exceeds max CPUs",
+    "VMC833-writable-flash": "",
+}
+"""What QEMU prints instead of creating a VM, by the name of the case."""
+
+
+def machine_of(name: str) -> Machine:
+    vm = check(EVERY[name], "vm.yaml").machine
+    assert vm is not None
+    return vm
+
+
+def host_of(name: str) -> str:
+    return oracle.GICV2 if machine_of(name).gic_version() == 2 else oracle.GICV3
+
+
+def is_large(name: str) -> bool:
+    return len(machine_of(name).vcpus) > MANY_VCPUS
+
+
+def job(qemu: str, name: str) -> dict[str, Any]:
+    """Return the job that records QEMU with the command line for a description."""
+    folder = f"{monitors.FOLDER}/{qemu}"
+    program = f"{folder}/{Path(monitors.PROGRAM).name}"
+    _, *words = shlex.split(command_line(machine_of(name)))
+    return {
+        "name": name,
+        "command": [
+            *("sh", "-c", OVERCOMMIT, "sh"),
+            *(f"{folder}/{monitors.LOADER}", "--library-path", folder, program),
+            *(*words, *WITHOUT_RUNNING),
+        ],
+        "input": "quit\n",
+        "timeout": 3000 if is_large(name) else 600,
+    }
+
+
+@cache
+def records(series: str, qemu: str, host: str) -> dict[str, Any]:
+    """Return the records of all descriptions for that host, by name, from one boot."""
+    names = [name for name in EVERY if host_of(name) == host and (LARGE or not is_large(name))]
+    jobs = [job(qemu, name) for name in names]
+    timeout = sum(each["timeout"] for each in jobs) / 4
+    return monitors.records(series, jobs, monitors.qemu_files(qemu), host=host, timeout=timeout)
+
+
+def differences(series: str, qemu: str, name: str, folder: Path) -> list[dict[str, Any]]:
+    """Return what `vmcfg diff` finds between a description and the record of its command line."""
+    answer = records(series, qemu, host_of(name))[name]
+    assert answer.get("exit_code") == 0, answer
+    description, record = folder / "vm.yaml", folder / "record.jsonl"
+    description.write_bytes(EVERY[name])
+    record.write_text(answer["record"])
+    arguments = ["diff", "--unchecked", "--format", "json", str(description), str(record)]
+    done = CliRunner().invoke(cli.vmcfg, arguments)
+    assert done.exit_code in (0, 1), done.output
+    found: list[dict[str, Any]] = json.loads(done.stdout)["differences"]
+    return found
+
+
+@pytest.mark.parametrize("series", oracle.FULL)
+@pytest.mark.parametrize("qemu", monitors.SUITES)
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_qemu_creates_what_is_described(series: str, qemu: str, name: str, tmp_path: Path) -> None:
+    if is_large(name) and not LARGE:
+        pytest.skip("it has many vCPUs: set VMCFG_KVM_LARGE=1")
+    assert differences(series, qemu, name, tmp_path) == []
+    oracle.TALLY[series][f"descriptions run by QEMU {qemu} without difference"] += 1
