@@ -746,3 +746,18 @@ def test_a_line_after_the_end_or_a_missing_one_is_a_sentence() -> None:
     whole = numbered(QEMU)
     for text in ([*whole, whole[-1]], [*whole[:5], *whole[6:]], [*whole[:5], whole[-1]]):
         assert refusal(text).startswith("record.jsonl, line ")
+
+
+# Defaults of KVM ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "differs"),
+    [
+        ("timers: {virtual: 27, physical: ppi:14}", False),
+        ("timers: {virtual: 20}", True),
+        ("timers: {physical: 27, virtual: 30}", True),
+    ],
+)
+def test_a_default_of_kvm_need_not_be_set(key: str, differs: bool) -> None:
+    assert bool(differing(QEMU, f"{DESCRIBED}{key}\n")) == differs

@@ -161,10 +161,11 @@ def test_every_key_is_written_as_people_write_it() -> None:
     )
 
 
-def test_a_long_list_has_one_item_per_line() -> None:
+def test_a_long_list_has_several_lines() -> None:
     gic = {"version": 3, "its": [0x8000_0000 + (index << 17) for index in range(9)]}
     text = written(Draft("vm", {"vcpus": of_kvm(1), "gic": gic}))
-    assert "  its:\n    - 0x80000000\n    - 0x80020000\n" in text
+    assert "  its: [0x80000000, 0x80020000," in text
+    assert "\n    0x800e0000, 0x80100000]\n" in text
 
 
 def test_a_number_that_is_too_high_is_written_with_its_kind() -> None:

@@ -17,6 +17,7 @@ import io
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import stat
@@ -135,6 +136,7 @@ class Result:
     stdout: bytes
     stderr: bytes
     seconds: float  # from the start of QEMU to its end
+    cpu_seconds: float  # of QEMU, on all CPUs
 
 
 def headers(kernel: Kernel) -> tuple[Path, Path]:
@@ -231,6 +233,7 @@ def _boot(
         arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
         arguments += ["-append", f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()]
         started = time.monotonic()
+        before = _cpu_of_children()
         with console.open("wb") as stream:
             process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
@@ -245,6 +248,7 @@ def _boot(
                 process.kill()
                 process.wait()
         seconds = time.monotonic() - started
+        cpu_seconds = _cpu_of_children() - before
         try:
             with tarfile.open(disk, "r:") as archive:
                 exit_code, stdout, stderr = (
@@ -255,7 +259,13 @@ def _boot(
             raise GuestError(
                 f"kernel {kernel.series}: {ending}; its console ends:\n{tail}"
             ) from None
-    return Result(int(exit_code), stdout, stderr, seconds)
+    return Result(int(exit_code), stdout, stderr, seconds, cpu_seconds)
+
+
+def _cpu_of_children() -> float:
+    """Return the CPU time of all processes that have ended and were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
