@@ -12,11 +12,10 @@ import shutil
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import pytest
-from _pytest.assertion import util
+from _pytest.assertion import rewrite
 
 from tests import seeds
 
@@ -39,8 +38,8 @@ clean_environment()
 
 # Every test --------------------------------------------------------------------------------------
 
-CHECKED = pytest.StashKey[bool]()
-"""Whether a test has executed an assertion."""
+TESTED_WITH = "tested with"
+"""The name of a property of a test that is printed at the end of the run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,6 +59,14 @@ def forget_older_rewrites() -> None:
             path.unlink(missing_ok=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the longest tests early: those of tests/kvm, then those of Debian's Pythons."""
+    longest = ("kvm", "test_debians.py")
+    places = {item: [name in item.path.parts for name in longest] for item in items}
+    items.sort(key=lambda item: places[item].index(True) if any(places[item]) else len(longest))
+
+
 def pytest_report_header() -> str:
     return f"seed: {seeds.chosen()}"
 
@@ -67,28 +74,10 @@ def pytest_report_header() -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not terminalreporter.showheader:
         terminalreporter.write_line(f"seed: {seeds.chosen()}")
-
-
-def pytest_assertion_pass(item: pytest.Item) -> None:
-    """Record the first assertion of a test."""
-    if item.stash.get(CHECKED, True) or not is_of_tests(item, sys._getframe()):
-        return
-    item.stash[CHECKED] = True
-    # pytest describes each assertion before it calls this function. For the others of this test,
-    # that would only take time.
-    util._assertion_pass = None
-
-
-def is_of_tests(item: pytest.Item, frame: FrameType | None) -> bool:
-    """Return whether the assertion that led to this frame is in a file of the tests: Hypothesis has
-    assertions, too.
-    """
-    while frame is not None and frame.f_code.co_name != "_call_assertion_pass":
-        frame = frame.f_back
-    asserting = frame and frame.f_back
-    return asserting is not None and asserting.f_code.co_filename.startswith(
-        (f"{ROOT}/tests/", str(item.path))
-    )
+    for report in [each for kind in terminalreporter.stats.values() for each in kind]:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == TESTED_WITH and report.when == "call":
+                terminalreporter.write_line(f"{name} {value}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,9 +85,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Let a test fail that returns without an executed assertion: its loops were empty, or it
     returned early.
     """
-    pyfuncitem.stash[CHECKED] = False  # what a fixture has checked does not count
-    result = yield
-    if not pyfuncitem.stash[CHECKED]:
+    of_tests = (f"{ROOT}/tests/", str(pyfuncitem.path))
+    checked = False
+
+    def passed() -> bool:
+        nonlocal checked
+        # Hypothesis has assertions, too.
+        checked = checked or sys._getframe(1).f_code.co_filename.startswith(of_tests)
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        # pytest asks after each assertion that holds whether to call a hook. The hook itself would
+        # get a description of the assertion, which takes time.
+        patch.setattr(rewrite, "_check_if_assertion_pass_impl", passed)
+        result = yield
+    if not checked:
         pytest.fail("this test executed no 'assert', so that it cannot fail", pytrace=False)
     return result
 

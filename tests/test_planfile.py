@@ -99,6 +99,14 @@ def test_what_is_no_plan_is_refused(data: bytes) -> None:
     assert "none" in str(caught.value)
 
 
+def test_text_of_a_plan_does_not_control_the_terminal() -> None:
+    whole = lines_of("spi.yaml")
+    whole[1]["op"] = "\x1b[2J\u2028\x7f"
+    with pytest.raises(NoFile) as caught:
+        read_plan(text_of(whole), "plan")
+    assert "line 2: unknown command '\\x1b[2J\\u2028\\x7f" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -5,6 +5,7 @@ The findings are in tests/cases, and the plans of the samples in tests/golden.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ NUMBERS = (
     *("0x1000017", "0x2000028", "0x12000017", "0x84000003", "0xc4000003", "0xc5000021"),
     *("0x603000000013c005", "0x603000000013dce0", "0x6030000000100000", "0x60200000001000d4"),
     *("0x6030000000140000", "0x6030000000160003", "0x6080000000150000", "0x6020000000110000"),
+    *("0x1000000", "0x8000000000", "0x10000000000", "0x8000000000000000", "0xffffffff", "0x601000"),
     *("0x606000000015ffff", "0xff00000000000000", "0xffffffffffffffff", "8192", "4294967319"),
 )
 OTHERS = ("0.0.0.0", "0.0.1.0", "0.0.32.0", "0.0.200.1", "1.2.3.4", "ppi:0", "ppi:7", "spi:8")
@@ -46,10 +48,117 @@ SIDES = (
     ("memory-tags", "migratable"),
 )
 
+RULES_OF_EACH_KIND = (105, 107, 205, 301, 407, 415, 503, 511, 604, 701, 705, 713, 718, 902, 904)
+"""Rules about text, machines, hosts, outputs, and kernels, with and without an example."""
+
+FIXABLE = "tests/cases/VMC110-misspelt.yaml"
+PPIS = "tests/cases/VMC502-ppis-differ.yaml"
+WARNED = "tests/cases/VMC508-maintenance.yaml"
+RIGHT = "sample-configs/minimal.yaml"
+HOST_FILE = "tests/hosts/has-everything.json"
+VALIDATED = (
+    RIGHT,
+    f"--summary {RIGHT}",
+    f"--summary --format concise {RIGHT} {PPIS} {FIXABLE} {WARNED} absent.yaml",
+    f"--summary --strict --format concise {WARNED}",
+    f"--summary --format concise {WARNED}",
+    f"--summary --fix --diff {FIXABLE} {RIGHT} {PPIS}",
+    f"--summary --fix --diff --format concise {FIXABLE} {WARNED}",
+    f"{PPIS} {WARNED} {RIGHT}",
+    f"--host-kernel 7.0 --format concise tests/cases/VMC701-set-mpidr.yaml {PPIS}",
+    "--host tests/hosts/has-everything.json --format concise sample-configs/full.yaml",
+    "--host tests/hosts --format concise sample-configs/nested.yaml sample-configs/strict-pmu.yaml",
+    "--format json tests/cases/VMC120-octal.yaml absent.yaml",
+    "--format json --host tests/hosts sample-configs/nested.yaml",
+    f"--format github {FIXABLE} {WARNED} tests/cases/VMC407-regions.yaml absent.yaml",
+    "--format concise --exclude VMC* tests/cases",
+    "--format concise --exclude tests/cases/VMC[2-9]* --exclude VMC1[1-9]* tests/cases",
+    f"--exclude *.yaml {RIGHT}",
+    f"--color always {PPIS}",
+    f"--color never --format concise {PPIS}",
+)
+EMITTED = (
+    RIGHT,
+    f"--scope vm {RIGHT}",
+    f"--numbers --scope vm {RIGHT}",
+    f"--phase pmu-init {RIGHT}",
+    f"--phase late,create --scope vm {RIGHT}",
+    f"--phase late {RIGHT}",
+    f"--format json --phase gic-init {RIGHT}",
+    f"--format jsonl --phase pmu-init {RIGHT}",
+    PPIS,
+    f"--unchecked {PPIS}",
+    WARNED,
+    f"--strict {WARNED}",
+    "--unchecked tests/cases/VMC100-tab.yaml",
+    "--unchecked tests/cases/VMC304-513-vcpus.yaml",
+    "--unchecked tests/cases/VMC504-beyond-32-bits.yaml",
+    "--numbers sample-configs/strict-pmu.yaml",
+    "--host tests/hosts/has-everything.json --numbers sample-configs/full.yaml",
+    f"--host tests/hosts --format json --phase pmu-init {RIGHT}",
+    "--format sh sample-configs/strict-pmu.yaml",
+    "--format c sample-configs/strict-pmu.yaml",
+    "--host-kernel 6.1 sample-configs/nested.yaml",
+    "--api pmu-device sample-configs/pmu-filter.yaml",
+    f"--api pmu-device --format c {RIGHT}",
+    f"--api pmu-device --device-type 77 --numbers --scope vm {RIGHT}",
+    f"--api pmu-device-mpidr --get {RIGHT}",
+    f"--get --numbers {RIGHT}",
+    f"--get --format jsonl --phase pmu-init {RIGHT}",
+    "--get --phase late sample-configs/crosvm.yaml",
+    "absent.yaml",
+    "sample-configs",
+)
+WRONG_USAGE = (
+    f"validate --diff {RIGHT}",
+    f"validate --fix --diff --format json {RIGHT}",
+    f"validate --fix - {RIGHT}",
+    f"validate --host absent.json {RIGHT}",
+    f"validate --host tests/kvm {RIGHT}",
+    f"validate --host-kernel 6 {RIGHT}",
+    f"validate --host-kernel 5.10 {RIGHT}",
+    f"emit --numbers --format json {RIGHT}",
+    f"emit --comments --format c {RIGHT}",
+    f"emit --main {RIGHT}",
+    f"emit --get --format c {RIGHT}",
+    f"emit --get --scope vm {RIGHT}",
+    f"emit --phase later {RIGHT}",
+    f"emit --phase , {RIGHT}",
+    f"emit --device-type 7 {RIGHT}",
+    f"emit --api pmu-device --scope vm --format c {RIGHT}",
+    f"emit -o absent/plan {RIGHT}",
+    f"diff {RIGHT}",
+    "diff - -",
+    f"diff --git {RIGHT} a b",
+    "diff --git name",
+    f"diff {PPIS} {RIGHT}",
+    f"diff absent.yaml {RIGHT}",
+    "show absent.yaml",
+    f"show {PPIS}",
+    f"show --strict {WARNED}",
+    "decode",
+    "decode 1.2.3",
+    "decode 0.0.0.0-3",
+    "decode ppi:16",
+    "decode spi:988",
+    "decode 0x10000000000000000",
+    "decode --errno EINVAL 7",
+    "decode 7 --attr gic 0 0",
+    "decode --attr pmu 0 0",
+    "decode --attr gic x 0",
+    "decode --attr gic 0 0 --errno EFOO",
+    "explain zzz",
+    "explain VMC999",
+    "vallidate x",
+    "zzzzz",
+)
+
+
 COMMANDS = {
     "explain-topics": [
         ["explain", topic] for topic in ("order", "identifiers", "capabilities", "registers")
     ],
+    "explain-rules": [["explain", f"VMC{number}"] for number in RULES_OF_EACH_KIND],
     "explain-attributes": [["explain", "attributes"]],
     "decode": [["decode", each] for each in (*NUMBERS, *OTHERS)],
     "decode-json": [["decode", "--format", "json", each] for each in ("23", "0x80000100", "spi:8")],
@@ -86,12 +195,18 @@ COMMANDS = {
         ["emit", "--api", api, "--scope", "vm", "sample-configs/irregular.yaml"]
         for api in ("pmu-device", "pmu-device-mpidr")
     ],
-    "emit-c-attributes": [["emit", "--format", "c", "sample-configs/spi.yaml"]],
+    "emit-c-attributes": [
+        ["emit", "--format", "c", "sample-configs/spi.yaml"],
+        ["emit", "--format", "c", "--host", HOST_FILE, "sample-configs/full.yaml"],
+    ],
     "emit-c-vm": [
         ["emit", "--format", "c", "--scope", "vm", "sample-configs/migratable.yaml"],
     ],
     "emit-c-main": [["emit", "--format", "c", "--main", "sample-configs/minimal.yaml"]],
-    "example": [["example"]],
+    "example": [["example"], ["example", "minimal"], ["example", "zzz"], ["example", "minimla"]],
+    "validate": [["validate", *arguments.split()] for arguments in VALIDATED],
+    "emit": [["emit", *arguments.split()] for arguments in EMITTED],
+    "usage": [arguments.split() for arguments in WRONG_USAGE],
     "validate-forms": [
         ["validate", "--format", form, "tests/cases/VMC502-ppis-differ.yaml"]
         for form in ("human", "concise", "json", "github")
@@ -105,6 +220,8 @@ def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     sys.argv = ["vmcfg", *arguments]
     code = cli._run()
     output, errors = capsys.readouterr()
+    # It begins with the name of the program, here pytest.
+    errors = re.sub(r"(?m)^Usage: .*\n\n", "", errors)
     ending = f"(exit code {code})\n" if code else ""
     return f"$ vmcfg {' '.join(arguments)}\n{output}{errors}{ending}\n"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kvm import oracle
+from tests.kvm import machine, oracle
+
+HERE = Path(__file__).parent
 
 TIMEOUT = 3600
 """Seconds per test, of which the first one of a kernel boots it, on a machine that is busy with
@@ -24,15 +27,19 @@ def series_of(item: pytest.Item) -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by kernel: those that take longest first, and each in one process, which boots
-    it once.
+    it once; then all other tests.
     """
     in_order = [*reversed(oracle.FULL), *oracle.SERIES]
-    for item in items:
+    here = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in here:
         item.add_marker(pytest.mark.timeout(TIMEOUT))
         series = series_of(item)
         if series is not None:
             item.add_marker(pytest.mark.xdist_group(series))
-    items.sort(key=lambda item: in_order.index(series_of(item) or oracle.FULL[-1]))
+    here.sort(key=lambda item: in_order.index(series_of(item) or oracle.FULL[-1]))
+    # Kernels take longest, so that other tests fill the time at the end.
+    others = [item for item in items if not item.path.is_relative_to(HERE)]
+    items[:] = here + others
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -68,6 +75,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_sep("=", "executed on real kernels")
     for series, tally in sorted(oracle.TALLY.items(), key=lambda each: oracle.version(each[0])):
         counts = ", ".join(f"{column} {tally.get(column, 0)}" for column in columns)
-        terminalreporter.write_line(f"{oracle.kernel(series).version}: {counts}")
+        kernel = oracle.kernel(series)
+        terminalreporter.write_line(
+            f"{kernel.package} {kernel.version} of {kernel.suite}: {counts}"
+        )
         for line in oracle.NOTES[series]:
             terminalreporter.write_line(f"    {line}")
+    if "sid" not in machine.KERNELS.values():
+        terminalreporter.write_line("No kernel of sid was tested: its packages change every day.")

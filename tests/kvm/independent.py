@@ -89,10 +89,11 @@ def vcpus(document: dict[str, Any]) -> list[tuple[int, tuple[int, ...], int | No
             if natural.get(mpidr) is not None and natural[mpidr] not in ids:
                 ids[place] = natural[mpidr]
     if document.get("vcpu_ids") == "mpidr":
-        return sorted(
+        as_ids = [
             (register(mpidr) & 0xFFFFFF | mpidr[0] << 24, mpidr, irq, place == 0)
             for place, (mpidr, irq) in enumerate(found)
-        )
+        ]
+        return sorted(as_ids, key=lambda vcpu: vcpu[0])
     free = iter(sorted(set(range(512)) - set(ids)))
     return sorted(
         (next(free) if each is None else each, *found[place], place == 0)

@@ -17,6 +17,7 @@ import io
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import stat
@@ -135,6 +136,7 @@ class Result:
     stdout: bytes
     stderr: bytes
     seconds: float  # from the start of QEMU to its end
+    cpu_seconds: float  # of QEMU, on all CPUs
 
 
 def headers(kernel: Kernel) -> tuple[Path, Path]:
@@ -143,10 +145,10 @@ def headers(kernel: Kernel) -> tuple[Path, Path]:
 
     Raises `NoMachineError` if they cannot be fetched.
     """
-    root = Path(_cache_folder(), "headers", kernel.version)
-    with _cache_lock():
+    root = Path(cache_folder(), "headers", kernel.version)
+    with cache_lock():
         if not root.exists():
-            _Apt(kernel.suite, "arm64").unpack_with_dependencies("linux-libc-dev", root)
+            Apt(kernel.suite, "arm64").unpack_with_dependencies("linux-libc-dev", root)
     return root / "usr/include", root / "usr/include/aarch64-linux-gnu"
 
 
@@ -231,6 +233,7 @@ def _boot(
         arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
         arguments += ["-append", f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()]
         started = time.monotonic()
+        before = _cpu_of_children()
         with console.open("wb") as stream:
             process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
@@ -245,6 +248,7 @@ def _boot(
                 process.kill()
                 process.wait()
         seconds = time.monotonic() - started
+        cpu_seconds = _cpu_of_children() - before
         try:
             with tarfile.open(disk, "r:") as archive:
                 exit_code, stdout, stderr = (
@@ -255,7 +259,13 @@ def _boot(
             raise GuestError(
                 f"kernel {kernel.series}: {ending}; its console ends:\n{tail}"
             ) from None
-    return Result(int(exit_code), stdout, stderr, seconds)
+    return Result(int(exit_code), stdout, stderr, seconds, cpu_seconds)
+
+
+def _cpu_of_children() -> float:
+    """Return the CPU time of all processes that have ended and were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -307,13 +317,13 @@ def _tree(archive: tarfile.TarFile) -> Tree:
 # incomplete.
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vmcfg-tests", "kvm")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _store(path: Path, content: bytes) -> None:
+def store(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
         stream.write(content)
@@ -321,8 +331,8 @@ def _store(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _cache_lock() -> Iterator[None]:
-    with Path(_cache_folder(), "lock").open("w") as stream:
+def cache_lock() -> Iterator[None]:
+    with Path(cache_folder(), "lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -337,19 +347,19 @@ def _say(text: str) -> None:
 @cache
 def kernel(series: str) -> Kernel:
     """Return the newest cloud kernel of that series that Debian has for arm64."""
-    with _cache_lock():
-        note = Path(_cache_folder(), "kernels", f"{series}.json")
-        if note.exists() and not _refresh():
+    with cache_lock():
+        note = Path(cache_folder(), "kernels", f"{series}.json")
+        if note.exists() and not refresh():
             found = json.loads(note.read_text())
         else:
             found = _fetch_kernel(series)
-            _store(note, json.dumps(found).encode())
-    image = Path(_cache_folder(), "kernels", found["image"])
+            store(note, json.dumps(found).encode())
+    image = Path(cache_folder(), "kernels", found["image"])
     return Kernel(series, found["package"], found["version"], KERNELS[series], image)
 
 
 def _fetch_kernel(series: str) -> dict[str, str]:
-    apt = _Apt(KERNELS[series], "arm64")
+    apt = Apt(KERNELS[series], "arm64")
     # From 6.19 on, the package linux-image has no image, but requires linux-binary, which has it.
     for kind in ("binary", "image"):
         name = rf"linux-{kind}-{re.escape(series)}\.[0-9].*-cloud-arm64"
@@ -362,7 +372,7 @@ def _fetch_kernel(series: str) -> dict[str, str]:
     package = max(packages, key=lambda each: [int(n) for n in re.findall(r"\d+", versions[each])])
     version = versions[package]
     image = f"{package}_{version}"
-    path = Path(_cache_folder(), "kernels", image)
+    path = Path(cache_folder(), "kernels", image)
     if not path.exists():
         started = time.monotonic()
         (deb,) = apt.packages([package])
@@ -370,7 +380,7 @@ def _fetch_kernel(series: str) -> dict[str, str]:
             if re.fullmatch(
                 r"(boot/vmlinuz-.*|usr/lib/modules/[^/]*/vmlinuz)", name
             ) and stat.S_ISREG(mode):
-                _store(path, content)
+                store(path, content)
         if not path.exists():
             raise NoMachineError(f"{package} {version} has no kernel image")
         _say(f"kernel {series} ({package} {version}) fetched in {time.monotonic() - started:.1f} s")
@@ -381,15 +391,15 @@ def _fetch_kernel(series: str) -> dict[str, str]:
 def _base_initrd(kernel: Kernel) -> Path:
     """Return Python of Debian with the modules that vmcfg imports, as an uncompressed archive."""
     qemu = _qemu()
-    with _cache_lock():
-        folder = Path(_cache_folder(), "base")
+    with cache_lock():
+        folder = Path(cache_folder(), "base")
         recipe = hashlib.sha256(
             repr((BASE_SUITE, BASE_PACKAGES, LEFT_OUT.pattern, INIT, WARM_UP)).encode()
         ).hexdigest()
         note = Path(folder, f"{recipe[:16]}.current")
-        if note.exists() and not _refresh():
+        if note.exists() and not refresh():
             return Path(folder, note.read_text())
-        apt = _Apt(BASE_SUITE, "arm64")
+        apt = Apt(BASE_SUITE, "arm64")
         versions = apt.fields(BASE_PACKAGES, "Version")
         archive = Path(
             folder,
@@ -397,11 +407,11 @@ def _base_initrd(kernel: Kernel) -> Path:
         )
         if not archive.exists():
             _build_base(archive, apt, kernel, qemu)
-        _store(note, archive.name.encode())
+        store(note, archive.name.encode())
     return archive
 
 
-def _build_base(archive: Path, apt: _Apt, kernel: Kernel, qemu: Sequence[str]) -> None:
+def _build_base(archive: Path, apt: Apt, kernel: Kernel, qemu: Sequence[str]) -> None:
     started = time.monotonic()
     tree: Tree = {
         "init": (stat.S_IFREG | 0o755, INIT),
@@ -433,14 +443,14 @@ def _build_base(archive: Path, apt: _Apt, kernel: Kernel, qemu: Sequence[str]) -
         )
     with tarfile.open(fileobj=io.BytesIO(compiled.stdout)) as modules:
         tree |= _tree(modules)
-    _store(archive, _cpio(tree))
+    store(archive, _cpio(tree))
     _say(
         f"root of {BASE_SUITE}: fetched in {fetched - started:.1f} s, "
         f"{len(compiled.stdout) >> 10} KiB of modules compiled in {compiled.seconds:.1f} s"
     )
 
 
-def _refresh() -> bool:
+def refresh() -> bool:
     return os.environ.get("VMCFG_KVM_REFRESH") == "1"
 
 
@@ -461,7 +471,7 @@ def _qemu() -> tuple[str, ...]:
             )
         started = time.monotonic()
         install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", EMULATOR_PACKAGE)
-        with _cache_lock():
+        with cache_lock():
             try:
                 _output(*install, DEBIAN_FRONTEND="noninteractive")
             except NoMachineError:  # without package lists, or with old ones
@@ -478,13 +488,13 @@ def _nested_qemu() -> tuple[str, ...]:
         major = re.search(r"version (\d+)", _output(EMULATOR, "--version"))
         if major and int(major[1]) >= FIRST_QEMU_WITH_NESTED:
             return (EMULATOR,)
-    with _cache_lock():
-        folder = Path(_cache_folder(), "qemu")
+    with cache_lock():
+        folder = Path(cache_folder(), "qemu")
         note = Path(folder, "current")
-        if note.exists() and not _refresh():
+        if note.exists() and not refresh():
             root = Path(folder, note.read_text())
         else:
-            apt = _Apt(NESTED_SUITE, _output("dpkg", "--print-architecture").strip())
+            apt = Apt(NESTED_SUITE, _output("dpkg", "--print-architecture").strip())
             root = Path(
                 folder, apt.field(EMULATOR_PACKAGE, "Version").replace(":", "%3a")
             )  # a colon separates search paths
@@ -495,7 +505,7 @@ def _nested_qemu() -> tuple[str, ...]:
                     f"private {EMULATOR_PACKAGE} {root.name} fetched in "
                     f"{time.monotonic() - started:.1f} s"
                 )
-            _store(note, root.name.encode())
+            store(note, root.name.encode())
     loader = next(Path(root, "usr/lib").glob("*/ld-linux-*.so.*"))
     data = ("-L", f"{root}/usr/share/qemu")
     return (str(loader), "--library-path", str(loader.parent), f"{root}/usr/bin/{EMULATOR}", *data)
@@ -505,7 +515,7 @@ def _nested_qemu() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Apt:
+class Apt:
     """The packages of one suite for one architecture."""
 
     suite: str
@@ -545,8 +555,8 @@ class _Apt:
             )
             return [_deb(path) for path in sorted(Path(folder).glob("*.deb"))]
 
-    def unpack_with_dependencies(self, package: str, root: Path) -> None:
-        """Unpack the package and all its dependencies in `root`, which is never incomplete."""
+    def unpack_with_dependencies(self, package: str, root: Path, *others: str) -> None:
+        """Unpack packages and all their dependencies in `root`, which is never incomplete."""
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".partial-") as folder:
             archives, unpacked = Path(folder, "archives"), Path(folder, "root")
@@ -559,6 +569,7 @@ class _Apt:
                 "--download-only",
                 "--no-install-recommends",
                 package,
+                *others,
             )
             _output(
                 *install, "-o", f"Dir::Cache::Archives={archives}", APT_CONFIG=self._configuration()

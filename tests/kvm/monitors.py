@@ -61,16 +61,16 @@ Job = dict[str, Any]
 def unpacked(series: str) -> Path:
     """Return the directory with QEMU of a series for arm64 and everything that it requires."""
     suite = WITH_OLDER[series]
-    folder = machine._cache_folder() / "monitors"
-    with machine._cache_lock():
+    folder = machine.cache_folder() / "monitors"
+    with machine.cache_lock():
         note = folder / f"{suite}.json"
-        if note.exists() and not machine._refresh():
+        if note.exists() and not machine.refresh():
             return folder / str(json.loads(note.read_text())["folder"])
-        apt = machine._Apt(suite, "arm64")
+        apt = machine.Apt(suite, "arm64")
         name = f"{PACKAGE}-{suite}-{apt.field(PACKAGE, 'Version').replace(':', '%3a')}"
         if not (folder / name).exists():
             apt.unpack_with_dependencies(PACKAGE, folder / name)
-        machine._store(note, json.dumps({"folder": name}).encode())
+        machine.store(note, json.dumps({"folder": name}).encode())
     return folder / name
 
 

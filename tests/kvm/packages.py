@@ -39,19 +39,19 @@ def files_of(suite: str, architecture: str, package: str, pattern: str) -> Packa
 
 def _files_of(suite: str, architecture: str, package: str, pattern: str) -> Package:
     """Return the package, from the cache or from the mirror. Raises `NoMachineError`."""
-    with machine._cache_lock():
-        folder = Path(machine._cache_folder(), "packages")
+    with machine.cache_lock():
+        folder = Path(machine.cache_folder(), "packages")
         words = re.sub(r"[^A-Za-z0-9.]+", "-", f"{suite} {architecture} {package} {pattern}")
         note = Path(folder, f"{words}.json")
-        if note.exists() and not machine._refresh():
+        if note.exists() and not machine.refresh():
             found = json.loads(note.read_text())
         else:
-            found = _fetch(folder, machine._Apt(suite, architecture), package, pattern)
-            machine._store(note, json.dumps(found).encode())
+            found = _fetch(folder, machine.Apt(suite, architecture), package, pattern)
+            machine.store(note, json.dumps(found).encode())
     return Package(found["name"], found["version"], Path(folder, found["root"]))
 
 
-def _fetch(folder: Path, apt: machine._Apt, package: str, pattern: str) -> dict[str, str]:
+def _fetch(folder: Path, apt: machine.Apt, package: str, pattern: str) -> dict[str, str]:
     prefix = re.match(r"[a-z0-9-]*", package)
     names = [name for name in apt.names(prefix[0] if prefix else "") if re.fullmatch(package, name)]
     if not names:
@@ -62,7 +62,7 @@ def _fetch(folder: Path, apt: machine._Apt, package: str, pattern: str) -> dict[
     (deb,) = apt.packages([name])
     for path, (mode, content) in deb.items():
         if stat.S_ISREG(mode) and re.search(pattern, path):
-            machine._store(Path(folder, root, path), content)
+            machine.store(Path(folder, root, path), content)
     return {"name": name, "version": version, "root": root}
 
 
@@ -80,19 +80,19 @@ def qemu(suite: str) -> tuple[str, ...]:
 
 def _qemu(suite: str) -> tuple[str, ...]:
     """Return the command, from the cache or from the mirror. Raises `NoMachineError`."""
-    with machine._cache_lock():
-        folder = Path(machine._cache_folder(), "qemu")
+    with machine.cache_lock():
+        folder = Path(machine.cache_folder(), "qemu")
         note = Path(folder, f"{suite}.current")
-        if note.exists() and not machine._refresh():
+        if note.exists() and not machine.refresh():
             root = Path(folder, note.read_text())
         else:
             architecture = machine._output("dpkg", "--print-architecture").strip()
-            apt = machine._Apt(suite, architecture)
+            apt = machine.Apt(suite, architecture)
             version = apt.field(machine.EMULATOR_PACKAGE, "Version")
             root = Path(folder, version.replace(":", "%3a"))
             if not root.exists():
                 apt.unpack_with_dependencies(machine.EMULATOR_PACKAGE, root)
-            machine._store(note, root.name.encode())
+            machine.store(note, root.name.encode())
     # Before trixie, some libraries are in /lib.
     folders = [str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-gnu"))]
     loader = next(path for each in folders for path in Path(each).glob("ld-linux-*.so.*"))

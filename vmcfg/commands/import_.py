@@ -6,7 +6,7 @@ import click
 
 from vmcfg import files
 from vmcfg.commands.exit_codes import FOUND
-from vmcfg.commands.options import help_option
+from vmcfg.commands.options import help_option, strict_option
 from vmcfg.description.draft import Draft, description_text
 from vmcfg.description.kinds import Misfit
 from vmcfg.description.kinds import Name as NameOfVm
@@ -74,11 +74,7 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4
     metavar="FILE",
     help="Write the description to FILE: completely, or not at all.",
 )
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="If a description cannot contain all that SOURCE contains, print nothing and exit with 1.",
-)
+@strict_option
 @help_option
 @click.pass_context
 def import_(
@@ -98,8 +94,8 @@ def import_(
     (/proc/PID/cmdline), or - for standard input. The words after -- are a command line of QEMU.
 
     Comments at the top list what SOURCE does not contain. What a description cannot contain is a
-    warning on standard error. The description can have errors, if the VM has them: vmcfg import
-    guest.dtb | vmcfg validate -
+    warning on standard error; with --strict, nothing is printed then. The description can have
+    errors, if the VM has them: vmcfg import guest.dtb | vmcfg validate -
     """
     words: list[str] | None = ctx.meta.get(WORDS)
     _refuse_no_source(paths, kind, words)

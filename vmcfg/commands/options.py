@@ -29,7 +29,16 @@ def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None
 
 def help_option(command: Command) -> Command:
     """Add -h and --help. Unlike the option of click, it reports errors of writing as `NoFile`."""
-    return click.help_option("-h", "--help", callback=_print_help)(command)
+    # help_option of click 8.1.3 ignores its callback.
+    return click.option(
+        "-h",
+        "--help",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_print_help,
+        help="Show this message and exit.",
+    )(command)
 
 
 class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on

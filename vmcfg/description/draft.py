@@ -266,14 +266,9 @@ def _entry(key: str, kind: Kind, value: Any) -> Iterator[str]:
 
 
 def _scalars(key: str, items: list[str]) -> Iterator[str]:
-    """Yield the lines of a list of scalars: one line, if it is not too long."""
+    """Yield the lines of a list of scalars, of which each is as long as it can be."""
     line = f"{key}: [{', '.join(items)}]"
-    if len(line) <= WIDTH:
-        yield line
-        return
-    yield f"{key}:"
-    for item in items:
-        yield f"  - {item}"
+    yield from textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _class_of(kind: Kind) -> type[Any]:

@@ -13,14 +13,16 @@ class VmCapability:
 
     If it has an argument, `allowed` are the allowed values in words, `example` is one of them, and
     `errno_of` returns the errno of KVM for a value, or None if KVM accepts the value. `requires` is
-    a capability that must be enabled before it. Kernels support it since `since`, and `doc` says
-    what it does.
+    a capability that must be enabled before it. If it is enabled again, KVM fails with
+    `errno_of_second`, or accepts it if that is None. Kernels support it since `since`, and `doc`
+    says what it does.
     """
 
     __slots__ = (
         "allowed",
         "doc",
         "errno_of",
+        "errno_of_second",
         "example",
         "name",
         "requires",
@@ -39,6 +41,7 @@ class VmCapability:
         example: str = "",
         errno_of: Callable[[int], str | None] | None = None,
         requires: str | None = None,
+        errno_of_second: str | None = None,
     ) -> None:
         self.name = name
         self.doc = doc
@@ -48,6 +51,7 @@ class VmCapability:
         self.example = example
         self.errno_of = errno_of
         self.requires = requires
+        self.errno_of_second = errno_of_second
 
 
 BLOCK_SIZES = tuple(1 << bits for bits in (12, 14, 16, 21, 25, 29, 30))
@@ -117,6 +121,7 @@ VM_CAPABILITIES = {
             allowed="a power of two from the page size of the host to 0x100000",
             example="0x10000",
             errno_of=_dirty_ring_errno,
+            errno_of_second="EINVAL",
         ),
         VmCapability(
             "KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP",

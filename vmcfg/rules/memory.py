@@ -113,7 +113,7 @@ def small_page_memory_slot(machine: Machine) -> Iterator[Finding]:
         message = f"{name} fails on hosts with {pages} KiB pages"
         hint = "use a multiple of 64 KiB, or check with '--host' that no host has such pages"
         if at[-1] == "size" and value < SMALLEST_MEMORY:
-            hint = _size_hint(value)
+            hint = f"use a multiple of 64KiB; if you mean MiB, write {value}MiB"
         condition = f"on a host with {pages} KiB pages"
         yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set", None, condition))
 

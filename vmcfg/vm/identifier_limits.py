@@ -29,9 +29,9 @@ LIMITS = (
         "compressed MPIDR as vCPU id (vcpu_ids: mpidr)",
         "32 bits, of which KVM accepts 0 to 511: MPIDRs 0.0.0.0 to 0.0.1.255. With GICv2 on a host"
         " without GICv3, 0.0.0.0 to 0.0.0.7.",
-        "KVM does not assign that MPIDR to the id: it derives Aff0 from the lower 4 bits, so that id"
-        " 0x10 has MPIDR 0.0.1.0. The plan sets MPIDR_EL1 where they differ, which requires Linux"
-        " 6.10 or later. MPIDRs with Aff2, or with Aff1 above 1, have no id.",
+        "KVM does not assign that MPIDR to the id: it derives Aff0 from the lower 4 bits, so that"
+        " id 0x10 has MPIDR 0.0.1.0. The plan sets MPIDR_EL1 where they differ, which requires"
+        " Linux 6.10 or later. MPIDRs with Aff2, or with Aff1 above 1, have no id.",
         TESTED,
     ),
     Limit(

@@ -60,7 +60,7 @@ complete -c vmcfg -n '__vmcfg_in import' -l name -r -f -d 'Name of the VM. [defa
 complete -c vmcfg -n '__vmcfg_in import' -l vm -r -f -d 'Number of the VM in a record. [default: the VM with the most vCPUs]'
 complete -c vmcfg -n '__vmcfg_in import' -l all -d 'Of a record, also import ID registers, firmware registers, and capabilities.'
 complete -c vmcfg -n '__vmcfg_in import' -s o -l output -r -F -d 'Write the description to FILE: completely, or not at all.'
-complete -c vmcfg -n '__vmcfg_in import' -l strict -d 'If a description cannot contain all that SOURCE contains, print nothing and exit with 1.'
+complete -c vmcfg -n '__vmcfg_in import' -l strict -d 'Treat warnings as errors.'
 complete -c vmcfg -n '__vmcfg_in import' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in import' -F
 complete -c vmcfg -n '__vmcfg_in show' -l format -r -f -a 'human json csv' -d 'Output format.'
