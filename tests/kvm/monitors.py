@@ -23,7 +23,9 @@ WITH_OLDER = {"7.2": "bookworm"} | SUITES
 
 PACKAGE = "qemu-system-arm"
 PROGRAM = "usr/bin/qemu-system-aarch64"
-LIBRARIES = "usr/lib/aarch64-linux-gnu"
+LIBRARIES = ("usr/lib/aarch64-linux-gnu", "lib/aarch64-linux-gnu")
+"""Debian 12 has some libraries below /lib."""
+
 LOADER = "ld-linux-aarch64.so.1"
 FOLDER = "/qemu"
 
@@ -78,15 +80,19 @@ def unpacked(series: str) -> Path:
 def qemu_files(series: str) -> dict[str, bytes]:
     """Return QEMU of a series and its libraries, by their paths in the guest."""
     root = unpacked(series)
-    libraries = root / LIBRARIES
     found: dict[str, bytes] = {}
-    waiting = [root / PROGRAM, libraries / LOADER]
+    waiting = [root / PROGRAM, _library(root, LOADER)]
     while waiting:
         path = waiting.pop()
         found[f"{FOLDER}/{series}/{path.name}"] = path.read_bytes()
         new = [name for name in _needed(path) if f"{FOLDER}/{series}/{name}" not in found]
-        waiting += [next(iter(libraries.rglob(name))) for name in new]
+        waiting += [_library(root, name) for name in new]
     return found
+
+
+def _library(root: Path, name: str) -> Path:
+    """Return the path of a library of the packages in `root`."""
+    return next(path for folder in LIBRARIES for path in (root / folder).rglob(name))
 
 
 def _needed(path: Path) -> list[str]:
