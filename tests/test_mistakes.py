@@ -101,7 +101,7 @@ SCALARS = (
     *("KVM_ARM_VCPU_SVE", "cpu_cycles", "r11", "PSCI_0_2_FN64_CPU_ON", "PSCI_CPU_ON"),
     *("KVM_CAP_HALT_POLL", "KVM_CAP_ARM_MTE", "KVM_CAP_X", "MIDR_EL1", "MPIDR_EL1", "6.10"),
     *("'6.1.5'", "v6.1", "2026-11-27", "{{ vm }}", "-x", "a" * 64, "é", '"a\\nb"', "08000000"),
-    *("40000000", "18446744073709551616", "9" * 30),
+    *("40000000", "18446744073709551616", "16777215", "16777216"),
 )
 """Scalars: numbers in many spellings, words of other tools, and what they cannot be."""
 
@@ -240,6 +240,8 @@ WHOLE = (
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 23-24}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}, {mpidr: 0.0.0.2,"
+    " pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: spi:987-988}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 15-16}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 31-32}]",
