@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import not_here
 from tests.test_qemu import assert_contains, imported, machine_of
 from vmcfg.checking.check import check
 from vmcfg.description.draft import NoDraft, description_text

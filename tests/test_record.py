@@ -452,7 +452,7 @@ def test_where_ptrace_is_forbidden(calls: Path, record: Path) -> None:
 
 
 AS_NOBODY = """
-import ctypes, difflib, locale, os
+import ctypes, difflib, gettext, locale, os
 import vmcfg.cli, vmcfg.commands.record, vmcfg.commands.defects
 os.setgroups([])
 os.setgid(65534)
