@@ -226,6 +226,12 @@ WHOLE = (
     f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 0.0.0.8-23}}]",
     f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 1.0.0.0}}, {{mpidr: 0.0.0.255}}]",
     "host_kernel: '6.10'\nvcpus: [{mpidr: 1.0.0.0}, {mpidr: 0.0.0.255}]",
+    # Fields that exceed 8 bits, and entries of which only a part can be read.
+    *(f"vcpus: [{{mpidr: {mpidr}}}]" for mpidr in ("256.0.0.0", "0.256.0.0", "0.0.256.0")),
+    "vcpus: [{mpidr: 0.0.0-256.0-300}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: x}, {mpidr: 0.0.0.1}]\npmu: {irq: spi:8-10}",
+    "vcpus: [{mpidr: x}, {mpidr: 0.0.0.1}]\npmu: {irq: spi:8-10}",
+    "vcpus: [{mpidr: x, pmu_irq: spi:8-9}, {mpidr: 0.0.0.1-2, pmu_irq: spi:8-10}]",
     # Duplicates, and free MPIDRs to suggest.
     "vcpus: [{mpidr: 0.0.0-31.0-15}, {mpidr: 0.0.0.0}]",
     "vcpus: [{mpidr: 0.0.0-30.0-15}, {mpidr: 0.0.0.0-15}]",
