@@ -481,6 +481,15 @@ BOUNDS = [
             ("0x4000ffc0", "0x40010000", "0x3fffffc0"),
         ),
         (
+            "steal time next to the distributor",
+            "VMC605",
+            VM + "memory: [{base: 0x08010000, size: 64KiB}, {base: 0x07ff0000, size: 64KiB}]\n"
+            "gic: {version: 3, distributor: 0x08000000, redistributors: 0x10000000}\n"
+            "steal_time: <>\n",
+            ("0x08010000", "0x07ffff80"),
+            (),
+        ),
+        (
             "end of an SMCCC range",
             "VMC606",
             VM
@@ -786,3 +795,20 @@ def test_hosts_have_bounds_too(
 ) -> None:
     found = {value: rules_on(text, value, on_host) for value in (*right, *wrong)}
     assert found == {value: [rule] * (value in wrong) for value in found}
+
+
+@pytest.mark.parametrize(("more", "rules"), [("", []), (", *one", ["VMC107"])])
+def test_nodes_are_counted_after_the_expansion_of_aliases(more: str, rules: list[str]) -> None:
+    """A list is one node, too: ten aliases of 9999 items have 100000 nodes."""
+    items = ", ".join(["1"] * 9999)
+    aliases = ", ".join(["*many"] * 10)
+    text = f"{VM}x-a: &many [{items}]\nx-b: &one 1\nx-c: [{aliases}{more}]\n"
+    assert [each.rule for each in check(text.encode(), "vm.yaml").diagnostics] == rules
+
+
+@pytest.mark.parametrize(
+    ("key", "pointer"), [("a~b", "/a~0b"), ("a/b", "/a~1b"), ("~1/", "/~01~1"), ("", "/")]
+)
+def test_a_pointer_escapes_as_rfc_6901_says(key: str, pointer: str) -> None:
+    found = check(f'{VM}"{key}": 1\n'.encode(), "vm.yaml").diagnostics
+    assert [(each.rule, each.pointer) for each in found] == [("VMC110", pointer)]

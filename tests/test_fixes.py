@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import not_here
+from vmcfg.checking import fixes
 from vmcfg.checking.check import Checked, check
 from vmcfg.checking.fixes import difference, fixed
 from vmcfg.commands.checked_file import FileCheck, FileResult
@@ -430,3 +431,20 @@ def test_rules_with_fixes_are_these() -> None:
     }
     assert fixing == {"VMC110", "VMC122", "VMC502", "VMC504", "VMC601"}
     assert fixing <= {rule.id for rule in every_rule()}
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ("vm.yaml", "vm.yaml"),
+        ("my vm.yaml", "my vm.yaml\t"),
+        ("é.yaml", "é.yaml"),
+        ('a"b', '"a\\042b"'),
+        ("a\\b", '"a\\134b"'),
+        ("a\tb", '"a\\011b"'),
+        ("a\x7fb ~", '"a\\177b ~"'),
+        ("\x1f \udcff", '"\\037 \\377"'),
+    ],
+)
+def test_names_are_quoted_as_git_does(name: str, quoted: str) -> None:
+    assert fixes._quoted(name) == quoted

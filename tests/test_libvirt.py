@@ -186,8 +186,9 @@ def test_libvirt_does_not_know_these_features(
     feature: str, native: Callable[[str], list[str]]
 ) -> None:
     xml = domain(described("sve")).replace("name='sve'", f"name='{feature}'")
-    with pytest.raises(AssertionError, match=f"unknown CPU feature: {feature}"):
+    with pytest.raises(AssertionError) as raised:
         native(xml)
+    assert f"unknown CPU feature: {feature}" in str(raised.value)
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -249,8 +250,9 @@ def test_what_is_no_such_domain_is_a_sentence(old: str, new: str, reason: str) -
         changed = changed.replace("web,1", "&e;")
     if "SYSTEM" in new:
         changed = changed.replace("web,1", "&x;")
-    with pytest.raises(NoDraft, match=re.escape(reason)):
+    with pytest.raises(NoDraft) as raised:
         draft_of_domain(changed.encode())
+    assert reason in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ SCALARS = (
     *("KVM_ARM_VCPU_SVE", "cpu_cycles", "r11", "PSCI_0_2_FN64_CPU_ON", "PSCI_CPU_ON"),
     *("KVM_CAP_HALT_POLL", "KVM_CAP_ARM_MTE", "KVM_CAP_X", "MIDR_EL1", "MPIDR_EL1", "6.10"),
     *("'6.1.5'", "v6.1", "2026-11-27", "{{ vm }}", "-x", "a" * 64, "é", '"a\\nb"', "08000000"),
-    *("40000000", "18446744073709551616", "9" * 30),
+    *("40000000", "18446744073709551616", "16777215", "16777216"),
 )
 """Scalars: numbers in many spellings, words of other tools, and what they cannot be."""
 
@@ -240,6 +240,8 @@ WHOLE = (
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 23-24}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}, {mpidr: 0.0.0.2,"
+    " pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: spi:987-988}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 15-16}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 31-32}]",
@@ -262,7 +264,10 @@ WHOLE = (
     # Memory, frames, and steal time.
     "vcpus: 2\nmemory: [{base: 0x40000000, size: 1GiB}, {base: 0x60000000, size: 1GiB}]",
     "vcpus: 2\nmemory: [{base: 0xfff0000000, size: 1GiB}]",
+    "vcpus: 2\nmemory: [{base: 0xfffffffff0000, size: 64KiB}]",
     "vcpus: 2\nmemory: [{base: 0x10000000000000, size: 1GiB}]",
+    "vcpus: 2\ngic: {version: 3, distributor: 0xfffffffff0000, redistributors: 0x80a0000}",
+    "vcpus: 2\ngic: {version: 3, distributor: 0x10000000000000, redistributors: 0x80a0000}",
     "vcpus: 2\nmemory: [{base: 40000000, size: 64}]",
     "vcpus: 2\nmemory: [{base: 0x40000000, size: 0x1000}]",
     "vcpus: 2\nmemory: [{base: 0, size: 1GiB}]\ngic: {version: 3, distributor: 0x8000000,"
@@ -271,6 +276,14 @@ WHOLE = (
     "vcpus: 2\nmemory: [{base: 0, size: 64KiB}, {base: 0x20000, size: 64KiB}]\nsteal_time: 0x10000",
     "vcpus: 2\nsteal_time: 0x10000",
     f"host_kernel: '6.4'\nvcpus: 2\nmemory: [{{base: 0, size: 64KiB}}]\nsteal_time: 0\n{SENT}",
+    # The last free SPIs.
+    "vcpus: 2\npmu: {irq: spi:8}\ndevices: [{name: a, irq: spi:0-29}]\n" + SPI_OF_ALL,
+    "vcpus: 2\npmu: {irq: spi:8}\ndevices: [{name: a, irq: spi:0-30}]\n" + SPI_OF_ALL,
+    "vcpus: 2\npmu: {irq: spi:8}\ndevices: [{name: a, irq: spi:2-31}]\n" + SPI_OF_ALL,
+    # Keys with an anchor or a tag, and with the characters that a pointer escapes.
+    "vcpus: 1\n&k x-a: 1\nx-b: *k",
+    "vcpus: 1\n!!str x-a: 1",
+    "vcpus: 1\n!!str &k x-a: 1\nx-b: *k",
     # Capabilities, registers, features.
     f"vcpus: 2\ncapabilities: [{RING}]",
     f"host_kernel: '6.2'\nvcpus: 2\ncapabilities: [{RING}, {RING}]",
@@ -282,7 +295,23 @@ WHOLE = (
     "vcpus: 2\nfeatures: [sve, sve, e2h0, el1_32bit, mte]",
     "vcpus: 2\nfeatures: [sve]\nsve: {vector_lengths: [512, 256]}",
     "vcpus: 2\nsve: {vector_lengths: [128]}",
+    # What most vCPUs have is right, wherever it is written.
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 24}, {mpidr: 0.0.0.1-2, pmu_irq: 23}]",
+    "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 24}, {mpidr: 0.0.0.2-3, pmu_irq: 23}]",
+    "vcpus: [{mpidr: 0.0.0.0-3, pmu_irq: 23-26}]",
+    # Text that is no YAML, with long words.
+    f"{'w' * 41} {'r' * 41}\n  a: b",
+    f"{'k' * 41}: {'l' * 41}: {'v' * 41}",
+    "vcpus: 2\n   pmu: {irq: 23}",
+    "vcpus: 2\npmu:\n   irq: 23\n  device: x",
+    "vcpus: 2\npmu: {irq: 23",
+    "vcpus: [2",
+    "vcpus: 2\nx-a: 'b",
+    "vcpus: 2\n<<<<<<< ours\npmu: {irq: 23}",
+    "\tvcpus: 2",
     # Devices.
+    "vcpus: 2\ndevices: [{name: a, irq: spi:0-957}, {name: b, irq: spi:956-957}]",
+    "vcpus: 2\ndevices: [{name: a, irq: spi:0-958}, {name: b, irq: spi:957-958}]",
     "vcpus: 2\ndevices: [{name: a}, {name: b, base: 1}, {name: c, size: 1}, {name: a, irq: spi:1}]",
     "vcpus: 2\ndevices: [{name: a, irq: spi:1-3}, {name: b, irq: spi:3-5}, {name: c, irq: spi:2}]",
     "vcpus: 2\ndevices: [{name: a, irq: 31-33}, {name: b, irq: spi:958-960}, {name: c, irq: 9-8}]",

@@ -28,6 +28,8 @@ NUMBERS = (
     *("0x1000017", "0x2000028", "0x12000017", "0x84000003", "0xc4000003", "0xc5000021"),
     *("0x603000000013c005", "0x603000000013dce0", "0x6030000000100000", "0x60200000001000d4"),
     *("0x6030000000140000", "0x6030000000160003", "0x6080000000150000", "0x6020000000110000"),
+    *("0x1000000", "0x8000000000", "0x10000000000", "0x8000000000000000", "0xffffffff", "0x601000"),
+    *("0x1000028", "0x1050028", "0x2000017", "0x2050017", "0x2ff0017", "0xf2000017", "0x3000017"),
     *("0x606000000015ffff", "0xff00000000000000", "0xffffffffffffffff", "8192", "4294967319"),
 )
 OTHERS = ("0.0.0.0", "0.0.1.0", "0.0.32.0", "0.0.200.1", "1.2.3.4", "ppi:0", "ppi:7", "spi:8")
@@ -47,10 +49,14 @@ SIDES = (
     ("memory-tags", "migratable"),
 )
 
+RULES_OF_EACH_KIND = (105, 107, 205, 301, 407, 415, 503, 511, 604, 701, 705, 713, 718, 902, 904)
+"""Rules about text, machines, hosts, outputs, and kernels, with and without an example."""
+
 FIXABLE = "tests/cases/VMC110-misspelt.yaml"
 PPIS = "tests/cases/VMC502-ppis-differ.yaml"
 WARNED = "tests/cases/VMC508-maintenance.yaml"
 RIGHT = "sample-configs/minimal.yaml"
+HOST_FILE = "tests/hosts/has-everything.json"
 VALIDATED = (
     RIGHT,
     f"--summary {RIGHT}",
@@ -90,6 +96,7 @@ EMITTED = (
     "--unchecked tests/cases/VMC504-beyond-32-bits.yaml",
     "--numbers sample-configs/strict-pmu.yaml",
     "--host tests/hosts/has-everything.json --numbers sample-configs/full.yaml",
+    f"--host tests/hosts --format json --phase pmu-init {RIGHT}",
     "--format sh sample-configs/strict-pmu.yaml",
     "--format c sample-configs/strict-pmu.yaml",
     "--host-kernel 6.1 sample-configs/nested.yaml",
@@ -152,6 +159,7 @@ COMMANDS = {
     "explain-topics": [
         ["explain", topic] for topic in ("order", "identifiers", "capabilities", "registers")
     ],
+    "explain-rules": [["explain", f"VMC{number}"] for number in RULES_OF_EACH_KIND],
     "explain-attributes": [["explain", "attributes"]],
     "decode": [["decode", each] for each in (*NUMBERS, *OTHERS)],
     "decode-json": [["decode", "--format", "json", each] for each in ("23", "0x80000100", "spi:8")],
@@ -188,7 +196,10 @@ COMMANDS = {
         ["emit", "--api", api, "--scope", "vm", "sample-configs/irregular.yaml"]
         for api in ("pmu-device", "pmu-device-mpidr")
     ],
-    "emit-c-attributes": [["emit", "--format", "c", "sample-configs/spi.yaml"]],
+    "emit-c-attributes": [
+        ["emit", "--format", "c", "sample-configs/spi.yaml"],
+        ["emit", "--format", "c", "--host", HOST_FILE, "sample-configs/full.yaml"],
+    ],
     "emit-c-vm": [
         ["emit", "--format", "c", "--scope", "vm", "sample-configs/migratable.yaml"],
     ],
@@ -248,7 +259,7 @@ NAMES = (
 """Names of the uapi, some of each kind. The attributes are in explain-attributes.txt, too."""
 
 EXPLAINED = {
-    "explain-keys": [*every_field(), *(row.name for row in SEQUENCE)],
+    "explain-keys": [*every_field(), *(row.name for row in SEQUENCE), "irq", "name", "base"],
     "explain-uapi": NAMES,
     "explain-errnos": known_errnos(),
 }

@@ -53,6 +53,8 @@ def kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInKvm]
 def probed(vmcfg_here: Vmcfg) -> dict[str, Any]:
     code, output, errors = vmcfg_here("probe", "--format", "json")
     assert (code, errors) == (0, "")
+    assert output.startswith('{\n  "format": "vmcfg.host",\n')
+    assert output.endswith("\n}\n")
     host: dict[str, Any] = json.loads(output)
     return host
 

@@ -468,8 +468,9 @@ def test_addresses_above_the_ram(arguments: str, bits: int, second: int | None) 
     ],
 )
 def test_what_is_no_vm_of_qemu_is_a_sentence(line: str, reason: str) -> None:
-    with pytest.raises(NoDraft, match=reason.replace("(", r"\(")):
+    with pytest.raises(NoDraft) as raised:
         draft_of_command_line(shlex.split(line))
+    assert reason in str(raised.value)
 
 
 def test_without_kvm_it_is_said() -> None:
@@ -555,8 +556,9 @@ def test_findings_prevent_the_line_except_unchecked(capsys: pytest.CaptureFixtur
     ],
 )
 def test_options_of_plans_are_refused(format_: str, arguments: list[str]) -> None:
-    with pytest.raises(click.UsageError, match=arguments[0]):
+    with pytest.raises(click.UsageError) as raised:
         emit(MINIMAL, "--format", format_, *arguments)
+    assert arguments[0] in str(raised.value)
 
 
 def test_hosts_are_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -383,6 +383,12 @@ def test_a_value_that_differs_is_vmc903(kvm: StandInKvm, vmcfg_here: Vmcfg) -> N
     assert report["commands"][6] == {"seq": 7, "errno": None, "read": ["24"]}
 
 
+def test_an_interrupt_is_read_back_with_its_sign(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    """KVM_ARM_VCPU_PMU_V3_IRQ is an int."""
+    kvm.returned["vcpu:0 GET_DEVICE_ATTR 0 0"] = b"\xff\xff\xff\xff"
+    assert "s32 23' succeeded, but vcpu:0 returns -1\n" in vmcfg_here("try", written(TWO))[1]
+
+
 def test_an_mpidr_that_differs_is_vmc903(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
     kvm.returned["vcpu:1 GET_ONE_REG 0x603000000013c005"] = (0x80000100).to_bytes(8, "little")
     code, output, _ = vmcfg_here("try", written(TWO))

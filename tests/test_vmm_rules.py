@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import SearchStrategy, deferred
 
 from tests.strategies import descriptions, json_text, mutants, near_misses, shapes
 from vmcfg.checking.check import Checked, check, with_findings
@@ -117,10 +117,10 @@ def test_output_is_what_stands_beside_it(
     same_as_file(HERE / "vmm-cases" / f"{case}.out", drawn.encode())
 
 
-DOCUMENTS: dict[str, Callable[[], SearchStrategy[Any]]] = {
-    "shapes": shapes,
-    "near-misses": near_misses,
-    "mutants": lambda: mutants(descriptions()),
+DOCUMENTS: dict[str, SearchStrategy[Any]] = {
+    "shapes": deferred(shapes),
+    "near-misses": near_misses(),
+    "mutants": deferred(lambda: mutants(descriptions())),
 }
 
 
@@ -129,7 +129,7 @@ def test_any_machine_has_findings_a_command_line_and_a_domain(kind: str) -> None
     """Also with findings about KVM, as with `--unchecked`."""
 
     @settings(max_examples=150, deadline=None, derandomize=True, database=None)
-    @given(DOCUMENTS[kind]())
+    @given(DOCUMENTS[kind])
     def law(document: Any) -> None:
         machine = check(json_text(document).encode(), "vm.yaml").machine
         if machine is not None:

@@ -147,7 +147,7 @@ def test_descriptors_that_are_reused_duplicated_and_inherited(
     record = read(answer(series, GICV3, descriptors, "descriptors"))
     calls = [(call.vm, call.op, call.target) for call in record.calls]
     assert calls == DESCRIPTORS
-    assert all(call.has_succeeded for call in record.calls)
+    assert [call.line["errno"] for call in record.calls] == [None] * len(DESCRIPTORS)
 
 
 def judge(text: str, series: str, qemu: str, name: str, bless: bool) -> None:

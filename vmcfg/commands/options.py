@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -132,3 +133,13 @@ def color_option(command: Command) -> Command:
 def strict_option(command: Command) -> Command:
     """Add --strict."""
     return click.option("--strict", is_flag=True, help="Treat warnings as errors.")(command)
+
+
+def is_description(path: str) -> bool:
+    """Return whether a file is a description, which no output must replace: it has the key vmcfg,
+    as no output of vmcfg has.
+    """
+    if not os.path.isfile(path):
+        return False
+    with files.opened(path) as source:
+        return re.search(rb"(?m)^vmcfg[ \t]*:", source.head) is not None
