@@ -101,7 +101,7 @@ SCALARS = (
     *("KVM_ARM_VCPU_SVE", "cpu_cycles", "r11", "PSCI_0_2_FN64_CPU_ON", "PSCI_CPU_ON"),
     *("KVM_CAP_HALT_POLL", "KVM_CAP_ARM_MTE", "KVM_CAP_X", "MIDR_EL1", "MPIDR_EL1", "6.10"),
     *("'6.1.5'", "v6.1", "2026-11-27", "{{ vm }}", "-x", "a" * 64, "é", '"a\\nb"', "08000000"),
-    *("40000000", "18446744073709551616", "9" * 30),
+    *("40000000", "18446744073709551616", "16777215", "16777216"),
 )
 """Scalars: numbers in many spellings, words of other tools, and what they cannot be."""
 
@@ -226,6 +226,12 @@ WHOLE = (
     f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 0.0.0.8-23}}]",
     f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 1.0.0.0}}, {{mpidr: 0.0.0.255}}]",
     "host_kernel: '6.10'\nvcpus: [{mpidr: 1.0.0.0}, {mpidr: 0.0.0.255}]",
+    # Fields that exceed 8 bits, and entries of which only a part can be read.
+    *(f"vcpus: [{{mpidr: {mpidr}}}]" for mpidr in ("256.0.0.0", "0.256.0.0", "0.0.256.0")),
+    "vcpus: [{mpidr: 0.0.0-256.0-300}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: x}, {mpidr: 0.0.0.1}]\npmu: {irq: spi:8-10}",
+    "vcpus: [{mpidr: x}, {mpidr: 0.0.0.1}]\npmu: {irq: spi:8-10}",
+    "vcpus: [{mpidr: x, pmu_irq: spi:8-9}, {mpidr: 0.0.0.1-2, pmu_irq: spi:8-10}]",
     # Duplicates, and free MPIDRs to suggest.
     "vcpus: [{mpidr: 0.0.0-31.0-15}, {mpidr: 0.0.0.0}]",
     "vcpus: [{mpidr: 0.0.0-30.0-15}, {mpidr: 0.0.0.0-15}]",
@@ -240,6 +246,8 @@ WHOLE = (
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 23-24}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}, {mpidr: 0.0.0.2,"
+    " pmu_irq: 23}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: spi:987-988}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 15-16}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 31-32}]",

@@ -29,6 +29,7 @@ NUMBERS = (
     *("0x603000000013c005", "0x603000000013dce0", "0x6030000000100000", "0x60200000001000d4"),
     *("0x6030000000140000", "0x6030000000160003", "0x6080000000150000", "0x6020000000110000"),
     *("0x1000000", "0x8000000000", "0x10000000000", "0x8000000000000000", "0xffffffff", "0x601000"),
+    *("0x1000028", "0x1050028", "0x2000017", "0x2050017", "0x2ff0017", "0xf2000017", "0x3000017"),
     *("0x606000000015ffff", "0xff00000000000000", "0xffffffffffffffff", "8192", "4294967319"),
 )
 OTHERS = ("0.0.0.0", "0.0.1.0", "0.0.32.0", "0.0.200.1", "1.2.3.4", "ppi:0", "ppi:7", "spi:8")
@@ -258,7 +259,7 @@ NAMES = (
 """Names of the uapi, some of each kind. The attributes are in explain-attributes.txt, too."""
 
 EXPLAINED = {
-    "explain-keys": [*every_field(), *(row.name for row in SEQUENCE)],
+    "explain-keys": [*every_field(), *(row.name for row in SEQUENCE), "irq", "name", "base"],
     "explain-uapi": NAMES,
     "explain-errnos": known_errnos(),
 }

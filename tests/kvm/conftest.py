@@ -43,7 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Send the numbers of a process of pytest-xdist to the one that prints them."""
+    """Count the boots, and send the numbers of a process of pytest-xdist to the one that prints
+    them.
+    """
+    for series, seconds in machine.BOOTS.items():
+        oracle.TALLY[series]["boots"] = len(seconds)
+        oracle.TALLY[series]["CPU seconds of QEMU"] = round(sum(seconds))
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["tally"] = {series: dict(tally) for series, tally in oracle.TALLY.items()}
