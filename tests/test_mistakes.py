@@ -245,6 +245,8 @@ WHOLE = (
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}, {mpidr: 0.0.0.2,"
+    " pmu_irq: 41}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 23-24}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}, {mpidr: 0.0.0.2,"
     " pmu_irq: 23}]",
@@ -289,6 +291,9 @@ WHOLE = (
     # Keys with an anchor or a tag, and with the characters that a pointer escapes.
     "vcpus: 1\n&k x-a: 1\nx-b: *k",
     "vcpus: 1\n!!str x-a: 1",
+    # An alias of a value in a list.
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: &i 7}, {mpidr: 0.0.0.1, pmu_irq: *i}]",
+    "x-a: [[&i spi:8]]\nvcpus: [{mpidr: 0.0.0.0, pmu_irq: *i}, {mpidr: 0.0.0.1, pmu_irq: *i}]",
     "vcpus: 1\n!!str &k x-a: 1\nx-b: *k",
     # Capabilities, registers, features.
     f"vcpus: 2\ncapabilities: [{RING}]",
