@@ -163,7 +163,6 @@ PER_VCPU = {
     "pmu.counters<pmu.init",
     "pmu.filter<pmu.init",
     "pmu.irq<pmu.init",
-    "vcpu.create<vcpu.steal_time",
 }
 
 
