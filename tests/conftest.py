@@ -12,11 +12,10 @@ import shutil
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import pytest
-from _pytest.assertion import util
+from _pytest.assertion import rewrite
 
 from tests import seeds
 
@@ -42,9 +41,6 @@ clean_environment()
 TESTED_WITH = "tested with"
 """The name of a property of a test that is printed at the end of the run."""
 
-CHECKED = pytest.StashKey[bool]()
-"""Whether a test has executed an assertion."""
-
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
@@ -63,6 +59,14 @@ def forget_older_rewrites() -> None:
             path.unlink(missing_ok=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the longest tests early: those of tests/kvm, then those of Debian's Pythons."""
+    longest = ("kvm", "test_debians.py")
+    places = {item: [name in item.path.parts for name in longest] for item in items}
+    items.sort(key=lambda item: places[item].index(True) if any(places[item]) else len(longest))
+
+
 def pytest_report_header() -> str:
     return f"seed: {seeds.chosen()}"
 
@@ -76,36 +80,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(f"{name} {value}")
 
 
-def pytest_assertion_pass(item: pytest.Item) -> None:
-    """Record the first assertion of a test."""
-    if item.stash.get(CHECKED, True) or not is_of_tests(item, sys._getframe()):
-        return
-    item.stash[CHECKED] = True
-    # pytest describes each assertion before it calls this function. For the others of this test,
-    # that would only take time.
-    util._assertion_pass = None
-
-
-def is_of_tests(item: pytest.Item, frame: FrameType | None) -> bool:
-    """Return whether the assertion that led to this frame is in a file of the tests: Hypothesis has
-    assertions, too.
-    """
-    while frame is not None and frame.f_code.co_name != "_call_assertion_pass":
-        frame = frame.f_back
-    asserting = frame and frame.f_back
-    return asserting is not None and asserting.f_code.co_filename.startswith(
-        (f"{ROOT}/tests/", str(item.path))
-    )
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Let a test fail that returns without an executed assertion: its loops were empty, or it
     returned early.
     """
-    pyfuncitem.stash[CHECKED] = False  # what a fixture has checked does not count
-    result = yield
-    if not pyfuncitem.stash[CHECKED]:
+    of_tests = (f"{ROOT}/tests/", str(pyfuncitem.path))
+    checked = False
+
+    def passed() -> bool:
+        nonlocal checked
+        # Hypothesis has assertions, too.
+        checked = checked or sys._getframe(1).f_code.co_filename.startswith(of_tests)
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        # pytest asks after each assertion that holds whether to call a hook. The hook itself would
+        # get a description of the assertion, which takes time.
+        patch.setattr(rewrite, "_check_if_assertion_pass_impl", passed)
+        result = yield
+    if not checked:
         pytest.fail("this test executed no 'assert', so that it cannot fail", pytrace=False)
     return result
 

@@ -1,4 +1,7 @@
-"""The calls of QEMU that set up a VM, as they were traced without vmcfg, and those in a record."""
+"""The calls with which QEMU sets up a VM, written by hand, and those in a record.
+
+The state of the GIC and most registers are not among them.
+"""
 
 from __future__ import annotations
 

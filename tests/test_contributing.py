@@ -264,12 +264,12 @@ def test_what_is_there_runs_without_an_installation(installed: Checkout) -> None
     ]
 
 
-def test_a_failure_of_either_half_is_one_of_the_whole(installed: Checkout) -> None:
+def test_a_failure_of_a_test_is_one_of_the_whole(installed: Checkout) -> None:
     python = installed.root / ".venv-tests" / "bin" / "python"
     for body, code in (("case $* in *'-n auto'*) exit 1 ;; esac", 1), ("", 0)):
         installed.add(python, body)
         assert installed.run().returncode == code
-        assert installed.called()[-1] == "python -m pytest -n auto --dist loadgroup tests/kvm"
+        assert installed.called()[-1] == "python -m pytest -n auto --dist loadgroup"
 
 
 def test_debian_packages_are_printed_before_they_are_installed(installed: Checkout) -> None:

@@ -152,6 +152,7 @@ def test_constraints_are_given_once_with_their_authority() -> None:
 
 
 PER_VCPU = {
+    "vcpu.create<vcpu.steal_time",
     "vcpu.init<vcpu.mpidr",
     "vcpu.init<pmu.",
     "vcpu.init<vcpu.finalize",
@@ -162,7 +163,6 @@ PER_VCPU = {
     "pmu.counters<pmu.init",
     "pmu.filter<pmu.init",
     "pmu.irq<pmu.init",
-    "vcpu.create<vcpu.steal_time",
 }
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from tests.seeds import SEED
 from tests.strategies import descriptions, json_text
 from vmcfg import cli
 from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
@@ -33,7 +34,7 @@ from vmcfg.vm.machine import Machine
 
 SAMPLES = Path(__file__).parent.parent / "sample-configs"
 
-few = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=200)
 
 
 def machine_of(text: str) -> Machine:
@@ -314,7 +315,8 @@ def redistributors(machine: Machine) -> list[int]:
 def test_a_description_without_finding_is_what_its_command_line_creates() -> None:
     """Random descriptions: most have findings. The others are imported from their command line."""
 
-    @settings(max_examples=400, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=400)
+    @seed(SEED)
     @given(descriptions())
     def law(data: dict[str, Any]) -> None:
         machine = machine_of(json_text(data))
@@ -468,8 +470,9 @@ def test_addresses_above_the_ram(arguments: str, bits: int, second: int | None) 
     ],
 )
 def test_what_is_no_vm_of_qemu_is_a_sentence(line: str, reason: str) -> None:
-    with pytest.raises(NoDraft, match=reason.replace("(", r"\(")):
+    with pytest.raises(NoDraft) as raised:
         draft_of_command_line(shlex.split(line))
+    assert reason in str(raised.value)
 
 
 def test_without_kvm_it_is_said() -> None:
@@ -555,8 +558,9 @@ def test_findings_prevent_the_line_except_unchecked(capsys: pytest.CaptureFixtur
     ],
 )
 def test_options_of_plans_are_refused(format_: str, arguments: list[str]) -> None:
-    with pytest.raises(click.UsageError, match=arguments[0]):
+    with pytest.raises(click.UsageError) as raised:
         emit(MINIMAL, "--format", format_, *arguments)
+    assert arguments[0] in str(raised.value)
 
 
 def test_hosts_are_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

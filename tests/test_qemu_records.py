@@ -28,7 +28,7 @@ def options_of(name: str) -> Options:
     return OPTIONS[matched[1]]
 
 
-def calls_as_traced(record: Record, options: Options) -> None:
+def calls_as_written(record: Record, options: Options) -> None:
     """Assert that a record contains every call that sets up the VM, in order."""
     vm = record.chosen_vm()
     lines: list[Line] = [call.line for call in record.calls]
@@ -69,7 +69,7 @@ def test_a_record_has_every_call_and_no_difference(path: Path) -> None:
     options = options_of(path.name.partition(".jsonl")[0])
     record = kept(path)
     assert record.is_complete
-    calls_as_traced(record, options)
+    calls_as_written(record, options)
     assert differences_from_sample(record, options) == []
 
 

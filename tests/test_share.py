@@ -52,12 +52,13 @@ Completed = Callable[[str], "set[str]"]
 
 def test_generated_files_are_current(same_as_file: Callable[[Path, bytes], None]) -> None:
     """`python -m vmcfg.shell` writes them."""
-    for path, data in generated().items():
+    expected = generated()
+    for path, data in expected.items():
         same_as_file(path, data)
     for folder in (SHARE, FOLDER):
         for path in folder.rglob("*"):
             named = path.relative_to(ROOT)
-            assert path.is_dir() or path in generated(), f"{named} is generated no more: remove it"
+            assert path.is_dir() or path in expected, f"{named} is generated no more: remove it"
 
 
 def test_the_generator_writes_what_is_kept(tmp_path: Path) -> None:

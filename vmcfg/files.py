@@ -42,8 +42,7 @@ class NoFile(Exception):
     """
 
     def __init__(self, message: str, file: str = "") -> None:
-        # A message can contain text of the file.
-        super().__init__(printable(message))
+        super().__init__(message)
         self.file = file
 
 

@@ -332,6 +332,29 @@ def entries(rounds: int, count: int) -> Iterator[Group]:
         )
 
 
+def recording(rounds: int, count: int) -> Iterator[Group]:
+    """Yield a program that makes `count` ioctls that are not recorded, and as many that are
+    recorded or counted, without and with `vmcfg record`.
+    """
+    program = BUILD / "calls-kvm"
+    source = ROOT / "tests" / "programs" / "calls-kvm.c"
+    subprocess.run(["gcc", "-O1", "-pthread", "-o", program, source], check=True)
+    record: list[str | Path] = [VMCFG, "record", "-o", BUILD / "record.jsonl", "--"]
+    for what, step, times, target in (
+        ("KVM_RUN on a file that answers ENOTTY", f"other={count}", count, at_most(1.5)),
+        ("KVM_CREATE_VM on that file", f"create-vm={count // 100}", count // 100, None),
+    ):
+        commands = [
+            Command("without", [program, step], 0, silent),
+            Command("vmcfg record", [*record, program, step], 0, silent),
+        ]
+        targets = {} if target is None else {"vmcfg record": target}
+        yield Group(
+            f"{times:,} times {what} (ratio of CPU time, with the start of vmcfg)",
+            lines(interleaved(commands, rounds), "cpu", targets),
+        )
+
+
 def has_lines(count: int) -> Callable[[str], str | None]:
     """Return what is wrong with an output that must have this number of lines."""
     return lambda out: (
@@ -410,6 +433,7 @@ def main() -> int:
         "files": lambda options: files(max(3, options.rounds // 5), options.files),
         "growth": lambda options: growth(1, options.growth),
         "entries": lambda options: entries(1, options.entries),
+        "recording": lambda options: recording(max(3, options.rounds // 8), options.ioctls),
     }
     parser = argparse.ArgumentParser(
         prog="tests/benchmarks/run", description="Compare vmcfg with other programs."
@@ -439,6 +463,12 @@ def main() -> int:
         type=int,
         default=5000,
         help="Number of entries of a structure, which grows to four times as many.",
+    )
+    parser.add_argument(
+        "--ioctls",
+        type=int,
+        default=10_000_000,
+        help="Number of ioctls of a program that is recorded.",
     )
     parser.add_argument(
         "--json", type=Path, default=BUILD / "results.json", help="File for the results as JSON."

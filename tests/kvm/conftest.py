@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kvm import machine, oracle
+
+HERE = Path(__file__).parent
 
 TIMEOUT = 3600
 """Seconds per test, of which the first one of a kernel boots it, on a machine that is busy with
@@ -24,19 +27,28 @@ def series_of(item: pytest.Item) -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by kernel: those that take longest first, and each in one process, which boots
-    it once.
+    it once; then all other tests.
     """
     in_order = [*reversed(oracle.FULL), *oracle.SERIES]
-    for item in items:
+    here = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in here:
         item.add_marker(pytest.mark.timeout(TIMEOUT))
         series = series_of(item)
         if series is not None:
             item.add_marker(pytest.mark.xdist_group(series))
-    items.sort(key=lambda item: in_order.index(series_of(item) or oracle.FULL[-1]))
+    here.sort(key=lambda item: in_order.index(series_of(item) or oracle.FULL[-1]))
+    # Kernels take longest, so that other tests fill the time at the end.
+    others = [item for item in items if not item.path.is_relative_to(HERE)]
+    items[:] = here + others
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Send the numbers of a process of pytest-xdist to the one that prints them."""
+    """Count the boots, and send the numbers of a process of pytest-xdist to the one that prints
+    them.
+    """
+    for series, seconds in machine.BOOTS.items():
+        oracle.TALLY[series]["boots"] = len(seconds)
+        oracle.TALLY[series]["CPU seconds of QEMU"] = round(sum(seconds))
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["tally"] = {series: dict(tally) for series, tally in oracle.TALLY.items()}

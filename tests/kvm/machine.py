@@ -17,6 +17,7 @@ import io
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import stat
@@ -25,6 +26,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +47,8 @@ KERNELS = {
 }
 """The suite of Debian that has the cloud kernel of each series, the oldest first."""
 BASE_SUITE = "bookworm"
+PYTHON_TAG = "cpython-311"
+"""The tag of compiled modules for the Python of that suite."""
 BASE_PACKAGES = (
     "busybox-static",
     "libbz2-1.0",
@@ -103,6 +107,10 @@ with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
         if source.startswith("/usr/lib/") and source.endswith(".py"):
             archive.add(py_compile.compile(source, doraise=True, invalidation_mode=mode))
 """
+
+
+BOOTS: dict[str, list[float]] = defaultdict(list)
+"""The CPU time of each boot in seconds, by the series of the kernel."""
 
 
 class NoMachineError(Exception):
@@ -166,6 +174,7 @@ def run(
     """Return the result of a command on that kernel, as root in /work, with the files at their
     absolute paths.
 
+    One CPU (`smp`) takes much less time than two, which wait for each other in emulation.
     `nested` requires EL2 inside guests of KVM (KVM_CAP_ARM_EL2), and therefore a newer QEMU than
     that of Debian 12.
     """
@@ -231,6 +240,7 @@ def _boot(
         arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
         arguments += ["-append", f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()]
         started = time.monotonic()
+        before = _cpu_of_children()
         with console.open("wb") as stream:
             process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
@@ -245,6 +255,7 @@ def _boot(
                 process.kill()
                 process.wait()
         seconds = time.monotonic() - started
+        BOOTS[kernel.series].append(_cpu_of_children() - before)
         try:
             with tarfile.open(disk, "r:") as archive:
                 exit_code, stdout, stderr = (
@@ -256,6 +267,12 @@ def _boot(
                 f"kernel {kernel.series}: {ending}; its console ends:\n{tail}"
             ) from None
     return Result(int(exit_code), stdout, stderr, seconds)
+
+
+def _cpu_of_children() -> float:
+    """Return the CPU time of all processes that have ended and were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

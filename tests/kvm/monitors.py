@@ -15,12 +15,17 @@ from tests.kvm import machine, oracle
 
 HERE = Path(__file__).parent
 
-SUITES = {"7.2": "bookworm", "10.0": "trixie", "11.1": "sid"}
+SUITES = {"10.0": "trixie", "11.1": "sid"}
 """The suite of Debian that has QEMU of a series."""
+
+WITH_OLDER = {"7.2": "bookworm"} | SUITES
+"""The same, with QEMU of Debian 12, which makes its calls in another order."""
 
 PACKAGE = "qemu-system-arm"
 PROGRAM = "usr/bin/qemu-system-aarch64"
-LIBRARIES = "usr/lib/aarch64-linux-gnu"
+LIBRARIES = ("usr/lib/aarch64-linux-gnu", "lib/aarch64-linux-gnu")
+"""Debian 12 has some libraries below /lib."""
+
 LOADER = "ld-linux-aarch64.so.1"
 FOLDER = "/qemu"
 
@@ -57,7 +62,7 @@ Job = dict[str, Any]
 @cache
 def unpacked(series: str) -> Path:
     """Return the directory with QEMU of a series for arm64 and everything that it requires."""
-    suite = SUITES[series]
+    suite = WITH_OLDER[series]
     folder = machine.cache_folder() / "monitors"
     with machine.cache_lock():
         note = folder / f"{suite}.json"
@@ -75,15 +80,19 @@ def unpacked(series: str) -> Path:
 def qemu_files(series: str) -> dict[str, bytes]:
     """Return QEMU of a series and its libraries, by their paths in the guest."""
     root = unpacked(series)
-    libraries = root / LIBRARIES
     found: dict[str, bytes] = {}
-    waiting = [root / PROGRAM, libraries / LOADER]
+    waiting = [root / PROGRAM, _library(root, LOADER)]
     while waiting:
         path = waiting.pop()
         found[f"{FOLDER}/{series}/{path.name}"] = path.read_bytes()
         new = [name for name in _needed(path) if f"{FOLDER}/{series}/{name}" not in found]
-        waiting += [next(iter(libraries.rglob(name))) for name in new]
+        waiting += [_library(root, name) for name in new]
     return found
+
+
+def _library(root: Path, name: str) -> Path:
+    """Return the path of a library of the packages in `root`."""
+    return next(path for folder in LIBRARIES for path in (root / folder).rglob(name))
 
 
 def _needed(path: Path) -> list[str]:
@@ -115,7 +124,7 @@ def records(
 ) -> dict[str, dict[str, Any]]:
     """Return the records of `jobs` on the kernel of a series, by their names."""
     carried = oracle.package() | files
-    for suite in SUITES:
+    for suite in WITH_OLDER:
         if any(f"{FOLDER}/{suite}/" in job["command"][0] for job in jobs):
             carried |= qemu_files(suite)
     carried["/work/record_driver.py"] = (HERE / "record_driver.py").read_bytes()

@@ -70,7 +70,7 @@ def said(series: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, Any]
         "/work/c_driver.py": (HERE / "c_driver.py").read_bytes(),
     }
     command = ["sh", "-c", "chmod +x programs/* && exec python3 c_driver.py"]
-    result = machine.run(oracle.kernel(series), files, command, timeout=600)
+    result = machine.run(oracle.kernel(series), files, command, smp=1, timeout=600)
     assert result.exit_code == 0, result.stderr.decode()
     answers: dict[str, Any] = json.loads(result.stdout)
     return answers

@@ -19,6 +19,9 @@ from vmcfg.checking.check import check
 from vmcfg.description.draft import Draft, NoDraft, description_text
 from vmcfg.guest.acpi import draft_of_tables
 from vmcfg.guest.devicetree import draft_of_blob
+from vmcfg.importing.drafting import draft_of_words
+from vmcfg.importing.sources import Wanted
+from vmcfg.vm.machine import Machine
 
 IMPORTS = Path(__file__).parent.parent / "imports"
 
@@ -180,7 +183,15 @@ def test_device_trees_of_qemu_are_described(
     qemu = packages.qemu(suite)
     version = subprocess.run([*qemu, "--version"], capture_output=True, text=True, timeout=60)
     assert f"version {SUITES[suite]}" in version.stdout
-    path = tmp_path / "guest.dtb"
+    draft = dumped(qemu, options, tmp_path / "guest.dtb")
+    assert draft.warnings == []
+    memory = ["memory:", "  - base: 0x40000000", "    size: 1GiB"]
+    head = ["vmcfg: 1", "name: linux-dummy-virt", expected[0], *memory]
+    assert lines_of(draft) == head + expected[1:]
+
+
+def dumped(qemu: tuple[str, ...], options: list[str], path: Path) -> Draft:
+    """Return the draft of the device tree that QEMU writes to `path` with these options."""
     machine_option, machine_name, *others = options
     dump = [machine_option, f"{machine_name},dumpdtb={path}", *others]
     subprocess.run(
@@ -189,11 +200,37 @@ def test_device_trees_of_qemu_are_described(
         capture_output=True,
         timeout=120,
     )
-    draft = draft_of_blob(path.read_bytes())
-    assert draft.warnings == []
-    memory = ["memory:", "  - base: 0x40000000", "    size: 1GiB"]
-    head = ["vmcfg: 1", "name: linux-dummy-virt", expected[0], *memory]
-    assert lines_of(draft) == head + expected[1:]
+    return draft_of_blob(path.read_bytes())
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "EL2"])
+def test_a_command_line_of_qemu_and_its_device_tree_are_the_same_vm(
+    name: str, tmp_path: Path
+) -> None:
+    options, _ = OPTIONS[name]
+    tree = dumped(packages.qemu("sid"), options, tmp_path / "guest.dtb").data
+    with_kvm = ["host" + word[3:] if word.startswith("max") else word for word in options]
+    words = ["qemu-system-aarch64", "-accel", "kvm", *with_kvm, "-m", "1G"]
+    told = draft_of_words(words, Wanted()).data
+    text, of_tree = (description_text(Draft("vm", each)) for each in (told, tree))
+    machines = [check(each.encode(), "x").machine for each in (text, of_tree)]
+    for machine_ in machines:
+        assert machine_ is not None and machine_.gic is not None
+    identified = [identifiers(each) for each in machines if each is not None]
+    assert identified[0] == identified[1]
+
+
+def identifiers(vm: Machine) -> list[object]:
+    """Return what both sources contain: MPIDRs, interrupts, and the bases of the frames."""
+    assert vm.gic is not None
+    regions = vm.gic.redistributors
+    bases = [each.base for each in regions] if isinstance(regions, tuple) else regions
+    return [
+        [(vcpu.mpidr, vcpu.pmu_irq) for vcpu in vm.vcpus],
+        (vm.gic.version, vm.gic.distributor, vm.gic.cpu_interface, bases, vm.gic.its),
+        [vm.timers.intid(timer) for timer in ("virtual", "physical")],
+        vm.memory[0],
+    ]
 
 
 ACPI = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +17,7 @@ from vmcfg.commands.options import (
     host_kernel_option,
     host_option,
     hosts_of,
+    is_description,
     stdin_filename_option,
     strict_option,
 )
@@ -222,10 +221,6 @@ def emit(
     return 0
 
 
-_DESCRIPTION = re.compile(rb"(?m)^vmcfg[ \t]*:")
-"""What a description contains, and a plan never: its first key."""
-
-
 class _Wanted(NamedTuple):
     """The requested plan. `options` are those that only some formats have, by name."""
 
@@ -248,7 +243,7 @@ def _refuse_to_overwrite_a_description(path: str, output: str | None) -> None:
     name = printable(files.name_of(output))
     if files.same(path, output):
         raise click.UsageError(f"-o {name} is the description itself.")
-    if os.path.isfile(output) and _DESCRIPTION.search(files.read(output)):
+    if is_description(output):
         raise click.UsageError(f"-o {name} is a description, which the plan would replace.")
 
 

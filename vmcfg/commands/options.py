@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +30,16 @@ def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None
 
 def help_option(command: Command) -> Command:
     """Add -h and --help. Unlike the option of click, it reports errors of writing as `NoFile`."""
-    return click.help_option("-h", "--help", callback=_print_help)(command)
+    # help_option of click 8.1.3 ignores its callback.
+    return click.option(
+        "-h",
+        "--help",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_print_help,
+        help="Show this message and exit.",
+    )(command)
 
 
 class HostKernel(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -123,3 +133,13 @@ def color_option(command: Command) -> Command:
 def strict_option(command: Command) -> Command:
     """Add --strict."""
     return click.option("--strict", is_flag=True, help="Treat warnings as errors.")(command)
+
+
+def is_description(path: str) -> bool:
+    """Return whether a file is a description, which no output must replace: it has the key vmcfg,
+    as no output of vmcfg has.
+    """
+    if not os.path.isfile(path):
+        return False
+    with files.opened(path) as source:
+        return re.search(rb"(?m)^vmcfg[ \t]*:", source.head) is not None

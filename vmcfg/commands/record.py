@@ -6,7 +6,7 @@ import click
 
 from vmcfg import files
 from vmcfg.commands.exit_codes import FAILED
-from vmcfg.commands.options import help_option
+from vmcfg.commands.options import help_option, is_description
 from vmcfg.escape import printable
 from vmcfg.monitors.recording import record as run_and_record
 from vmcfg.monitors.tracer import NotTraced
@@ -36,6 +36,9 @@ def record(output: str, all_registers: bool, command: tuple[str, ...]) -> int:
         raise click.UsageError(
             "-o requires the name of a file: standard output belongs to COMMAND."
         )
+    if is_description(output):
+        name = printable(files.name_of(output))
+        raise click.UsageError(f"-o {name} is a description, which the record would replace.")
     try:
         code, is_complete = run_and_record(command, output, all_registers, _warn)
     except NotTraced as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
+from vmcfg.description.model import DEFAULT_TIMERS, MAINTENANCE
 from vmcfg.kernel.features import FEATURES
 from vmcfg.monitors.record_file import Record
 from vmcfg.monitors.setup import (
@@ -216,8 +217,22 @@ def _without_open_features(setup: Setup, described: Setup) -> Setup:
     return setup._replace(settings=settings)
 
 
+_DEFAULTS = {
+    **{f"timer.{name}": str(intid) for name, intid in DEFAULT_TIMERS.items()},
+    "gic.maintenance_irq": str(MAINTENANCE),
+}
+"""The values of KVM, by row: a program that does not set them has the same."""
+
+
 def _is_open(difference: Difference, old: Side, new: Side) -> bool:
-    """Return whether a side leaves open what only the other side has."""
+    """Return whether a side leaves open what only the other side has, or whether a description has
+    a default of KVM.
+    """
+    told = difference.told
+    is_described = (old if difference.new is None else new).is_open is not None
+    is_alone = difference.old is None or difference.new is None
+    if is_alone and is_described and _DEFAULTS.get(told.row_name) == told.value:
+        return True
     if difference.old is None and old.is_open is not None:
         return old.is_open(difference.told)
     if difference.new is None and new.is_open is not None:

@@ -297,8 +297,8 @@ def options_for(machine: Machine) -> Options:
         gic_version=machine.gic_version(),
         its=_its_for(machine),
         pmu=machine.has_pmu(),
-        steal_time=machine.steal_time is not None,
-        # QEMU does not start with SVE of the host and a 32-bit EL1.
+        # With a 32-bit EL1, QEMU does not start with steal time, or with SVE of the host.
+        steal_time=machine.steal_time is not None and not is_32_bit,
         sve=False if is_32_bit else has_sve or None,
         vector_lengths=() if is_32_bit or not has_sve else machine.sve.vector_lengths,
         ptrauth=False if is_32_bit else "ptrauth" in machine.features or None,

@@ -268,20 +268,28 @@ class _Drafting:
         unknown = [name for name in names if name not in SETTABLE]
         if unknown:
             self._warn(f"These registers cannot be described: {', '.join(unknown)}.")
-        enabled = {each.attr for each in self._of("vm.capability")}
+        fixed = [name for name in names if name not in unknown and self._is_fixed(name)]
+        if fixed:
+            self._note(
+                f"{len(fixed)} registers are left out, because this kernel accepts only the values"
+                f" of its host: {', '.join(fixed)}."
+            )
         for name in names:
+            if name in unknown or name in fixed:
+                continue
             values = {_number(each) for each in told if each.attr == name}
-            if name in unknown:
-                continue
-            required = SETTABLE[name].capability
-            if required is not None and required not in enabled:
-                # Without the capability, KVM accepts only the value of the host.
-                continue
             if len(values) > 1:
                 self._warn(f"Register {name} has different values on different vCPUs.")
             else:
                 entries.append({"name": name, "value": values.pop()})
         self._draft.data["registers"] = entries
+
+    def _is_fixed(self, name: str) -> bool:
+        """Return whether KVM accepts only the value of the host for a register."""
+        register = SETTABLE[name]
+        enabled = [told.attr for told in self._of("vm.capability")]
+        is_locked = register.capability is not None and register.capability not in enabled
+        return is_locked or self._record.kernel < register.since
 
     def _capabilities(self) -> None:
         told = [each for each in self._setup.settings.values() if each.op == "enable-cap"]

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from vmcfg.description.model import Gic
+from vmcfg.escape import printable
 from vmcfg.files import NoFile
 from vmcfg.kernel.abi import Register
 from vmcfg.kernel.settable_registers import SETTABLE
@@ -78,7 +79,7 @@ def _read(lines: Iterable[bytes], file: str, reader: _Reader) -> PlanFile:
             reader.add(line, number)
         reader.end()
     except _Odd as odd:
-        raise NoFile(f"{file}, line {number}: {odd}") from None
+        raise NoFile(f"{file}, line {number}: {printable(str(odd))}") from None
     except _NoPlan:
         raise NoFile(
             f"{file} is not a plan in JSON Lines;"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmcfg.plans.command import Row
-from vmcfg.plans.order import CONSTRAINTS, Constraint
+from vmcfg.plans.order import CHOICE, CONSTRAINTS, Constraint
 from vmcfg.plans.phases import PHASE_DOCS
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.attribute_text import apis_note
@@ -27,8 +27,14 @@ def order_lines(width: int = WIDEST) -> Iterator[str]:
     for constraint in CONSTRAINTS:
         yield ""
         yield from wrapped(rows_text(constraint), width, "  ")
-        yield from wrapped(constraint.why, width, "    ")
+        yield from wrapped(reason_text(constraint), width, "    ")
         yield from wrapped(constraint.source, width, "    source: ")
+
+
+def reason_text(constraint: Constraint) -> str:
+    """Return the reason for a constraint, and whether it is only a choice of vmcfg."""
+    is_choice = constraint.kind == CHOICE
+    return f"{constraint.why} (KVM accepts another order)" if is_choice else constraint.why
 
 
 def sent_text(row: Row) -> str:

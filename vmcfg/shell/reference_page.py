@@ -45,7 +45,7 @@ from vmcfg.reference.attribute_text import (
 from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import example_name
-from vmcfg.reference.order_text import rows_text
+from vmcfg.reference.order_text import reason_text, rows_text
 from vmcfg.reference.plan_fields import NUMBERS, field_meanings, operation_texts, type_texts
 from vmcfg.reference.rule_text import FOUND_BY, finding_lines, findings_in, text_of
 from vmcfg.reference.surprises import accepted, differences, rejected_late
@@ -369,7 +369,7 @@ def _order() -> Iterator[str]:
     yield from table(
         ("commands", "reason", "source"),
         (
-            (escaped(rows_text(each)), escaped(each.why), escaped(each.source))
+            (escaped(rows_text(each)), escaped(reason_text(each)), escaped(each.source))
             for each in CONSTRAINTS
         ),
     )
