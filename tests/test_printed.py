@@ -103,6 +103,8 @@ EMITTED = (
     "--api pmu-device sample-configs/pmu-filter.yaml",
     f"--api pmu-device --format c {RIGHT}",
     f"--api pmu-device --device-type 77 --numbers --scope vm {RIGHT}",
+    f"--api pmu-device --device-type 0 --phase create --scope vm {RIGHT}",
+    f"--api pmu-device --device-type 4294967295 --phase create --scope vm {RIGHT}",
     f"--api pmu-device-mpidr --get {RIGHT}",
     f"--get --numbers {RIGHT}",
     f"--get --format jsonl --phase pmu-init {RIGHT}",
