@@ -320,6 +320,9 @@ WHOLE = (
     "vcpus: 2\nx-a: 'b",
     "vcpus: 2\n<<<<<<< ours\npmu: {irq: 23}",
     "\tvcpus: 2",
+    # What YAML and editors read differently.
+    *(f"vcpus: 2 # {character}x" for character in "\x85\u2028\u2029\ufeff\x7f\x07\uffff"),
+    *(f"vcpus: 2 # {character}x" for character in "\xa0\ud7ff\ue000\ufefe\uff00\ufffd\U0010ffff"),
     # Devices.
     "vcpus: 2\ndevices: [{name: a, irq: spi:0-957}, {name: b, irq: spi:956-957}]",
     "vcpus: 2\ndevices: [{name: a, irq: spi:0-958}, {name: b, irq: spi:957-958}]",
@@ -334,7 +337,11 @@ WHOLE = (
 def answers_to_descriptions() -> Iterator[str]:
     for rest in WHOLE:
         found = check(f"vmcfg: 1\nname: vm\n{rest}\n".encode(), "vm.yaml").diagnostics
-        yield f"\n{rest}\n"
+        shown = (
+            each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+            for each in rest
+        )
+        yield f"\n{''.join(shown)}\n"
         for each in found:
             others = "".join(f"; {place.span.line}: {place.message}" for place in each.related)
             place = f"{each.span.line}:{each.span.column}-{each.span.end_column}"

@@ -102,6 +102,22 @@ def test_sarif_of_everything_is_valid(sarif_schema: Json) -> None:
     assert len(in_one_file) == sum(len(found(case)) for case in CASES.glob("*.yaml"))
 
 
+def test_sarif_has_the_answer_of_the_kernel_to_each_rule() -> None:
+    rules = {each["id"]: each for each in sarif_of([])["runs"][0]["tool"]["driver"]["rules"]}
+    for rule in every_rule():
+        if rule.id not in rules:
+            continue
+        summary, *_, answer, example = rules[rule.id]["help"]["text"].split("\n\n")
+        assert summary == rules[rule.id]["shortDescription"]["text"] == rule.paragraphs[0]
+        assert answer == (
+            "Checked by vmcfg only; this problem never reaches KVM."
+            if rule.kernel is None
+            else f"Kernel: {rule.kernel}."
+        )
+        assert example == f"vmcfg explain {rule.id} prints an example."
+    assert len(rules) > 80
+
+
 def test_sarif_of_nothing_is_valid(sarif_schema: Json) -> None:
     log = json.loads(validate("--format", "sarif", "sample-configs/minimal.yaml", cwd=ROOT, code=0))
     jsonschema.Draft4Validator(sarif_schema).validate(log)
