@@ -351,6 +351,27 @@ def test_vcpus_that_cannot_run_are_one_vmc902_per_errno(kvm: StandInKvm, vmcfg_h
     assert "0 of 3 vCPUs entered" in vmcfg_here("try", written(TWO.replace("2", "3", 1)))[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("ENOEXEC", "the vCPU is not initialized"),
+        ("EPERM", "a feature of the vCPU is not finalized"),
+        ("ENXIO", "an address of the GIC or a redistributor for a vCPU is missing"),
+        ("EBUSY", "the vGIC is not initialized; the VM is unusable"),
+        ("EAGAIN", "the vCPU has EL2, but the vGIC is not initialized"),
+        ("EEXIST", "the PMU uses the PPI of the GIC maintenance interrupt"),
+        ("EINVAL", "frames of the GIC overlap"),
+        ("EIO", "the VM is unusable since an earlier failure"),
+    ],
+)
+def test_each_errno_of_a_first_run_has_a_meaning(
+    name: str, meaning: str, kvm: StandInKvm, vmcfg_here: Vmcfg
+) -> None:
+    kvm.refused["vcpu:0 RUN"] = getattr(errno, name)
+    output = vmcfg_here("try", written(TWO))[1]
+    assert f"vCPU 0.0.0.0 cannot run: KVM_RUN fails with {name}: {meaning}" in output
+
+
 def test_a_dead_vm_is_reported_only_if_nothing_else_is(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
     kvm.refused["vcpu:0 RUN"] = kvm.refused["vcpu:1 RUN"] = errno.EIO
     code, output, _ = vmcfg_here("try", "--format", "json", written(TWO))
