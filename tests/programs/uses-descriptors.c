@@ -2,6 +2,7 @@
  * Creates VMs and uses their descriptors in every way that a record must follow. The comment of each call is its VM and
  * its target.
  */
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
