@@ -13,6 +13,8 @@ import pytest
 from tests.test_hosts import host
 from vmcfg.checking.check import check
 from vmcfg.kernel.host import read_host
+from vmcfg.plans.lowering import lower
+from vmcfg.plans.plan import WHOLE_VM
 
 HEAD = "vmcfg: 1\nname: vm\n"
 VM = HEAD + "vcpus: 2\n"
@@ -812,3 +814,21 @@ def test_nodes_are_counted_after_the_expansion_of_aliases(more: str, rules: list
 def test_a_pointer_escapes_as_rfc_6901_says(key: str, pointer: str) -> None:
     found = check(f'{VM}"{key}": 1\n'.encode(), "vm.yaml").diagnostics
     assert [(each.rule, each.pointer) for each in found] == [("VMC110", pointer)]
+
+
+GICS_OF_THE_VMM = [
+    "version: 3",
+    "version: 3, nr_irqs: 64, distributor: 0x08000000, redistributors: 0x080a0000",
+    "version: 3, redistributors: [{base: 0x080a0000, count: 2}], its: [0x09000000]",
+    "version: 2, nr_irqs: 64, distributor: 0x08000000, cpu_interface: 0x08010000",
+]
+
+
+@pytest.mark.parametrize("gic", GICS_OF_THE_VMM)
+def test_no_plan_has_commands_for_the_gic_of_the_vmm(gic: str) -> None:
+    text = f"{VM}pmu: {{irq: 23}}\ngic: {{set_up_by: monitor, {gic}}}\n"
+    machine = check(text.encode(), "vm.yaml").machine
+    assert machine is not None
+    commands = lower(machine, WHOLE_VM).commands
+    assert [each.text() for each in commands if each.target.startswith(("gic", "its"))] == []
+    assert len(commands) == 9

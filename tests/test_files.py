@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FOREIGN, ROOT
+from tests.conftest import FOREIGN, ROOT, Vmcfg
 from vmcfg import files
 from vmcfg.cli import COMMANDS
 
@@ -372,3 +372,11 @@ def test_a_directory_that_is_not_writable_is_named_as_the_cause(
     with pytest.raises(files.NoFile) as raised:
         files.write(str(target), b"new")
     assert str(raised.value) == f"cannot write {target}: its directory is not writable"
+
+
+def test_a_plan_does_not_replace_its_own_description(vmcfg_here: Vmcfg) -> None:
+    Path("vm.yaml").write_text(RIGHT)
+    code, output, errors = vmcfg_here("emit", "vm.yaml", "-o", "./vm.yaml")
+    assert (code, output) == (2, "")
+    assert "Error: -o ./vm.yaml is the description itself.\n" in errors
+    assert Path("vm.yaml").read_text() == RIGHT

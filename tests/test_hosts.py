@@ -412,3 +412,10 @@ def test_as_many_counters_as_the_host_has_are_right(vmcfg: Vmcfg) -> None:
     text = BASE.replace("23", "23, device: armv8_pmuv3, counters: 6")
     assert found(vmcfg, text, a=host(event_counters=6, kernel="6.18.1")) == []
     assert found(vmcfg, text, a=host(event_counters=None, kernel="6.18.1")) == []
+
+
+def test_a_host_file_of_a_later_format_is_refused(vmcfg: Vmcfg, tmp_path: Path) -> None:
+    (tmp_path / "later.json").write_text(json.dumps({**HOST, "format_version": "2.0"}))
+    done = vmcfg("validate", "--host", "later.json", "vm.yaml", text=BASE)
+    sentence = "vmcfg: 'format_version' of host file later.json must be 1.x, not 2.0\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", sentence)

@@ -226,6 +226,12 @@ WHOLE = (
     f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 0.0.0.8-23}}]",
     f"host_kernel: '6.10'\n{V3}\nvcpus: [{{mpidr: 1.0.0.0}}, {{mpidr: 0.0.0.255}}]",
     "host_kernel: '6.10'\nvcpus: [{mpidr: 1.0.0.0}, {mpidr: 0.0.0.255}]",
+    # Fields that exceed 8 bits, and entries of which only a part can be read.
+    *(f"vcpus: [{{mpidr: {mpidr}}}]" for mpidr in ("256.0.0.0", "0.256.0.0", "0.0.256.0")),
+    "vcpus: [{mpidr: 0.0.0-256.0-300}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: x}, {mpidr: 0.0.0.1}]\npmu: {irq: spi:8-10}",
+    "vcpus: [{mpidr: x}, {mpidr: 0.0.0.1}]\npmu: {irq: spi:8-10}",
+    "vcpus: [{mpidr: x, pmu_irq: spi:8-9}, {mpidr: 0.0.0.1-2, pmu_irq: spi:8-10}]",
     # Duplicates, and free MPIDRs to suggest.
     "vcpus: [{mpidr: 0.0.0-31.0-15}, {mpidr: 0.0.0.0}]",
     "vcpus: [{mpidr: 0.0.0-30.0-15}, {mpidr: 0.0.0.0-15}]",
@@ -239,6 +245,8 @@ WHOLE = (
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}]",
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 40}, {mpidr: 0.0.0.1, pmu_irq: 23}, {mpidr: 0.0.0.2,"
+    " pmu_irq: 41}]",
     "vcpus: [{mpidr: 0.0.0.0-1, pmu_irq: 23-24}]",
     "vcpus: [{mpidr: 0.0.0.0, pmu_irq: 23}, {mpidr: 0.0.0.1, pmu_irq: 40}, {mpidr: 0.0.0.2,"
     " pmu_irq: 23}]",
@@ -283,6 +291,9 @@ WHOLE = (
     # Keys with an anchor or a tag, and with the characters that a pointer escapes.
     "vcpus: 1\n&k x-a: 1\nx-b: *k",
     "vcpus: 1\n!!str x-a: 1",
+    # An alias of a value in a list.
+    "vcpus: [{mpidr: 0.0.0.0, pmu_irq: &i 7}, {mpidr: 0.0.0.1, pmu_irq: *i}]",
+    "x-a: [[&i spi:8]]\nvcpus: [{mpidr: 0.0.0.0, pmu_irq: *i}, {mpidr: 0.0.0.1, pmu_irq: *i}]",
     "vcpus: 1\n!!str &k x-a: 1\nx-b: *k",
     # Capabilities, registers, features.
     f"vcpus: 2\ncapabilities: [{RING}]",

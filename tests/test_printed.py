@@ -201,7 +201,7 @@ COMMANDS = {
         ["emit", "--format", "c", "--host", HOST_FILE, "sample-configs/full.yaml"],
     ],
     "emit-c-vm": [
-        ["emit", "--format", "c", "--scope", "vm", "sample-configs/migratable.yaml"],
+        ["emit", "--format", "c", "--scope", "vm", "--host", HOST_FILE, "sample-configs/full.yaml"],
     ],
     "emit-c-main": [["emit", "--format", "c", "--main", "sample-configs/minimal.yaml"]],
     "example": [["example"], ["example", "minimal"], ["example", "zzz"], ["example", "minimla"]],

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from tests.seeds import SEED
 from tests.strategies import descriptions, json_text
 from vmcfg import cli
 from vmcfg.arm.affinity import mpidr_of_id, mpidr_text
@@ -33,7 +34,7 @@ from vmcfg.vm.machine import Machine
 
 SAMPLES = Path(__file__).parent.parent / "sample-configs"
 
-few = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=200)
 
 
 def machine_of(text: str) -> Machine:
@@ -314,7 +315,8 @@ def redistributors(machine: Machine) -> list[int]:
 def test_a_description_without_finding_is_what_its_command_line_creates() -> None:
     """Random descriptions: most have findings. The others are imported from their command line."""
 
-    @settings(max_examples=400, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=400)
+    @seed(SEED)
     @given(descriptions())
     def law(data: dict[str, Any]) -> None:
         machine = machine_of(json_text(data))

@@ -62,6 +62,7 @@ EXCEPTIONS = {
     "`monitor`": "the same",
     "virtual machine monitor": "what VMM means",
     "| `monitors` |": "the name of a room",
+    "vmcfg/monitors/": "the directory of this room",
     "mon monitor msg": "options of QEMU",
     "monitors-gic": "the name of a sample",
     "`monitors`": "the name of a room",

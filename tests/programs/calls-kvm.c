@@ -35,10 +35,12 @@ static void print(const char *text)
 }
 
 static volatile sig_atomic_t caught;
+static volatile sig_atomic_t signals;
 
 static void note(int number)
 {
 	caught = number;
+	signals++;
 }
 
 static void wait_for_child(pid_t child)
@@ -126,6 +128,9 @@ static void do_steps(char **steps)
 			printf("caught %d\n", caught);
 			fflush(stdout);
 			caught = 0;
+		} else if (is(*steps, "count", &number)) {
+			printf("signals: %d\n", signals);
+			fflush(stdout);
 		} else if (is(*steps, "sleep", &number)) {
 			usleep(number * 1000);
 		} else if (is(*steps, "kill", &number)) {

@@ -50,7 +50,10 @@ int main(void)
 		return 5;
 	child = fork();
 	if (child == 0) {
-		if (vcpu_init(copy, number))			/* 1 vcpu:0, in a child */
+		struct kvm_vcpu_init init = { .features = { 1u << KVM_ARM_VCPU_PSCI_0_2 } };
+
+		/* 1 vcpu:0, in a child: KVM answers only the process that created the VM (EIO) */
+		if (!ioctl(number, KVM_ARM_VCPU_INIT, &init))
 			_exit(6);
 		second = ioctl(kvm, KVM_CREATE_VM, 40UL);	/* 3 vm */
 		_exit(ioctl(second, KVM_CREATE_VCPU, 3UL) < 0);	/* 3 vcpu:3 */

@@ -90,8 +90,9 @@ def import_(
     """Print a description of a VM that exists.
 
     SOURCE is a device tree (dtb, dts, /sys/firmware/fdt), the ACPI tables APIC and GTDT or their
-    directory (/sys/firmware/acpi/tables), a domain of libvirt, a file with a command line of QEMU
-    (/proc/PID/cmdline), or - for standard input. The words after -- are a command line of QEMU.
+    directory (/sys/firmware/acpi/tables), a record of 'vmcfg record', a domain of libvirt, a file
+    with a command line of QEMU (/proc/PID/cmdline), or - for standard input. The words after -- are
+    a command line of QEMU.
 
     Comments at the top list what SOURCE does not contain. What a description cannot contain is a
     warning on standard error; with --strict, nothing is printed then. The description can have
