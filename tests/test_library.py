@@ -80,6 +80,13 @@ def test_strict_makes_errors_of_warnings() -> None:
 def test_a_number_that_only_hosts_know_comes_from_them() -> None:
     with pytest.raises(vmcfg.InvalidDescription, match="only the host knows"):
         vmcfg.plan(HOST_PMU).to_text(numbers=True)
+    for written in (vmcfg.plan(HOST_PMU).to_sh, vmcfg.plan(HOST_PMU).to_c):
+        with pytest.raises(vmcfg.InvalidDescription, match="only the host knows") as caught:
+            written()
+        assert [found.rule for found in caught.value.diagnostics] == ["VMC705"]
+    assert "s32 pmu:armv8_pmuv3_0\n" in vmcfg.plan(HOST_PMU).to_text()
+    with pytest.raises(ValueError, match='main requires a plan with scope "vm"'):
+        vmcfg.plan(RIGHT, scope="attributes").to_c(main=True)
     host = vmcfg.read_host(HOST)
     device = json.loads(HOST)["pmus"][0]
     text = HOST_PMU.replace("armv8_pmuv3_0", device["name"])
