@@ -384,8 +384,16 @@ def aff0_over_15_is_accepted(said: dict[str, Any], version: tuple[int, int]) -> 
     assert said["SGI"] == {"2": [2], "8": for_either, "200": for_either}
 
 
+def mpidrs_below_512_are_ids_with_other_mpidrs(
+    said: dict[str, Any], version: tuple[int, int]
+) -> None:
+    ids_are_below_512(said, version)
+    ids_give_mpidrs(said, version)
+
+
 SHOWN: dict[str, Callable[[dict[str, Any], tuple[int, int]], None]] = {
     "vCPU id": ids_are_below_512,
+    "compressed MPIDR as vCPU id (vcpu_ids: mpidr)": mpidrs_below_512_are_ids_with_other_mpidrs,
     "vCPU index": indexes_are_places,
     "KVM_IRQ_LINE word": words_name_ids_since_6_7,
     "compressed MPIDR: --api pmu-device-mpidr, and GICv3 REDIST_REGS, CPU_SYSREGS, and"

@@ -20,7 +20,7 @@ import pytest
 from tests.kvm import monitors, oracle
 from tests.kvm.monitors import GICV2, GICV3, LARGE, SERIES, SUITES, VARIANTS
 from tests.qemu_calls import OPTIONS
-from tests.test_qemu_records import calls_as_traced, differences_from_sample
+from tests.test_qemu_records import calls_as_written, differences_from_sample
 from vmcfg.checking.check import check
 from vmcfg.monitors.comparison import compared, machine_side, record_side
 from vmcfg.monitors.record_file import Record, read_record
@@ -154,7 +154,7 @@ def test_descriptors_that_are_reused_duplicated_and_inherited(
 def judge(text: str, series: str, qemu: str, name: str, bless: bool) -> None:
     """Assert that a record has every call and no difference; with `bless`, keep it."""
     record = read(text)
-    calls_as_traced(record, OPTIONS[name])
+    calls_as_written(record, OPTIONS[name])
     assert differences_from_sample(record, OPTIONS[name]) == []
     oracle.NOTES[series].append(
         f"QEMU {qemu} {name}: {len(record.calls)} calls recorded,"
