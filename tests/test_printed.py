@@ -16,6 +16,8 @@ from tests.test_mistakes import FILES as MISTAKES
 from vmcfg import cli
 from vmcfg.commands.explain import explanation
 from vmcfg.description.model import every_field
+from vmcfg.kernel.register_fields import fields_of
+from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.errno_text import known_errnos
 
@@ -275,6 +277,25 @@ def test_explanations_are_what_they_were(
     same_as_file(PRINTED / f"{name}.txt", "\n\n".join([*texts, ""]).encode())
 
 
+def test_fields_of_id_registers_are_what_they_were(
+    same_as_file: Callable[[Path, bytes], None],
+) -> None:
+    """No other test looks at each of them; tests/kvm compares some with kernels."""
+    lines = [
+        f"{register}.{field.name} [{field.shift + field.width - 1}:{field.shift}]"
+        f" {'signed' if field.is_signed else 'unsigned'}, {field.safe},"
+        f" from {field.lowest}, always {field.always}\n"
+        for register in SETTABLE
+        for field in fields_of(register)
+    ]
+    same_as_file(PRINTED / "register-fields.txt", "".join(lines).encode())
+
+
 def test_nothing_is_left_in_the_directory() -> None:
-    left = {path.stem for path in PRINTED.iterdir()} - {*COMMANDS, *EXPLAINED, *MISTAKES}
+    left = {path.stem for path in PRINTED.iterdir()} - {
+        *COMMANDS,
+        *EXPLAINED,
+        *MISTAKES,
+        "register-fields",
+    }
     assert not left, f"no test compares these with anything: remove {sorted(left)} in tests/printed"
