@@ -13,6 +13,7 @@ from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.kernel.registers import named_registers, register_text
 from vmcfg.kernel.settable_registers import SETTABLE
+from vmcfg.kernel.state import STATE_GROUPS
 from vmcfg.kernel.version import LINUX_6_1, version_text
 from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.command import Row
@@ -44,6 +45,10 @@ def _headings() -> dict[str, str]:
     """Return what each name of the uapi is, in words."""
     attrs = [row.attr for row in SEQUENCE if row.attr is not None]
     groups = {attr.group: f"attribute group {attr.group_id} {_of(attr.group)}" for attr in attrs}
+    states = {
+        name: f"attribute group {number} of the {TARGETS[target]}, with its state; no key sets it"
+        for (target, number), name in STATE_GROUPS.items()
+    }
     attributes = {
         attr.name: f"attribute {attr.id:#x} of group {attr.group} ({attr.group_id})"
         for attr in attrs
@@ -74,6 +79,7 @@ def _headings() -> dict[str, str]:
     pmu = {abi.PMU_TYPE: "device type without a number: it was never merged"}
     return {
         **groups,
+        **states,
         **attributes,
         **ioctls,
         **run,
