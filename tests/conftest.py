@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -34,6 +35,19 @@ def clean_environment() -> None:
 
 
 clean_environment()
+
+
+def default_signals() -> None:
+    """Give the processes that the tests start the signals of a terminal: a shell that starts the
+    tests in the background ignores some, and its children would, too.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, handler)
+
+
+default_signals()
 
 
 # Every test --------------------------------------------------------------------------------------

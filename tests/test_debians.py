@@ -35,6 +35,16 @@ OTHERS = (
 )
 """What is about the repository: its texts, generated files, packages, and tests."""
 
+WITH_EXTRAS = (
+    "test_acpi.py",
+    "test_devicetree.py",
+    "test_import.py",
+    "test_libvirt.py",
+    "test_qemu_board.py",
+    "test_told_and_seen.py",
+)
+"""What requires libfdt, which is compiled for one Python, or the tests that do."""
+
 pytestmark = pytest.mark.slow
 
 
@@ -82,7 +92,7 @@ def test_vmcfg_is_the_same_under_the_python_of_debian(
     suite: str, record_property: Callable[[str, object], None]
 ) -> None:
     record_property(TESTED_WITH, str(debian(suite)))
-    ignored = [f"--ignore=tests/{name}" for name in OTHERS]
+    ignored = [f"--ignore=tests/{name}" for name in (*OTHERS, *WITH_EXTRAS)]
     short = ["-m", "not slow", *ignored, "tests"]
     for arguments in (short, ["-k", "parsers_agree", "tests/test_parsers.py"]):
         done = run(suite, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)

@@ -385,8 +385,9 @@ def test_a_worker_that_is_killed_is_a_failure_in_one_line() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return (item,)
 
-    with pytest.raises(OSError, match="a worker process ended before its work was"):
+    with pytest.raises(OSError) as raised:
         list(parallel.results(work, range(100), 2))
+    assert str(raised.value).startswith("a worker process ended before its work was")
 
 
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:

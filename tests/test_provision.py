@@ -106,10 +106,10 @@ def _with_body(tmp_path: Path, body: str) -> Path:
 
 def test_every_description_of_the_folder_is_performed(run: Run, folder: Path) -> None:
     (folder / "first vm.yaml").write_bytes(RIGHT)
-    (folder / "second.yml").write_bytes(RIGHT)
+    (folder / "second.yml").write_bytes(RIGHT.replace(b"right", b"second"))
     (folder / "rack 2").mkdir()
-    (folder / "rack 2" / "third*.yaml").write_bytes(RIGHT)
-    (folder / "rack 2" / "with\nnewline.yaml").write_bytes(RIGHT)
+    (folder / "rack 2" / "third*.yaml").write_bytes(RIGHT.replace(b"right", b"third"))
+    (folder / "rack 2" / "with\nnewline.yaml").write_bytes(RIGHT.replace(b"right", b"last"))
     (folder / "notes.txt").write_text("not a description")
     (folder / ".hidden.yaml").write_bytes(WRONG)
     done = run(str(folder))

@@ -78,6 +78,11 @@ class Positions:
             # A block scalar also ends where the next line begins.
             end_line -= 1
             end_column = len(lines_of(self.text)[end_line - 1]) + 1
+        elif isinstance(node, (Mapping, Sequence)):
+            # At the end of a text without line feed, parsers differ about spaces after the last
+            # value.
+            before = lines_of(self.text)[end_line - 1][: end_column - 1]
+            end_column = len(before.rstrip(" \t")) + 1
         return span._replace(end_line=end_line, end_column=end_column)
 
 
