@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -19,7 +20,8 @@ from vmcfg.kernel.register_fields import fields_of
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.rules.registers_on_hosts import limits_of
 
-HOSTS = Path(__file__).parent / "hosts"
+ROOT = Path(__file__).parent.parent
+HOSTS = ROOT / "tests" / "hosts"
 LINUX_7_3 = read_host((HOSTS / "linux-7.3.json").read_bytes(), "linux-7.3.json")
 ALL_BITS = (1 << 64) - 1
 WITH_FIELDS = [name for name in SETTABLE if fields_of(name)]
@@ -147,8 +149,9 @@ def test_features_of_the_vm_have_fields_that_a_host_file_does_not_have() -> None
 
 def probe(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vmcfg", "probe", *arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, cwd=HOSTS, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=HOSTS, env=env, capture_output=True, text=True, timeout=60, check=False
     )
 
 
