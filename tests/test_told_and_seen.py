@@ -17,7 +17,10 @@ RECORD = ROOT / "tests" / "records" / "qemu-11.1-smp-2-linux-7.2.jsonl.xz"
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vmcfg", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def differences(source: str, told: str, cwd: Path) -> list[str]:
