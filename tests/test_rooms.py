@@ -75,6 +75,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "plan",
         "lowering",
         "reading_back",
+        "header",
         "planfile",
         "difference",
         "schema",

@@ -18,7 +18,7 @@ from vmcfg.files import NoFile, discard_unwritten, print_error, print_out
 COMMANDS = {
     "validate": "Check descriptions and report every problem with its line and column.",
     "emit": "Print the plan: the commands for KVM, in order.",
-    "import": "Print a description of a VM that exists, from a device tree or ACPI tables.",
+    "import": "Print a description of a VM that exists.",
     "show": "List all identifiers of each vCPU.",
     "decode": "Show every vCPU or interrupt identifier that a number can be.",
     "explain": "Explain a rule, a key, the order of the commands, or the identifiers of a vCPU.",

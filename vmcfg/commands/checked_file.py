@@ -100,7 +100,7 @@ class FileCheck:
         """Return the fields of `result`, as a worker process sends them."""
         return tuple(self.result(path))
 
-    def check(self, path: str, data: bytes, first: "Tree | None" = None) -> Checked:
+    def check(self, path: str, data: bytes, first: Tree | None = None) -> Checked:
         """Return the check of a text that is or would be at `path`.
 
         If `first` is not None, it is a description with a VM of the same name.
@@ -112,7 +112,7 @@ class FileCheck:
 
         return with_duplicate_name(checked, first)
 
-    def tree(self, path: str) -> "Tree":
+    def tree(self, path: str) -> Tree:
         """Return the text at `path` as nodes. Raises `files.NoFile`."""
         return Tree(self.name_of(path), files.read(path))
 
@@ -134,7 +134,7 @@ class FileCheck:
         )
 
     def fixed(
-        self, path: str, data: bytes, checked: Checked, first: "Tree | None" = None
+        self, path: str, data: bytes, checked: Checked, first: Tree | None = None
     ) -> FileResult:
         """Return the result with every fix: in the file, on standard output, or as a difference."""
         from vmcfg.checking import fixes
@@ -170,5 +170,5 @@ class SharedNames:
         if first == path:
             return result
         again = self.file_check.result(path, same_name=first)
-        # What the first check fixed is not found again.
+        # The second check does not find again what the first one has fixed.
         return again._replace(fixed=again.fixed + result.fixed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +17,7 @@ from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import VCPU, Api
 from vmcfg.plans.command import Command
 from vmcfg.plans.difference import CHANGED, REORDERED, differences
+from vmcfg.plans.header import begins_with
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM, Scope
 from vmcfg.plans.planfile import PlanFile, read_compared_plan
@@ -143,9 +143,9 @@ def diff(
     files. The exit code is 0 if the commands are the same and 1 if they differ. Findings go to
     standard error. If a description has errors, nothing is compared, and the exit code is 3.
 
-    With a record, only what KVM was told last counts. What a description leaves open is not a
-    difference: a GIC that the VMM sets up, other memory, capabilities, registers, and features.
-    vCPUs are the same if their MPIDRs are.
+    With a record, only what KVM was told last counts, and only for what the description sets: a
+    GIC that the VMM sets up, other memory, capabilities, registers, and features do not differ from
+    it. vCPUs are the same if their MPIDRs are.
 
     A and B can also be two host files from 'vmcfg probe --format json'.
 
@@ -230,9 +230,9 @@ def _side(
     if path is None:
         return Side(name, None)
     with files.opened(path) as source:
-        if _is(source.head, "plan"):
+        if begins_with(source.head, "plan"):
             return Side(name, PLAN, plan=read_compared_plan(source.lines(), name))
-        if _is(source.head, "record"):
+        if begins_with(source.head, "record"):
             return _record_side(source.lines(), name)
         data = source.read()
     if data.lstrip()[:1] == b"{" and b'"vmcfg.host"' in data[:4096]:
@@ -241,12 +241,6 @@ def _side(
         read_host(data, name)  # raises NoFile if it is incomplete
         return Side(name, HOST, host=host_file(data, name))
     return _description_side(data, name, host_kernel, strict, unchecked, color)
-
-
-def _is(head: bytes, op: str) -> bool:
-    """Return whether a file that begins with `head` has JSON Lines whose first one is this one."""
-    # The keys of the header are in any order; the line can be longer than `head`.
-    return re.match(rb'\{(?:[^\n]*,)?\s*"op"\s*:\s*"%s"' % op.encode(), head) is not None
 
 
 def _record_side(lines: Iterator[bytes], name: str) -> Side:

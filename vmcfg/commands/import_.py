@@ -94,9 +94,9 @@ def import_(
     with a command line of QEMU (/proc/PID/cmdline), or - for standard input. The words after -- are
     a command line of QEMU.
 
-    Comments at the top list what SOURCE does not contain. What a description cannot contain is a
-    warning on standard error; with --strict, nothing is printed then. The description can have
-    errors, if the VM has them: vmcfg import guest.dtb | vmcfg validate -
+    Comments at the top list what SOURCE does not contain. If SOURCE contains something that a
+    description cannot, a warning goes to standard error; with --strict, nothing is printed then. If
+    the VM has errors, so has the description: vmcfg import guest.dtb | vmcfg validate -
     """
     words: list[str] | None = ctx.meta.get(WORDS)
     _refuse_no_source(paths, kind, words)

@@ -88,8 +88,9 @@ def _draft_of_tables(inputs: Sequence[Input], wanted: Wanted) -> Draft:
 
 
 def _is_record(head: bytes) -> bool:
-    # The keys of the header are in any order; the line can be longer than `head`.
-    return re.match(rb'\{(?:[^\n]*,)?\s*"op"\s*:\s*"record"', head) is not None
+    from vmcfg.plans.header import begins_with
+
+    return begins_with(head, "record")
 
 
 def _draft_of_record(inputs: Sequence[Input], wanted: Wanted) -> Draft:

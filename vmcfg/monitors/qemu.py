@@ -286,7 +286,7 @@ def _gic_data(vm: Vm) -> dict[str, Any] | None:
 def options_for(machine: Machine) -> Options:
     """Return the options whose VM is nearest to `machine`.
 
-    What the description leaves open is not given, except what QEMU would otherwise add to it.
+    Only what the description sets is given, and what QEMU would otherwise add to it is disabled.
     """
     is_32_bit = "el1_32bit" in machine.features
     has_sve = "sve" in machine.features

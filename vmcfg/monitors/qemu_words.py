@@ -1,7 +1,7 @@
 """The words of a command line of QEMU: which options there are, with which properties.
 
-How an option is written is known here, and which ones do not matter to KVM; what the others mean is
-in `qemu_command_line`. A command line that libvirt wrote is read, too.
+Here is how an option is written, and which options do not matter to KVM. The meaning of the others
+is in `qemu_command_line`. A command line that libvirt wrote is read, too.
 """
 
 from __future__ import annotations
