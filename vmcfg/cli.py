@@ -61,6 +61,9 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f"vmcfg.commands.{name}"), name)
         # It is off during imports (vmcfg.__main__). Imported modules need no garbage collection.
         gc.freeze()
+        # A description is up to some 100,000 objects, all of which live until its end: a collection
+        # after every 700, as is the default, finds nothing.
+        gc.set_threshold(50_000)
         gc.enable()
         return command
 

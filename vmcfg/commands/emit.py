@@ -215,7 +215,7 @@ def emit(
     # Always ASCII: only the name of the description can contain other characters.
     ascii_only = written.encode("ascii", "backslashreplace")
     if output is None or output == "-":
-        files.print_out(ascii_only.decode())
+        files.put_out(ascii_only)
     else:
         files.write(output, ascii_only)
     return 0

@@ -644,8 +644,9 @@ class Interrupt(ScalarKind):
         self.pattern = f"(?:(?:ppi|spi):)?{numbers}"
 
     def read(self, text: str, plain: bool) -> int | IrqRange:
-        if _integer(text) is not None:
-            return integer(text, plain)
+        intid = _integer(text)
+        if intid is not None:
+            return intid if intid < TOO_GREAT else integer(text, plain)
         prefix, colon, numbers = text.rpartition(":")
         prefix_is_known = prefix in ("ppi", "spi") or not colon
         ends = _ends(numbers) if prefix_is_known else None

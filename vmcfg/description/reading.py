@@ -150,10 +150,9 @@ class _Walk:
             return self.misfit(KIND, path, message, hint)
         before = len(self.found)
         values = self.entries(node, kind, path)
-        is_whole = len(self.found) == before and all(
-            values[key] is not UNREAD for key in required(kind)
-        )
-        return kind(**values) if is_whole else HalfRead(values)
+        if len(self.found) > before or UNREAD in [values[key] for key in required(kind)]:
+            return HalfRead(values)
+        return kind(**values)
 
     def entries(self, node: Mapping, kind: type[Any], path: Path) -> dict[str, Any]:
         """Return the values of a mapping by key, including those of missing required keys."""
@@ -165,7 +164,12 @@ class _Walk:
         for key, value in node.values.items():
             field = known.get(key)
             if field is not None:
-                values[key] = self.value(value, field.kind, (*path, key))
+                kind_of_value = field.kind
+                # Most values are scalars: for these a call less.
+                if isinstance(value, ScalarEvent) and isinstance(kind_of_value, ScalarKind):
+                    values[key] = self.scalar(value, kind_of_value, (*path, key))
+                else:
+                    values[key] = self.value(value, kind_of_value, (*path, key))
             elif not (kind is Description and is_users_own(key)):
                 unknown.append(key)
         meant = self.unknown(unknown, node, known, path) if unknown else set()

@@ -34,9 +34,20 @@ class Position(NamedTuple):
     uses: tuple[Span, ...] = ()
 
 
+class Start(NamedTuple):
+    """Where a path begins in the text: its RFC 6901 pointer, its line, and its column, from 1."""
+
+    pointer: str
+    line: int
+    column: int
+
+
 def pointer(path: Path) -> str:
     """Return the RFC 6901 JSON pointer of `path`; ``""`` is the whole document."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    steps = "/".join(map(str, path))
+    if "~" in steps or steps.count("/") >= len(path):
+        steps = "/".join([str(step).replace("~", "~0").replace("/", "~1") for step in path])
+    return f"/{steps}" if path else ""
 
 
 def dotted(path: Path) -> str:

@@ -17,12 +17,12 @@ from vmcfg import files
 from vmcfg.escape import ascii_line
 from vmcfg.formats.headings import cautions, performed
 from vmcfg.kernel import abi
-from vmcfg.plans.command import Command
+from vmcfg.plans.command import Command, Row
 from vmcfg.plans.operations import has_pmu
 from vmcfg.plans.phases import PHASE_DOCS, PHASES, PlanPhase
 from vmcfg.plans.plan import WHOLE_VM, Plan
 from vmcfg.plans.sequence import SEQUENCE
-from vmcfg.plans.values import Struct
+from vmcfg.plans.values import Payload, Struct
 from vmcfg.text.tree import Tree
 from vmcfg.trial.rules import RUN_ERRORS
 from vmcfg.trial.stand_in_gic import stand_in_gic
@@ -42,6 +42,8 @@ NUMBERED = ("vcpu", "its")
 
 _PLAIN = f"{ascii_letters}{digits} -_.,:=+@%/()".encode()
 """The characters that need no escape in a string literal."""
+
+_ALL_PLAIN = re.compile(f"[{re.escape(_PLAIN.decode())}]*").fullmatch
 
 HEADING = """\
 /*
@@ -133,6 +135,8 @@ def _in_comment(text: str) -> str:
 
 def _string(text: str) -> str:
     """Return a C string literal."""
+    if _ALL_PLAIN(text):
+        return f'"{text}"'
     characters = [
         chr(byte) if byte in _PLAIN else f"\\{byte:03o}"
         for byte in text.encode("utf-8", "surrogateescape")
@@ -185,7 +189,8 @@ def _target_cases(every: Iterable[Command]) -> Iterator[str]:
 def _assertions(every: Iterable[Command]) -> str:
     """Return assertions that compare the names in the headers with the numbers in the table."""
     asserted = {}
-    for command in every:
+    kinds = {(command.row, command.payload, command.attr_id): command for command in every}
+    for command in kinds.values():
         operation, value, attr = command.operation, command.row.value, command.row.attr
         # The number of an ioctl contains the size of its argument, which is checked with it.
         request = f"{operation.ioctl} == {operation.request:#x}"
@@ -210,24 +215,39 @@ def _layout(value: Struct) -> str:
 
 
 def _table(name: str, commands: Iterable[Command], tree: Tree | None) -> str:
-    rows = "".join(_row(command, tree) for command in commands)
-    return f"\nstatic const struct vmcfg_command {name}[] = {{\n{rows}\t{{ .words = NULL }}\n}};\n"
+    members: dict[tuple[Row, Payload | None, int | None], tuple[str, str]] = {}
+    rows = []
+    for command in commands:
+        kind = command.row, command.payload, command.attr_id
+        if kind not in members:
+            members[kind] = _members(command)
+        before_number, after_number = members[kind]
+        _, _, number = command.target.partition(":")
+        words, origin = _string(command.text()), _origin(command, tree)
+        rows.append(
+            f"\t{{ .words = {words},\n\t  {origin}{before_number}{number}{after_number} }},\n"
+        )
+    table = "".join(rows)
+    return f"\nstatic const struct vmcfg_command {name}[] = {{\n{table}\t{{ .words = NULL }}\n}};\n"
 
 
-def _row(command: Command, tree: Tree | None) -> str:
-    kind, number = _target(command)
-    operation = command.operation
-    members = []
-    if command.origin is not None and tree is not None:
-        span = tree.position(command.origin).span
-        members.append(f'.origin = "{span.line}:{span.column}"')
-    members.append(f".phase = {_phase(command.row.phase)}")
-    members.append(f".target = VMCFG_{kind.upper()}")
+def _origin(command: Command, tree: Tree | None) -> str:
+    if command.origin is None or tree is None:
+        return ""
+    start = tree.start(command.origin)
+    return f'.origin = "{start.line}:{start.column}", '
+
+
+def _members(command: Command) -> tuple[str, str]:
+    """Return the members of all commands with this row and value, before and after the number of
+    the target.
+    """
+    kind, _ = _target(command)
+    members = f".phase = {_phase(command.row.phase)}, .target = VMCFG_{kind.upper()}"
     if kind in NUMBERED:
-        members.append(f".number = {number}")
-    given = [f".request = {operation.ioctl}", *operation.c_members(command)]
-    words = f".words = {_string(command.text())}"
-    return f"\t{{ {words},\n\t  {', '.join(members)},\n\t  {', '.join(given)} }},\n"
+        members += ", .number = "
+    given = [f".request = {command.operation.ioctl}", *command.operation.c_members(command)]
+    return members, f",\n\t  {', '.join(given)}"
 
 
 def _errnos() -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from vmcfg.findings.position import Path, Position
+from vmcfg.findings.position import Path, Start
+from vmcfg.plans.command import Command, Row
 from vmcfg.plans.plan import Plan
 from vmcfg.plans.values import Payload
 from vmcfg.text.tree import Tree
@@ -34,28 +36,43 @@ def json_object(plan: Plan, tree: Tree) -> str:
 def _commands(plan: Plan, tree: Tree) -> Iterator[str]:
     """Return each command as a JSON object. No name or number of vmcfg needs escapes in JSON."""
     origins: dict[Path, str] = {}
-    calls: dict[tuple[str, Payload | None, int | None], str] = {}
+    parts: dict[tuple[Row, Payload | None, str, int | None], _Parts] = {}
     for seq, command in enumerate(plan.commands, 1):
-        op, target, group, attr, type_, value = command.fields()
-        row = command.row
-        call = calls.get((row.name, command.payload, command.attr_id))
-        if call is None:
-            call = _dumps(command.call())[1:-1]
-            calls[row.name, command.payload, command.attr_id] = call
-        mpidr = "" if command.mpidr is None else f'"mpidr":"{command.mpidr}",'
+        kind = command.row, command.payload, command.value, command.attr_id
+        part = parts.get(kind)
+        if part is None:
+            part = parts[kind] = _parts(command)
         origin = ""
         if command.origin is not None:
             origin = origins.get(command.origin, "")
             if not origin:
-                origin = _origin(tree.position(command.origin))
-                origins[command.origin] = origin
+                origin = origins[command.origin] = _origin(tree.start(command.origin))
+        mpidr = "" if command.mpidr is None else f'"mpidr":"{command.mpidr}",'
+        before_target, before_seq, before_mpidr, call = part
         yield (
-            f'{{"op":"{op}","target":"{target}","group":"{group}","attr":"{attr}",'
-            f'"type":"{type_}","value":"{value}",'
-            f'"seq":{seq},"phase":"{row.phase}","row":"{row.name}",{mpidr}{call}{origin}}}'
+            f"{before_target}{command.target}{before_seq}{seq}{before_mpidr}{mpidr}{call}{origin}}}"
         )
 
 
-def _origin(at: Position) -> str:
-    pointer = _dumps(at.pointer)
-    return f',"origin":{{"pointer":{pointer},"line":{at.span.line},"column":{at.span.column}}}'
+class _Parts(NamedTuple):
+    """The text of all commands that differ only in target, vCPU, and origin."""
+
+    before_target: str
+    before_seq: str
+    before_mpidr: str
+    call: str
+
+
+def _parts(command: Command) -> _Parts:
+    op, _, group, attr, type_, value = command.fields()
+    return _Parts(
+        f'{{"op":"{op}","target":"',
+        f'","group":"{group}","attr":"{attr}","type":"{type_}","value":"{value}","seq":',
+        f',"phase":"{command.row.phase}","row":"{command.row.name}",',
+        _dumps(command.call())[1:-1],
+    )
+
+
+def _origin(start: Start) -> str:
+    pointer = _dumps(start.pointer)
+    return f',"origin":{{"pointer":{pointer},"line":{start.line},"column":{start.column}}}'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from vmcfg.plans.apis import VCPU, Api
 from vmcfg.plans.command import Command, Row, Selected
@@ -27,54 +28,71 @@ def lower(
     For an `api` with a PMU device, `device_type` is the number of its type in the kernel that will
     execute the plan. `pmu_types` are the numbers of the host PMUs by name, if they are known.
     """
-    commands = []
+    numbers = _Numbers(device_type, pmu_types or {})
     vcpu_targets = {vcpu.id: (f"vcpu:{vcpu.id}", vcpu.name) for vcpu in machine.vcpus}
+    commands: list[Command] = []
     for row in SEQUENCE:
         if row.phase not in phases or api not in row.apis:
             continue
         if scope == ATTRIBUTES and row.creates:
             continue
-        for selected in row.select(machine):
-            target: str = row.target
-            mpidr = None
-            if selected.its is not None:
-                target = f"its:{selected.its}"
-            elif selected.vcpu is not None:
-                vcpu_target, mpidr = vcpu_targets[selected.vcpu.id]
-                # The PMU device is one object: the attribute number identifies the vCPU.
-                target = target if target == "pmu" else vcpu_target
-            payload = selected.payload
-            if payload is None:
-                payload = _resolved(selected, device_type, pmu_types or {})
-            commands.append(_command(row, selected, target, payload, mpidr))
+        commands += _commands(row, machine, vcpu_targets, numbers)
     return Plan(machine, tuple(commands), scope, unchecked, api, phases=limited_to(phases))
 
 
-def _resolved(
-    selected: Selected, device_type: int | None, pmu_types: Mapping[str, int]
-) -> Payload | None:
-    """Return the number of the host or its kernel for a selected value; None if it is unknown."""
-    number = device_type if selected.host_name is None else pmu_types.get(selected.host_name)
-    return None if number is None else (number,)
+class _Numbers(NamedTuple):
+    """What only the host and its kernel know: the type of the PMU device, and those of the PMUs."""
+
+    device_type: int | None
+    pmu_types: Mapping[str, int]
+
+    def payload(self, selected: Selected) -> Payload | None:
+        """Return the number for a selected value that has none; None if it is unknown."""
+        host_name = selected.host_name
+        number = self.device_type if host_name is None else self.pmu_types.get(host_name)
+        return None if number is None else (number,)
 
 
-def _command(
-    row: Row, selected: Selected, target: str, payload: Payload | None, mpidr: str | None
-) -> Command:
-    if payload is None:
-        value = "-" if selected.host_name is None else f"pmu:{selected.host_name}"
-    else:
-        payload = row.value.cut(payload)
-        value = row.value.text(payload)
-    return Command(
-        row.operation,
-        row,
-        target,
-        value,
-        payload,
-        mpidr,
-        selected.origin,
-        selected.attr_id,
-        selected.host_name,
-        selected.register,
-    )
+def _commands(
+    row: Row, machine: Machine, vcpu_targets: dict[int, tuple[str, str]], numbers: _Numbers
+) -> Iterator[Command]:
+    """Return the commands of a row, with the target and the MPIDR of each vCPU by its id."""
+    values: dict[Payload, tuple[Payload, str]] = {}
+    for selected in row.select(machine):
+        payload, origin, vcpu, its, attr_id, host_name, register = selected
+        target: str = row.target
+        mpidr = None
+        if its is not None:
+            target = f"its:{its}"
+        elif vcpu is not None:
+            vcpu_target, mpidr = vcpu_targets[vcpu.id]
+            # The PMU device is one object: the attribute number identifies the vCPU.
+            target = target if target == "pmu" else vcpu_target
+        if payload is None:
+            payload = numbers.payload(selected)
+        if payload is None:
+            value = "-" if host_name is None else f"pmu:{host_name}"
+        else:
+            # Most vCPUs have the same value.
+            known = values.get(payload)
+            if known is None:
+                known = values[payload] = _cut(row, payload)
+            payload, value = known
+        yield Command(
+            row.operation,
+            row,
+            target,
+            value,
+            payload,
+            mpidr,
+            origin,
+            attr_id,
+            host_name,
+            register,
+        )
+
+
+def _cut(row: Row, payload: Payload) -> tuple[Payload, str]:
+    """Return `payload` cut to the C type of its row, and its text in a plan."""
+    payload = row.value.cut(payload)
+    return payload, row.value.text(payload)

@@ -51,14 +51,13 @@ def mpidr_lost_at_reset(machine: Machine) -> Iterator[Finding]:
     Source: Linux commit e016333745c7; tested on 6.1 and 6.12."""
     if machine.host_kernel >= MPIDR_KEPT:
         return
+    set_by_register = [vcpu for vcpu in machine.vcpus if vcpu.mpidr_by_register]
+    if not set_by_register:
+        return
     mpidrs = Counter(vcpu.mpidr for vcpu in machine.vcpus)
     # VMC301 reports duplicates, and VMC312 ids that KVM rejects: with another MPIDR, such a vCPU
     # might not break this rule.
-    losing = [
-        vcpu
-        for vcpu in machine.vcpus
-        if vcpu.mpidr_by_register and mpidrs[vcpu.mpidr] == 1 and vcpu.id < MOST_VCPUS
-    ]
+    losing = [vcpu for vcpu in set_by_register if mpidrs[vcpu.mpidr] == 1 and vcpu.id < MOST_VCPUS]
     if not losing:
         return
     losing.sort(key=lambda vcpu: vcpu.at)

@@ -77,10 +77,13 @@ def _bad_number(written: int | IrqRange | None) -> int | None:
 
 def _users(machine: Machine) -> Users:
     """Return the PMU interrupts that are PPIs or SPIs (see VMC504), in the order of creation."""
+    # Most vCPUs share what is written.
+    all_written = {vcpu.irq_written for vcpu in machine.vcpus}
+    right = {written for written in all_written if _bad_number(written) is None}
     return [
         (intid, vcpu)
         for vcpu in machine.vcpus
-        if (intid := vcpu.pmu_irq) is not None and _bad_number(vcpu.irq_written) is None
+        if (intid := vcpu.pmu_irq) is not None and vcpu.irq_written in right
     ]
 
 
@@ -291,6 +294,9 @@ def invalid_pmu_irq(machine: Machine) -> Iterator[Finding]:
     """A PMU interrupt must be a PPI (INTID 16 to 31) or an SPI (INTID 32 to 1019).
 
     Source: pmu-emul.c:kvm_arm_pmu_v3_set_attr; tested on 6.1 to 7.3."""
+    all_written = {vcpu.irq_written for vcpu in machine.vcpus} | {machine.pmu.irq}
+    if all(_bad_number(irq) is None for irq in all_written):
+        return
     written = {vcpu.irq_at: vcpu.irq_written for vcpu in machine.vcpus if vcpu.pmu_irq is not None}
     for at, irq in written.items():
         number = _bad_number(irq)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from yaml.events import ScalarEvent
 
 from vmcfg.findings.finding import On
-from vmcfg.findings.position import WHOLE, Path, Position, Span, pointer
+from vmcfg.findings.position import WHOLE, Path, Position, Span, Start, pointer
 from vmcfg.text.nodes import Alias, Content, Mapping, Node, Sequence, lines_of, span_of
+
+
+class _Found(NamedTuple):
+    """What is at a path: a key, a value, or None for the whole document, with the path where it is
+    written, and the aliases on the way.
+    """
+
+    marked: Content | None
+    written: Path
+    uses: tuple[Span, ...]
+    is_value: bool
 
 
 class Positions:
@@ -25,17 +39,47 @@ class Positions:
         mapping without the next key, it is its own key, under which that key can be added; of a
         mapping without a key, such as the whole document, the first key in it.
         """
+        found = self._found(path, on)
+        if found.marked is None:
+            return Position(WHOLE, "", found.uses)
+        span = self.span_of_value(found.marked) if found.is_value else span_of(found.marked)
+        return Position(span, pointer(found.written), found.uses)
+
+    def start(self, path: Path) -> Start:
+        """Return where the value of `path` begins, as `position` does."""
+        node = self._without_alias(path)
+        if node is None:
+            span, written, _ = self.position(path, "value")
+            return Start(written, span.line, span.column)
+        mark = node.start_mark
+        return Start(pointer(path), mark.line + 1, mark.column + 1)
+
+    def _without_alias(self, path: Path) -> Any:
+        """Return the node at `path`; None if there is none, or an alias on the way."""
+        node: Any = self.root
+        try:
+            for step in path:
+                node = node.values[step] if isinstance(step, str) else node.items[step]
+        except (AttributeError, LookupError):
+            return None
+        return None if isinstance(node, Alias) or not path else node
+
+    def _found(self, path: Path, on: On) -> _Found:
         node: Node = self.root
         written: Path = ()
         uses: list[Span] = []
-        key = None
+        key: ScalarEvent | None = None
         for step in path:
-            here, written = self.behind(node, written, uses)
+            here: Content
+            if isinstance(node, Alias):
+                here, written = self.behind(node, uses)
+            else:
+                here = node
             inner: Node | None = None
             if isinstance(here, Mapping) and isinstance(step, str):
                 if step not in here.values and here.keys:
                     key = key or next(iter(here.keys.values()))
-                    return Position(span_of(key), pointer(written), tuple(uses))
+                    return _Found(key, written, tuple(uses), is_value=False)
                 inner, key = here.values.get(step), here.keys.get(step)
             elif isinstance(here, Sequence) and isinstance(step, int) and step < len(here.items):
                 inner, key = here.items[step], None
@@ -45,26 +89,28 @@ class Positions:
                 break
             node, written = inner, (*written, step)
         if on == "key" and key is not None:
-            return Position(span_of(key), pointer(written), tuple(uses))
-        content, written = self.behind(node, written, uses)
+            return _Found(key, written, tuple(uses), is_value=False)
+        content: Content
+        if isinstance(node, Alias):
+            content, written = self.behind(node, uses)
+        else:
+            content = node
         if on == "first key" and isinstance(content, Mapping) and content.keys:
             name, key = next(iter(content.keys.items()))
-            return Position(span_of(key), pointer((*written, name)), tuple(uses))
+            return _Found(key, (*written, name), tuple(uses), is_value=False)
         if not written:
-            return Position(WHOLE, "", tuple(uses))
-        return Position(self.span_of_value(content), pointer(written), tuple(uses))
+            return _Found(None, (), tuple(uses), is_value=True)
+        return _Found(content, written, tuple(uses), is_value=True)
 
-    def behind(self, node: Node, written: Path, uses: list[Span]) -> tuple[Content, Path]:
-        """Return the content of `node`, which is at `written`, and the path where it is written.
+    def behind(self, alias: Alias, uses: list[Span]) -> tuple[Content, Path]:
+        """Return the content behind `alias` and the path where that is written.
 
-        If `node` is an alias, its span is added to `uses`.
+        The span of the alias is added to `uses`.
         """
-        if not isinstance(node, Alias):
-            return node, written
-        uses.append(span_of(node))
+        uses.append(span_of(alias))
         if not self.paths:
             self.paths = {id(content): path for path, content in _contents(self.root, ())}
-        return node.target, self.paths.get(id(node.target), ())
+        return alias.target, self.paths.get(id(alias.target), ())
 
     def span_of_value(self, node: Content) -> Span:
         """Return the span of a value; a collection in block style ends with its last value.

@@ -16,7 +16,7 @@ from yaml.events import DocumentStartEvent, ScalarEvent, StreamEndEvent
 
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.finding import Finding, On
-from vmcfg.findings.position import WHOLE, Path, Position, Span
+from vmcfg.findings.position import WHOLE, Path, Position, Span, Start
 from vmcfg.findings.rule import Rule
 from vmcfg.text.node_reader import NodeReader, Notes, Stop
 from vmcfg.text.nodes import Mapping, Node, Sequence, lines_of, span_of
@@ -69,12 +69,21 @@ class Tree:
         """Return the position of `path`: of its value, its key, or the first key of its mapping."""
         if self.root is None:
             return Position(WHOLE, "")
+        return self._positions_in(self.root).position(path, on)
+
+    def start(self, path: Path) -> Start:
+        """Return where the value of `path` begins: less work than its position."""
+        if self.root is None:
+            return Start("", WHOLE.line, WHOLE.column)
+        return self._positions_in(self.root).start(path)
+
+    def _positions_in(self, root: Mapping) -> Positions:
         if self._positions is None:
             # Imported here: to validate a description without problems, no position is needed.
             from vmcfg.text.positions import Positions
 
-            self._positions = Positions(self.root, self.text)
-        return self._positions.position(path, on)
+            self._positions = Positions(root, self.text)
+        return self._positions
 
     # From bytes to text ---------------------------------------------------------------------------
 
