@@ -219,3 +219,42 @@ def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
     assert len(drawn("7")) > 10
     assert drawn("7") == drawn("7")
     assert drawn("7") != drawn("8")
+
+
+GROUPED = """
+import os
+import pytest
+
+@pytest.mark.xdist_group("kernel")
+@pytest.mark.parametrize("number", range(4))
+def test_it(number):
+    print("worker", os.environ["PYTEST_XDIST_WORKER"])
+    assert number >= 0
+"""
+
+
+@pytest.mark.slow
+def test_a_group_runs_in_one_process(tmp_path: Path) -> None:
+    """Otherwise, each process boots every kernel: twice the time, and no test fails."""
+    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n",
+            "2",
+            "--dist",
+            "loadgroup",
+            "-rP",
+            "test_grouped.py",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    workers = [line for line in done.stdout.splitlines() if line.startswith("worker ")]
+    assert len(workers) == 4
+    assert len(set(workers)) == 1
