@@ -102,7 +102,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "machine_rules",
     ),
     "checking": ("fix_placement", "check", "fixes", "shared_names"),
-    "guest": ("blob", "dtc", "tree_interrupts", "tree_pmus", "devicetree", "acpi"),
+    "guest": (
+        "blob",
+        "dtc",
+        "tree_interrupts",
+        "tree_pmus",
+        "devicetree",
+        "tree_source",
+        "acpi",
+        "rules",
+    ),
     "trial": (
         "rules",
         "outcome",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 import stat
+import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -64,6 +66,27 @@ def _fetch(folder: Path, apt: machine.Apt, package: str, pattern: str) -> dict[s
         if stat.S_ISREG(mode) and re.search(pattern, path):
             machine.store(Path(folder, root, path), content)
     return {"name": name, "version": version, "root": root}
+
+
+IN_LINUX = ("Documentation/devicetree/bindings", "tools/testing/kunit")
+"""The directories of the source of Linux that the tests read."""
+
+
+@cache
+def linux_source() -> Path:
+    """Return a directory with those of the newest source of Linux in Debian 13."""
+    pattern = r"usr/src/linux-source-[0-9.]+\.tar\.xz$"
+    package = files_of("trixie", "arm64", r"linux-source-6\.\d+", pattern)
+    (archive,) = package.root.glob("usr/src/*.tar.xz")
+    folder = package.root / "unpacked"
+    with machine.cache_lock():
+        if not folder.exists():
+            wanted = [f"{package.name}/{each}" for each in IN_LINUX]
+            with tempfile.TemporaryDirectory(dir=package.root) as incomplete:
+                command = ["tar", "-xf", str(archive), "-C", incomplete, *wanted]
+                subprocess.run(command, check=True)
+                Path(incomplete, package.name).rename(folder)
+    return folder
 
 
 @cache

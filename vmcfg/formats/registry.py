@@ -126,6 +126,12 @@ MACHINE_FORMATS = {
             checks="monitors.libvirt_rules.findings_for_libvirt",
             suffix="xml",
         ),
+        MachineFormat(
+            "dts",
+            writer="guest.tree_source.source",
+            checks="guest.rules.findings_for_guest",
+            suffix="dts",
+        ),
     )
 }
 """The formats of whole VMs by name."""

@@ -13,7 +13,10 @@ from vmcfg.arm.interrupts import GREATEST_PPI, GREATEST_SPI, PPI_BASE, SPI_BASE
 from vmcfg.description.draft import NoDraft
 from vmcfg.guest.blob import MOST_LEVELS, Blob
 
-FIRST_OF_KIND = {0: SPI_BASE, 1: PPI_BASE, 2: 4096, 3: 1056}
+SPI, PPI = 0, 1
+"""The first cell of an interrupt: what kind it is."""
+
+FIRST_OF_KIND = {SPI: SPI_BASE, PPI: PPI_BASE, 2: 4096, 3: 1056}
 """The INTID of number 0, by the first cell of an interrupt: of an SPI, a PPI, an extended SPI, and
 an extended PPI.
 """

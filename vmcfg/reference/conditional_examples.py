@@ -10,6 +10,7 @@ from vmcfg.checking.shared_names import with_duplicate_name
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.finding import Found
 from vmcfg.formats.unresolved import unresolved_diagnostics
+from vmcfg.guest.rules import findings_for_guest
 from vmcfg.kernel.abi import INTERRUPT_DEVICES, PVTIME_IPA
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host import Host, HostPmu, HostRegister
@@ -190,6 +191,11 @@ CONDITIONAL_EXAMPLES = {
         )
         for rule, text in LIBVIRT_EXAMPLES.items()
     },
+    "VMC850": ConditionalExample(
+        "with 'vmcfg emit --format dts'",
+        HEAD + "gic: {version: 3, set_up_by: monitor}\n",
+        _with(findings_for_guest),
+    ),
 }
 """The examples by rule. What only a kernel can find (VMC9xx) has no example, and VMC415 has none
 because it would list hundreds of addresses.

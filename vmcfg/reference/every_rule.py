@@ -6,6 +6,7 @@ from vmcfg.checking.shared_names import DUPLICATE_VM_NAME
 from vmcfg.description import rules as description_rules
 from vmcfg.findings.rule import Rule
 from vmcfg.formats.unresolved import UNRESOLVED_VALUE
+from vmcfg.guest import rules as guest_rules
 from vmcfg.monitors import libvirt_rules
 from vmcfg.monitors import rules as vmm_rules
 from vmcfg.rules import apis, hosts, ranges
@@ -27,6 +28,7 @@ def every_rule() -> list[Rule]:
         *apis.RULES,
         *vmm_rules.RULES,
         *libvirt_rules.RULES,
+        *guest_rules.RULES,
         *trial_rules.RULES,
     )
     return sorted(rules, key=lambda rule: rule.id)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from yaml.events import ScalarEvent
-
 from vmcfg.findings.finding import On
 from vmcfg.findings.position import WHOLE, Path, Position, Span, Start, pointer
 from vmcfg.text.nodes import Alias, Content, Mapping, Node, Sequence, lines_of, span_of
@@ -68,7 +66,7 @@ class Positions:
         node: Node = self.root
         written: Path = ()
         uses: list[Span] = []
-        key: ScalarEvent | None = None
+        key: Content | None = None
         for step in path:
             here: Content
             if isinstance(node, Alias):

@@ -158,13 +158,17 @@ class Machine(NamedTuple):
             for key in keys
         ]
         if self.has_el2() and self.gic_version() != 2:
-            written = None if self.gic is None else self.gic.maintenance_irq
-            intid = MAINTENANCE if written is None else intid_of(written)
+            written = self.gic is not None and self.gic.maintenance_irq is not None
             at: Path = ("gic", "maintenance_irq")
             claimed.append(
-                ClaimedPpi(at, "the GIC maintenance interrupt", intid, written is not None)
+                ClaimedPpi(at, "the GIC maintenance interrupt", self.maintenance_irq(), written)
             )
         return claimed
+
+    def maintenance_irq(self) -> int:
+        """Return the INTID of the maintenance interrupt: as written, or the default of KVM."""
+        written = None if self.gic is None else self.gic.maintenance_irq
+        return MAINTENANCE if written is None else intid_of(written)
 
     def sets_up_gic(self) -> bool:
         """Return whether the plan sets up the GIC, and not the VMM."""
