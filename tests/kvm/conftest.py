@@ -54,6 +54,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         output["tally"] = {series: dict(tally) for series, tally in oracle.TALLY.items()}
         output["notes"] = dict(oracle.NOTES)
         output["imported"] = list(oracle.IMPORTED)
+        output["guests"] = dict(oracle.GUESTS)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -66,14 +67,29 @@ def pytest_testnodedown(node: Any) -> None:
     for series, notes in output.get("notes", {}).items():
         oracle.NOTES[series] += [note for note in notes if note not in oracle.NOTES[series]]
     oracle.IMPORTED.extend(output.get("imported", []))
+    for case, taken in output.get("guests", {}).items():
+        oracle.GUESTS[case] |= taken
+
+
+def _taken(case: str, taken: str) -> str:
+    """Return what a guest took, unless it is what the case describes."""
+    return "as described" if case.endswith(f": {taken}") else f"TOOK {taken}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the numbers of every kernel that was used, and of the sources that were imported."""
+    """Print the numbers of every kernel that was used, the sources that were imported, and the
+    interrupts that guests took.
+    """
     if oracle.IMPORTED:
         terminalreporter.write_sep("=", "imported")
         for line in oracle.IMPORTED:
             terminalreporter.write_line(line)
+    if oracle.GUESTS:
+        terminalreporter.write_sep("=", "INTIDs by vCPU id: described, and taken by a guest")
+        for case, taken in oracle.GUESTS.items():
+            in_order = sorted(taken, key=oracle.version)
+            words = (f"{series} {_taken(case, taken[series])}" for series in in_order)
+            terminalreporter.write_line(f"{case}: {'; '.join(words)}")
     if not oracle.TALLY:
         return
     columns = list(dict.fromkeys(column for tally in oracle.TALLY.values() for column in tally))

@@ -58,6 +58,11 @@ NOTES: dict[str, list[str]] = defaultdict(list)
 IMPORTED: list[str] = []
 """Lines about the sources of `vmcfg import`, printed at the end of the tests."""
 
+GUESTS: dict[str, dict[str, str]] = defaultdict(dict)
+"""What guests took by kernel, for each case with the interrupts that it describes, printed at the
+end of the tests.
+"""
+
 
 def kernel(series: str) -> machine.Kernel:
     """Return the kernel of a series. Without QEMU, the test is skipped, or fails if CI is set."""

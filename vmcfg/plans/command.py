@@ -110,6 +110,7 @@ class Row:
     of the row have the same. A row that `creates` belongs to the scope `vm` alone. `field` is the
     dotted path of the key of the description. `since` is the first release that supports it, with
     its `source`. `errors` has the meaning of each errno, and older kernels fail with `absent`.
+    `guest` says what the guest must do for the value to have an effect, or is empty.
     `readable` is true if KVM can return the value, since `read_since`; `read_doc` describes it.
     `vm_wide` is true if the value is set once and can be read back on every vCPU. The command is
     sent with `apis`, and if `gic_version` is not None, only to a GIC of that version.
@@ -124,6 +125,7 @@ class Row:
         "errors",
         "field",
         "gic_version",
+        "guest",
         "name",
         "operation",
         "phase",
@@ -163,6 +165,7 @@ class Row:
         vm_wide: bool = False,
         absent: str = "ENXIO",
         apis: Sequence[Api] = APIS,
+        guest: str = "",
     ) -> None:
         self.name = name
         self.phase = phase
@@ -171,6 +174,7 @@ class Row:
         self.value = value
         self.select = select
         self.doc = doc
+        self.guest = guest
         self.field = field
         self.source = source
         self.errors = errors

@@ -667,6 +667,12 @@ SEQUENCE = (
         select=pmu_irqs,
         field="vcpus.pmu_irq",
         doc="Sets the PMU overflow interrupt of one vCPU.",
+        guest=(
+            "The guest must configure an SPI as level-triggered (flags 4 in a device tree), because"
+            " it is edge-triggered after a reset. On Linux 7.2 and later, the overflow of a PMU"
+            " with an edge-triggered SPI stops its vCPU: KVM_RUN does not return, and the guest"
+            " executes no instruction."
+        ),
         source=_SOURCE + "pmu-emul.c:kvm_arm_pmu_v3_set_attr",
         errors={
             "EINVAL": (

@@ -27,6 +27,8 @@ def attribute_lines(name: str, field: Field, rows: list[Row], width: int = WIDES
     for row in rows:
         yield ""
         yield from wrapped(row.doc, width, "  ")
+        if row.guest:
+            yield from wrapped(row.guest, width, "    guest    ")
         if row.attr is not None:
             sets = f"{group_text(row.attr)}, {number_text(row)}, {row.value.word}"
             yield from wrapped(sets, width, "    sets     ")
@@ -102,6 +104,8 @@ def row_lines(row: Row, errors: Mapping[str, str], width: int = WIDEST) -> Itera
     """Yield a row of the sequence with these meanings of errnos."""
     yield from wrapped(command_text(row), width, rest="  ")
     yield from wrapped(row.doc, width, "  ")
+    if row.guest:
+        yield from wrapped(row.guest, width, "  guest    ")
     written = f"{row.field}: {kind_words(every_field()[row.field].kind)}"
     yield from wrapped(written, width, "  written  ")
     yield from wrapped(row.value.explained, width, "  value    ")

@@ -49,7 +49,7 @@ EL2_ONLY = {
     DEFAULT_TIMERS["hyp_physical"]: "the EL2 physical timer",
     DEFAULT_TIMERS["hyp_virtual"]: "the EL2 virtual timer",
 }
-"""PPIs that firmware and kernel of a guest expect for EL2."""
+"""PPIs that the Arm Base System Architecture assigns to what only EL2 has."""
 
 Users = list[tuple[int, Vcpu]]
 """PMU interrupts by INTID, each with its vCPU."""
@@ -129,10 +129,11 @@ def mixed_pmu_irq_types(machine: Machine) -> Iterator[Finding]:
     """The PMU interrupts of a VM must be all PPIs or all SPIs.
 
     The kernel documentation requires this, but KVM accepts an SPI after a PPI. It rejects only a
-    PPI after an SPI, with EINVAL.
+    PPI after an SPI, with EINVAL. Each vCPU then gets its interrupt, but a device tree cannot
+    describe both to one driver: a Linux guest reports "mismatched SPI/PPI" and has no PMU.
 
     Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
-    tested on 6.1 to 7.3."""
+    tested with a guest on 6.1 to 7.3."""
     users = _users(machine)
     ppis = [user for user in users if is_ppi(user[0])]
     if not ppis or len(ppis) == len(users):
@@ -471,9 +472,11 @@ def _usual_hint(machine: Machine) -> str:
 def el2_ppi_as_pmu_irq(machine: Machine) -> Iterator[Finding]:
     """Without EL2, the PMU should not use INTID 25, 26, or 28 (PPI 9, 10, 12).
 
-    KVM accepts them, but guests expect the GIC maintenance interrupt and the EL2 timers there.
+    The Arm Base System Architecture (BSA) assigns them to the GIC maintenance interrupt and the EL2
+    timers. KVM accepts them, and a Linux guest without EL2 uses them for its PMU. With EL2, KVM
+    rejects them (VMC507).
 
-    Source: Arm Base System Architecture; tested on 6.1 to 7.3."""
+    Source: Arm Base System Architecture; tested with a guest on 6.1 to 7.3."""
     if machine.has_el2():
         return
     claimed = {claimed.intid for claimed in machine.claimed_ppis()}
@@ -482,7 +485,7 @@ def el2_ppi_as_pmu_irq(machine: Machine) -> Iterator[Finding]:
     if not clashing:
         return
     first = clashing[0]
-    message = f"{_uses_irq(first)}, where guests expect {EL2_ONLY[first[0]]}"
+    message = f"{_uses_irq(first)}, which the BSA assigns to {EL2_ONLY[first[0]]}"
     related = _related(clashing, _at(first))
     yield Finding(_at(first), message, hint=_usual_hint(machine), related=related)
 
@@ -494,7 +497,7 @@ def pmu_spi_conflict(machine: Machine) -> Iterator[Finding]:
     KVM accepts it and then silently drops the interrupts of the device, because the SPI has an
     owner in the kernel.
 
-    Source: vgic.c:vgic_validate_injection, Linux 7.2."""
+    Source: vgic.c:vgic_validate_injection, Linux 7.2; tested with a guest on 6.1 to 7.3."""
     users = [user for user in _users(machine) if is_spi(user[0])]
     if not machine.devices or not users:
         return

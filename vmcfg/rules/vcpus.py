@@ -32,10 +32,11 @@ GIC_IS_V3 = ((("gic", "version"), "GICv3"),)
 def duplicate_mpidr(machine: Machine) -> Iterator[Finding]:
     """Every vCPU must have its own MPIDR.
 
-    KVM accepts any value. If two vCPUs share an MPIDR, it is undefined which of them PSCI calls,
-    SGIs, and GIC registers reach.
+    KVM accepts any value. If two vCPUs share an MPIDR, only one of them gets their SPIs and SGIs:
+    on Linux 6.1 the first, and on 6.12 to 7.3 the other. The guest finds only the redistributor of
+    the first, so that the other gets no PPI. It is undefined which of them a PSCI call reaches.
 
-    Source: sys_regs.c, Linux 7.2; no check on 6.1 to 7.3."""
+    Source: sys_regs.c, Linux 7.2; tested with a guest on 6.1 to 7.3."""
     if len({vcpu.mpidr for vcpu in machine.vcpus}) == len(machine.vcpus):
         return
     kernel = Answer("KVM_CREATE_VCPU", "EEXIST", "set") if machine.has_mpidrs_as_ids else None
@@ -116,7 +117,8 @@ def nonzero_aff3_with_gicv3(machine: Machine) -> Iterator[Finding]:
     KVM accepts other values, but GICR_TYPER and GICD_IROUTER of the vGIC have no Aff3: the guest
     does not find the redistributor of such a vCPU.
 
-    Source: vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, Linux 7.2."""
+    Source: vgic-mmio-v3.c:vgic_mmio_read_v3r_typer, Linux 7.2; tested with a guest on 6.1 to
+    7.3."""
     if machine.gic_version() == 3:
         for vcpu in _first_of_each_place(machine, _has_aff3):
             message = (
@@ -132,10 +134,10 @@ def aff0_above_15_with_gicv3(machine: Machine) -> Iterator[Finding]:
     """With GICv3, Aff0 of every MPIDR must be at most 15.
 
     KVM accepts other values, but the target list of an SGI has 16 bits, one per Aff0. If a VM has
-    vCPUs with Aff0 8 and 200, the SGIs of the guest for either of them reach 8 on Linux 6.12 and
-    7.2, and 200 on 6.1.
+    vCPUs with Aff0 8 and 200, the SGIs of the guest for either of them reach 8 on Linux 6.12 to
+    7.3, and 200 on 6.1. Other interrupts arrive.
 
-    Source: vgic-mmio-v3.c:vgic_v3_dispatch_sgi, Linux 7.2; tested on 6.1 to 7.3."""
+    Source: vgic-mmio-v3.c:vgic_v3_dispatch_sgi, Linux 7.2; tested with a guest on 6.1 to 7.3."""
     if machine.gic_version() == 3:
         for vcpu in _first_of_each_place(machine, _has_great_aff0):
             message = (

@@ -343,6 +343,8 @@ def _rows() -> Iterator[str]:
 def _row(row: Row) -> Iterator[str]:
     yield from heading(3, _row_heading(row))
     yield from paragraph(row.doc)
+    if row.guest:
+        yield from paragraph(escaped(row.guest))
     call = f"`{row.operation.word}` on the {row.target}, ioctl `{row.operation.ioctl}`"
     yield from item("Command", f"{call}, phase {row.phase}{escaped(apis_note(row))}")
     if row.attr is not None:
