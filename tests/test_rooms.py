@@ -110,6 +110,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "devicetree",
         "tree_source",
         "acpi",
+        "acpi_source",
         "rules",
     ),
     "trial": (

@@ -132,6 +132,18 @@ MACHINE_FORMATS = {
             checks="guest.rules.findings_for_guest",
             suffix="dts",
         ),
+        MachineFormat(
+            "madt",
+            writer="guest.acpi_source.madt",
+            checks="guest.rules.findings_for_guest",
+            suffix="madt.dsl",
+        ),
+        MachineFormat(
+            "gtdt",
+            writer="guest.acpi_source.gtdt",
+            checks="guest.rules.findings_for_timers",
+            suffix="gtdt.dsl",
+        ),
     )
 }
 """The formats of whole VMs by name."""

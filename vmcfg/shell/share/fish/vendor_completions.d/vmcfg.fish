@@ -37,7 +37,7 @@ complete -c vmcfg -n '__vmcfg_in validate' -l jobs -r -f -d 'Maximum number of p
 complete -c vmcfg -n '__vmcfg_in validate' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in validate' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in validate' -F
-complete -c vmcfg -n '__vmcfg_in emit' -l format -r -f -a 'text json jsonl sh c qemu libvirt dts' -d 'Output format.'
+complete -c vmcfg -n '__vmcfg_in emit' -l format -r -f -a 'text json jsonl sh c qemu libvirt dts madt gtdt' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in emit' -l scope -r -f -a 'attributes vm' -d 'attributes (default): commands that set attributes and MPIDRs; vm: also those that create the VM, its memory, vCPUs, and devices.'
 complete -c vmcfg -n '__vmcfg_in emit' -l phase -r -f -a 'create configure gic-init pmu-init late' -d 'Print only the commands of these phases: create, configure, gic-init, pmu-init, late.'
 complete -c vmcfg -n '__vmcfg_in emit' -l api -r -f -a 'vcpu pmu-device pmu-device-mpidr' -d 'How the vCPU of a PMU interrupt is identified: vcpu (default, in Linux since 4.6), or by one of two interfaces that were never merged. See \'vmcfg explain identifiers\'.'
