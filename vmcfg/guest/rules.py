@@ -38,7 +38,7 @@ def findings_for_guest(machine: Machine) -> Iterator[Found]:
 
 
 def findings_for_timers(machine: Machine) -> Iterator[Found]:
-    """Return nothing: a timer that is not written has the default of KVM.""""""
+    """Return nothing: a timer that is not written has the default of KVM."""
     yield from ()
 
 
