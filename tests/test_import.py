@@ -340,3 +340,42 @@ def test_sources_of_two_kinds_are_a_failure(run: Run) -> None:
         " the ACPI tables APIC and GTDT\n"
     )
     assert done.returncode == 3
+
+
+# What a source cannot do --------------------------------------------------------------------------
+
+HOSTILE = {
+    "include.dts": b'/dts-v1/;\n/include/ "secret"\n/ { };\n',
+    "incbin.dts": b'/dts-v1/;\n/ { a = /incbin/("secret"); };\n',
+    "preprocessed.dts": b'/dts-v1/;\n#include "secret"\n/ { };\n',
+    "entity.xml": b'<!DOCTYPE d [<!ENTITY e SYSTEM "secret">]>\n<domain type="kvm">&e;</domain>\n',
+    "network.xml": b'<!DOCTYPE d SYSTEM "http://192.0.2.1/d.dtd">\n<domain type="kvm"/>\n',
+    "guest.dtb": BLOB,
+}
+"""Sources that name another file or a host, and a harmless one."""
+
+CALLS = "trace=open,openat,openat2,socket,connect,execve"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_source_opens_no_other_file_and_no_connection(
+    name: str, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(HOSTILE[name])
+    (tmp_path / "secret").write_text("secret")
+    trace = tmp_path / "trace"
+    command = [program("strace"), "-f", "-e", CALLS, "-o", str(trace)]
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "vmcfg", "import", name],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    lines = trace.read_text().splitlines()
+    assert any(f'"{name}"' in line for line in lines)
+    assert not [line for line in lines if "secret" in line or "AF_INET" in line]
+    assert done.returncode == (0 if name == "guest.dtb" else 3)
+    assert b"Traceback" not in done.stderr

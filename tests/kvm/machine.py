@@ -585,8 +585,17 @@ class Apt:
                 _output("dpkg-deb", "-x", str(deb), str(unpacked))
             unpacked.rename(root)
 
+    def source(self, package: str, folder: Path) -> None:
+        """Download the files of a source package, such as its archives, to a directory."""
+        download = ("apt-get", "source", "-qq", "--download-only", "--tar-only", package)
+        _output(*download, folder=str(folder), APT_CONFIG=self._configuration())
+
     def _configuration(self) -> str:
         return _apt_configuration(self.suite, self.architecture)
+
+
+SOURCES = "source"
+"""In place of an architecture: the lists of source packages, too."""
 
 
 @cache
@@ -603,11 +612,13 @@ def _apt_configuration(suite: str, architecture: str) -> str:
     folder = Path(_apt_folder().name, f"{suite}-{architecture}")
     for name in ("lists/partial", "cache/archives/partial"):
         Path(folder, name).mkdir(parents=True, exist_ok=True)
-    source = f"deb [arch={architecture} signed-by={KEYRING}] {_debian_mirror()} {suite} main\n"
-    Path(folder, "sources.list").write_text(source)
+    arch = "arm64" if architecture == SOURCES else architecture
+    source = f"[arch={arch} signed-by={KEYRING}] {_debian_mirror()} {suite} main\n"
+    kinds = ("deb", "deb-src") if architecture == SOURCES else ("deb",)
+    Path(folder, "sources.list").write_text("".join(f"{kind} {source}" for kind in kinds))
     settings = {
-        "APT::Architecture": architecture,
-        "APT::Architectures": architecture,
+        "APT::Architecture": arch,
+        "APT::Architectures": arch,
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Dir::Cache": f"{folder}/cache",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -86,6 +87,36 @@ def linux_source() -> Path:
                 command = ["tar", "-xf", str(archive), "-C", incomplete, *wanted]
                 subprocess.run(command, check=True)
                 Path(incomplete, package.name).rename(folder)
+    return folder
+
+
+@cache
+def source_of(suite: str, package: str, files: str) -> Path:
+    """Return a directory with the files of a source package whose paths match a pattern of tar.
+
+    Without them, the test is skipped, or fails if CI is set.
+    """
+    try:
+        return _source_of(suite, package, files)
+    except machine.NoMachineError as error:
+        not_here(f"NO SOURCE WAS TESTED: {error}")
+
+
+def _source_of(suite: str, package: str, files: str) -> Path:
+    """Return the directory, from the cache or from the mirror. Raises `NoMachineError`."""
+    with machine.cache_lock():
+        folder = Path(machine.cache_folder(), "packages", f"{package}-of-{suite}-source")
+        if not folder.exists() or machine.refresh():
+            shutil.rmtree(folder, ignore_errors=True)
+            apt = machine.Apt(suite, machine.SOURCES)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as incomplete:
+                apt.source(package, Path(incomplete))
+                (archive,) = Path(incomplete).glob("*.orig.tar.*[!c]")
+                command = ["tar", "-xf", str(archive), "-C", incomplete, "--wildcards", files]
+                subprocess.run(command, check=True)
+                (unpacked,) = (each for each in Path(incomplete).iterdir() if each.is_dir())
+                unpacked.rename(folder)
     return folder
 
 

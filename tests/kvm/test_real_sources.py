@@ -21,6 +21,7 @@ from vmcfg.guest.acpi import draft_of_tables
 from vmcfg.guest.devicetree import draft_of_blob
 from vmcfg.importing.drafting import draft_of_words
 from vmcfg.importing.sources import Wanted
+from vmcfg.monitors.libvirt import draft_of_domain
 from vmcfg.vm.machine import Machine
 
 IMPORTS = Path(__file__).parent.parent / "imports"
@@ -276,3 +277,27 @@ def test_acpi_tables_of_guests_with_uefi_are_those_of_the_tests(
     assert draft_of_tables(contents).warnings == []
     for table, content in contents:
         same_as_file(IMPORTS / "acpi" / name / table, content)
+
+
+# libvirt ------------------------------------------------------------------------------------------
+
+DOMAINS = "*/tests/qemuxmlconfdata/*aarch64*.xml"
+"""The domains of libvirt's own tests."""
+
+
+def test_every_domain_of_libvirts_tests_is_imported_or_rejected() -> None:
+    folder = packages.source_of("trixie", "libvirt", DOMAINS)
+    paths = sorted(path for path in folder.rglob("*.xml") if path.exists())
+    assert len(paths) > 100
+    counts: Counter[str] = Counter()
+    for path in paths:
+        try:
+            draft = draft_of_domain(path.read_bytes())
+        except NoDraft as why:
+            assert "\n" not in str(why)
+            counts["rejected"] += 1
+            continue
+        assert "vmcfg: 1" in lines_of(draft), path
+        counts["imported"] += 1
+    assert counts["imported"] > counts["rejected"]
+    oracle.IMPORTED.append(f"domains of libvirt's tests: {len(paths)}: {dict(counts)}")
