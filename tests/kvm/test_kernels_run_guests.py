@@ -1,8 +1,8 @@
 """A guest on every vCPU takes exactly the interrupts of its description, on real kernels.
 
-Descriptions with a problem that KVM accepts show in the guest what their rule says. Linux as a guest
-finds every vCPU and its PMU, and takes the interrupt of each; VMCFG_KVM_RECORDS=all runs it with PPIs
-and with SPIs on every kernel.
+Descriptions with a problem that KVM accepts show in the guest what their rule says. Linux as a
+guest finds every vCPU and its PMU, and takes the interrupt of each; VMCFG_KVM_RECORDS=all runs it
+with PPIs and with SPIs on every kernel.
 """
 
 from __future__ import annotations
