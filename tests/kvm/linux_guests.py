@@ -1,4 +1,5 @@
-"""A Linux guest in a VM of an emitted plan: what it is given, and what it prints.
+"""A Linux guest with an emitted tree in a VM of an emitted plan: what it is given, and what it
+prints.
 
 The kernel is that of the host. `guest_init.c` is its only program.
 """
@@ -16,6 +17,8 @@ from typing import NamedTuple
 import yaml
 
 from tests.kvm import guests, independent, machine, oracle
+from vmcfg.checking.check import check
+from vmcfg.guest.tree_source import source
 
 HERE = Path(__file__).parent
 MEMORY = 0x40000000
@@ -43,7 +46,7 @@ class Linux(NamedTuple):
 
     def text(self, version: tuple[int, int]) -> bytes:
         """Return the description: older kernels cannot set MPIDRs, or lose PPIs of other ids."""
-        mpidrs = ("0.0.0.0", "0.0.200.1", "0.0.3.0") if version >= (6, 10) else ("0.0.0.0-2",)
+        mpidrs = ("0.0.200.1", "0.0.0.0", "0.0.3.0") if version >= (6, 10) else ("0.0.0.0-2",)
         vcpus = ", ".join(f"{{mpidr: {each}}}" for each in mpidrs)
         return (
             'vmcfg: 1\nname: vm\nhost_kernel: "6.10"\n'
@@ -81,8 +84,10 @@ def initrd(compiler: str, folder: Path) -> bytes:
 
 
 def tree(text: bytes, archive: bytes) -> str:
-    """Return the source of the device tree: of the VM, and what its VMM adds to it."""
-    return of_vm(text) + (
+    """Return the source of the device tree: the emitted one, and what a VMM adds to it."""
+    described = check(text, "vm.yaml").machine
+    assert described is not None
+    return source(described) + (
         "/ {\n"
         f'chosen {{ bootargs = "{BOOTARGS}"; stdout-path = "/serial@{UART:x}";\n'
         f"linux,initrd-start = <0 {INITRD:#x}>;"
@@ -103,9 +108,9 @@ def files(
         "/work/initrd": archive,
     }
     for each in linux.values():
-        source = tree(each.text(oracle.version(series)), archive)
+        text = tree(each.text(oracle.version(series)), archive)
         command = [dtc, "-I", "dts", "-O", "dtb"]
-        blob = subprocess.run(command, input=source.encode(), check=True, capture_output=True)
+        blob = subprocess.run(command, input=text.encode(), check=True, capture_output=True)
         found[f"/work/{each.name()}.dtb"] = blob.stdout
     return found
 
@@ -151,38 +156,4 @@ def printed(output: str) -> Printed:
         {0: int(boot[1], 0), **{int(cpu): int(affinity, 0) for cpu, affinity in others}},
         interrupts,
         output.partition("-- log\n")[2],
-    )
-
-
-def of_vm(text: bytes) -> str:
-    """Return the source of the device tree of a VM, without what its VMM adds."""
-    vcpus = sorted(independent.vcpus(yaml.safe_load(text)), key=lambda vcpu: not vcpu[3])
-    affinities = {vcpu: independent.register(mpidr) & 0xFFFFFF for vcpu, mpidr, _, _ in vcpus}
-    cpus = "".join(
-        f'cpu{vcpu}: cpu@{affinity:x} {{ device_type = "cpu"; compatible = "arm,armv8";'
-        f' enable-method = "psci"; reg = <{affinity:#x}>; }};\n'
-        for vcpu, affinity in affinities.items()
-    )
-    irqs = {vcpu: irq for vcpu, _, irq, _ in vcpus if irq}
-    if min(irqs.values()) < 32:
-        pmu = f"interrupts = <1 {min(irqs.values()) - 16} {LEVEL}>;"
-    else:
-        spis = ", ".join(f"<0 {irq - 32} {LEVEL}>" for irq in irqs.values())
-        affine = ", ".join(f"<&cpu{vcpu}>" for vcpu in irqs)
-        pmu = f"interrupts = {spis}; interrupt-affinity = {affine};"
-    frames = len(vcpus) * 0x20000
-    timers = ", ".join(f"<1 {ppi} {LEVEL}>" for ppi in (13, 14, 11, 10))
-    return (
-        "/dts-v1/;\n/ {\n#address-cells = <2>; #size-cells = <2>; interrupt-parent = <&gic>;\n"
-        'compatible = "linux,dummy-virt";\n'
-        f"cpus {{ #address-cells = <1>; #size-cells = <0>;\n{cpus} }};\n"
-        'psci { compatible = "arm,psci-1.0"; method = "hvc"; };\n'
-        f'timer {{ compatible = "arm,armv8-timer"; always-on; interrupts = {timers}; }};\n'
-        f'gic: interrupt-controller@{guests.DISTRIBUTOR:x} {{ compatible = "arm,gic-v3";\n'
-        "#interrupt-cells = <3>; #address-cells = <0>; interrupt-controller;\n"
-        f"reg = <0 {guests.DISTRIBUTOR:#x} 0 0x10000>,"
-        f" <0 {guests.REDISTRIBUTORS:#x} 0 {frames:#x}>; }};\n"
-        f'pmu {{ compatible = "arm,armv8-pmuv3"; {pmu} }};\n'
-        f'memory@{MEMORY:x} {{ device_type = "memory"; reg = <0 {MEMORY:#x} 0 0x10000000>; }};\n'
-        "};\n"
     )
