@@ -53,6 +53,24 @@ Vcpus = Mapping[int, tuple[int, ...]]
 """INTIDs by the id of a vCPU."""
 
 
+class Job(NamedTuple):
+    """What run-guest is given: a plan, where vCPUs start, the files to load with their addresses,
+    and the maximum of seconds.
+    """
+
+    plan: str
+    starts: str
+    loads: tuple[tuple[str, int], ...]
+    seconds: float
+
+
+def plan_of(text: bytes) -> str:
+    """Return the emitted plan of a description, despite its findings."""
+    checked = check(text, "vm.yaml")
+    assert checked.machine is not None
+    return jsonl(lower(checked.machine, WHOLE_VM), checked.tree)
+
+
 class Case(NamedTuple):
     """A description and how its guest is run.
 
@@ -136,11 +154,10 @@ class Case(NamedTuple):
             lines.append(f"raise {self.device}")
         return "\n".join([*lines, ""])
 
-    def plan(self) -> str:
-        """Return the emitted plan, despite its findings."""
-        checked = check(self.text, "vm.yaml")
-        assert checked.machine is not None
-        return jsonl(lower(checked.machine, WHOLE_VM), checked.tree)
+    def job(self, version: tuple[int, int]) -> Job:
+        """Return how its guest is run."""
+        seconds = ENOUGH if self.expected(version) == self.described() else SHORT
+        return Job(plan_of(self.text), self.starts(), (("guest.bin", CODE),), seconds)
 
 
 class Told(NamedTuple):
@@ -203,19 +220,18 @@ def programs(compiler: str, folder: Path) -> dict[str, bytes]:
     return {"/work/run-guest": vmm.read_bytes(), "/work/guest.bin": guest.read_bytes()}
 
 
-def run(series: str, cases: Mapping[str, Case], compiler: str, folder: Path) -> dict[str, Told]:
-    """Return what the guests of all cases report on the kernel of a series, from one boot."""
-    version = oracle.version(series)
-    files = dict(programs(compiler, folder))
+def run(series: str, jobs: Mapping[str, Job], files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return what run-guest prints for each job on the kernel of a series, from one boot."""
     script = ["chmod +x run-guest"]
-    for number, (name, case) in enumerate(cases.items()):
-        seconds = ENOUGH if case.expected(version) == case.described() else SHORT
-        files[f"/work/plan.{number}"] = case.plan().encode()
-        files[f"/work/starts.{number}"] = case.starts().encode()
+    given = dict(files)
+    for number, (name, job) in enumerate(jobs.items()):
+        given[f"/work/plan.{number}"] = job.plan.encode()
+        given[f"/work/starts.{number}"] = job.starts.encode()
+        loads = " ".join(f"{file} {address:#x}" for file, address in job.loads)
         script.append(f"echo '== {name}'")
-        script.append(f"./run-guest {seconds} plan.{number} starts.{number} guest.bin {CODE:#x}")
-    files["/work/script"] = "\n".join([*script, ""]).encode()
-    result = machine.run(oracle.kernel(series), files, ["sh", "script"], smp=1)
-    assert result.exit_code == 0, result.stderr.decode() + result.stdout.decode()[-2000:]
-    parts = re.split(r"(?m)^== (.+)\n", result.stdout.decode())[1:]
-    return {name: told(output) for name, output in zip(parts[::2], parts[1::2], strict=True)}
+        script.append(f"./run-guest {job.seconds} plan.{number} starts.{number} {loads}")
+    given["/work/script"] = "\n".join([*script, "exit 0", ""]).encode()
+    result = machine.run(oracle.kernel(series), given, ["sh", "script"], smp=1, timeout=900)
+    assert result.exit_code == 0, result.stderr.decode()
+    parts = re.split(r"(?m)^== (.+)\n", result.stdout.decode(errors="replace"))[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))

@@ -37,7 +37,7 @@
 /* Addresses without memory, at which stores of the guest are reports. */
 enum { REPORTS = 0x50000000, UART = 0x50001000, TEXT = 0x50002000, FRAME = 0x1000 };
 enum { READY = 0x18, DONE = 0x30 }; /* offsets of reports that this program reads */
-enum { UART_DATA = 0, UART_IIR = 2, UART_LSR = 5 };
+enum { UART_DATA = 0, UART_IIR = 2, UART_LCR = 3, UART_LSR = 5, DIVISOR_ACCESS = 0x80 };
 enum { MOST = 64, MOST_BYTES = 64, TICK_US = 2000, GRACE_US = 30000, WATCHED_US = 300000 };
 
 #define CORE_REG(words) (0x6030000000100000u + (words))
@@ -70,7 +70,7 @@ static struct object objects[2 * MOST];
 static struct memory memory[MOST];
 static struct vcpu vcpus[MOST];
 static unsigned int object_count, memory_count, vcpu_count;
-static atomic_int is_off;
+static atomic_int is_off, is_divisor;
 
 static void give_up(int code, const char *what)
 {
@@ -344,7 +344,9 @@ static void stored(struct vcpu *vcpu, uint64_t address, const unsigned char *dat
 	uint64_t value = 0;
 
 	memcpy(&value, data, length);
-	if (address == UART + UART_DATA)
+	if (address == UART + UART_LCR)
+		is_divisor = (value & DIVISOR_ACCESS) != 0;
+	if (address == UART + UART_DATA && !is_divisor)
 		putchar((int)value);
 	if (address == TEXT)
 		printf("%.*s", (int)length, (const char *)&value);

@@ -1,18 +1,23 @@
 """A guest on every vCPU takes exactly the interrupts of its description, on real kernels.
 
-Descriptions with a problem that KVM accepts show in the guest what their rule says.
+Descriptions with a problem that KVM accepts show in the guest what their rule says. Linux as a
+guest finds every vCPU and its PMU, and takes the interrupt of each; VMCFG_KVM_RECORDS=all runs it
+with PPIs and with SPIs on every kernel.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.kvm import guests, oracle
+from tests.kvm import guests, linux_guests, oracle
 from tests.kvm.guests import Case, Told, Vcpus
+from tests.kvm.linux_guests import Linux
 from vmcfg.checking.check import check
 
 SERIES = ("6.1", "6.12", "7.2", "7.3")
@@ -132,19 +137,55 @@ EDGE = {
 CASES = RIGHT | WRONG | EDGE
 
 
+LINUX = {"Linux, PPI": Linux("irq: 23"), "Linux, SPIs": Linux("irq: spi:8-10")}
+"""Descriptions whose guest is Linux."""
+
+WANTS_ALL = os.environ.get("VMCFG_KVM_RECORDS") == "all"
+
+
+def linux_on(series: str) -> list[str]:
+    """Return which of them run on a kernel: unless all do, one of them, in turn."""
+    names = list(LINUX)
+    return names if WANTS_ALL else [names[(SERIES.index(series) + 1) % len(names)]]
+
+
 @cache
-def said(series: str, compiler: str, folder: Path) -> dict[str, Told]:
-    return guests.run(series, CASES, compiler, folder)
+def said(series: str, compiler: str, dtc: str, folder: Path) -> dict[str, str] | Exception:
+    """Return the outputs or the error of one boot, which is not repeated for every test."""
+    version = oracle.version(series)
+    jobs = {name: case.job(version) for name, case in CASES.items()}
+    linux = {name: LINUX[name] for name in linux_on(series)}
+    jobs |= {name: each.job(version) for name, each in linux.items()}
+    files = guests.programs(compiler, folder)
+    files = files | linux_guests.files(series, linux, compiler, dtc, folder)
+    try:
+        return guests.run(series, jobs, files)
+    except Exception as error:
+        return error
 
 
+Output = Callable[[str, str], str]
 Ask = Callable[[str, str], Told]
 
 
 @pytest.fixture
-def ask(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """Return a function that returns the reports of a case on a kernel."""
+def output(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """Return a function that returns the output of a case on a kernel."""
     folder = tmp_path_factory.getbasetemp()
-    return lambda series, name: said(series, program(guests.COMPILER), folder)[name]
+
+    def output_of(series: str, name: str) -> str:
+        found = said(series, program(guests.COMPILER), program("dtc"), folder)
+        if isinstance(found, Exception):
+            raise found
+        return found[name]
+
+    return output_of
+
+
+@pytest.fixture
+def ask(output: Output) -> Ask:
+    """Return a function that returns the reports of a case on a kernel."""
+    return lambda series, name: guests.told(output(series, name))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -205,3 +246,34 @@ def test_an_edge_triggered_pmu_interrupt_stops_its_vcpu(series: str, ask: Ask) -
     (name,) = EDGE
     stops = oracle.version(series) >= STOPS_EDGE
     assert dict(ask(series, name).states) == ({0: "stopped"} if stops else {})
+
+
+@pytest.mark.parametrize(
+    ("series", "name"), [(series, name) for series in SERIES for name in linux_on(series)]
+)
+def test_linux_takes_the_interrupt_of_each_pmu(series: str, name: str, output: Output) -> None:
+    text = output(series, name)
+    assert re.findall(r"(?m)^end (.+)$", text) == ["off"], text[-4000:]
+    described = LINUX[name].described(oracle.version(series))
+    got = linux_guests.printed(text)
+    assert set(got.affinities.values()) == set(described)
+    assert got.counted == dict.fromkeys(range(len(described)), True)
+    assert "hw perfevents: enabled with armv8_pmuv3 PMU driver" in got.log
+    assert got.complaints() == []
+    taken = got.taken("arm-pmu")
+    assert taken == {affinity: (irq,) for affinity, irq in described.items()}
+    assert got.taken("arch_timer") == dict.fromkeys(described, (27,))
+    wanted = {affinity: (irq,) for affinity, irq in described.items()}
+    oracle.GUESTS[f"{name}: {by_mpidr(wanted)}"][series] = by_mpidr(taken)
+
+
+def by_mpidr(irqs: Vcpus) -> str:
+    """Return INTIDs with the MPIDRs of their vCPUs."""
+    return ", ".join(
+        f"0.{each >> 16}.{each >> 8 & 255}.{each & 255}: {'+'.join(map(str, irqs[each]))}"
+        for each in sorted(irqs)
+    )
+
+
+def test_linux_takes_ppis_and_spis() -> None:
+    assert {name for series in SERIES for name in linux_on(series)} == set(LINUX)
