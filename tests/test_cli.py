@@ -289,7 +289,6 @@ def test_numbers_are_for_one_sscanf(run: Run) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ["emit", "right.yaml", "--numbers", "--scope", "vm"],
         ["emit", "right.yaml", "--numbers", "--format", "json"],
         ["emit", "right.yaml", "--comments", "--format", "jsonl"],
         ["emit", "right.yaml", "--phase", "later"],

@@ -181,8 +181,6 @@ def emit(
         unchecked,
     )
     _refuse_options_of_other_formats(wanted)
-    if numbers and scope == WHOLE_VM:
-        raise click.UsageError("--numbers cannot be used with --scope vm.")
     if main_ and (scope == ATTRIBUTES or phases is not None):
         other = "--phase" if phases else "--scope attributes"
         raise click.UsageError(f"--main cannot be used with {other}: it creates a whole VM.")

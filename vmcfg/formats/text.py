@@ -40,14 +40,11 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
 def _numbers(command: Command) -> str:
     """Return ``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, and data.
 
-    A set-reg has group 0 and the id of the register.
+    A group that does not exist is 0. `Operation.numbers` has the meaning for each operation.
     """
-    data = command.data or b""
-    call = command.call()
-    group = call.get("group_id", 0)
-    number = call["attr_id"] if "attr_id" in call else call["reg_id"]
+    group, number, data = command.operation.numbers(command)
     return (
-        f"{command.operation.word} {command.target} {group} {number} {len(data)}"
+        f"{command.operation.word} {command.target} {group} {number:#x} {len(data)}"
         f" {data.hex() or '-'}"
     )
 

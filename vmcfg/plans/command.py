@@ -35,6 +35,10 @@ class Operation:
     """What the schema of plans adds to the name of its ioctl."""
     sets_value: ClassVar[bool] = False
     """Whether it sets a value of an existing object."""
+    scanned: ClassVar[str]
+    """The format of sscanf() for its line in `--numbers`."""
+    scanned_as: ClassVar[str]
+    """The meaning of what sscanf() stores, other than the target."""
     makes_target: ClassVar[bool] = False
     """Whether it creates its target, which therefore must not exist before."""
 
@@ -54,6 +58,10 @@ class Operation:
 
     def arguments(self, command: "Command") -> dict[str, Any]:
         """Return the arguments of the ioctl by the keys of schemas/plan-v1.schema.json."""
+        raise NotImplementedError
+
+    def numbers(self, command: "Command") -> tuple[int, int, bytes]:
+        """Return the group, the attribute, and the data of a command as `--numbers` prints them."""
         raise NotImplementedError
 
     def payload(self, arguments: Mapping[str, Any], row: "Row") -> Payload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +29,9 @@ class _ByValue(Operation):
     def arguments(self, command: Command) -> dict[str, Any]:
         return {"arg": hex(command.number)}
 
+    def numbers(self, command: Command) -> tuple[int, int, bytes]:
+        return 0, command.number, b""
+
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         return (int(arguments["arg"], 16),)
 
@@ -53,6 +57,8 @@ class CreateVm(_ByValue):
     word = "create-vm"
     ioctl = "KVM_CREATE_VM"
     request = abi.CREATE_VM
+    scanned = "create-vm vm 0 %llx 0 -"
+    scanned_as = "the argument of the ioctl"
     argument = (
         "The argument of the ioctl: the VM type, which contains the number of bits of"
         " guest-physical addresses."
@@ -66,11 +72,17 @@ class AddMemory(Operation):
     word = "add-memory"
     ioctl = "KVM_SET_USER_MEMORY_REGION"
     request = abi.SET_USER_MEMORY_REGION
+    scanned = "add-memory vm 0 0x0 24 %48s"
+    scanned_as = "the first 24 bytes of the struct: slot, flags, address, size"
 
     def arguments(self, command: Command) -> dict[str, Any]:
         slot, base, size, flags = _payload(command)
         arguments = {"slot": slot, "base": hex(base), "size": hex(size)}
         return {**arguments, "flags": hex(flags)} if flags else arguments
+
+    def numbers(self, command: Command) -> tuple[int, int, bytes]:
+        slot, base, size, flags = _payload(command)
+        return 0, 0, struct.pack("<IIQQ", slot, flags, base, size)
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         slot, base, size = (arguments[name] for name in ("slot", "base", "size"))
@@ -117,6 +129,8 @@ class EnableCap(Operation):
     word = "enable-cap"
     ioctl = "KVM_ENABLE_CAP"
     request = abi.ENABLE_CAP
+    scanned = "enable-cap vm 0 %llx %u %64s"
+    scanned_as = "kvm_enable_cap.cap, and the length and bytes of its args"
 
     def attr(self, command: Command) -> str:
         return _capability_name(_payload(command)[0])
@@ -127,6 +141,10 @@ class EnableCap(Operation):
     def arguments(self, command: Command) -> dict[str, Any]:
         number, *arguments = _payload(command)
         return {"cap_id": number, "args": [hex(each) for each in arguments]}
+
+    def numbers(self, command: Command) -> tuple[int, int, bytes]:
+        number, *arguments = _payload(command)
+        return 0, number, struct.pack(f"<{len(arguments)}Q", *arguments)
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         number = int(arguments["cap_id"])
@@ -182,6 +200,8 @@ class CreateVcpu(_ByValue):
     word = "create-vcpu"
     ioctl = "KVM_CREATE_VCPU"
     request = abi.CREATE_VCPU
+    scanned = "create-vcpu vcpu:%u 0 %llx 0 -"
+    scanned_as = "the argument of the ioctl"
     argument = "The argument of the ioctl: the vCPU id."
     makes_target = True
 
@@ -195,6 +215,8 @@ class CreateDevice(Operation):
     word = "create-device"
     ioctl = "KVM_CREATE_DEVICE"
     request = abi.CREATE_DEVICE
+    scanned = "create-device %15s 0 %llx 0 -"
+    scanned_as = "kvm_create_device.type"
     makes_target = True
 
     def attr(self, command: Command) -> str:
@@ -205,6 +227,9 @@ class CreateDevice(Operation):
 
     def arguments(self, command: Command) -> dict[str, Any]:
         return {"device_id": command.number if command.is_resolved else None}
+
+    def numbers(self, command: Command) -> tuple[int, int, bytes]:
+        return 0, command.number, b""
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         number = arguments["device_id"]
@@ -254,9 +279,14 @@ class InitVcpu(Operation):
     word = "init-vcpu"
     ioctl = "KVM_ARM_VCPU_INIT"
     request = abi.ARM_VCPU_INIT
+    scanned = "init-vcpu vcpu:%u 0 %llx 0 -"
+    scanned_as = "bits for kvm_vcpu_init.features[0]"
 
     def arguments(self, command: Command) -> dict[str, Any]:
         return {"feature_words": [hex(command.number)]}
+
+    def numbers(self, command: Command) -> tuple[int, int, bytes]:
+        return 0, command.number, b""
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         names = arguments["value"].split(",")
@@ -300,6 +330,8 @@ class FinalizeVcpu(_ByValue):
     word = "finalize-vcpu"
     ioctl = "KVM_ARM_VCPU_FINALIZE"
     request = abi.ARM_VCPU_FINALIZE
+    scanned = "finalize-vcpu vcpu:%u 0 %llx 0 -"
+    scanned_as = "the int of the ioctl"
     argument = "The int of the ioctl: the number of the feature."
 
     def perform(self, vm: Vm, command: Command) -> None:
@@ -327,6 +359,9 @@ class _RegisterOperation(Operation):
 
     def arguments(self, command: Command) -> dict[str, Any]:
         return {"reg_id": hex(command.register.id), "data": _hex(command)}
+
+    def numbers(self, command: Command) -> tuple[int, int, bytes]:
+        return 0, command.register.id, command.data or b""
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         return _payload_of_data(arguments, row)
@@ -360,6 +395,8 @@ class SetReg(_RegisterOperation):
     word = "set-reg"
     ioctl = "KVM_SET_ONE_REG"
     request = abi.SET_ONE_REG
+    scanned = "set-reg vcpu:%u 0 %llx %u %128s"
+    scanned_as = "kvm_one_reg.id, and the length and bytes of the value"
     points = "points to"
     sets_value = True
 
@@ -375,6 +412,8 @@ class GetReg(_RegisterOperation):
     word = "get-reg"
     ioctl = "KVM_GET_ONE_REG"
     request = abi.GET_ONE_REG
+    scanned = "get-reg vcpu:%u 0 %llx %u %128s"
+    scanned_as = "kvm_one_reg.id, and the length and bytes of the value"
     points = "is expected to point to after the call"
 
     def read(self, vm: Vm, command: Command) -> bytes:
@@ -400,6 +439,11 @@ class _AttrOperation(Operation):
         if command.payload != ():
             arguments["data"] = _hex(command)
         return arguments
+
+    def numbers(self, command: Command) -> tuple[int, int, bytes]:
+        attr = command.attr
+        assert attr is not None
+        return attr.group_id, attr.id, command.data or b""
 
     def payload(self, arguments: Mapping[str, Any], row: Row) -> Payload:
         if row.value is NO_VALUE:
@@ -433,6 +477,8 @@ class SetAttr(_AttrOperation):
     word = "set-attr"
     ioctl = "KVM_SET_DEVICE_ATTR"
     request = abi.SET_DEVICE_ATTR
+    scanned = "set-attr %15s %u %llx %u %128s"
+    scanned_as = "kvm_device_attr.group and attr, and the length and bytes of the value"
     does = " on the file descriptor of the target"
     sets_value = True
 
@@ -468,6 +514,8 @@ class GetAttr(_AttrOperation):
     word = "get-attr"
     ioctl = "KVM_GET_DEVICE_ATTR"
     request = abi.GET_DEVICE_ATTR
+    scanned = "get-attr %15s %u %llx %u %128s"
+    scanned_as = "kvm_device_attr.group and attr, and the length and bytes of the value"
 
     def arguments(self, command: Command) -> dict[str, Any]:
         arguments = super().arguments(command)

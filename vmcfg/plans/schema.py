@@ -82,9 +82,12 @@ def _definition(operation: Operation) -> Schema:
         "request": {"const": hex(operation.request)},
     }
     own = operation.schema(rows)
+    description = (
+        f"With --numbers, sscanf() reads it with '{operation.scanned}': {operation.scanned_as}."
+    )
     if "origin" not in own["required"]:
         properties["origin"] = False
-    return {**own, "properties": properties | own["properties"]}
+    return {"description": description, **own, "properties": properties | own["properties"]}
 
 
 def _target(rows: list[Row]) -> Schema:

@@ -28,6 +28,14 @@ class OperationText(NamedTuple):
     types: str
 
 
+class NumbersText(NamedTuple):
+    """The line of an operation in `--numbers`: the format of sscanf(), and what that stores."""
+
+    word: str
+    scanned: str
+    meaning: str
+
+
 class TypeText(NamedTuple):
     """A type of value in words: `form` is how a plan writes the value."""
 
@@ -57,6 +65,11 @@ def operation_texts() -> Iterator[OperationText]:
             ", ".join(targets),
             ", ".join(types),
         )
+
+
+def numbers_texts() -> list[NumbersText]:
+    """Return the line of every operation in `--numbers`, in the order of plans."""
+    return [NumbersText(each.word, each.scanned, each.scanned_as) for each in OPERATIONS]
 
 
 def type_texts() -> list[TypeText]:

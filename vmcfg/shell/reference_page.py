@@ -46,7 +46,13 @@ from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import example_name
 from vmcfg.reference.order_text import reason_text, rows_text
-from vmcfg.reference.plan_fields import NUMBERS, field_meanings, operation_texts, type_texts
+from vmcfg.reference.plan_fields import (
+    NUMBERS,
+    field_meanings,
+    numbers_texts,
+    operation_texts,
+    type_texts,
+)
 from vmcfg.reference.rule_text import FOUND_BY, finding_lines, findings_in, text_of
 from vmcfg.reference.surprises import accepted, differences, rejected_late
 from vmcfg.shell.command_line import BREAKS, Command, commands, exit_codes, group_options
@@ -415,6 +421,19 @@ def _plan_parts() -> Iterator[str]:
         ((f"`{each.word}`", each.explained, f"`{each.form}`") for each in type_texts()),
     )
     yield from paragraph(NUMBERS)
+    yield from heading(3, "Lines in numbers")
+    yield from paragraph(
+        "`sscanf()` reads each line of `emit --numbers` with the format of its operation. `%u` is"
+        " an `unsigned int`, and `%llx` an `unsigned long long`. An ITS is `its:N`; the other"
+        " words of a target without a number are `vm`, `gic`, and `pmu`."
+    )
+    yield from table(
+        ("op", "format of sscanf()", "what follows the target"),
+        (
+            (f"`{each.word}`", f'`"{each.scanned}"`', escaped(each.meaning))
+            for each in numbers_texts()
+        ),
+    )
     yield from _plan_keys()
 
 
