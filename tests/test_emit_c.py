@@ -218,6 +218,74 @@ def test_a_caller_in_c_and_in_cpp_links_and_has_no_descriptor_at_first(
     assert (executed.returncode, executed.stdout) == (1, f"1 {first} 7:14 {errno.EBADF}\n")
 
 
+TWO_PLANS = """
+#define FIRST_DECLARATIONS
+#define SECOND_DECLARATIONS
+#include "first.c"
+#include "second.c"
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+	struct first_fds fds;
+	struct first_failure failure;
+	struct second_fds others;
+	struct second_failure other;
+
+	first_fds_init(&fds);
+	second_fds_init(&others);
+	if (first_perform(&fds, FIRST_ALL_PHASES, argc > 1 ? argv[1] : NULL, &failure) < 0)
+		printf("%u %s\\n", failure.seq, failure.words);
+	if (second_perform(&others, SECOND_ALL_PHASES, argc > 1 ? argv[1] : NULL, &other) < 0)
+		printf("%u %s\\n", other.seq, other.words);
+	return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def two_plans(
+    program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Plan]]:
+    """Return a program with two plans, and the plans. Its argument is the target."""
+    folder = tmp_path_factory.mktemp("two")
+    plans = []
+    for name, data in (("first", MINIMAL), ("second", SPIS)):
+        plan, tree = planned(data, ATTRIBUTES)
+        plans.append(plan)
+        (folder / f"{name}.c").write_text(c(plan, tree, prefix=name), encoding="ascii")
+    (folder / "caller.c").write_text(TWO_PLANS)
+    command = [program("gcc"), *WARNINGS, "-o", "program", "caller.c", "first.c", "second.c"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder / "program", plans
+
+
+SPIS = (ROOT / "sample-configs" / "spi.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("target", [None, "vcpu:0", "vcpu:1", "gic", "vcpu", "its:0"])
+def test_plans_with_prefixes_link_and_a_thread_performs_only_its_own_commands(
+    target: str | None, two_plans: tuple[Path, list[Plan]]
+) -> None:
+    """Without a descriptor, the first command of the target fails."""
+    executable, plans = two_plans
+    arguments = [] if target is None else [target]
+    done = subprocess.run(
+        [executable, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    expected = []
+    for plan in plans:
+        own = [
+            f"{number} {command.text()}"
+            for number, command in enumerate(plan.commands, 1)
+            if target in (None, command.target)
+        ]
+        expected += own[:1]
+    assert done.stdout.splitlines() == expected
+    assert done.returncode == 0
+
+
 pieces = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from(
     ["*/", "/*", "//", "??/", "\\\n", "\\", '"', "'", "%s", "\n", "\r", "\u2028", "\x1b"]
 )
@@ -259,6 +327,9 @@ def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> N
         ),
         (("--format", "c", "--main", "--phase", "create"), "--main cannot be used with --phase"),
         (("--format", "c", "--comments"), "--comments requires --format text, not c."),
+        (("--prefix", "plan"), "--prefix requires --format c, not text."),
+        (("--format", "c", "--prefix", "1st"), "'1st' is not the beginning of a name in C"),
+        (("--format", "c", "--prefix", ""), "'' is not the beginning of a name in C"),
     ],
 )
 def test_odd_options_are_wrong_usage(options: tuple[str, ...], message: str) -> None:

@@ -4,26 +4,31 @@ the uapi are compared with the headers of Linux.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+import jsonschema
 import pytest
+from click.testing import CliRunner
 
 from vmcfg.arm.smccc import FUNCTIONS
-from vmcfg.commands.explain import explanation
+from vmcfg.commands.explain import explain, explanation
 from vmcfg.kernel import abi
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.kernel.registers import named_registers, register_text
 from vmcfg.kernel.state import CTRL_GROUP, STATE_CTRLS, STATE_GROUPS
 from vmcfg.plans.operations import OPERATIONS
+from vmcfg.plans.order import CONSTRAINTS
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.answers import predictions
 from vmcfg.reference.attribute_text import errors_of
 from vmcfg.reference.errno_text import known_errnos
+from vmcfg.reference.order_json import order_json
 from vmcfg.reference.uapi_text import uapi_names
 
 
@@ -238,3 +243,30 @@ def test_a_name_that_a_description_can_use_is_explained_with_its_limits(
     name: str, said: str
 ) -> None:
     assert said in "\n".join(explanation(name))
+
+
+# The order as data --------------------------------------------------------------------------------
+
+ORDER_SCHEMA = Path(__file__).parent.parent / "schemas/order-v1.schema.json"
+
+
+def test_the_order_as_data_follows_its_schema_and_its_table() -> None:
+    order = json.loads(order_json())
+    jsonschema.validate(order, json.loads(ORDER_SCHEMA.read_text()))
+    assert [row["row"] for row in order["rows"]] == [row.name for row in SEQUENCE]
+    assert len(order["constraints"]) == len(CONSTRAINTS)
+    places = {row["row"]: place for place, row in enumerate(order["rows"])}
+    for constraint in order["constraints"]:
+        before = [places[name] for name in constraint["before"]]
+        after = [places[name] for name in constraint["after"]]
+        assert before
+        assert after
+        assert max(before) < min(after) or constraint["ascending"], constraint
+
+
+def test_only_the_order_is_data() -> None:
+    result = CliRunner().invoke(explain, ["--format", "json", "VMC503"])
+    assert result.exit_code == 2
+    assert "--format json requires the topic 'order'" in result.output
+    result = CliRunner().invoke(explain, ["--format", "json", "order"])
+    assert result.output == order_json()

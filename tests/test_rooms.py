@@ -157,6 +157,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "uapi_text",
         "attribute_numbers",
         "order_text",
+        "order_json",
         "identifier_text",
         "plan_fields",
         "surprises",

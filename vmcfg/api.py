@@ -13,7 +13,7 @@ from vmcfg.files import NoFile
 from vmcfg.findings.diagnostic import Diagnostic, Fix, Related
 from vmcfg.findings.position import Span
 from vmcfg.findings.rule import Answer
-from vmcfg.formats.registry import PLAN_FORMATS
+from vmcfg.formats.registry import PLAN_FORMATS, Option
 from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel import host as host_files
 from vmcfg.kernel.host import Host
@@ -129,15 +129,16 @@ class Plan:
         self._require_numbers("format sh")
         return self._written("sh")
 
-    def to_c(self, *, main: bool = False) -> str:
+    def to_c(self, *, main: bool = False, prefix: str | None = None) -> str:
         """Return a C11 file. Raises `InvalidDescription` if a number is unknown.
 
-        With `main`, it is a program; the plan must then have the scope "vm".
+        With `main`, it is a program; the plan must then have the scope "vm". Its names begin with
+        `prefix`, a C identifier, if that is not None.
         """
         if main and self._lowered.scope != WHOLE_VM:
             raise ValueError('main requires a plan with scope "vm"')
         self._require_numbers("format c")
-        return self._written("c", main=main)
+        return self._written("c", main=main, prefix=prefix)
 
     def _command(self, command: PlanCommand) -> Command:
         origin = None
@@ -151,7 +152,7 @@ class Plan:
         if unresolved:
             raise InvalidDescription(unresolved)
 
-    def _written(self, format_: str, **options: bool) -> str:
+    def _written(self, format_: str, **options: Option) -> str:
         return PLAN_FORMATS[format_].written(self._lowered, self._tree, options)
 
 

@@ -31,7 +31,7 @@ static void report(struct vmcfg_fds *fds, unsigned int phases)
 {
 	struct vmcfg_failure failure;
 
-	if (vmcfg_perform(fds, phases, &failure) == 0)
+	if (vmcfg_perform(fds, phases, NULL, &failure) == 0)
 		printf("done\n");
 	else
 		printf("%u %s %s: %s\n", failure.seq, failure.words, failure.origin, strerror(failure.error));

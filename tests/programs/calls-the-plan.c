@@ -10,7 +10,7 @@ int main(void)
 	vmcfg_fds_init(&fds);
 	if (fds.vm != -1 || fds.gic != -1 || fds.vcpu[0] != -1 || fds.vcpu[1] != -1)
 		return 2;
-	if (vmcfg_perform(&fds, VMCFG_CONFIGURE | VMCFG_PMU_INIT, &failure) < 0) {
+	if (vmcfg_perform(&fds, VMCFG_CONFIGURE | VMCFG_PMU_INIT, NULL, &failure) < 0) {
 		printf("%u %s %s %d\n", failure.seq, failure.words, failure.origin, failure.error);
 		return 1;
 	}

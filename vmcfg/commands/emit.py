@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,7 @@ from vmcfg.commands.options import (
 )
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
-from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, MachineFormat, PlanFormat
+from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, MachineFormat, Option, PlanFormat
 from vmcfg.formats.unresolved import unresolved_diagnostics
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import APIS, VCPU, Api
@@ -57,6 +58,15 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
                 self.fail(f"unknown phase {name!r}; use {', '.join(PHASES)}.", param, ctx)
             phases.append(by_name[name])
         return tuple(phases)
+
+
+def _prefix(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the prefix of names in C. Raises `click.BadParameter` for others."""
+    if value is not None and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
+        raise click.BadParameter(
+            f"{printable(value)!r} is not the beginning of a name in C: use letters, digits, and _."
+        )
+    return value
 
 
 @click.command()
@@ -121,6 +131,15 @@ class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     help="With --format c: add a main() that creates the VM and prints the answers of KVM.",
 )
 @click.option(
+    "--prefix",
+    metavar="NAME",
+    callback=_prefix,
+    help=(
+        "With --format c: begin every name with NAME instead of vmcfg, so that several plans can be"
+        " linked."
+    ),
+)
+@click.option(
     "--unchecked", is_flag=True, help="Print the plan despite errors, if one can be made."
 )
 @click.option(
@@ -146,6 +165,7 @@ def emit(
     numbers: bool,
     comments: bool,
     main_: bool,
+    prefix: str | None,
     unchecked: bool,
     output: str | None,
     host_kernel: Version | None,
@@ -177,7 +197,7 @@ def emit(
         api or VCPU,
         device_type,
         get,
-        {"numbers": numbers, "comments": comments, "main": main_},
+        {"numbers": numbers, "comments": comments, "main": main_, "prefix": prefix},
         unchecked,
     )
     _refuse_options_of_other_formats(wanted)
@@ -228,7 +248,7 @@ class _Wanted(NamedTuple):
     api: Api
     device_type: int | None
     get: bool
-    options: dict[str, bool]
+    options: dict[str, Option]
     unchecked: bool
 
 

@@ -26,17 +26,28 @@ from vmcfg.reference.errno_text import errno_lines, known_errnos
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.identifier_text import identifiers_lines
 from vmcfg.reference.layout import WIDEST, wrapped
+from vmcfg.reference.order_json import order_json
 from vmcfg.reference.order_text import order_lines
 from vmcfg.reference.register_text import registers_lines
 from vmcfg.reference.rule_text import rule_lines
 from vmcfg.reference.uapi_text import uapi_lines, uapi_names
 from vmcfg.reports.terminal import columns
 
+FORMATS = ("human", "json")
+
 
 @click.command()
 @click.argument("name", required=False)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="human",
+    show_default=True,
+    help="Output format; json only for the topic 'order'.",
+)
 @help_option
-def explain(name: str | None) -> int:
+def explain(name: str | None, format_: str) -> int:
     """Explain NAME: a rule (VMC503), a key (gic.nr_irqs or nr_irqs), a topic, or a word of an error
     log.
 
@@ -47,6 +58,11 @@ def explain(name: str | None) -> int:
     function (PSCI_0_2_FN64_CPU_ON, 0xc4000003). Without NAME, list everything that can be
     explained.
     """
+    if format_ == "json":
+        if name != "order":
+            raise click.UsageError("--format json requires the topic 'order'.")
+        files.print_out(order_json())
+        return 0
     files.print_out("\n".join(explanation(name, columns(sys.stdout))) + "\n")
     return 0
 

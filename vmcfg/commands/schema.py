@@ -15,6 +15,7 @@ SCHEMAS = {
     "diff": "'diff --format json'",
     "show": "'show --format json'",
     "decode": "'decode --format json'",
+    "order": "'explain --format json' of the topic 'order'",
     "try": "'try --format json'",
     "host": "'probe --format json', the host files",
 }

@@ -76,10 +76,11 @@ struct vmcfg_fds {{
 """
 
 
-def c(plan: Plan, tree: Tree, main: bool = False) -> str:
+def c(plan: Plan, tree: Tree, main: bool = False, prefix: str | None = None) -> str:
     """Return a C11 file that executes the plan on file descriptors of its caller.
 
-    With `main`, it is a program that creates the VM.
+    With `main`, it is a program that creates the VM. Every name begins with `prefix`, a C
+    identifier, in place of vmcfg: files with different prefixes can be linked.
     """
     stand_ins = _stand_ins(plan) if main and plan.perform() != "whole" else {}
     every = [*plan.commands, *(command for gic in stand_ins.values() for command in gic)]
@@ -102,7 +103,14 @@ def c(plan: Plan, tree: Tree, main: bool = False) -> str:
         "gics": "".join(map(_gic, stand_ins)),
         "pmu check": KEPT if has_pmu(plan.commands) else "",
     }
-    return _filled(files.read(str(PERFORMER)).decode(), sections)
+    text = _filled(files.read(str(PERFORMER)).decode(), sections)
+    return _renamed(text, prefix) if prefix else text
+
+
+def _renamed(text: str, prefix: str) -> str:
+    """Return `text` with another prefix in its names."""
+    text = re.sub(r"\bvmcfg_", f"{prefix}_", text)
+    return re.sub(r"\bVMCFG_", f"{prefix.upper()}_", text)
 
 
 def _filled(text: str, sections: Mapping[str, str | None]) -> str:

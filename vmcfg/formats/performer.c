@@ -51,10 +51,10 @@ struct vmcfg_failure {
 void vmcfg_fds_init(struct vmcfg_fds *fds);
 
 /*
- * Executes the commands of `phases`, in order. Returns 0 if all succeeded. At the first failure, fills in *failure and
- * returns -1.
+ * Executes the commands of `phases` for `target`, in order: "vcpu:3" and "gic" are targets, and NULL is all of them.
+ * Returns 0 if all succeeded. At the first failure, fills in *failure and returns -1.
  */
-int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure);
+int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, const char *target, struct vmcfg_failure *failure);
 
 #ifdef __cplusplus
 }
@@ -188,12 +188,21 @@ void vmcfg_fds_init(struct vmcfg_fds *fds)
 	memset(fds, 0xff, sizeof(*fds)); /* every member is an int or an array of int */
 }
 
-int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, struct vmcfg_failure *failure)
+/* The target is the second word of a command. */
+static int vmcfg_is_for(const struct vmcfg_command *command, const char *target)
+{
+	const char *word = strchr(command->words, ' ') + 1;
+	size_t length = target ? strlen(target) : 0;
+
+	return !target || (strncmp(word, target, length) == 0 && word[length] == ' ');
+}
+
+int vmcfg_perform(struct vmcfg_fds *fds, unsigned int phases, const char *target, struct vmcfg_failure *failure)
 {
 	const struct vmcfg_command *command;
 
 	for (command = vmcfg_plan; command->words; command++) {
-		if (!(command->phase & phases))
+		if (!(command->phase & phases) || !vmcfg_is_for(command, target))
 			continue;
 		if (vmcfg_perform_one(fds, command) < 0) {
 			failure->seq = (unsigned int)(command - vmcfg_plan) + 1;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from vmcfg.vm.machine import Machine
 
 
+Option = bool | str | None
+"""The value of an option that only some formats have; it is not given if it is false."""
+
+
 class Writer(Protocol):
     """The function of a format: of a plan, and of the tree with its positions."""
 
-    def __call__(self, plan: Plan, tree: Tree, **options: bool) -> str:
+    def __call__(self, plan: Plan, tree: Tree, **options: Option) -> str:
         """Return the plan as text."""
 
 
@@ -62,7 +66,7 @@ class PlanFormat(Format):
         super().__init__(name, suffix=suffix, options=options, is_executable=is_executable)
         self.writer = writer
 
-    def written(self, plan: Plan, tree: Tree, options: dict[str, bool]) -> str:
+    def written(self, plan: Plan, tree: Tree, options: Mapping[str, Option]) -> str:
         """Return `plan` in this format. Its module is imported only here, to keep starts fast."""
         write: Writer = _function(f"formats.{self.writer}")
         return write(plan, tree, **{name: options[name] for name in self.options})
@@ -106,7 +110,7 @@ PLAN_FORMATS = {
         PlanFormat("json", writer="json_lines.json_object", suffix="json"),
         PlanFormat("jsonl", writer="json_lines.jsonl", suffix="jsonl"),
         PlanFormat("sh", writer="sh.sh", suffix="sh", is_executable=True),
-        PlanFormat("c", writer="c.c", suffix="c", options=("main",), is_executable=True),
+        PlanFormat("c", writer="c.c", suffix="c", options=("main", "prefix"), is_executable=True),
     )
 }
 """The formats of plans by name."""

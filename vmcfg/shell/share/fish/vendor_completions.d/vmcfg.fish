@@ -46,6 +46,7 @@ complete -c vmcfg -n '__vmcfg_in emit' -l get -d 'Print the commands that read t
 complete -c vmcfg -n '__vmcfg_in emit' -l numbers -d 'With --format text: print numbers instead of names, for a C program to parse.'
 complete -c vmcfg -n '__vmcfg_in emit' -l comments -d 'With --format text: add comments with the meaning of each command and its position in the description.'
 complete -c vmcfg -n '__vmcfg_in emit' -l main -d 'With --format c: add a main() that creates the VM and prints the answers of KVM.'
+complete -c vmcfg -n '__vmcfg_in emit' -l prefix -r -f -d 'With --format c: begin every name with NAME instead of vmcfg, so that several plans can be linked.'
 complete -c vmcfg -n '__vmcfg_in emit' -l unchecked -d 'Print the plan despite errors, if one can be made.'
 complete -c vmcfg -n '__vmcfg_in emit' -s o -l output -r -F -d 'Write the plan to FILE: completely, or not at all.'
 complete -c vmcfg -n '__vmcfg_in emit' -l host-kernel -r -f -d 'Oldest host kernel to support; overrides \'host_kernel\' in the description.'
@@ -75,6 +76,7 @@ complete -c vmcfg -n '__vmcfg_in decode' -l errno -r -f -d 'With --attr: explain
 complete -c vmcfg -n '__vmcfg_in decode' -l format -r -f -a 'human json' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in decode' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in decode' -f
+complete -c vmcfg -n '__vmcfg_in explain' -l format -r -f -a 'human json' -d 'Output format; json only for the topic \'order\'.'
 complete -c vmcfg -n '__vmcfg_in explain' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in explain' -f -a 'VMC100 VMC101 VMC102 VMC103 VMC104 VMC105 VMC106 VMC107 VMC108 VMC109 VMC110 VMC111 VMC120 VMC121 VMC122 VMC123 VMC124 VMC125 VMC126 VMC127 VMC128 VMC129 VMC201 VMC202 VMC203 VMC204 VMC205 VMC206 VMC207 VMC301 VMC302 VMC303 VMC304 VMC305 VMC306 VMC307 VMC308 VMC309 VMC310 VMC311 VMC312 VMC313 VMC314 VMC315 VMC316 VMC317 VMC318 VMC319 VMC320 VMC321 VMC322 VMC323 VMC401 VMC402 VMC403 VMC404 VMC405 VMC406 VMC407 VMC408 VMC409 VMC410 VMC411 VMC412 VMC413 VMC414 VMC415 VMC416 VMC417 VMC418 VMC501 VMC502 VMC503 VMC504 VMC505 VMC506 VMC507 VMC508 VMC509 VMC510 VMC511 VMC512 VMC513 VMC514 VMC515 VMC601 VMC602 VMC603 VMC604 VMC605 VMC606 VMC607 VMC608 VMC609 VMC610 VMC701 VMC702 VMC703 VMC704 VMC705 VMC708 VMC709 VMC710 VMC711 VMC712 VMC713 VMC714 VMC715 VMC716 VMC717 VMC718 VMC719 VMC720 VMC721 VMC722 VMC723 VMC724 VMC725 VMC801 VMC820 VMC821 VMC822 VMC823 VMC824 VMC825 VMC826 VMC827 VMC828 VMC829 VMC830 VMC831 VMC832 VMC833 VMC834 VMC835 VMC836 VMC837 VMC838 VMC840 VMC850 VMC901 VMC902 VMC903 VMC904 vmcfg name vcpus vcpus.mpidr vcpus.pmu_irq host_kernel ipa_bits memory memory.base memory.size memory.readonly vcpu_ids gic gic.version gic.set_up_by gic.nr_irqs gic.distributor gic.redistributors gic.redistributors.base gic.redistributors.count gic.cpu_interface gic.its gic.maintenance_irq pmu pmu.irq pmu.device pmu.strict pmu.counters pmu.filter pmu.filter.action pmu.filter.events timers timers.virtual timers.physical timers.hyp_virtual timers.hyp_physical steal_time steal_time.base smccc_filter smccc_filter.action smccc_filter.base smccc_filter.count features sve sve.vector_lengths capabilities capabilities.name capabilities.args registers registers.name registers.value devices devices.name devices.irq devices.base devices.size order attributes identifiers capabilities registers'
 complete -c vmcfg -n '__vmcfg_in example' -s h -l help -d 'Show this message and exit.'
@@ -112,4 +114,4 @@ complete -c vmcfg -n '__vmcfg_in diff' -l color -r -f -a 'auto always never' -d 
 complete -c vmcfg -n '__vmcfg_in diff' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in diff' -F
 complete -c vmcfg -n '__vmcfg_in schema' -s h -l help -d 'Show this message and exit.'
-complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show decode try host'
+complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show decode order try host'
