@@ -141,7 +141,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "libvirt",
         "libvirt_rules",
     ),
-    "formats": ("headings", "unresolved", "text", "json_lines", "sh", "c", "registry"),
+    "formats": (
+        "headings",
+        "unresolved",
+        "text",
+        "json_lines",
+        "sh",
+        "c",
+        "reproducer",
+        "registry",
+    ),
     "reference": (
         "every_rule",
         "examples",

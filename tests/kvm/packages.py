@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -69,8 +70,19 @@ def _fetch(folder: Path, apt: machine.Apt, package: str, pattern: str) -> dict[s
     return {"name": name, "version": version, "root": root}
 
 
-IN_LINUX = ("Documentation/devicetree/bindings", "tools/testing/kunit")
-"""The directories of the source of Linux that the tests read."""
+IN_LINUX = (
+    "Documentation/devicetree/bindings",
+    "arch/arm64/tools",
+    "tools/arch/arm64/include",
+    "tools/include",
+    "tools/lib/rbtree.c",
+    "tools/testing/kunit",
+    "tools/testing/selftests/kselftest.h",
+    "tools/testing/selftests/kselftest_harness.h",
+    "tools/testing/selftests/kvm",
+    "tools/testing/selftests/rseq",
+)
+"""What the tests read of the source of Linux."""
 
 
 @cache
@@ -79,7 +91,8 @@ def linux_source() -> Path:
     pattern = r"usr/src/linux-source-[0-9.]+\.tar\.xz$"
     package = files_of("trixie", "arm64", r"linux-source-6\.\d+", pattern)
     (archive,) = package.root.glob("usr/src/*.tar.xz")
-    folder = package.root / "unpacked"
+    # Another list is another directory.
+    folder = package.root / f"unpacked-{zlib.crc32(repr(IN_LINUX).encode()):08x}"
     with machine.cache_lock():
         if not folder.exists():
             wanted = [f"{package.name}/{each}" for each in IN_LINUX]

@@ -37,6 +37,7 @@ from vmcfg.text.tree import Tree
 from vmcfg.vm.machine import Machine
 
 if TYPE_CHECKING:
+    from vmcfg.formats.reproducer import Reproduced
     from vmcfg.kernel.host import Host
 
 
@@ -140,6 +141,29 @@ def _prefix(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     ),
 )
 @click.option(
+    "--minimal",
+    "reproducer",
+    flag_value="minimal",
+    help=(
+        "With --format c: a program that makes only the calls of a finding, and compares the answer"
+        " of KVM with the expected one. Implies --unchecked."
+    ),
+)
+@click.option(
+    "--kselftest",
+    "reproducer",
+    flag_value="kselftest",
+    help="The same as a test for tools/testing/selftests/kvm in the source of Linux.",
+)
+@click.option(
+    "--rule",
+    metavar="ID",
+    help=(
+        "With --minimal or --kselftest: the rule of the finding. By default, the first one with an"
+        " answer of the kernel counts."
+    ),
+)
+@click.option(
     "--unchecked", is_flag=True, help="Print the plan despite errors, if one can be made."
 )
 @click.option(
@@ -166,6 +190,8 @@ def emit(
     comments: bool,
     main_: bool,
     prefix: str | None,
+    reproducer: str | None,
+    rule: str | None,
     unchecked: bool,
     output: str | None,
     host_kernel: Version | None,
@@ -179,17 +205,22 @@ def emit(
     PATH is a description, or - for standard input. Findings go to standard error. If there are
     errors, nothing is printed and no file is written.
     """
+    of_plans = {
+        "--scope": scope is not None,
+        "--phase": phases is not None,
+        "--api": api is not None,
+        "--device-type": device_type is not None,
+        "--get": get,
+    }
     if format_ in MACHINE_FORMATS:
-        _refuse_options_of_plans(
-            format_,
-            {
-                "--scope": scope is not None,
-                "--phase": phases is not None,
-                "--api": api is not None,
-                "--device-type": device_type is not None,
-                "--get": get,
-            },
-        )
+        _refuse_options_of_plans(f"--format {format_}", of_plans)
+    if reproducer is not None:
+        if format_ != "c":
+            raise click.UsageError(f"--{reproducer} requires --format c, not {format_}.")
+        of_c = {**of_plans, "--main": main_, "--prefix": prefix is not None}
+        _refuse_options_of_plans(f"--{reproducer}", of_c)
+    elif rule is not None:
+        raise click.UsageError("--rule requires --minimal or --kselftest.")
     wanted = _Wanted(
         FORMATS[format_],
         scope or (WHOLE_VM if main_ else ATTRIBUTES),
@@ -218,10 +249,15 @@ def emit(
     checked = check(files.read(path), name, host_kernel, hosts)
     checked = _held_to_format(_held_to_api(checked, wanted.api), wanted.format)
     print_findings(checked, color)
-    machine = checked.plannable(strict, unchecked)
+    machine = checked.plannable(strict, unchecked or reproducer is not None)
     if machine is None:
         return FOUND
-    if isinstance(wanted.format, MachineFormat):
+    if reproducer is not None:
+        shown = _reproduced(checked, machine, rule)
+        if shown is None:
+            return FOUND
+        written = shown.source(reproducer)
+    elif isinstance(wanted.format, MachineFormat):
         written = wanted.format.written(machine)
     else:
         plan = _plan(machine, wanted, hosts)
@@ -275,12 +311,12 @@ def _refuse_options_of_other_formats(wanted: _Wanted) -> None:
             )
 
 
-def _refuse_options_of_plans(format_: str, given: dict[str, bool]) -> None:
-    """Raise a usage error if an option is given that selects commands of a plan."""
+def _refuse_options_of_plans(wanted: str, given: dict[str, bool]) -> None:
+    """Raise a usage error if an option is given that is only for plans, and none is `wanted`."""
     for option, is_given in given.items():
         if is_given:
             raise click.UsageError(
-                f"{option} cannot be used with --format {format_}, which contains no commands."
+                f"{option} cannot be used with {wanted}, which does not print a plan."
             )
 
 
@@ -302,6 +338,21 @@ def _plan(machine: Machine, wanted: _Wanted, hosts: Sequence[Host]) -> Plan:
         wanted.device_type,
         pmu_types,
     )
+
+
+def _reproduced(checked: Checked, machine: Machine, rule: str | None) -> Reproduced | None:
+    """Return what a reproducer shows; say that there is nothing, if so."""
+    from vmcfg.formats.reproducer import reproduced
+    from vmcfg.reference.every_rule import every_rule
+
+    rules = {each.id: each for each in every_rule()}
+    if rule is not None and rule not in rules:
+        raise click.UsageError(f"--rule: there is no rule {printable(rule)!r}.")
+    shown = reproduced(machine, checked.diagnostics, rules, rule)
+    if shown is None:
+        of_rule = "" if rule is None else f" of {rule}"
+        files.print_error(f"vmcfg: no finding{of_rule} has an answer of the kernel to reproduce\n")
+    return shown
 
 
 def _held_to_api(checked: Checked, api: Api) -> Checked:
