@@ -177,7 +177,7 @@ BOUNDS = [
         (
             "MPIDR that only a register sets",
             "VMC701",
-            HEAD + "vcpus: [{mpidr: <>}]\n",
+            HEAD + 'host_kernel: "6.7"\nvcpus: [{mpidr: <>}]\n',
             ("0.0.0.15", "0.0.31.15"),
             ("0.0.32.0", "0.1.0.0"),
         ),
@@ -187,6 +187,20 @@ BOUNDS = [
             HEAD + 'host_kernel: "<>"\nvcpus: [{mpidr: 0.0.200.1}]\n',
             ("6.10", "7.0"),
             ("6.1", "6.9"),
+        ),
+        (
+            "id of the only vCPU on kernels before 6.7",
+            "VMC706",
+            HEAD + "vcpus: [{mpidr: 0.0.0.<>}]\n",
+            ("0",),
+            ("1", "15"),
+        ),
+        (
+            "id other than the index on old kernels",
+            "VMC706",
+            HEAD + 'host_kernel: "<>"\nvcpus: [{mpidr: 0.0.1.0}]\n',
+            ("6.7", "6.12"),
+            ("6.1", "6.6"),
         ),
         # GIC
         (

@@ -31,7 +31,7 @@ FILTER = HEAD + "pmu: {irq: 23, filter: ["
 REGIONS = "gic: {version: 3, distributor: 0x8000000, redistributors: [{base: 0x80a0000, "
 STEAL_TIME = HEAD + "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: "
 DEVICE = "vmcfg: 1\nname: vm\nvcpus: 4\ndevices: [{name: a, irq: spi:9}, {name: b, irq: spi:11}]\n"
-VCPU = "vmcfg: 1\nname: vm\nvcpus: [{mpidr: "
+VCPU = 'vmcfg: 1\nname: vm\nhost_kernel: "6.7"\nvcpus: [{mpidr: '
 
 
 # Exactly what was meant ---------------------------------------------------------------------------
@@ -56,7 +56,7 @@ VCPU = "vmcfg: 1\nname: vm\nvcpus: [{mpidr: "
         (HEAD + "pmu:\n  ", "irq:23", "irq: 23", "\n"),
         (HEAD + "pmu: {", "interrupts: <1 7 4>", "irq: ppi:7", "}\n"),
         (HEAD + "gic: {set_up_by: monitor, ", "gic_version: gicv3", "version: 3", "}\n"),
-        ("vmcfg: 1\nname: vm\n", "clusters: 8", "mpidr: 0.0.0-7.0-7", "\n"),
+        ('vmcfg: 1\nname: vm\nhost_kernel: "6.7"\n', "clusters: 8", "mpidr: 0.0.0-7.0-7", "\n"),
         (FILTER, "{allow: 0x08}", "{action: allow, events: 0x08}", "]}\n"),
         (FILTER, "{deny: 0x11}", "{action: deny, events: 0x11}", "]}\n"),
         # Words.

@@ -184,6 +184,7 @@ LONGER = {
     "VMC407": "it has two frames with their addresses",
     "VMC503": "the number of other places is added to it",
     "VMC701": "it has the vCPU, its id, and two versions",
+    "VMC706": "it has the vCPU, its id, its index, and two versions",
 }
 """Rules whose headlines can be longer, with the reason."""
 

@@ -135,12 +135,17 @@ class Case(NamedTuple):
         if self.taken:
             return dict(self.taken(version))
         found = self.described()
-        if version >= PRIVATE_BY_ID:
+        if not self.loses_ppis(version):
             return found
         return {
             vcpu: tuple(irq for irq in found[vcpu] if vcpu == index or not 16 <= irq < 32)
             for index, vcpu in enumerate(sorted(found))
         }
+
+    def loses_ppis(self, version: tuple[int, int]) -> bool:
+        """Return whether a kernel loses PPIs because the id and the index of a vCPU differ."""
+        ids = sorted(self.mpidrs())
+        return version < PRIVATE_BY_ID and ids != list(range(len(ids)))
 
     def starts(self) -> str:
         """Return the lines for run-guest: where each vCPU starts, and its registers."""

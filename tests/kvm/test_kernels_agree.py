@@ -53,6 +53,7 @@ ACCEPTED_BY_KERNELS = {
     "on only some of them",
     "VMC509": "KVM does not know the devices of the VMM",
     "VMC605": "KVM does not compare steal time with frames of the GIC",
+    "VMC706": "before 6.7, KVM accepts any id, and loses the PPIs of the vCPU",
     "VMC701": "before 6.10, KVM accepts any MPIDR, and loses it at the next reset",
 }
 """What vmcfg rejects but a kernel can accept, by rule, with the reason."""

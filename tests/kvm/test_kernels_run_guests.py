@@ -55,6 +55,10 @@ RIGHT = {
     "SPIs, two regions, set MPIDRs": Case(
         f"{SET_MPIDRS}\npmu: {{irq: 61-63}}", TWO_REGIONS, REGIONS
     ),
+    "PPIs, ids 0, 2, and 3": Case(
+        "vcpus: [{mpidr: 0.0.0.0}, {mpidr: 0.0.0.2}, {mpidr: 0.0.0.3}]\npmu: {irq: 23}",
+        timers=(27, 30),
+    ),
     "timers": Case("vcpus: 2\npmu: {irq: 23}", timers=(27, 30)),
     "moved timers": Case(
         "vcpus: 2\npmu: {irq: 23}\ntimers: {virtual: 20, physical: 19}", timers=(20, 19)
@@ -193,6 +197,8 @@ def ask(output: Output) -> Ask:
 def test_each_vcpu_takes_its_interrupts(series: str, name: str, ask: Ask) -> None:
     case, version = CASES[name], oracle.version(series)
     assert {each.rule for each in check(case.text, "vm.yaml").diagnostics} == set(case.rules)
+    on_kernel = {each.rule for each in check(case.text, "vm.yaml", version).diagnostics}
+    assert ("VMC706" in on_kernel) == case.loses_ppis(version)
     got, expected = ask(series, name), case.expected(version)
     taken = {vcpu: got.taken(vcpu) for vcpu in case.sources()}
     oracle.GUESTS[f"{name}: {guests.by_id(case.described())}"][series] = guests.by_id(taken)

@@ -105,6 +105,7 @@ EXAMPLES = {
     "VMC702": "counters",
     "VMC703": "5.10",
     "VMC704": "el2",
+    "VMC706": "clusters",
     "VMC708": "chunk-size",
     "VMC709": "id-register",
     "VMC710": "no-mpidr-0",

@@ -6,7 +6,8 @@ _HEAD = "vmcfg: 1\nname: vm\nvcpus: 2\n"
 _GIC = "gic:\n  version: 3\n  distributor: 0x08000000\n  redistributors: 0x080a0000\n"
 
 QEMU_EXAMPLES = {
-    "VMC820": "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n  - mpidr: 0.0.1.0\n",
+    "VMC820": "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n  - mpidr: 0.0.1.0\n"
+    'host_kernel: "6.7"\n',
     "VMC821": _HEAD + "pmu: {irq: 24}\n",
     "VMC822": (
         "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n  - mpidr: 0.0.0.1\n"

@@ -25,6 +25,9 @@ from vmcfg.vm.machine import Machine, Vcpu
 MPIDR_KEPT = (6, 10)
 """The first release in which KVM keeps a set MPIDR_EL1 when the vCPU is reset."""
 
+PPIS_BY_ID = (6, 7)
+"""The first release in which KVM finds the vCPU of a PPI by its id (Linux commit 9a0a75d3ccee)."""
+
 USE_ASSIGNED = "use MPIDRs that KVM assigns: Aff0 0 to 15, then Aff1"
 """The hint for vCPUs whose MPIDRs cannot be set."""
 
@@ -174,6 +177,45 @@ def _too_new(
     return Finding(at, message, hint=hint, kernel=kernel)
 
 
+@machine_rule("VMC706", Answer("KVM_CREATE_VCPU"))
+def ppis_lost_by_id(machine: Machine) -> Iterator[Finding]:
+    """Before Linux 6.7, the ids of vCPUs must be 0, 1, 2, and so on, without a gap.
+
+    Older kernels use the id of a vCPU as its index when they raise a PPI. If the two differ, the
+    vCPU gets no interrupt from its timers or from a PMU with a PPI.
+
+    Source: vgic.c:kvm_vgic_inject_irq, Linux 6.1; tested on 6.1 and 6.12."""
+    if machine.host_kernel >= PPIS_BY_ID:
+        return
+    # VMC312 reports ids that KVM rejects.
+    losing = [
+        (index, vcpu)
+        for index, vcpu in enumerate(machine.vcpus)
+        if vcpu.id != index and vcpu.id < MOST_VCPUS
+    ]
+    if not losing:
+        return
+    losing.sort(key=lambda each: each[1].at)
+    index, first = losing[0]
+    message = (
+        f"Linux before {version_text(PPIS_BY_ID)} loses the PPIs of vCPU {first.name}, because its"
+        f" id is {first.id} and its index is {index}; the oldest host kernel is"
+        f" {machine.host_kernel_text()}"
+    )
+    last = mpidr_text(mpidr_of_id(len(machine.vcpus) - 1))
+    other = f"use the MPIDRs 0.0.0.0 to {last}"
+    if machine.has_mpidrs_as_ids:
+        # From the 17th vCPU on, the MPIDR that KVM assigns to an id is another number.
+        other = f"remove 'vcpu_ids: mpidr' and {other}"
+    hint = f"{_newer(machine, PPIS_BY_ID)}; otherwise {other}"
+    # Of vCPUs that are written at the same place, the first is named.
+    places: dict[Path, str] = {}
+    for index, vcpu in losing:
+        places.setdefault(vcpu.at, f"vCPU {vcpu.name}, id {vcpu.id}, index {index}")
+    del places[first.at]
+    yield Finding(first.at, message, hint=hint, related=tuple(places.items()))
+
+
 @machine_rule("VMC708", Answer("KVM_ENABLE_CAP", "EINVAL", "set"))
 def unsupported_capability(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel must support every capability that is enabled.
@@ -244,6 +286,7 @@ RULES = (
     unsupported_attribute,
     unsupported_host_kernel,
     unsupported_feature,
+    ppis_lost_by_id,
     unsupported_capability,
     unsupported_register,
     maintenance_irq_without_mpidr_0,

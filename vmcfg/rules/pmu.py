@@ -133,7 +133,7 @@ def mixed_pmu_irq_types(machine: Machine) -> Iterator[Finding]:
     describe both to one driver: a Linux guest reports "mismatched SPI/PPI" and has no PMU.
 
     Source: Documentation/virt/kvm/devices/vcpu.rst, section 1.1; pmu-emul.c:pmu_irq_is_valid;
-    tested with a guest on 6.1 to 7.3."""
+    drivers/perf/arm_pmu_platform.c; tested with a guest on 6.1 to 7.3, with Linux on 6.12."""
     users = _users(machine)
     ppis = [user for user in users if is_ppi(user[0])]
     if not ppis or len(ppis) == len(users):
@@ -476,7 +476,7 @@ def el2_ppi_as_pmu_irq(machine: Machine) -> Iterator[Finding]:
     timers. KVM accepts them, and a Linux guest without EL2 uses them for its PMU. With EL2, KVM
     rejects them (VMC507).
 
-    Source: Arm Base System Architecture; tested with a guest on 6.1 to 7.3."""
+    Source: Arm Base System Architecture; tested with a guest on 6.1 to 7.3, with Linux on 6.12."""
     if machine.has_el2():
         return
     claimed = {claimed.intid for claimed in machine.claimed_ppis()}
