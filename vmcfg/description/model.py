@@ -403,8 +403,7 @@ class Pmu(NamedTuple):
             kind=INTERRUPTS,
             doc=(
                 "PMU interrupt of every vCPU without 'pmu_irq'. A range assigns one interrupt to"
-                " each of them, in order. A guest must treat it as level-triggered: since Linux"
-                " 7.2, an SPI that a guest treats as edge-triggered can stop its vCPU for ever."
+                " each of them, in order."
             ),
             examples=(23, "spi:8-11"),
             also=("interrupt", "interrupts", "pmu_irq", "intid"),
