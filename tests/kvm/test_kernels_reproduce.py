@@ -56,7 +56,9 @@ def is_suitable(name: str, version: Version) -> bool:
     return (
         found.rule not in OTHER_HOSTS
         and found.rule in on_this
-        and (vm.host_kernel <= version)
+        and vm.host_kernel <= version
+        # The emulated host has no EL2 for guests.
+        and "el2" not in vm.features
         and (since is None or since <= version)
     )
 
@@ -162,7 +164,7 @@ def test_the_kernel_gives_the_expected_answer(
     suitable = [name for name in SHOWN if is_suitable(name, version)]
     others = {name: every[f"{name}.{form}"] for name in suitable if every[f"{name}.{form}"][0] != 0}
     assert others == {}
-    assert len(suitable) > 40
+    assert len(suitable) > 30
     oracle.TALLY[series][f"{form} reproducers with the expected answer"] += len(suitable)
 
 
