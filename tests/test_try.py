@@ -646,10 +646,13 @@ def test_too_much_memory_is_one_sentence(kvm: StandInKvm, vmcfg_here: Vmcfg) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "try requires a description, or a plan with --plan."),
-        (("a", "--plan", "b"), "try requires a description, or a plan with --plan."),
-        (("--plan", "b", "--unchecked"), "--unchecked and --host-kernel cannot be used with"),
-        (("--plan", "b", "--host-kernel", "6.1"), "--unchecked and --host-kernel cannot be"),
+        ((), "try requires descriptions, a plan with --plan, or --examples."),
+        (("a", "--plan", "b"), "try requires descriptions, a plan with --plan, or --examples."),
+        (("--plan", "b", "--unchecked"), "--unchecked, --host-kernel, and --format ktap cannot"),
+        (
+            ("--plan", "b", "--host-kernel", "6.1"),
+            "--unchecked, --host-kernel, and --format ktap cannot",
+        ),
     ],
 )
 def test_wrong_usage_is_2(

@@ -16,7 +16,8 @@ SCHEMAS = {
     "show": "'show --format json'",
     "decode": "'decode --format json'",
     "order": "'explain --format json' of the topic 'order'",
-    "try": "'try --format json'",
+    "try": "'try --format json' of one file",
+    "tries": "'try --format json' of several files",
     "host": "'probe --format json', the host files",
 }
 """What each schema describes, by its name."""

@@ -1,14 +1,20 @@
-"""``vmcfg try``: the plan executed on KVM of this host, in a VM that is destroyed at the end."""
+"""``vmcfg try``: plans executed on KVM of this host or of a kernel image, each in a VM that is
+destroyed at the end.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vmcfg import files
+from vmcfg.commands.examples_tried import examples_tried
 from vmcfg.commands.exit_codes import FAILED, FOUND
+from vmcfg.commands.image import guest_of, image_options
 from vmcfg.commands.options import (
     color_option,
     help_option,
@@ -16,6 +22,7 @@ from vmcfg.commands.options import (
     stdin_filename_option,
     strict_option,
 )
+from vmcfg.escape import printable
 from vmcfg.kernel import abi
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.version import Version, running_release
@@ -23,13 +30,24 @@ from vmcfg.reports.human import drawn_for, help_line
 from vmcfg.reports.terminal import wants_color
 from vmcfg.trial.outcome import Outcome, Step
 from vmcfg.trial.predictions import Prediction
-from vmcfg.trial.trying import Tried, try_description, try_plan
+from vmcfg.trial.trying import (
+    Attempt,
+    Performer,
+    Tried,
+    attempts,
+    performer_here,
+    prepared,
+    try_plan,
+)
 
-FORMATS = ("human", "json")
+if TYPE_CHECKING:
+    from vmcfg.trial.boot import Guest
+
+FORMATS = ("human", "json", "ktap")
 
 
 @click.command("try")
-@click.argument("path", metavar="PATH|-", required=False)
+@click.argument("paths", nargs=-1, metavar="[PATH|-...]")
 @click.option(
     "--plan",
     "plan",
@@ -57,53 +75,154 @@ FORMATS = ("human", "json")
         "Execute the plan despite findings, and compare the behavior of KVM with what they predict."
     ),
 )
+@click.option(
+    "--examples",
+    is_flag=True,
+    help="Try the example of each rule and each sample instead of PATHs, as with --unchecked.",
+)
+@image_options
 @host_kernel_option
 @strict_option
 @stdin_filename_option
 @color_option
 @help_option
 def try_(
-    path: str | None,
+    paths: tuple[str, ...],
     plan: str | None,
     format_: str,
     verbose: bool,
     no_run: bool,
     unchecked: bool,
+    examples: bool,
+    image: str | None,
+    machine: str | None,
+    cpu: str | None,
+    append: str | None,
+    timeout: float | None,
+    console: str | None,
     host_kernel: Version | None,
     strict: bool,
     stdin_filename: str,
     color: str,
 ) -> int:
-    """Execute the plan on /dev/kvm of this host, in its own VM.
+    """Execute plans on /dev/kvm of this host, or of a kernel image, each in its own VM.
 
-    PATH is a description, or - for standard input. Values that KVM can return are read back and
-    compared. Each vCPU enters KVM_RUN once, without executing guest instructions. The VM is
-    destroyed when the command ends.
+    PATH is a description, a directory of descriptions, or - for standard input. Values that KVM can
+    return are read back and compared. Each vCPU enters KVM_RUN once, without executing guest
+    instructions. Every VM is destroyed at the end. With --image, QEMU boots an arm64 kernel, which
+    executes all plans in one boot: no arm64 host is needed, but an arm64 compiler.
     """
-    if (path is None) == (plan is None):
-        raise click.UsageError("try requires a description, or a plan with --plan.")
-    if plan is not None and (unchecked or host_kernel is not None):
-        raise click.UsageError("--unchecked and --host-kernel cannot be used with --plan.")
-    source = path or plan or ""
-    name = stdin_filename if source == "-" else source
+    if bool(paths) + (plan is not None) + examples != 1:
+        raise click.UsageError("try requires descriptions, a plan with --plan, or --examples.")
+    if plan is not None and (unchecked or host_kernel is not None or format_ == "ktap"):
+        raise click.UsageError(
+            "--unchecked, --host-kernel, and --format ktap cannot be used with --plan."
+        )
+    unchecked = unchecked or examples
+    unreadable: list[files.NoFile] = []
     try:
+        guest = guest_of(image, machine, cpu, append, timeout, console)
+        performed = _performer(guest, unchecked, run=not no_run)
+        release = running_release() if guest is None else guest.image.release
         if plan is not None:
-            tried = try_plan(files.lines(source), name, run=not no_run)
+            name = stdin_filename if plan == "-" else plan
+            tried = try_plan(files.lines(plan), name, run=not no_run, performed=performed)
+            done = [Attempt(name, tried)]
         else:
-            data = files.read(source)
-            tried = try_description(data, name, host_kernel, strict, unchecked, run=not no_run)
+            sources = examples_tried() if examples else _read(paths, stdin_filename, unreadable)
+            trials = [
+                prepared(data, name, host_kernel, strict, unchecked, release)
+                for name, data in sources
+            ]
+            skips = examples or format_ == "ktap"
+            done = attempts(trials, performed, release, skips)
     except NoKvm as error:
         files.print_error(f"vmcfg: {error}\n")
         return FAILED
-    if tried.outcome is not None and tried.outcome.stand_in:
-        files.print_error(
-            f"vmcfg: the VMM sets up the GIC; try uses {_stand_in(tried.outcome)} instead\n"
-        )
-    if format_ == "json":
-        files.print_out(report_json(tried, unchecked))
+    is_several = examples or len(paths) > 1 or any(map(os.path.isdir, paths))
+    if examples:
+        done = [_without_plan(attempt) for attempt in done]
+    _print(done, format_, verbose, unchecked, is_several, color)
+    cannot = [
+        attempt for attempt in done if attempt.tried is None and not _is_skip(format_, examples)
+    ]
+    if cannot or unreadable:
+        return FAILED
+    return FOUND if any(each.tried is not None and each.tried.failed for each in done) else 0
+
+
+def _performer(guest: Guest | None, go_on: bool, run: bool) -> Performer:
+    """Return the function that executes tasks: on this host, or in `guest`."""
+    if guest is None:
+        return performer_here(go_on=go_on, run=run)
+    from vmcfg.trial.boot import perform_in
+
+    return lambda tasks: perform_in(guest, tasks, go_on=go_on, run=run)
+
+
+def _read(
+    paths: Sequence[str], stdin_filename: str, unreadable: list[files.NoFile]
+) -> list[tuple[str, bytes]]:
+    """Return the descriptions with their names. Those that cannot be read are reported."""
+    if len(paths) == 1 and not os.path.isdir(paths[0]):
+        (path,) = paths
+        return [(stdin_filename if path == "-" else path, files.read(path))]
+
+    def report(error: files.NoFile) -> None:
+        unreadable.append(error)
+        files.print_error(f"vmcfg: {error}\n")
+
+    found = []
+    for path in files.descriptions(paths, (), report):
+        try:
+            found.append((stdin_filename if path == "-" else path, files.read(path)))
+        except files.NoFile as error:  # noqa: PERF203  # the other files are tried
+            report(error)
+    return found
+
+
+def _without_plan(attempt: Attempt) -> Attempt:
+    """Return an attempt that is skipped if its description means no plan, as many examples do."""
+    if attempt.tried is None or attempt.tried.outcome is not None:
+        return attempt
+    return Attempt(attempt.file, None, "it means no plan", True)
+
+
+def _is_skip(format_: str, examples: bool) -> bool:
+    """Return whether what this host lacks is skipped, rather than an error."""
+    return examples or format_ == "ktap"
+
+
+def _print(
+    done: Sequence[Attempt],
+    format_: str,
+    verbose: bool,
+    unchecked: bool,
+    is_several: bool,
+    color: str,
+) -> None:
+    """Print the results, and on standard error what was not executed or replaced."""
+    for attempt in done:
+        outcome = attempt.tried and attempt.tried.outcome
+        start = f"vmcfg: {printable(attempt.file)}: " if is_several else "vmcfg: "
+        if outcome and outcome.stand_in and format_ != "ktap":
+            files.print_error(
+                f"{start}the VMM sets up the GIC; try uses {_stand_in(outcome)} instead\n"
+            )
+        if attempt.tried is None and format_ != "ktap":
+            files.print_error(f"{start}{attempt.reason}\n")
+    if format_ == "ktap":
+        from vmcfg.reports.ktap import ktap
+
+        files.print_out(ktap(done))
+    elif format_ == "json" and is_several:
+        files.print_out(reports_json(done, unchecked))
     else:
-        files.print_out(report_text(tried, verbose, color))
-    return FOUND if tried.failed else 0
+        for attempt in done:
+            if attempt.tried is not None and format_ == "json":
+                files.print_out(report_json(attempt.tried, unchecked))
+            elif attempt.tried is not None:
+                files.print_out(report_text(attempt.tried, verbose, color))
 
 
 def _stand_in(outcome: Outcome) -> str:
@@ -156,12 +275,30 @@ def _summary(name: str, outcome: Outcome) -> str:
     return f"{name} on Linux {outcome.kernel}: {', '.join(counts)}"
 
 
+def reports_json(done: Sequence[Attempt], unchecked: bool) -> str:
+    """Return the reports of several files by the keys of schemas/tries-v1.schema.json."""
+    import json
+
+    tries = [
+        {"file": each.file, "skipped": each.reason}
+        if each.tried is None
+        else {"file": each.file, **_report(each.tried, unchecked)}
+        for each in done
+    ]
+    whole = {"format": "vmcfg.tries", "format_version": "1.0", "tries": tries}
+    return json.dumps(whole, indent=2) + "\n"
+
+
 def report_json(tried: Tried, unchecked: bool) -> str:
     """Return the report by the keys of schemas/try-v1.schema.json."""
     import json
 
+    return json.dumps(_report(tried, unchecked), indent=2) + "\n"
+
+
+def _report(tried: Tried, unchecked: bool) -> dict[str, Any]:
     outcome = tried.outcome or Outcome(running_release(), (), (), (), ())
-    report = {
+    report: dict[str, Any] = {
         "format": "vmcfg.try",
         "format_version": "1.0",
         "kernel": outcome.kernel,
@@ -177,7 +314,7 @@ def report_json(tried: Tried, unchecked: bool) -> str:
     }
     if unchecked:
         report["predictions"] = [_prediction(each) for each in tried.predictions]
-    return json.dumps(report, indent=2) + "\n"
+    return report
 
 
 def _command(seq: int, step: Step) -> dict[str, Any]:

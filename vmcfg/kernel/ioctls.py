@@ -30,6 +30,13 @@ class NoKvm(Exception):
     """KVM cannot be used on this machine; the text is one sentence with the reason."""
 
 
+def without_space(base: int, size: int) -> NoKvm:
+    """Return the error of a memory slot that is too large for a process."""
+    return NoKvm(
+        f"this process cannot allocate {size:#x} bytes of address space for memory slot {base:#x}"
+    )
+
+
 def _ioctl(descriptor: int, request: int, argument: int = 0) -> int:
     # Not fcntl.ioctl: its argument is a C int, and it repeats a KVM_RUN that fails with EINTR.
     result: int = _libc.ioctl(descriptor, request, argument)
@@ -114,10 +121,7 @@ class Vm:
                 -1, max(size, _PAGE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
             )
         except (OSError, OverflowError, ValueError):
-            raise NoKvm(
-                f"this process cannot allocate {size:#x} bytes of address space for memory slot"
-                f" {base:#x}"
-            ) from None
+            raise without_space(base, size) from None
         self._memory.append(pages)
         start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
         _with(

@@ -53,6 +53,11 @@ def running_release() -> str:
     On Debian, `uname -r` of some kernels is X.Y.0: the version string then contains X.Y.Z.
     """
     uname = os.uname()
-    packaged = re.search(r"\bDebian ([0-9]+\.[0-9]+\.[0-9]+)-", uname.version)
-    found = packaged or re.match(r"([0-9]+(?:\.[0-9]+)*)", uname.release)
-    return found.group(1) if found else uname.release
+    return release_of(uname.release, uname.version)
+
+
+def release_of(release: str, version: str) -> str:
+    """Return X.Y.Z of a kernel with these two strings of uname()."""
+    packaged = re.search(r"\bDebian ([0-9]+\.[0-9]+\.[0-9]+)-", version)
+    found = packaged or re.match(r"([0-9]+(?:\.[0-9]+)*)", release)
+    return found.group(1) if found else release

@@ -476,6 +476,7 @@ def _report_keys() -> Iterator[str]:
         ("diff", "Differences in JSON"),
         ("show", "Identifiers in JSON"),
         ("try", "Report of a plan that was executed"),
+        ("tries", "Reports of several plans"),
         ("host", "Host files"),
     ):
         schema = _packed_schema(name)

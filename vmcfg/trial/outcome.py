@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vmcfg.description.model import Gic
+from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.plans.command import Command
 
 NOT_REACHED = "not reached"
@@ -63,3 +65,15 @@ class Outcome(NamedTuple):
     def read_back(self) -> int:
         """Return the number of values that were read back."""
         return sum(len(step.read) for step in self.steps)
+
+
+def without_pmu() -> NoKvm:
+    """Return the error of vCPUs with a PMU on a host without PMUs for guests."""
+    return NoKvm("this host does not support a PMU for guests (KVM_CAP_ARM_PMU_V3 is 0)")
+
+
+def without_pmu_named(name: str, pmus: Iterable[str]) -> NoKvm:
+    """Return the error of a host PMU that is not among those of the host."""
+    names = ", ".join(pmus)
+    has = f"it has {names}" if names else "it has none"
+    return NoKvm(f"this host does not have the PMU '{name}': {has}")

@@ -15,13 +15,22 @@ from vmcfg.description.model import Gic
 from vmcfg.kernel.abi import DEVICE_TYPES
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host_pmus import host_pmus
-from vmcfg.kernel.ioctls import Kvm, NoKvm, Vm
+from vmcfg.kernel.ioctls import Kvm, Vm
 from vmcfg.kernel.version import running_release, version_of
 from vmcfg.plans.command import Command
 from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, has_pmu
 from vmcfg.plans.phases import CREATE
 from vmcfg.plans.reading_back import reads
-from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step, Task
+from vmcfg.trial.outcome import (
+    NOT_REACHED,
+    Difference,
+    Outcome,
+    Run,
+    Step,
+    Task,
+    without_pmu,
+    without_pmu_named,
+)
 from vmcfg.trial.stand_in_gic import stand_in_gic
 
 
@@ -36,7 +45,7 @@ def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
         host = stack.enter_context(closing(Kvm()))
         task = task._replace(commands=tuple(map(_resolved, task.commands)))
         if has_pmu(task.commands) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
-            raise NoKvm("this host does not support a PMU for guests (KVM_CAP_ARM_PMU_V3 is 0)")
+            raise without_pmu()
         return _Performance(host, stack, go_on).outcome(task, run)
 
 
@@ -55,8 +64,7 @@ def _resolved(command: Command) -> Command:
         return command
     pmus = host_pmus()
     if name not in pmus:
-        has = f"it has {', '.join(pmus)}" if pmus else "it has none"
-        raise NoKvm(f"this host does not have the PMU '{name}': {has}")
+        raise without_pmu_named(name, pmus)
     return command._replace(payload=(pmus[name].type,))
 
 

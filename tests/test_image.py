@@ -1,0 +1,348 @@
+"""try --image without a boot: images, archives, the console of a guest, and every error.
+
+tests/kvm/test_kernels_boot_images.py boots real kernels.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import Vmcfg
+from vmcfg.kernel.ioctls import NoKvm
+from vmcfg.trial.compiled import FLAGS, SOURCE, performer
+from vmcfg.trial.initrd import initrd
+from vmcfg.trial.kernel_image import kernel_image
+from vmcfg.trial.transcript import Garbled, transcript
+
+ROOT = Path(__file__).parent.parent
+BANNER = b"Linux version 6.12.7-test (me@here) (gcc 14.2.0, ld 2.43) #1 SMP PREEMPT 2026\n"
+IMAGE = b"MZ".ljust(0x38, b"\0") + b"ARM\x64" + BANNER + bytes(64)
+"""The head of an uncompressed image, and its version."""
+
+
+def zboot(payload: bytes, method: bytes) -> bytes:
+    """Return an EFI zboot image with this payload."""
+    head = b"MZ\0\0zimg" + (64).to_bytes(4, "little") + len(payload).to_bytes(4, "little")
+    return head.ljust(24, b"\0") + method.ljust(40, b"\0") + payload + b"after"
+
+
+# Images -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        IMAGE,
+        gzip.compress(IMAGE),
+        zboot(gzip.compress(IMAGE), b"gzip"),
+        zboot(lzma.compress(IMAGE), b"xzkern"),
+    ],
+    ids=["plain", "gzip", "zboot-gzip", "zboot-xz"],
+)
+def test_an_image_is_unpacked_and_has_a_version(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(content)
+    image = kernel_image(str(path))
+    assert (image.content, image.release) == (IMAGE, "6.12.7")
+
+
+def test_a_kernel_tree_has_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "arch/arm64/boot/Image"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(IMAGE)
+    assert kernel_image(str(tmp_path)).content == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: an arm64 image"),
+        (bytes(0x202) + b"HdrS", "is a kernel for x86"),
+        (b"\x7fELF" + bytes(100), "is an ELF file, such as vmlinux"),
+        (b"#!/bin/sh\n", "is not a kernel image"),
+        (IMAGE.replace(BANNER, b""), "contains no version of Linux"),
+        (gzip.compress(IMAGE)[:10] + b"\xff" * 40, "is damaged: its gzip data"),
+        (zboot(b"?", b"lz4"), "is compressed with lz4"),
+    ],
+)
+def test_what_is_no_image_is_said_so(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(NoKvm) as error:
+        kernel_image(str(path))
+    assert said in str(error.value)
+
+
+@given(
+    content=st.binary(max_size=600),
+    start=st.sampled_from([b"", b"\x1f\x8b\x08", b"MZ\0\0zimg"]),
+)
+def test_any_file_is_an_image_or_is_not(
+    content: bytes, start: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(start + content)
+    try:
+        assert kernel_image(str(path)).release
+    except NoKvm as error:
+        assert str(path) in str(error)
+
+
+# The archive --------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=50), st.text("abc 0x-\n", max_size=50))
+def test_the_archive_has_its_files(program: bytes, plans: str) -> None:
+    archive, at, found = initrd(program, plans), 0, {}
+    while True:
+        assert archive[at : at + 6] == b"070701"
+        fields = [int(archive[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
+        size, name_size = fields[6], fields[11]
+        name = archive[at + 110 : at + 110 + name_size - 1].decode()
+        at = (at + 110 + name_size + 3) & ~3
+        if name == "TRAILER!!!":
+            break
+        found[name] = archive[at : at + size]
+        at = (at + size + 3) & ~3
+    assert found["init"] == program
+    assert found["plans"].decode() == plans
+    assert {"dev", "sys", "dev/console", "dev/kvm"} <= set(found)
+
+
+# The console --------------------------------------------------------------------------------------
+
+GOOD = (
+    b"[    0.1] noise\r\nvmcfg:release 6.12.7\r\nvmcfg:version #1 SMP\r\nvmcfg:pmu p 10 0-3\r\n"
+    b"vmcfg:plan 0\r\nvmcfg:failed 3 22\r\n[    2.0] noise\r\nvmcfg:end 0 %d\r\nvmcfg:done\r\n"
+)
+
+
+def fnv(data: bytes) -> int:
+    total = 0x811C9DC5
+    for byte in data:
+        total = (total ^ byte) * 0x01000193 % (1 << 32)
+    return total
+
+
+def good() -> bytes:
+    return GOOD % fnv(b"vmcfg:failed 3 22\n")
+
+
+def test_answers_are_read_among_other_lines() -> None:
+    said = transcript(good())
+    assert said is not None
+    assert (said.release, said.is_done, said.pmus["p"].type) == ("6.12.7", True, 10)
+    assert said.plans[0].failed == {3: 22}
+
+
+@given(st.integers(0, len(good()) - 1), st.binary(max_size=8))
+def test_a_damaged_answer_is_never_another_answer(at: int, instead: bytes) -> None:
+    damaged = good()[:at] + instead + good()[at + max(1, len(instead)) :]
+    try:
+        said = transcript(damaged)
+    except Garbled:
+        said = None
+    if said is not None and 0 in said.plans:
+        assert said.plans[0].failed == {3: 22}
+
+
+@given(st.lists(st.sampled_from([b"vmcfg:", *good().split(b" "), b"\n", b"9", b"\xff"])))
+def test_garbage_is_reported(pieces: list[bytes]) -> None:
+    try:
+        said = transcript(b"".join(pieces))
+    except Garbled as error:
+        assert str(error)
+    else:
+        assert said is None or said.release
+
+
+# The performer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compiler", ["aarch64-linux-gnu-gcc", "clang"])
+def test_the_performer_compiles_without_warnings(
+    compiler: str, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    target = ["--target=aarch64-linux-gnu", "-fuse-ld=lld"] if compiler == "clang" else []
+    warnings = ["-pedantic", "-Wall", "-Wextra", "-Wshadow", "-Werror"]
+    made = tmp_path / "performer"
+    done = subprocess.run(
+        [program(compiler), *target, *FLAGS, *warnings, "-o", str(made), str(SOURCE)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert made.read_bytes()[:4] == b"\x7fELF"
+
+
+def test_the_performer_is_compiled_once(
+    program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # A compiler for this machine is not taken.
+    monkeypatch.setenv("CC", program("gcc"))
+    program("aarch64-linux-gnu-gcc")
+    made = performer()
+    monkeypatch.setenv("PATH", "")
+    assert performer() == made
+    assert [path.name.partition("-")[0] for path in (tmp_path / "vmcfg").iterdir()] == ["performer"]
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """vmcfg with a program in place of QEMU, and with its own directory of temporary files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.image = folder / "Image"
+        self.image.write_bytes(IMAGE)
+        self.vm = str(ROOT / "sample-configs/minimal.yaml")
+        for name in ("bin", "tmp", "cache"):
+            (folder / name).mkdir()
+        self.environment = {
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(folder / "tmp"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        }
+
+    def qemu(self, script: str) -> None:
+        """Put a shell script in the place of QEMU; it writes its process id."""
+        path = self.folder / "bin/qemu-system-aarch64"
+        path.write_text(f"#!/bin/sh\necho $$ > {self.folder}/pid\n{script}\n")
+        path.chmod(0o755)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "vmcfg", "try", "--image", str(self.image), *arguments, self.vm],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=60)
+        assert output == ""
+        assert self.is_clean()
+        return process.returncode, errors
+
+    def is_clean(self) -> bool:
+        """Return whether QEMU has ended and no file is left."""
+        pid = self.folder / "pid"
+        if pid.exists() and Path("/proc", pid.read_text().strip()).exists():
+            return False
+        return not list((self.folder / "tmp").iterdir())
+
+
+@pytest.fixture
+def bench(program: Callable[[str], str], tmp_path: Path) -> Bench:
+    program("aarch64-linux-gnu-gcc")
+    return Bench(tmp_path)
+
+
+START = "printf 'vmcfg:release 6.12.7\\nvmcfg:version #1\\n'"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 1", "vmcfg: the kernel prints nothing on its console ttyAMA0; QEMU ended with"),
+        ("echo '-cpu: no such CPU'; exit 1", "QEMU ended with status 1 before the guest did; the"),
+        ("echo 'Kernel panic - not syncing: VFS'", "the kernel panics: Kernel panic - not syncin"),
+        (f"{START}; echo vmcfg:none 2; echo vmcfg:done", "this kernel has no KVM, or was not boo"),
+        (f"{START}; echo vmcfg:done", "the guest executed 0 of 1 plans"),
+        (f"{START}; echo vmcfg:what; echo vmcfg:done", "the guest printed an unknown line: 'what'"),
+        ("echo vmcfg:done", "the guest did not print its kernel version"),
+        (f"{START}; printf 'vmcfg:plan 0\\nvmcfg:end 0 1\\nvmcfg:done\\n'", "plan 0 are damaged"),
+    ],
+)
+def test_a_boot_that_fails_is_one_sentence(script: str, said: str, bench: Bench) -> None:
+    bench.qemu(script)
+    code, errors = bench.run()
+    assert code == 3
+    assert said in errors.splitlines()[0]
+
+
+def test_a_guest_that_hangs_is_ended(bench: Bench) -> None:
+    bench.qemu("echo booting; exec sleep 1000")
+    code, errors = bench.run("--timeout", "0.5", "--console", str(bench.folder / "console"))
+    assert code == 3
+    assert errors == (
+        "vmcfg: the guest does not finish within 0.5 s (--timeout); the console ends:\n"
+        "    booting\n"
+    )
+    assert (bench.folder / "console").read_bytes() == b"booting\n"
+
+
+def test_an_endless_console_is_ended(bench: Bench) -> None:
+    bench.qemu("exec yes")
+    code, errors = bench.run()
+    assert code == 3
+    assert errors.startswith("vmcfg: the guest prints more than 16 MiB; the console ends:\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_a_signal_leaves_nothing(number: signal.Signals, bench: Bench) -> None:
+    bench.qemu("exec sleep 1000")
+    process = bench.start()
+    while not (bench.folder / "pid").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (128 + number, "", "")
+    assert bench.is_clean()
+
+
+def test_without_qemu_or_compiler(bench: Bench) -> None:
+    bench.environment["PATH"] = str(bench.folder / "bin")
+    code, errors = bench.run()
+    assert (code, errors.count("\n")) == (3, 1)
+    assert errors.startswith("vmcfg: --image requires qemu-system-aarch64: install")
+    bench.qemu("exit 1")
+    bench.environment["CC"] = "false"
+    code, errors = bench.run()
+    assert (code, errors.count("\n")) == (3, 1)
+    assert errors.startswith("vmcfg: there is no C compiler for arm64; install")
+
+
+def test_there_is_no_such_image(bench: Bench) -> None:
+    bench.image.unlink()
+    code, errors = bench.run()
+    assert (code, errors.count("\n")) == (3, 1)
+    assert "cannot read the kernel image" in errors
+
+
+# The command line ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "try requires descriptions, a plan with --plan, or --examples."),
+        (("--examples", "a.yaml"), "try requires descriptions"),
+        (("--cpu", "max", "a.yaml"), "--cpu requires --image."),
+        (("--plan", "p", "--format", "ktap"), "cannot be used with --plan."),
+    ],
+)
+def test_options_that_do_not_fit(arguments: tuple[str, ...], said: str, vmcfg_here: Vmcfg) -> None:
+    code, _, errors = vmcfg_here("try", *arguments)
+    assert code == 2
+    assert said in errors
