@@ -10,6 +10,7 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vmcfg import files
 from vmcfg.escape import printable
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.trial.compiled import performer
@@ -131,8 +133,6 @@ def _booted(guest: Guest, plans: str) -> tuple[bytes, str]:
         archive.write_bytes(initrd(program, plans))
         console, ending = _run([qemu, *_arguments(guest, image, archive)], guest.timeout)
     if guest.console is not None:
-        from vmcfg import files
-
         files.write(guest.console, console)
     return console, ending
 
@@ -163,22 +163,28 @@ def _run(command: list[str], timeout: float) -> tuple[bytes, str]:
     """Run QEMU until the performer has finished; it does not need to power off. Return the console,
     and why it ended otherwise.
     """
-    # Ctrl-C must not end QEMU before this process, which ends it.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
+    # Between the start of QEMU and `try`, a signal would leave it running.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    process = None
     try:
+        # Ctrl-C must not end QEMU before this process, which ends it.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with process.stdout, selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             return _read(process, selector, time.monotonic() + timeout, timeout)
     finally:
-        process.kill()
-        process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _read(
