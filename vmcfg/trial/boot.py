@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vmcfg import files
 from vmcfg.escape import printable
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.trial.compiled import performer
@@ -131,8 +132,6 @@ def _booted(guest: Guest, plans: str) -> tuple[bytes, str]:
         archive.write_bytes(initrd(program, plans))
         console, ending = _run([qemu, *_arguments(guest, image, archive)], guest.timeout)
     if guest.console is not None:
-        from vmcfg import files
-
         files.write(guest.console, console)
     return console, ending
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from vmcfg import files
 from vmcfg.kernel.ioctls import NoKvm
 
 SOURCE = Path(__file__).with_name("performer.c")
@@ -59,13 +61,9 @@ def _cache() -> Path:
 
 def _keep(path: Path, program: bytes) -> None:
     """Store the program, completely or not at all. Without a cache, it is compiled every time."""
-    try:
+    with contextlib.suppress(OSError, files.NoFile):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-            stream.write(program)
-        os.replace(stream.name, path)
-    except OSError:
-        pass
+        files.write(str(path), program)
 
 
 def _compiled(chosen: str) -> bytes:
