@@ -10,6 +10,7 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -162,22 +163,28 @@ def _run(command: list[str], timeout: float) -> tuple[bytes, str]:
     """Run QEMU until the performer has finished; it does not need to power off. Return the console,
     and why it ended otherwise.
     """
-    # Ctrl-C must not end QEMU before this process, which ends it.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
+    # Between the start of QEMU and `try`, a signal would leave it running.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    process = None
     try:
+        # Ctrl-C must not end QEMU before this process, which ends it.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with process.stdout, selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             return _read(process, selector, time.monotonic() + timeout, timeout)
     finally:
-        process.kill()
-        process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _read(
