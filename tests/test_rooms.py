@@ -211,6 +211,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "try_",
         "probe",
         "record",
+        "sides",
         "diff",
         "schema",
     ),
