@@ -101,7 +101,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "apis",
         "machine_rules",
     ),
-    "checking": ("fix_placement", "check", "fixes", "shared_names"),
+    "checking": ("fix_placement", "shared_values", "check", "fixes", "shared_names"),
     "guest": (
         "blob",
         "dtc",
@@ -211,6 +211,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "try_",
         "probe",
         "record",
+        "sides",
         "diff",
         "schema",
     ),

@@ -311,6 +311,15 @@ def test_a_rejected_vm_leaves_nothing_to_do(kvm: StandInKvm, vmcfg_here: Vmcfg) 
         "2 create-vcpu vcpu:0 - - u64 0x0: not reached",
     ]
     assert "0 of 9 commands executed, 0 values read back, no vCPU entered" in output
+    assert "error[VMC901] 'create-vm vm - - u64 0x28' (default) fails with EINVAL" in output
+    assert "hint: 'ipa_bits' is not written; its default is 40\n" in output
+
+
+def test_a_rejected_value_that_is_written_is_no_default(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    kvm.refused["kvm CREATE_VM 0x2c"] = errno.EINVAL
+    _, output, _ = vmcfg_here("try", written(TWO + "ipa_bits: 44\n"))
+    assert "error[VMC901] 'create-vm vm - - u64 0x2c' fails with EINVAL" in output
+    assert "default" not in output
 
 
 def test_unchecked_goes_on_without_the_objects_that_are_missing(

@@ -15,7 +15,7 @@ from vmcfg.plans.lowering import lower
 from vmcfg.plans.operations import CREATE_DEVICE, CREATE_VM, INIT_VCPU
 from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.plans.planfile import read_plan
-from vmcfg.trial.judging import PositionOf, diagnostic, remarks
+from vmcfg.trial.judging import PositionOf, diagnostic, of_default, remarks
 from vmcfg.trial.outcome import Outcome, Task
 from vmcfg.trial.perform import perform
 from vmcfg.trial.predictions import Prediction, disappointments, predictions, unpredicted
@@ -201,7 +201,10 @@ def _judged(trial: Trial, outcome: Outcome) -> Tried:
             for rule, finding, found in disappointments(predicted)
         ]
     position_of = _position_in(checked)
-    found = [diagnostic(file, each, position_of) for each in remarks(outcome, refused)] + broken
+    found = [
+        diagnostic(file, of_default(each, machine), position_of)
+        for each in remarks(outcome, refused)
+    ] + broken
     every = in_order(checked.diagnostics + found)
     return Tried(checked.machine.name, checked.tree.text, outcome, every, predicted, bool(found))
 
