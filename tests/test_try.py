@@ -590,6 +590,26 @@ def test_errors_prevent_the_execution(kvm: StandInKvm, vmcfg_here: Vmcfg) -> Non
     assert (report["kernel"], report["commands"], report["run"]) == ("7.2.13", [], [])
 
 
+def test_a_host_file_is_for_findings_only(
+    kvm: StandInKvm, vmcfg_here: Vmcfg, tmp_path: Path
+) -> None:
+    """The plan has the PMU number of this host (10), whatever the other hosts have."""
+    told = json.loads((Path(__file__).parent / "hosts" / "has-everything.json").read_text())
+    path = str(tmp_path / "host.json")
+    Path(path).write_text(json.dumps(told | {"pmus": [{"name": "other", "type": 9, "cpus": "0"}]}))
+    text = written(TWO.replace("23", "23, device: armv8_pmuv3"))
+    assert vmcfg_here("try", text)[0] == 0
+    calls = list(kvm.calls)
+    kvm.calls.clear()
+    code, output, _ = vmcfg_here("try", "--host", path, text)
+    assert (code, kvm.calls) == (1, [])
+    assert "error[VMC717]" in output
+    assert "hosts: 1 of 1: " in output
+    Path(path).write_text(json.dumps(told | {"pmus": [{**told["pmus"][0], "type": 99}]}))
+    assert vmcfg_here("try", "--host", path, text)[0] == 0
+    assert kvm.calls == calls
+
+
 def test_warnings_prevent_it_with_strict(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
     warned = TWO.replace("23", "25")
     assert vmcfg_here("try", written(warned))[0] == 0
