@@ -202,7 +202,7 @@ def _judged(trial: Trial, outcome: Outcome) -> Tried:
         ]
     position_of = _position_in(checked)
     found = [
-        diagnostic(file, of_default(each, machine), position_of)
+        diagnostic(file, of_default(each, checked.machine), position_of)
         for each in remarks(outcome, refused)
     ] + broken
     every = in_order(checked.diagnostics + found)
