@@ -291,7 +291,7 @@ def nodes_below(tree: libfdt.Fdt, above: int) -> Iterator[int]:
         node = tree.next_subnode(node, [libfdt.NOTFOUND])
 
 
-def facts(tree: libfdt.Fdt) -> dict[str, list[int]]:
+def facts(tree: libfdt.Fdt) -> dict[str, list[int] | list[str]]:
     """Return what two trees of a VM must have in common."""
     by_compatible: dict[str, list[int]] = {}
     for node in nodes_below(tree, 0):
@@ -318,6 +318,12 @@ def facts(tree: libfdt.Fdt) -> dict[str, list[int]]:
         "PMU": cells("arm,armv8-pmuv3", "interrupts"),
         "GIC": [high << 32 | low for high, low in zip(gic[::4], gic[1::4], strict=True)],
         "ITS": cells("arm,gic-v3-its", "reg")[:2],
+        "maintenance": cells("arm,gic-v3", "interrupts"),
+        "conduits": [
+            conduit
+            for node in by_compatible["arm,psci-1.0"]
+            for conduit in tree.getprop(node, "method").as_stringlist()
+        ],
     }
 
 
