@@ -190,6 +190,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "github",
         "ktap",
         "sarif",
+        "junit",
+        "gitlab",
         "progress",
     ),
     "api": (),

@@ -123,6 +123,8 @@ class FileCheck:
         report = ""
         if reported.diagnostics:
             report = self.report.part(reported.diagnostics, reported.tree.text)
+        elif self.report.right is not None:
+            report = self.report.right(reported.tree.file)
         return FileResult(
             report=report,
             files=1,

@@ -24,7 +24,7 @@ complete -c vmcfg -n __vmcfg_alone -a probe -d 'Show what KVM on this host suppo
 complete -c vmcfg -n __vmcfg_alone -a record -d 'Run a VMM and record what it tells KVM.'
 complete -c vmcfg -n __vmcfg_alone -a diff -d 'Compare what two descriptions, plans, or records tell KVM.'
 complete -c vmcfg -n __vmcfg_alone -a schema -d 'Print the JSON Schema of descriptions, or of an output of vmcfg.'
-complete -c vmcfg -n '__vmcfg_in validate' -l format -r -f -a 'human concise json sarif github' -d 'Output format.'
+complete -c vmcfg -n '__vmcfg_in validate' -l format -r -f -a 'human concise json sarif github junit gitlab' -d 'Output format.'
 complete -c vmcfg -n '__vmcfg_in validate' -l exclude -r -f -d 'Skip matching files and directories: by name (old, \'draft-*\') or, if PATTERN contains a slash, by path as found (\'lab/*\'). \'*\' also matches slashes. Can be repeated.'
 complete -c vmcfg -n '__vmcfg_in validate' -l fix -d 'Apply the unambiguous fixes to the files and report the remaining findings.'
 complete -c vmcfg -n '__vmcfg_in validate' -l diff -d 'With --fix: print the changes as a diff and write nothing.'
