@@ -105,6 +105,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "guest": (
         "blob",
         "dtc",
+        "intids",
         "tree_interrupts",
         "tree_pmus",
         "devicetree",
