@@ -1,4 +1,4 @@
-"""try --image without a boot: images, archives, the console of a guest, and every error.
+"""try and probe --image without a boot: images, archives, the console of a guest, and every error.
 
 tests/kvm/test_kernels_boot_images.py boots real kernels.
 """
@@ -346,3 +346,26 @@ def test_options_that_do_not_fit(arguments: tuple[str, ...], said: str, vmcfg_he
     code, _, errors = vmcfg_here("try", *arguments)
     assert code == 2
     assert said in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--image", "Image", "--script"), "--image cannot be used with --script or --common."),
+        (("--image", "Image", "--common"), "--image cannot be used with --script or --common."),
+        (("--script", "--timeout", "5"), "--timeout requires --image."),
+        (("--common", "--append", "quiet"), "--append requires --image."),
+    ],
+)
+def test_options_of_probe_that_do_not_fit(
+    arguments: tuple[str, ...], said: str, vmcfg_here: Vmcfg
+) -> None:
+    code, _, errors = vmcfg_here("probe", *arguments)
+    assert code == 2
+    assert said in errors
+
+
+def test_probe_says_that_there_is_no_such_image(vmcfg_here: Vmcfg) -> None:
+    code, output, errors = vmcfg_here("probe", "--image", "no-image")
+    assert (code, output, errors.count("\n")) == (3, "", 1)
+    assert "cannot read the kernel image no-image" in errors
