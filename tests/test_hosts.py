@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -345,6 +346,28 @@ def test_emit_writes_the_pmus_number_of_the_host(vmcfg: Vmcfg) -> None:
     assert (
         vmcfg("emit", "--numbers", "--host", "a.json", "vm.yaml", text=text, a=HOST).returncode == 0
     )
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonl", "sh", "c"])
+def test_every_format_has_the_pmus_number_of_the_host(vmcfg: Vmcfg, format_: str) -> None:
+    text = BASE.replace("23", "23, device: armv8_pmuv3")
+    other = host(pmus=[{"name": "armv8_pmuv3", "type": 77, "cpus": "0-3"}])
+    done = vmcfg("emit", "--format", format_, "--host", "a.json", "vm.yaml", text=text, a=other)
+    assert done.returncode == 0
+    assert "pmu:armv8_pmuv3" not in done.stdout
+    assert re.search(r"SET_PMU.*\b77\b", done.stdout)
+
+
+def test_show_lists_a_vm_only_if_all_hosts_support_it(vmcfg: Vmcfg) -> None:
+    text = BASE + "features: [sve]\n"
+    able, unable = HOST, host(capabilities={"KVM_CAP_ARM_SVE": 0})
+    arguments = ("show", "--host", "a.json", "--host", "b.json", "vm.yaml")
+    done = vmcfg(*arguments, text=text, a=able, b=able)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == vmcfg("show", "vm.yaml", text=text).stdout
+    done = vmcfg(*arguments, text=text, a=able, b=unable)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "hosts: 1 of 2: b.json" in done.stderr
 
 
 @pytest.mark.parametrize(

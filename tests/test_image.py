@@ -76,6 +76,7 @@ def test_a_kernel_tree_has_an_image(tmp_path: Path) -> None:
         (gzip.compress(IMAGE)[:10] + b"\xff" * 40, "is damaged: its gzip data"),
         (zboot(b"?", b"lz4"), "is compressed with lz4"),
     ],
+    ids=["empty", "x86", "ELF", "script", "no-version", "damaged", "lz4"],
 )
 def test_what_is_no_image_is_said_so(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "file"

@@ -51,7 +51,7 @@ EMIT = of_rooms(
     plans="lowering plan reading_back",
     rules="apis",
     formats="registry unresolved",
-    commands="emit findings_output",
+    commands="emission emit findings_output",
 )
 TEXT = of_rooms(formats="headings text")
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"} | of_rooms(

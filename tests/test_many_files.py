@@ -229,7 +229,9 @@ def test_a_folder_that_can_not_be_read_is_a_line_and_the_rest_is_listed(tmp_path
 # Many processes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format_", ["human", "concise", "json", "sarif", "github"])
+@pytest.mark.parametrize(
+    "format_", ["human", "concise", "json", "sarif", "github", "junit", "gitlab"]
+)
 def test_any_number_of_processes_prints_the_same(format_: str, many: Path) -> None:
     (many / "many" / "3" / "0.yaml").symlink_to("nowhere")
     (many / "many" / "5" / "latin-1.yaml").write_bytes(b"name: \xfc\n")
@@ -641,7 +643,9 @@ def test_a_short_run_has_no_bar(many: Path) -> None:
     assert b"files checked" in seen
 
 
-@pytest.mark.parametrize("format_", ["human", "concise", "json", "sarif", "github"])
+@pytest.mark.parametrize(
+    "format_", ["human", "concise", "json", "sarif", "github", "junit", "gitlab"]
+)
 def test_a_summary_is_printed_in_a_log_on_request(format_: str, many: Path) -> None:
     without, summarized = (
         validate("--format", format_, *options, "many/1", cwd=many)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,13 @@ pytestmark = pytest.mark.slow
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
 SHIPPED = ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
 FOLDERS = ("vmcfg", "schemas", "sample-configs", "tests/cases")
+
+
+def documented(name: str) -> dict[str, Any]:
+    """Return the hook of this id in the configuration of REFERENCE.md."""
+    (found,) = (hook for hook in settings("repos")["repos"][0]["hooks"] if hook["id"] == name)
+    hook: dict[str, Any] = found
+    return hook
 
 
 class Repositories:
@@ -69,8 +77,7 @@ class Repositories:
         config = settings("repos")
         (repo,) = config["repos"]
         repo["repo"], repo["rev"] = str(self.vmcfg), self.git(self.vmcfg, "rev-parse", "HEAD")
-        if hook:
-            repo["hooks"] = [hook]
+        repo["hooks"] = [hook or documented("vmcfg")]
         (self.user / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
         self.git(self.user, "add", ".")
 
@@ -137,8 +144,31 @@ def test_a_user_may_choose_files_and_options(repositories: Repositories, tmp_pat
     assert "edge.vmcfg.yaml" not in done.stdout
 
 
+def test_the_hook_for_plans_finds_what_is_stale(repositories: Repositories) -> None:
+    hook = documented("vmcfg-emit")
+    repositories.configure(**hook)
+    directory = repositories.user / "plans"
+    directory.mkdir()
+    plan = "set-attr vcpu:0 KVM_ARM_VCPU_PMU_V3_CTRL KVM_ARM_VCPU_PMU_V3_IRQ s32"
+    (repositories.user / "vms").mkdir()
+    (repositories.user / "vms/edge.yaml").write_text(RIGHT)
+    done = repositories.run()
+    assert done.returncode == 1
+    assert "plans/edge.plan: missing: run 'vmcfg emit' (vms/edge.yaml)\n" in done.stdout
+    emitted = [sys.executable, "-m", "vmcfg", "emit", *hook["args"]]
+    env = repositories.env | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(emitted, cwd=repositories.user, env=env, check=True, timeout=60)
+    repositories.git(repositories.user, "add", ".")
+    assert repositories.run().returncode == 0
+    (repositories.user / "vms/edge.yaml").write_text(RIGHT.replace("23", "22"))
+    repositories.git(repositories.user, "add", ".")
+    done = repositories.run()
+    assert done.returncode == 1
+    assert f"plans/edge.plan:1: stale: '{plan} 23' instead of '{plan} 22' (vms/edge" in done.stdout
+
+
 def test_every_hook_runs_vmcfg_on_descriptions_alone() -> None:
-    assert [hook["id"] for hook in HOOKS] == ["vmcfg", "vmcfg-system"]
-    for hook in HOOKS:
+    assert [hook["id"] for hook in HOOKS] == ["vmcfg", "vmcfg-system", "vmcfg-emit"]
+    for hook in HOOKS[:2]:
         assert hook["entry"] == "vmcfg validate"
         assert hook["files"] == r"\.vmcfg\.ya?ml$"

@@ -151,9 +151,13 @@ WRONG_USAGE = (
     "decode 7 --attr gic 0 0",
     "decode --attr pmu 0 0",
     "decode --attr gic x 0",
+    "decode 010",
+    "decode 1:2",
     "decode --attr gic 0 0 --errno EFOO",
     "explain zzz",
     "explain VMC999",
+    "explain VMC516",
+    "explain VMC50",
     "vallidate x",
     "zzzzz",
 )

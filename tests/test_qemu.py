@@ -526,7 +526,7 @@ def emit(*arguments: str) -> int:
 def test_the_line_is_for_a_shell(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     output = tmp_path / "vm.qemu"
     assert emit(MINIMAL, "--format", "qemu", "-o", str(output)) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "1 of 1 file changed\n")
     assert output.read_text() == (
         "qemu-system-aarch64 -name edge-gateway -accel kvm -machine virt"
         " -cpu host,pmu=on,kvm-steal-time=off -smp 2\n"

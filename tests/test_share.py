@@ -323,7 +323,7 @@ def test_files_are_told_from_descriptions() -> None:
         for command in commands()
         for argument in command.arguments
     }
-    assert kinds["emit", "PATH|-"] == kinds["diff", "A B"] == DESCRIPTIONS
+    assert kinds["emit", "PATH|-..."] == kinds["diff", "A B"] == DESCRIPTIONS
     outputs = {
         option.names[-1]: option.values for command in commands() for option in command.options
     }

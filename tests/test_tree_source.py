@@ -11,12 +11,13 @@ from pathlib import Path
 import libfdt
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from tests.strategies import descriptions, json_text
 from vmcfg.arm.affinity import AFFINITIES, mpidr_register
 from vmcfg.checking.check import check
 from vmcfg.description.draft import description_text
-from vmcfg.guest.devicetree import draft_of_blob
+from vmcfg.guest.devicetree import draft_of_blob, draft_of_source
 from vmcfg.guest.rules import findings_for_guest
 from vmcfg.guest.tree_source import source
 from vmcfg.monitors.qemu_command_line import command_line
@@ -77,7 +78,20 @@ def dtc(program: Callable[[str], str]) -> str:
 @pytest.mark.parametrize("name", sorted(COMPLETE))
 def test_dtc_accepts_it_and_import_reads_the_vm(name: str) -> None:
     machine = machine_of((SAMPLES | CASES)[name])
-    assert_equal(machine, imported(machine))
+    read = imported(machine)
+    assert_equal(machine, read)
+    assert source(read) == source(machine)
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLES) & set(COMPLETE)))
+def test_what_import_reads_in_the_source_is_valid(name: str) -> None:
+    machine = machine_of(SAMPLES[name])
+    text = description_text(draft_of_source(source(machine).encode()))
+    # A tree does not contain the host kernel.
+    checked = check(text.encode(), "imported.yaml", host_kernel=machine.host_kernel)
+    assert [each.rule for each in checked.diagnostics if each.severity == "error"] == []
+    assert checked.machine is not None
+    assert source(checked.machine) == source(machine)
 
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLES) & set(COMPLETE)))
@@ -99,8 +113,10 @@ def assert_equal(machine: Machine, read: Machine) -> None:
         frame.addresses for frame in frames(machine)
     ]
     assert read.gic_version() == machine.gic_version()
-    for timer in ("virtual", "physical"):
-        assert read.timers.intid(timer) == machine.timers.intid(timer)
+    # The timers, and the maintenance interrupt, which a guest without EL2 does not have.
+    assert read.has_el2() == machine.has_el2()
+    claimed = {each.name: each.intid for each in machine.claimed_ppis()}
+    assert {each.name: each.intid for each in read.claimed_ppis()} == claimed
     assert read.name == machine.name
     if machine.steal_time is None:
         writable = [slot.addresses for slot in machine.memory if not slot.readonly]
@@ -108,8 +124,14 @@ def assert_equal(machine: Machine, read: Machine) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
-@given(descriptions())
-def test_import_and_emit_return_the_same_tree(document: dict[str, object]) -> None:
+@given(descriptions(), st.booleans(), st.permutations(range(16, 32)))
+def test_import_and_emit_return_the_same_tree(
+    document: dict[str, object], has_el2: bool, ppis: list[int]
+) -> None:
+    if has_el2:
+        keys = ("virtual", "physical", "hyp_virtual", "hyp_physical")
+        timers = dict(zip(keys, ppis[: len(keys)], strict=True))
+        document = {**document, "features": ["el2"], "timers": timers}
     machine = machine_of(json_text(document))
     assume(is_complete(machine))
     tree = source(machine)
@@ -269,7 +291,7 @@ def nodes_below(tree: libfdt.Fdt, above: int) -> Iterator[int]:
         node = tree.next_subnode(node, [libfdt.NOTFOUND])
 
 
-def facts(tree: libfdt.Fdt) -> dict[str, list[int]]:
+def facts(tree: libfdt.Fdt) -> dict[str, list[int] | list[str]]:
     """Return what two trees of a VM must have in common."""
     by_compatible: dict[str, list[int]] = {}
     for node in nodes_below(tree, 0):
@@ -296,6 +318,12 @@ def facts(tree: libfdt.Fdt) -> dict[str, list[int]]:
         "PMU": cells("arm,armv8-pmuv3", "interrupts"),
         "GIC": [high << 32 | low for high, low in zip(gic[::4], gic[1::4], strict=True)],
         "ITS": cells("arm,gic-v3-its", "reg")[:2],
+        "maintenance": cells("arm,gic-v3", "interrupts"),
+        "conduits": [
+            conduit
+            for node in by_compatible["arm,psci-1.0"]
+            for conduit in tree.getprop(node, "method").as_stringlist()
+        ],
     }
 
 

@@ -311,6 +311,15 @@ def test_a_rejected_vm_leaves_nothing_to_do(kvm: StandInKvm, vmcfg_here: Vmcfg) 
         "2 create-vcpu vcpu:0 - - u64 0x0: not reached",
     ]
     assert "0 of 9 commands executed, 0 values read back, no vCPU entered" in output
+    assert "error[VMC901] 'create-vm vm - - u64 0x28' (default) fails with EINVAL" in output
+    assert "hint: 'ipa_bits' is not written; its default is 40\n" in output
+
+
+def test_a_rejected_value_that_is_written_is_no_default(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    kvm.refused["kvm CREATE_VM 0x2c"] = errno.EINVAL
+    _, output, _ = vmcfg_here("try", written(TWO + "ipa_bits: 44\n"))
+    assert "error[VMC901] 'create-vm vm - - u64 0x2c' fails with EINVAL" in output
+    assert "default" not in output
 
 
 def test_unchecked_goes_on_without_the_objects_that_are_missing(
@@ -579,6 +588,26 @@ def test_errors_prevent_the_execution(kvm: StandInKvm, vmcfg_here: Vmcfg) -> Non
     assert " on Linux " not in output
     report = json.loads(vmcfg_here("try", "--format", "json", written(DIFFERENT))[1])
     assert (report["kernel"], report["commands"], report["run"]) == ("7.2.13", [], [])
+
+
+def test_a_host_file_is_for_findings_only(
+    kvm: StandInKvm, vmcfg_here: Vmcfg, tmp_path: Path
+) -> None:
+    """The plan has the PMU number of this host (10), whatever the other hosts have."""
+    told = json.loads((Path(__file__).parent / "hosts" / "has-everything.json").read_text())
+    path = str(tmp_path / "host.json")
+    Path(path).write_text(json.dumps(told | {"pmus": [{"name": "other", "type": 9, "cpus": "0"}]}))
+    text = written(TWO.replace("23", "23, device: armv8_pmuv3"))
+    assert vmcfg_here("try", text)[0] == 0
+    calls = list(kvm.calls)
+    kvm.calls.clear()
+    code, output, _ = vmcfg_here("try", "--host", path, text)
+    assert (code, kvm.calls) == (1, [])
+    assert "error[VMC717]" in output
+    assert "hosts: 1 of 1: " in output
+    Path(path).write_text(json.dumps(told | {"pmus": [{**told["pmus"][0], "type": 99}]}))
+    assert vmcfg_here("try", "--host", path, text)[0] == 0
+    assert kvm.calls == calls
 
 
 def test_warnings_prevent_it_with_strict(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:

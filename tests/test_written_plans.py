@@ -103,7 +103,7 @@ def test_an_output_file_is_whole_or_untouched(shell: Shell, tmp_path: Path, comm
     printed = shell(f"vmcfg {command} right.yaml").stdout
     assert printed
     done = shell(f"vmcfg {command} right.yaml -o 'the plan'")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"1 of 1 file changed\n")
     assert (tmp_path / "the plan").read_bytes() == printed
     (tmp_path / "wrong.yaml").write_bytes(RIGHT.replace(b"23", b"8"))
     assert shell(f"vmcfg {command} wrong.yaml -o 'the plan'").returncode == 1
@@ -160,7 +160,7 @@ def test_a_plan_with_an_odd_name_is_performed(shell: Shell, tmp_path: Path) -> N
     for name in ODD_NAMES:
         make(tmp_path / name)
         done = shell(
-            'vmcfg emit --format sh -o plan.sh -- "$1"; vmcfg_set_attr() { echo "$2"; }; . '
+            'vmcfg emit --format sh -o plan.sh -- "$1" 2>&-; vmcfg_set_attr() { echo "$2"; }; . '
             "./plan.sh",
             name,
         )

@@ -130,6 +130,9 @@ def main() -> None:
 
 def _interrupted(number: int, frame: object) -> None:
     """End immediately with the exit code for the signal; temporary files are removed."""
+    for again in (signal.SIGINT, signal.SIGTERM):
+        # A second signal, such as that of a parent process, must not end the removal.
+        signal.signal(again, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

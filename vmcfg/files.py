@@ -251,6 +251,23 @@ def write(path: str, data: bytes) -> None:
         raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
 
 
+def contains(path: str, data: bytes) -> bool:
+    """Return whether `path` is a regular file with exactly these bytes. It need not be readable."""
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != len(data):
+            return False
+        with open(path, "rb") as file:
+            return file.read(len(data) + 1) == data
+    except OSError:
+        return False
+
+
+def changed_text(changed: int, total: int) -> str:
+    """Return the words for how many of the files of a run were changed."""
+    return f"{changed} of {total} {'file' if total == 1 else 'files'} changed"
+
+
 class Growing:
     """A new file that gets line after line, each of which is in it immediately.
 

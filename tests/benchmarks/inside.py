@@ -1,5 +1,5 @@
-"""Stages of vmcfg compared with `yaml.load` of the same text, in one process; measure.py runs this
-program and reads its JSON.
+"""Stages and commands of vmcfg compared with `yaml.load` of the same text, in one process, and the
+import of a device tree compared with reading it; measure.py runs this program and reads its JSON.
 
 The value is CPU time, the minimum of several interleaved passes, because disturbances only add
 time. The garbage collector has the defaults of Python for both.
@@ -8,16 +8,25 @@ time. The garbage collector has the defaults of Python for both.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
+import libfdt
 import yaml
 from descriptions import listed
 
+from vmcfg import cli
 from vmcfg.checking.check import Checked, check
+from vmcfg.description.draft import description_text
 from vmcfg.formats.json_lines import jsonl
+from vmcfg.formats.registry import PLAN_FORMATS
+from vmcfg.guest.devicetree import draft_of_blob
+from vmcfg.guest.tree_source import source
 from vmcfg.plans.lowering import lower
 
 PASSES = 5
@@ -28,8 +37,73 @@ Action = Callable[[], Any]
 
 
 def main() -> None:
-    """Time every description on the command line: ``512``, ``512:spis``, ``512:irq_first``."""
-    print(json.dumps({word: measured(word) for word in sys.argv[1:]}))
+    """Time every description on the command line: ``512``, ``512:spis``, ``512:irq_first``; or the
+    commands of vmcfg, or the import of a tree: ``commands``, ``tree``.
+    """
+    special = {"commands": commands, "tree": tree}
+    found = {word: special[word]() if word in special else measured(word) for word in sys.argv[1:]}
+    print(json.dumps(found))
+
+
+def commands() -> dict[str, float]:
+    """Return the seconds per call of `vmcfg emit` in each format of plans, for 512 vCPUs."""
+    text = listed(512)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+
+        def emit(form: str) -> Action:
+            return lambda: cli.vmcfg(["emit", "--format", form, file.name], standalone_mode=False)
+
+        actions: dict[str, Action] = {
+            "yaml.load": lambda: yaml.load(text, Loader=yaml.CSafeLoader),
+            **{f"vmcfg emit --format {form}": emit(form) for form in PLAN_FORMATS},
+        }
+        shown, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        try:
+            return best_of(actions)
+        finally:
+            os.dup2(shown, 1)
+
+
+def tree() -> dict[str, float]:
+    """Return the seconds to read the device tree of 512 CPUs with libfdt, and to import it."""
+    text = (
+        "vmcfg: 1\nname: vm\nvcpus: 512\npmu: {irq: 23}\n"
+        "gic: {version: 3, distributor: 0x08000000, redistributors: 0x080a0000}\n"
+    )
+    machine = check(text.encode(), "vm.yaml").machine
+    assert machine is not None
+    done = subprocess.run(
+        ["dtc", "-I", "dts", "-O", "dtb", "-o", "-", "-"],
+        input=source(machine).encode(),
+        capture_output=True,
+        check=True,
+    )
+    blob = done.stdout
+    assert read_with_libfdt(blob) > 2000
+    assert "vcpus: 512" in imported(blob)
+    return best_of({"libfdt": lambda: read_with_libfdt(blob), "import": lambda: imported(blob)})
+
+
+def imported(blob: bytes) -> str:
+    return description_text(draft_of_blob(blob))
+
+
+def read_with_libfdt(blob: bytes) -> int:
+    """Read every property of every node, and return their number."""
+    fdt = libfdt.Fdt(blob)
+    quiet = (libfdt.NOTFOUND, libfdt.BADOFFSET)
+    count = node = depth = 0
+    while node >= 0 and depth >= 0:
+        offset = fdt.first_property_offset(node, quiet)
+        while offset >= 0:
+            assert fdt.get_property_by_offset(offset).name
+            count += 1
+            offset = fdt.next_property_offset(offset, quiet)
+        node, depth = fdt.next_node(node, depth, quiet)
+    return count
 
 
 def measured(word: str) -> dict[str, float]:
@@ -57,7 +131,11 @@ def measured(word: str) -> dict[str, float]:
     )
     assert json.loads(emitted().splitlines()[-1]) == {"op": "end", "count": 2 * vcpus}
 
-    actions: dict[str, Action] = {"yaml.load": load, "check": checked, "check and emit": emitted}
+    return best_of({"yaml.load": load, "check": checked, "check and emit": emitted})
+
+
+def best_of(actions: dict[str, Action]) -> dict[str, float]:
+    """Return the least CPU seconds per call of each action."""
     calls = {name: enough(action) for name, action in actions.items()}
     best: dict[str, float] = {}
     for _ in range(PASSES):

@@ -213,6 +213,33 @@ def vcpus(rounds: int) -> Iterator[Group]:
     yield Group("cost per vCPU: ratio to yaml.load at 512 vCPUs, divided by that at 16", flat)
 
 
+def in_one_process(rounds: int) -> Iterator[Group]:
+    """Yield whole commands in one process that is warm, and the import of a device tree."""
+    argv = [os.fspath(PYTHON), os.fspath(Path(__file__).with_name("inside.py")), "commands", "tree"]
+    passes = [
+        json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)
+        for _ in range(rounds)
+    ]
+    for kind, title, targets in (
+        ("commands", "512 vCPUs, whole commands (ratio to yaml.load with CSafeLoader)", FORMATS),
+        ("tree", "device tree of 512 CPUs (ratio to libfdt reading all of it)", IMPORT),
+    ):
+        first, found = next(iter(passes[0][kind])), []
+        for name in passes[0][kind]:
+            ratio = Spread.of([each[kind][name] / each[kind][first] for each in passes])
+            target, met = targets[name](ratio) if name in targets else ("", None)
+            cost = Spread.of([each[kind][name] for each in passes])
+            found.append(Line(name, {"cpu": cost}, ratio, target, met))
+        yield Group(f"{title}, in one process", found)
+
+
+FORMATS: dict[str, Target] = {
+    "vmcfg emit --format jsonl": at_most(1.5),
+    **{f"vmcfg emit --format {form}": at_most(1.95) for form in ("text", "json", "sh", "c")},
+}
+IMPORT: dict[str, Target] = {"import": at_most(3)}
+
+
 def memory(rounds: int) -> Iterator[Group]:
     """Yield the peak memory of one process."""
     for count in (4, 512):
@@ -244,7 +271,7 @@ def formats(rounds: int) -> Iterator[Group]:
     """Yield the plan of 512 vCPUs in each format of `vmcfg emit`, as commands."""
     path = BUILD / "512.yaml"
     path.write_text(listed(512))
-    script = "from vmcfg.formats.registry import FORMATS; print(*FORMATS)"
+    script = "from vmcfg.formats.registry import PLAN_FORMATS; print(*PLAN_FORMATS)"
     known = subprocess.run(
         [PYTHON, "-c", script], check=True, capture_output=True, text=True
     ).stdout.split()
@@ -428,6 +455,7 @@ def main() -> int:
     groups: dict[str, Callable[[argparse.Namespace], Iterator[Group]]] = {
         "start": lambda options: start(options.rounds),
         "vcpus": lambda options: vcpus(max(3, options.rounds // 4)),
+        "process": lambda options: in_one_process(max(3, options.rounds // 4)),
         "memory": lambda options: memory(max(3, options.rounds // 4)),
         "formats": lambda options: formats(max(3, options.rounds // 4)),
         "files": lambda options: files(max(3, options.rounds // 5), options.files),

@@ -1,35 +1,72 @@
-"""Runs in the guest: records every command of jobs.json, and prints all records as one object."""
+"""Runs in the guest: records every command of jobs.json, and prints all records as one object.
+
+Each command runs in a fork of this process, as `vmcfg record` would run it: the guest is slow, and
+imports vmcfg once.
+"""
 
 from __future__ import annotations
 
 import json
-import subprocess
+import os
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from vmcfg import cli
+from vmcfg.commands import record  # noqa: F401  # for every child
 
 
 def recorded(job: dict[str, Any]) -> dict[str, Any]:
     """Return the record of one command, its exit code, and what it printed."""
-    record = Path("record.jsonl")
-    record.unlink(missing_ok=True)
+    path = Path("record.jsonl")
+    path.unlink(missing_ok=True)
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "record", "-o", str(record), "--", *job["command"]],
-        input=job.get("input", ""),
-        capture_output=True,
-        text=True,
-        timeout=job.get("timeout", 240),
-        check=False,
-    )
+    Path("input").write_text(job.get("input", ""))
+    child = os.fork()
+    if child == 0:
+        become_vmcfg("record", "-o", str(path), "--", *job["command"])
+    exit_code = waited(child, job.get("timeout", 240))
     return {
-        "exit_code": done.returncode,
-        "stdout": done.stdout,
-        "stderr": done.stderr,
+        "exit_code": exit_code,
+        "stdout": Path("stdout").read_text(),
+        "stderr": Path("stderr").read_text(),
         "seconds": time.monotonic() - started,
-        "record": record.read_text() if record.exists() else None,
+        "record": path.read_text() if path.exists() else None,
     }
+
+
+def become_vmcfg(*arguments: str) -> NoReturn:
+    """Run vmcfg with these arguments in this process, with its own standard streams, and end."""
+    for number, name, flags in (
+        (0, "input", os.O_RDONLY),
+        (1, "stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+        (2, "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+    ):
+        os.dup2(os.open(name, flags), number)
+    sys.argv = ["vmcfg", *arguments]
+    code: object = 1
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code
+    sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else 0)
+
+
+def waited(child: int, seconds: float) -> int:
+    """Return the exit code of a child. Raises `TimeoutError` after some time, and kills it."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        _, status = os.waitpid(child, 0)
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGKILL)
+        raise TimeoutError(f"it did not end within {seconds} s") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def main() -> None:

@@ -126,6 +126,21 @@ def _used(place: Position) -> Position:
     return place._replace(span=place.uses[-1]) if place.uses else place
 
 
+def _placed_one(tree: Tree, rule: Rule, finding: Finding, place: Position) -> Diagnostic:
+    """Return a finding as a diagnostic, with its related places."""
+    others = [tree.position(path) for path, _ in finding.related]
+    if any(other.uses for other in (place, *others)):
+        from vmcfg.checking.shared_values import hint_of_shared_value
+
+        hint = hint_of_shared_value(finding, place, others)
+        if hint is not None:
+            finding = finding._replace(hint=hint)
+    related = [
+        (_used(other), words) for other, (_, words) in zip(others, finding.related, strict=True)
+    ]
+    return diagnose(tree.file, rule, finding, place, related)
+
+
 def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
     """Return `found` as diagnostics: one for a value that is used through several aliases."""
     placed: dict[tuple[str, Position, int], tuple[Rule, Finding, dict[Span, None]]] = {}
@@ -142,13 +157,7 @@ def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnosti
         _, _, uses = placed.setdefault(key, (rule, finding, {}))
         uses.update(dict.fromkeys(place.uses))
     diagnostics = [
-        diagnose(
-            tree.file,
-            rule,
-            finding,
-            place._replace(uses=tuple(uses)),
-            [(_used(tree.position(path)), words) for path, words in finding.related],
-        )
+        _placed_one(tree, rule, finding, place._replace(uses=tuple(uses)))
         for (_, place, _), (rule, finding, uses) in placed.items()
     ]
     if fixable:

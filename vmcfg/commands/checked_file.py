@@ -123,6 +123,8 @@ class FileCheck:
         report = ""
         if reported.diagnostics:
             report = self.report.part(reported.diagnostics, reported.tree.text)
+        elif self.report.right is not None:
+            report = self.report.right(reported.tree.file)
         return FileResult(
             report=report,
             files=1,
@@ -164,10 +166,15 @@ class SharedNames:
         self.file_check = file_check
         self._first: dict[str, str] = {}
 
+    def earlier(self, path: str, vm: str) -> str | None:
+        """Return the path of an earlier file with a VM of the name `vm`; None if there is none."""
+        first = self._first.setdefault(vm, path) if vm else path
+        return None if first == path else first
+
     def compared(self, path: str, result: FileResult) -> FileResult:
         """Return `result` of the file at `path`, with a finding if an earlier VM has its name."""
-        first = self._first.setdefault(result.vm, path) if result.vm else path
-        if first == path:
+        first = self.earlier(path, result.vm)
+        if first is None:
             return result
         again = self.file_check.result(path, same_name=first)
         # The second check does not find again what the first one has fixed.

@@ -14,6 +14,7 @@ from vmcfg.arm.interrupts import interrupt_text, is_ppi, is_spi
 from vmcfg.commands.options import help_option
 from vmcfg.description.kinds import Interrupt, Misfit, Mpidr, Number
 from vmcfg.description.written import IrqRange, intid_of
+from vmcfg.description.yaml_readings import without_readings
 from vmcfg.escape import excerpt
 from vmcfg.kernel.limits import MOST_VCPUS
 from vmcfg.reports.terminal import columns
@@ -115,7 +116,7 @@ def _read(value: str) -> tuple[int, list[Reading]]:
 
 
 def _usage(misfit: Misfit, name: str = "VALUE") -> click.UsageError:
-    hint = f"; {misfit.hint}" if misfit.hint else ""
+    hint = f"; {without_readings(misfit.hint)}" if misfit.hint else ""
     return click.UsageError(f"{misfit.message(name)}{hint}.")
 
 

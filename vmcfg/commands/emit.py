@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from vmcfg import files
-from vmcfg.checking.check import Checked, check, with_findings
+from vmcfg.checking.check import Checked
+from vmcfg.commands.emission import Emitted, Run, Wanted, ascii_bytes, checked_for, emitted
 from vmcfg.commands.exit_codes import FOUND
-from vmcfg.commands.findings_output import print_diagnostics, print_findings
+from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
     color_option,
+    exclude_option,
     help_option,
     host_kernel_option,
     host_option,
     hosts_of,
     is_description,
+    jobs_option,
     stdin_filename_option,
     strict_option,
 )
 from vmcfg.escape import printable
-from vmcfg.findings.diagnostic import Diagnostic
-from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, MachineFormat, Option, PlanFormat
-from vmcfg.formats.unresolved import unresolved_diagnostics
+from vmcfg.files import STDIN
+from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import APIS, VCPU, Api
-from vmcfg.plans.lowering import lower
 from vmcfg.plans.phases import PHASES, PlanPhase
-from vmcfg.plans.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Plan, Scope
-from vmcfg.plans.reading_back import read_back
-from vmcfg.rules import apis as api_rules
-from vmcfg.text.tree import Tree
-from vmcfg.vm.machine import Machine
-
-if TYPE_CHECKING:
-    from vmcfg.formats.reproducer import Reproduced
-    from vmcfg.kernel.host import Host
+from vmcfg.plans.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Scope
 
 
 class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -71,7 +63,7 @@ def _prefix(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 
 
 @click.command()
-@click.argument("path", metavar="PATH|-")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH|-...")
 @click.option(
     "--format",
     "format_",
@@ -169,9 +161,24 @@ def _prefix(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 @click.option(
     "-o",
     "--output",
-    metavar="FILE",
-    help="Write the plan to FILE: completely, or not at all.",
+    metavar="FILE|DIRECTORY/",
+    help=(
+        "Write the plan to FILE: completely, or not at all. Of several descriptions, write each"
+        " plan to a file in DIRECTORY: all of them, or none. An equal file is left alone."
+    ),
 )
+@exclude_option
+@click.option(
+    "--check",
+    is_flag=True,
+    help="With -o: write nothing, and print which files are missing, stale, or left over.",
+)
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="With -o DIRECTORY/: remove what vmcfg wrote there for descriptions that are deleted.",
+)
+@jobs_option
 @host_kernel_option
 @host_option
 @strict_option
@@ -179,7 +186,7 @@ def _prefix(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 @color_option
 @help_option
 def emit(
-    path: str,
+    paths: tuple[str, ...],
     format_: str,
     scope: Scope | None,
     phases: tuple[PlanPhase, ...] | None,
@@ -194,6 +201,10 @@ def emit(
     rule: str | None,
     unchecked: bool,
     output: str | None,
+    excluded: tuple[str, ...],
+    check: bool,
+    prune: bool,
+    jobs: int | None,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
     strict: bool,
@@ -202,8 +213,12 @@ def emit(
 ) -> int:
     """Print the plan: the commands for KVM, in order.
 
-    PATH is a description, or - for standard input. Findings go to standard error. If there are
-    errors, nothing is printed and no file is written.
+    PATH is a description, a directory (all *.yaml and *.yml in it, except hidden ones), or - for
+    standard input. Findings go to standard error. If there are errors, nothing is printed and no
+    file is written.
+
+    Of several descriptions, or of a directory, -o DIRECTORY/ is required. NAME.yaml becomes
+    NAME.plan there, or the suffix of its format, in the same subdirectories.
     """
     of_plans = {
         "--scope": scope is not None,
@@ -221,7 +236,7 @@ def emit(
         _refuse_options_of_plans(f"--{reproducer}", of_c)
     elif rule is not None:
         raise click.UsageError("--rule requires --minimal or --kselftest.")
-    wanted = _Wanted(
+    wanted = Wanted(
         FORMATS[format_],
         scope or (WHOLE_VM if main_ else ATTRIBUTES),
         phases or PHASES,
@@ -230,62 +245,99 @@ def emit(
         get,
         {"numbers": numbers, "comments": comments, "main": main_, "prefix": prefix},
         unchecked,
+        strict,
+        host_kernel,
+        hosts_of(host_paths),
     )
     _refuse_options_of_other_formats(wanted)
-    if main_ and (scope == ATTRIBUTES or phases is not None):
-        other = "--phase" if phases else "--scope attributes"
+    _refuse_contradictions(wanted, scope, phases is not None)
+    if check and prune:
+        raise click.UsageError("--check cannot be used with --prune.")
+    if _are_many(paths, output):
+        if reproducer is not None:
+            raise click.UsageError(f"--{reproducer} is for one description and one file.")
+        return _emit_many(
+            Run(paths, excluded, output or "", stdin_filename, check, prune, jobs, color), wanted
+        )
+    (path,) = paths
+    if prune:
+        raise click.UsageError("--prune requires -o DIRECTORY/.")
+    if check and output in (None, "-"):
+        raise click.UsageError("--check requires -o: the file or the directory to check.")
+    _refuse_to_overwrite_a_description(path, output)
+
+    name = stdin_filename if path == "-" else files.name_of(path)
+    checked = checked_for(files.read(path), name, wanted)
+    done = emitted(checked, wanted) if reproducer is None else Emitted(checked)
+    print_findings(done.checked, color)
+    if reproducer is not None:
+        done = Emitted(checked, _reproduced(checked, reproducer, rule))
+    if done.data is None:
+        return FOUND
+    return _put(done, wanted, output, check)
+
+
+def _refuse_contradictions(wanted: Wanted, scope: Scope | None, has_phases: bool) -> None:
+    """Raise a usage error if options contradict each other; `scope` is that of the command line."""
+    if wanted.options["main"] and (scope == ATTRIBUTES or has_phases):
+        other = "--phase" if has_phases else "--scope attributes"
         raise click.UsageError(f"--main cannot be used with {other}: it creates a whole VM.")
-    if device_type is not None and (wanted.api == VCPU or get or wanted.scope != WHOLE_VM):
+    if wanted.device_type is not None and (
+        wanted.api == VCPU or wanted.get or wanted.scope != WHOLE_VM
+    ):
         raise click.UsageError(
             "--device-type requires --api pmu-device or pmu-device-mpidr, and --scope vm."
         )
-    if get and (format_ == "c" or scope == WHOLE_VM):
-        other = "--format c" if format_ == "c" else "--scope vm"
+    if wanted.get and (wanted.format.name == "c" or scope == WHOLE_VM):
+        other = "--format c" if wanted.format.name == "c" else "--scope vm"
         raise click.UsageError(f"--get cannot be used with {other}.")
-    _refuse_to_overwrite_a_description(path, output)
 
-    hosts = hosts_of(host_paths)
-    name = stdin_filename if path == "-" else files.name_of(path)
-    checked = check(files.read(path), name, host_kernel, hosts)
-    checked = _held_to_format(_held_to_api(checked, wanted.api), wanted.format)
-    print_findings(checked, color)
-    machine = checked.plannable(strict, unchecked or reproducer is not None)
-    if machine is None:
-        return FOUND
-    if reproducer is not None:
-        shown = _reproduced(checked, machine, rule)
-        if shown is None:
-            return FOUND
-        written = shown.source(reproducer)
-    elif isinstance(wanted.format, MachineFormat):
-        written = wanted.format.written(machine)
-    else:
-        plan = _plan(machine, wanted, hosts)
-        unresolved = _unresolved(plan, checked.tree, wanted)
-        if unresolved:
-            print_diagnostics(unresolved, checked.tree.text, color)
-            return FOUND
-        written = wanted.format.written(plan, checked.tree, wanted.options)
-    # Always ASCII: only the name of the description can contain other characters.
-    ascii_only = written.encode("ascii", "backslashreplace")
+
+def _put(done: Emitted, wanted: Wanted, output: str | None, check: bool) -> int:
+    """Print what is emitted, write it to a file, or compare it with one. Return the exit code."""
+    assert done.data is not None
     if output is None or output == "-":
-        files.put_out(ascii_only)
-    else:
-        files.write(output, ascii_only)
+        files.put_out(done.data)
+        return 0
+    if check:
+        from vmcfg.commands.staleness import staleness
+
+        line = staleness(output, done, wanted.format)
+        files.print_out(line)
+        return FOUND if line else 0
+    is_changed = not files.contains(output, done.data)
+    if is_changed:
+        files.write(output, done.data)
+    files.print_error(f"{files.changed_text(int(is_changed), 1)}\n")
     return 0
 
 
-class _Wanted(NamedTuple):
-    """The requested plan. `options` are those that only some formats have, by name."""
+def _are_many(paths: tuple[str, ...], output: str | None) -> bool:
+    """Return whether the output is a directory, or has to be one."""
+    if len(paths) > 1 or os.path.isdir(paths[0]):
+        return True
+    return output is not None and (output.endswith("/") or os.path.isdir(output))
 
-    format: PlanFormat | MachineFormat
-    scope: Scope
-    phases: tuple[PlanPhase, ...]
-    api: Api
-    device_type: int | None
-    get: bool
-    options: dict[str, Option]
-    unchecked: bool
+
+def _emit_many(run: Run, wanted: Wanted) -> int:
+    """Emit the descriptions of a run into its directory. Return the exit code."""
+    if run.output in ("", "-"):
+        raise click.UsageError(
+            "Several descriptions, or a directory of them, require -o DIRECTORY/."
+        )
+    name = printable(files.name_of(run.output))
+    if not run.output.endswith("/") and not os.path.isdir(run.output):
+        if os.path.lexists(run.output):
+            raise click.UsageError(f"-o {name} is not a directory.")
+        raise click.UsageError(f"-o {name} does not exist; to create a directory, write '{name}/'.")
+    file = os.path.basename(run.stdin_filename)
+    if "-" in run.paths and (run.stdin_filename == STDIN or file in ("", ".", "..")):
+        raise click.UsageError(
+            "Standard input and -o DIRECTORY/ require --stdin-filename, with the name of a file."
+        )
+    from vmcfg.commands.emit_many import emit_many
+
+    return emit_many(run, wanted)
 
 
 def _refuse_to_overwrite_a_description(path: str, output: str | None) -> None:
@@ -301,7 +353,7 @@ def _refuse_to_overwrite_a_description(path: str, output: str | None) -> None:
         raise click.UsageError(f"-o {name} is a description, which the plan would replace.")
 
 
-def _refuse_options_of_other_formats(wanted: _Wanted) -> None:
+def _refuse_options_of_other_formats(wanted: Wanted) -> None:
     """Raise a usage error if an option is not valid for the format."""
     for option, given in wanted.options.items():
         if given and option not in wanted.format.options:
@@ -320,59 +372,19 @@ def _refuse_options_of_plans(wanted: str, given: dict[str, bool]) -> None:
             )
 
 
-def _plan(machine: Machine, wanted: _Wanted, hosts: Sequence[Host]) -> Plan:
-    """Return the requested plan of `machine`."""
-    if wanted.get:
-        return read_back(machine, wanted.phases, wanted.unchecked, wanted.api)
-    pmu_types: dict[str, int] = {}
-    if hosts:
-        from vmcfg.kernel.host import common_pmu_types
-
-        pmu_types = common_pmu_types(hosts)
-    return lower(
-        machine,
-        wanted.scope,
-        wanted.phases,
-        wanted.unchecked,
-        wanted.api,
-        wanted.device_type,
-        pmu_types,
-    )
-
-
-def _reproduced(checked: Checked, machine: Machine, rule: str | None) -> Reproduced | None:
-    """Return what a reproducer shows; say that there is nothing, if so."""
+def _reproduced(checked: Checked, reproducer: str, rule: str | None) -> bytes | None:
+    """Return a reproducer; say that there is nothing to reproduce, if so."""
     from vmcfg.formats.reproducer import reproduced
     from vmcfg.reference.every_rule import every_rule
 
+    if checked.machine is None:
+        return None
     rules = {each.id: each for each in every_rule()}
     if rule is not None and rule not in rules:
         raise click.UsageError(f"--rule: there is no rule {printable(rule)!r}.")
-    shown = reproduced(machine, checked.diagnostics, rules, rule)
+    shown = reproduced(checked.machine, checked.diagnostics, rules, rule)
     if shown is None:
         of_rule = "" if rule is None else f" of {rule}"
         files.print_error(f"vmcfg: no finding{of_rule} has an answer of the kernel to reproduce\n")
-    return shown
-
-
-def _held_to_api(checked: Checked, api: Api) -> Checked:
-    """Return `checked` with the findings about keys that the API does not support."""
-    if checked.machine is None or api == VCPU:
-        return checked
-    return with_findings(checked, api_rules.unsupported(checked.machine, api))
-
-
-def _held_to_format(checked: Checked, format_: PlanFormat | MachineFormat) -> Checked:
-    """Return `checked` with what prevents a format of whole VMs."""
-    if checked.machine is None or not isinstance(format_, MachineFormat):
-        return checked
-    return with_findings(checked, format_.findings(checked.machine))
-
-
-def _unresolved(plan: Plan, tree: Tree, wanted: _Wanted) -> list[Diagnostic]:
-    """Return the findings that prevent an executable plan."""
-    numbers = wanted.options["numbers"]
-    if not numbers and not wanted.format.is_executable:
-        return []
-    option = "--numbers" if numbers else f"--format {wanted.format.name}"
-    return unresolved_diagnostics(plan, tree, option)
+        return None
+    return ascii_bytes(shown.source(reproducer))

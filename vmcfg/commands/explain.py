@@ -35,6 +35,9 @@ from vmcfg.reports.terminal import columns
 
 FORMATS = ("human", "json")
 
+NEAR = 10
+"""The distance from which the ids of two rules are not similar."""
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -129,12 +132,31 @@ def _advice(name: str, rules: list[str]) -> str:
     """Return what to do instead of explaining `name`."""
     if re.fullmatch(r"[0-9]+|0x[0-9a-fA-F]+", name):
         return f"Run 'vmcfg decode {name}' to show what a number can be."
-    rows = [row.name for row in SEQUENCE]
-    known = [*rules, *every_field(), *rows, *TOPICS, *uapi_names(), *known_errnos()]
-    likely = nearest(name, known)
+    if re.fullmatch(r"VMC[0-9]+", name.upper()):
+        likely = _nearest_id(name.upper(), rules)
+    else:
+        likely = _nearest_word(name, rules)
     if likely is None:
         return "Run 'vmcfg explain' to list everything."
     return f"If you mean {likely!r}, write that."
+
+
+def _nearest_word(name: str, rules: list[str]) -> str | None:
+    """Return the most similar word of all that can be explained, if one is similar."""
+    rows = [row.name for row in SEQUENCE]
+    known = [*rules, *every_field(), *rows, *TOPICS, *uapi_names(), *known_errnos()]
+    return nearest(name, known)
+
+
+def _nearest_id(id: str, rules: list[str]) -> str | None:
+    """Return the rule id next to one that does not exist, in the same hundred."""
+    number = int(id[3:])
+    near = {
+        abs(int(rule[3:]) - number): rule
+        for rule in rules
+        if re.fullmatch(r"VMC[0-9]+", rule) and int(rule[3:]) // 100 == number // 100
+    }
+    return next((near[distance] for distance in range(1, NEAR) if distance in near), None)
 
 
 def _list(width: int) -> Iterator[str]:

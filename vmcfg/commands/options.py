@@ -135,6 +135,30 @@ def strict_option(command: Command) -> Command:
     return click.option("--strict", is_flag=True, help="Treat warnings as errors.")(command)
 
 
+def exclude_option(command: Command) -> Command:
+    """Add --exclude."""
+    return click.option(
+        "--exclude",
+        "excluded",
+        metavar="PATTERN",
+        multiple=True,
+        help=(
+            "Skip matching files and directories: by name (old, 'draft-*') or, if PATTERN contains"
+            " a slash, by path as found ('lab/*'). '*' also matches slashes. Can be repeated."
+        ),
+    )(command)
+
+
+def jobs_option(command: Command) -> Command:
+    """Add --jobs."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Maximum number of processes. [default: one per CPU]",
+    )(command)
+
+
 def is_description(path: str) -> bool:
     """Return whether a file is a description, which no output must replace: it has the key vmcfg,
     as no output of vmcfg has.

@@ -3,37 +3,66 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vmcfg import files
 from vmcfg.commands.checked_file import FileResult
 from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.reports.form import Report, Totals
-from vmcfg.reports.terminal import is_terminal
+from vmcfg.reports.terminal import is_terminal, wants_color
 
 if TYPE_CHECKING:
+    from vmcfg.findings.diagnostic import Diagnostic
     from vmcfg.reports.progress import Progress
+
+
+def human_report(stream: Any, color: str) -> Report:
+    """Return the form of report for people, for a stream."""
+
+    def drawn(diagnostics: list[Diagnostic], text: str) -> str:
+        # Most runs find nothing, and importing the drawing code takes a tenth of a start.
+        from vmcfg.reports.human import drawn_for
+
+        return drawn_for(stream, color, diagnostics, text)
+
+    def help_after(rules: Iterable[str]) -> str:
+        from vmcfg.reports.human import help_line
+
+        return help_line(rules, wants_color(color, stream))
+
+    return Report(drawn, after=help_after)
 
 
 class RunOutput:
     """The output of a run, with its counts so far.
 
     If the product of the run goes to standard output (`streams_product`), findings go to standard
-    error. The last line is a summary on a terminal or if `summary` is true.
+    error. The last line is a summary on a terminal or if `summary` is true. `work` is the verb for
+    what the run does with each file.
     """
 
-    def __init__(self, report: Report, streams_product: bool, summary: bool, color: bool) -> None:
+    def __init__(
+        self,
+        report: Report,
+        streams_product: bool,
+        summary: bool,
+        color: bool,
+        work: str = "check",
+    ) -> None:
         self.report = report
         self.summary = summary or is_terminal(sys.stderr)
         self.print_findings = files.print_error if streams_product else files.print_out
         self.findings_stream = sys.stderr if streams_product else sys.stdout
         self.color = color
+        self.work = work
         self.parts: list[str] = []
         self.failures: list[tuple[str, str]] = []
         self.files = 0
         self.errors = 0
         self.warnings = 0
         self.fixed = 0
+        self.changed = 0
         self.fixable = 0
         self.rules: dict[str, None] = {}
         self.progress: Progress | None = None
@@ -57,6 +86,7 @@ class RunOutput:
         self.errors += result.errors
         self.warnings += result.warnings
         self.fixed += result.fixed
+        self.changed += bool(result.fixed)
         self.fixable += result.fixable
         self.rules.update(dict.fromkeys(result.rules))
         if result.failure is not None:
@@ -81,7 +111,7 @@ class RunOutput:
         elif self.report.after is not None and self.rules:
             self.print_findings(self.report.after(self.rules))
         if not self.files and not self.failures:
-            raise files.NoFile("nothing to check: no *.yaml or *.yml files found")
+            raise files.NoFile(f"nothing to {self.work}: no *.yaml or *.yml files found")
         if self.summary and self.files:
             from vmcfg.reports.human import summary
 

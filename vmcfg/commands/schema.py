@@ -18,6 +18,7 @@ SCHEMAS = {
     "order": "'explain --format json' of the topic 'order'",
     "try": "'try --format json' of one file",
     "tries": "'try --format json' of several files",
+    "emitted": "the list of written files in the directory of 'emit -o DIRECTORY/'",
     "host": "'probe --format json', the host files",
 }
 """What each schema describes, by its name."""

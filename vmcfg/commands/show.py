@@ -18,6 +18,8 @@ from vmcfg.commands.options import (
     color_option,
     help_option,
     host_kernel_option,
+    host_option,
+    hosts_of,
     stdin_filename_option,
     strict_option,
 )
@@ -53,6 +55,7 @@ COLUMNS = (
     help="Output format.",
 )
 @host_kernel_option
+@host_option
 @strict_option
 @stdin_filename_option
 @color_option
@@ -61,6 +64,7 @@ def show(
     path: str,
     format_: str,
     host_kernel: Version | None,
+    host_paths: tuple[str, ...],
     strict: bool,
     stdin_filename: str,
     color: str,
@@ -74,9 +78,8 @@ def show(
 
     Findings go to standard error. If there are errors, nothing is listed.
     """
-    checked = check(
-        files.read(path), stdin_filename if path == "-" else files.name_of(path), host_kernel
-    )
+    name = stdin_filename if path == "-" else files.name_of(path)
+    checked = check(files.read(path), name, host_kernel, hosts_of(host_paths))
     print_findings(checked, color)
     machine = checked.plannable(strict, unchecked=False)
     if machine is None:

@@ -19,6 +19,8 @@ from vmcfg.commands.options import (
     color_option,
     help_option,
     host_kernel_option,
+    host_option,
+    hosts_of,
     stdin_filename_option,
     strict_option,
 )
@@ -82,6 +84,7 @@ FORMATS = ("human", "json", "ktap")
 )
 @image_options
 @host_kernel_option
+@host_option
 @strict_option
 @stdin_filename_option
 @color_option
@@ -101,6 +104,7 @@ def try_(
     timeout: float | None,
     console: str | None,
     host_kernel: Version | None,
+    host_paths: tuple[str, ...],
     strict: bool,
     stdin_filename: str,
     color: str,
@@ -118,7 +122,10 @@ def try_(
         raise click.UsageError(
             "--unchecked, --host-kernel, and --format ktap cannot be used with --plan."
         )
+    if host_paths and (plan is not None or examples):
+        raise click.UsageError("--host requires descriptions.")
     unchecked = unchecked or examples
+    hosts = hosts_of(host_paths)
     unreadable: list[files.NoFile] = []
     try:
         guest = guest_of(image, machine, cpu, append, timeout, console)
@@ -131,7 +138,7 @@ def try_(
         else:
             sources = examples_tried() if examples else _read(paths, stdin_filename, unreadable)
             trials = [
-                prepared(data, name, host_kernel, strict, unchecked, release)
+                prepared(data, name, host_kernel, strict, unchecked, release, hosts)
                 for name, data in sources
             ]
             skips = examples or format_ == "ktap"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from contextlib import closing
-from typing import Any
 
 import click
 
@@ -13,18 +11,19 @@ from vmcfg import files
 from vmcfg.commands.checked_file import FileCheck, FileResult, SharedNames
 from vmcfg.commands.options import (
     color_option,
+    exclude_option,
     help_option,
     host_kernel_option,
     host_option,
     hosts_of,
+    jobs_option,
     stdin_filename_option,
     strict_option,
 )
-from vmcfg.commands.run_output import RunOutput
-from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.commands.run_output import RunOutput, human_report
 from vmcfg.kernel.version import Version
 from vmcfg.parallel import cpus, results
-from vmcfg.reports.form import REPORT_FORMATS, Report, report_form
+from vmcfg.reports.form import REPORT_FORMATS, report_form
 from vmcfg.reports.terminal import is_terminal, wants_color
 
 HUMAN = "human"
@@ -40,16 +39,7 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
     default=HUMAN,
     help="Output format.",
 )
-@click.option(
-    "--exclude",
-    "excluded",
-    metavar="PATTERN",
-    multiple=True,
-    help=(
-        "Skip matching files and directories: by name (old, 'draft-*') or, if PATTERN contains a"
-        " slash, by path as found ('lab/*'). '*' also matches slashes. Can be repeated."
-    ),
-)
+@exclude_option
 @click.option(
     "--fix",
     is_flag=True,
@@ -69,12 +59,7 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
         "Print the summary line on standard error even if that is not a terminal, as in a CI log."
     ),
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Maximum number of processes. [default: one per CPU]",
-)
+@jobs_option
 @color_option
 @help_option
 def validate(
@@ -102,7 +87,8 @@ def validate(
     _refuse_contradictions(paths, format_, fix, diff)
     streams_product = fix and (diff or "-" in paths)
     findings_stream = sys.stderr if streams_product else sys.stdout
-    report = _report(format_, findings_stream, color)
+    human = format_ == HUMAN
+    report = human_report(findings_stream, color) if human else report_form(format_)
     output = RunOutput(report, streams_product, summary, wants_color(color, sys.stderr))
 
     def name_of(path: str) -> str:
@@ -129,7 +115,10 @@ def validate(
     finally:
         # However the run ends, no progress bar remains.
         output.make_room(sys.stderr)
-    return output.end(strict)
+    code = output.end(strict)
+    if fix and not streams_product:
+        files.print_error(f"{files.changed_text(output.changed, output.files)}\n")
+    return code
 
 
 def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff: bool) -> None:
@@ -143,22 +132,3 @@ def _refuse_contradictions(paths: tuple[str, ...], format_: str, fix: bool, diff
         raise click.UsageError(
             f"--format {format_} cannot be used here: the {product} to standard output."
         )
-
-
-def _report(format_: str, stream: Any, color: str) -> Report:
-    """Return the form of report of --format, for a stream."""
-    if format_ != HUMAN:
-        return report_form(format_)
-
-    def drawn(diagnostics: list[Diagnostic], text: str) -> str:
-        # Most runs find nothing, and importing the drawing code takes a tenth of a start.
-        from vmcfg.reports.human import drawn_for
-
-        return drawn_for(stream, color, diagnostics, text)
-
-    def help_after(rules: Iterable[str]) -> str:
-        from vmcfg.reports.human import help_line
-
-        return help_line(rules, wants_color(color, stream))
-
-    return Report(drawn, after=help_after)

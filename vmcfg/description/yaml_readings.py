@@ -135,6 +135,11 @@ def readings_text(text: str) -> str:
     return f"YAML 1.1 reads {word} as {old.words}, YAML 1.2 as {new.words}"
 
 
+def without_readings(hint: str) -> str:
+    """Return a hint of `number_hint` without what YAML reads: for text that is not YAML."""
+    return hint.partition(": YAML ")[0]
+
+
 def number_hint(text: str) -> str:
     """Return the hint for `text` if a number is required."""
     said = readings_text(text)

@@ -50,9 +50,11 @@ class Format:
 class PlanFormat(Format):
     """A format of plans: `writer` is its function in a module of this room, as
     ``module.function``.
+
+    `lines_before` is the number of lines before the first command, if each command is one line.
     """
 
-    __slots__ = ("writer",)
+    __slots__ = ("lines_before", "writer")
 
     def __init__(
         self,
@@ -62,9 +64,11 @@ class PlanFormat(Format):
         suffix: str,
         options: tuple[str, ...] = (),
         is_executable: bool = False,
+        lines_before: int | None = None,
     ) -> None:
         super().__init__(name, suffix=suffix, options=options, is_executable=is_executable)
         self.writer = writer
+        self.lines_before = lines_before
 
     def written(self, plan: Plan, tree: Tree, options: Mapping[str, Option]) -> str:
         """Return `plan` in this format. Its module is imported only here, to keep starts fast."""
@@ -106,9 +110,15 @@ def _function(path: str) -> Any:
 PLAN_FORMATS = {
     each.name: each
     for each in (
-        PlanFormat("text", writer="text.text", suffix="plan", options=("numbers", "comments")),
-        PlanFormat("json", writer="json_lines.json_object", suffix="json"),
-        PlanFormat("jsonl", writer="json_lines.jsonl", suffix="jsonl"),
+        PlanFormat(
+            "text",
+            writer="text.text",
+            suffix="plan",
+            options=("numbers", "comments"),
+            lines_before=0,
+        ),
+        PlanFormat("json", writer="json_lines.json_object", suffix="json", lines_before=1),
+        PlanFormat("jsonl", writer="json_lines.jsonl", suffix="jsonl", lines_before=1),
         PlanFormat("sh", writer="sh.sh", suffix="sh", is_executable=True),
         PlanFormat("c", writer="c.c", suffix="c", options=("main", "prefix"), is_executable=True),
     )

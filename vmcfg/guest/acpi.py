@@ -13,6 +13,7 @@ from vmcfg.arm.affinity import AFFINITIES, compressed_of_register, mpidr_text
 from vmcfg.description.draft import Draft, NoDraft
 from vmcfg.description.model import DEFAULT_TIMERS, MAINTENANCE
 from vmcfg.escape import excerpt, printable
+from vmcfg.guest.intids import NOTE_ABOUT_NR_IRQS, least_nr_irqs
 from vmcfg.vm.frames import V3_REDIST_SIZE
 
 BYTES_OF_HEADER = 36
@@ -112,7 +113,11 @@ def _read_apic(table: bytes, draft: Draft) -> None:
     draft.data["vcpus"] = [
         {"mpidr": mpidr_text(cpu.mpidr), "pmu_irq": cpu.pmu_irq or None} for cpu in cpus
     ]
-    draft.data["gic"] = _gic(cpus, of_kind, draft)
+    draft.data["gic"] = gic = _gic(cpus, of_kind, draft)
+    nr_irqs = least_nr_irqs(cpu.pmu_irq for cpu in cpus)
+    if gic is not None and nr_irqs is not None:
+        gic["nr_irqs"] = nr_irqs
+        draft.note(NOTE_ABOUT_NR_IRQS)
 
 
 def _structures(table: bytes) -> Iterator[tuple[int, bytes]]:

@@ -6,7 +6,7 @@ arm/cpus, arm/pmu, arch_timer, arm,gic, and arm,gic-v3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vmcfg.arm.affinity import AFFINITIES, compressed_of_register, mpidr_text
@@ -14,6 +14,7 @@ from vmcfg.description.draft import Draft, NoDraft, valid_name
 from vmcfg.description.model import DEFAULT_TIMERS, MAINTENANCE
 from vmcfg.guest.blob import ROOT, Blob, number
 from vmcfg.guest.dtc import blob_of_source
+from vmcfg.guest.intids import NOTE_ABOUT_NR_IRQS, least_nr_irqs
 from vmcfg.guest.tree_interrupts import Interrupts
 from vmcfg.guest.tree_pmus import PMU, Cpu, pmu_irqs
 from vmcfg.vm.frames import V3_REDIST_SIZE
@@ -37,6 +38,9 @@ GICV2 = frozenset(
 GICV3 = "arm,gic-v3"
 GICV5 = "arm,gic-v5"
 ITS = "arm,gic-v3-its"
+VM = "linux,dummy-virt"
+"""The tree of a VM: QEMU, kvmtool, crosvm, Firecracker, Cloud Hypervisor, and libkrun use it."""
+
 TIMERS = ("arm,armv8-timer", "arm,armv7-timer")
 
 TIMER_ORDER = ("sec-phys", "phys", "virt", "hyp-phys", "hyp-virt")
@@ -52,8 +56,8 @@ TIMER_KEYS = {
 
 NOTES = (
     "A device tree does not contain the ids of the vCPUs: see 'vcpu_ids'.",
-    "A device tree does not contain the host kernel, the size of the address space, features, or"
-    " settings that only KVM knows: see 'host_kernel', 'ipa_bits', and 'features'.",
+    "A device tree does not contain the host kernel, the size of the address space, features other"
+    " than 'el2', or settings that only KVM knows: see 'host_kernel', 'ipa_bits', and 'features'.",
 )
 
 NOTE_ABOUT_GIC = (
@@ -97,6 +101,9 @@ class _Reader:
         data["gic"] = self.gic()
         data["timers"] = self.timer_irqs()
         irqs = pmu_irqs(self.blob, self.interrupts, self.pmus, cpus, self.draft)
+        self.add_nr_irqs(irqs.values())
+        if self.has_el2():
+            data["features"] = ["el2"]
         data["vcpus"] = [
             {"mpidr": mpidr_text(cpu.mpidr), "pmu_irq": irqs.get(index)}
             for index, cpu in enumerate(cpus)
@@ -287,6 +294,25 @@ class _Reader:
                 f" a multiple of {stride:#x}."
             )
         return count
+
+    def add_nr_irqs(self, irqs: Iterable[int | str]) -> None:
+        """Add `gic.nr_irqs` if its default is too low for the PMU interrupts."""
+        gic = self.draft.data["gic"]
+        least = least_nr_irqs(irqs)
+        if gic is not None and least is not None:
+            gic["nr_irqs"] = least
+            self.draft.note(NOTE_ABOUT_NR_IRQS)
+
+    def has_el2(self) -> bool:
+        """Return whether this is the tree of a VM with EL2.
+
+        Its VMM answers PSCI for the hypervisor in the guest, which has HVC for its own guests. On a
+        board, firmware at EL3 answers SMC.
+        """
+        if VM not in self.blob.strings(ROOT, "compatible"):
+            return False
+        psci = self.blob.at("/psci")
+        return psci is not None and self.blob.strings(psci, "method")[:1] == ["smc"]
 
     def timer_irqs(self) -> dict[str, int | str]:
         """Return the key `timers`: the PPIs that are not the defaults of KVM."""

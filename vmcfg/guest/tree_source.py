@@ -1,6 +1,7 @@
 """The device tree of a VM, as a source for dtc: what the description says about the hardware.
 
-The guest needs more than that: the VMM adds /chosen and the nodes of its devices. Sources:
+The guest needs more than that: the VMM adds /chosen, the nodes of its devices, and the memory if
+none is described. Sources:
 devicetree-specification v0.4, chapters 3 and 6, and the bindings of Linux 7.2 for arm/cpus,
 arm/psci, arm/pmu, arch_timer, arm,gic, and arm,gic-v3.
 """

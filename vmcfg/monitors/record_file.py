@@ -5,7 +5,6 @@ In: the lines of a file that ``vmcfg record`` wrote. Out: a `Record`.
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from vmcfg.escape import printable
 from vmcfg.files import NoFile
 from vmcfg.kernel.version import Version, version_of
 from vmcfg.plans.command import Command, Row
+from vmcfg.plans.header import object_in
 from vmcfg.plans.operations import INIT_VCPU, SET_REG, Unsupported
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload, Struct
@@ -167,7 +167,9 @@ def read_record(lines: Iterable[bytes], file: str) -> Record:
         for number, line in enumerate(lines, 1):
             if number > 1 and not line.endswith(b"\n"):
                 break
-            read = _object(line)
+            read = object_in(line)
+            if read is None:
+                raise _Odd("this is not a JSON object")
             if number == 1:
                 header = _checked_header(read)
             elif end is not None:
@@ -189,16 +191,6 @@ def read_record(lines: Iterable[bytes], file: str) -> Record:
         end is not None,
         0 if end is None else end["other_registers"],
     )
-
-
-def _object(line: bytes) -> Line:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise _Odd("this is not a JSON object")
-    return value
 
 
 def _checked_header(header: Line) -> Line:

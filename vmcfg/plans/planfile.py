@@ -21,6 +21,7 @@ from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.command import Command, Row
+from vmcfg.plans.header import object_in
 from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, ENABLE_CAP, SET_REG, Unsupported
 from vmcfg.plans.plan import SCOPES, WHOLE_VM, Scope
 from vmcfg.plans.sequence import SEQUENCE
@@ -105,11 +106,13 @@ class _Reader:
         """Add the next line. Raises `_Odd` or `_NoPlan`."""
         try:
             text = line.decode()
-            read = _object(text)
-        except (UnicodeDecodeError, _Odd):
+            read = object_in(text)
+        except UnicodeDecodeError:
+            read = None
+        if read is None:
             if number == 1:
-                raise _NoPlan from None
-            raise _Odd("this is not a JSON object") from None
+                raise _NoPlan
+            raise _Odd("this is not a JSON object")
         self.text.append(text)
         if number == 1:
             _check_format(read)
@@ -152,16 +155,6 @@ class _Reader:
         text = "".join(self.text)
         scope, api = header["scope"], header["api"]
         return PlanFile(header["vm"], commands, not whole, gic, origins, text, scope, api)
-
-
-def _object(line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise _Odd("not a JSON object")
-    return value
 
 
 def _check_format(header: dict[str, Any]) -> None:

@@ -101,6 +101,7 @@ EXAMPLES = {
     "VMC608": "reserved",
     "VMC609": "range",
     "VMC610": "denied",
+    "VMC611": "lost-0x",
     "VMC701": "set-mpidr",
     "VMC702": "counters",
     "VMC703": "5.10",

@@ -32,18 +32,21 @@ class Report:
 
     Without `whole`, each part is printed immediately, and `after` returns what follows the last one
     from the ids of the broken rules. With it, `whole` makes the report at the end, piece by piece,
-    from all parts that are not empty, in order.
+    from all parts that are not empty, in order. `right` returns the part of a file without
+    findings, from its name.
     """
 
-    __slots__ = ("after", "part", "whole")
+    __slots__ = ("after", "part", "right", "whole")
 
     def __init__(
         self,
         part: Callable[[list[Diagnostic], str], str],
         whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None,
         after: Callable[[Iterable[str]], str] | None = None,
+        right: Callable[[str], str] | None = None,
     ) -> None:
         self.part = part
+        self.right = right
         self.whole = whole
         self.after = after
 
@@ -53,6 +56,8 @@ REPORT_FORMATS = {
     "json": "as_json",
     "sarif": "sarif",
     "github": "github",
+    "junit": "junit",
+    "gitlab": "gitlab",
 }
 """The forms of report by name, each with the module of this room that defines it as `REPORT`.
 

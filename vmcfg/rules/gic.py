@@ -177,11 +177,17 @@ def last_intid(machine: Machine) -> tuple[str, tuple[tuple[Path, str], ...]]:
 def more_intids_hint(machine: Machine, intid: int) -> str:
     """Return the hint for an SPI that the GIC does not have."""
     hint = f"use {interrupt_text(machine.nr_irqs() - 1)} or lower"
-    # The end of the 32 INTIDs that contain it.
-    needed = intid - intid % NR_IRQS_STEP + NR_IRQS_STEP
-    if needed > NR_IRQS_GREATEST or machine.gic is None:
+    needed = nr_irqs_for(intid)
+    if needed is None or machine.gic is None:
         return hint
     return f"set 'nr_irqs: {needed}' in 'gic', or {hint}"
+
+
+def nr_irqs_for(intid: int) -> int | None:
+    """Return the smallest `nr_irqs` of a GIC with that INTID; None if KVM has no such GIC."""
+    # The end of the 32 INTIDs that contain it.
+    needed = intid - intid % NR_IRQS_STEP + NR_IRQS_STEP
+    return needed if needed <= NR_IRQS_GREATEST else None
 
 
 # Frames ---------------------------------------------------------------------------------------

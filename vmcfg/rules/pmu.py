@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import NamedTuple
 
 from vmcfg.arm.interrupts import (
     GREATEST_PPI,
@@ -27,9 +28,10 @@ from vmcfg.kernel.limits import (
     EVENT_GREATEST,
     INTID_GREATEST,
     NEVER_FILTERED,
+    NR_IRQS_GREATEST,
     U32_GREATEST,
 )
-from vmcfg.rules.gic import last_intid, more_intids_hint
+from vmcfg.rules.gic import last_intid, more_intids_hint, nr_irqs_for
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
@@ -244,33 +246,63 @@ def duplicate_pmu_spi(machine: Machine) -> Iterator[Finding]:
 
 
 def _hint_to_separate(machine: Machine, places: list[Path]) -> str:
-    """Return the hint for SPIs that are written at `places` and used by other vCPUs too: at each of
-    the first ones as many free SPIs as there are vCPUs.
-    """
+    """Return the hint for SPIs that are written at `places` and used by other vCPUs too."""
+    found = _separate_spis(machine, places, machine.nr_irqs())
+    if found is None:
+        return _hint_of_more_spis(machine, places)
+    irqs = found.irqs
+    if len(irqs) == 1:
+        return f"write {irqs[0]}" if "-" in irqs[0] else f"use another SPI, such as {irqs[0]}"
+    return f"use different SPIs, such as {', '.join(irqs)}"
+
+
+def _hint_of_more_spis(machine: Machine, places: list[Path]) -> str:
+    """Return the hint for a GIC with too few SPIs: more of them if KVM has so many, else a PPI."""
+    found = _separate_spis(machine, places, NR_IRQS_GREATEST)
+    needed = None if found is None else nr_irqs_for(found.last)
+    if found is None or needed is None or machine.gic is None:
+        return f"{_usual_hint(machine)}: there are too few free SPIs, but each vCPU has its PPIs"
+    return (
+        f"set 'nr_irqs: {needed}' in 'gic', because there are too few SPIs, and write"
+        f" {', '.join(found.irqs)}"
+    )
+
+
+class _SeparateSpis(NamedTuple):
+    """SPIs as they can be written, one text per place, and the greatest INTID of them."""
+
+    irqs: list[str]
+    last: int
+
+
+def _separate_spis(machine: Machine, places: list[Path], end: int) -> _SeparateSpis | None:
+    """Return at each of the first `places` as many free SPIs below `end` as there are vCPUs."""
     wrong = set(places)
     used = machine.device_spis()
     used |= {intid for intid, vcpu in _users(machine) if vcpu.irq_at not in wrong}
-    found = []
+    irqs = []
+    last = 0
     for at in places[:MOST_SUGGESTED]:
         here = [vcpu for vcpu in machine.vcpus if vcpu.irq_at == at]
         written = here[0].irq_written
         assert written is not None
-        first = _free_spis(machine, intid_of(written), len(here), used)
+        first = _free_spis(intid_of(written), len(here), used, end)
         if first is None:
-            return "use different SPIs"
-        used |= set(range(first, first + len(here)))
-        irqs = written if isinstance(written, IrqRange) else IrqRange("", written, written)
-        number = first - irqs.base
-        found.append(irqs.text(number, number + len(here) - 1))
-    if len(found) == 1:
-        return f"write {found[0]}" if "-" in found[0] else f"use another SPI, such as {found[0]}"
-    return f"use different SPIs, such as {', '.join(found)}"
+            return None
+        mine = range(first, first + len(here))
+        used.update(mine)
+        last = max(last, mine[-1])
+        spelling = written if isinstance(written, IrqRange) else IrqRange("", written, written)
+        irqs.append(spelling.text(first - spelling.base, mine[-1] - spelling.base))
+    return _SeparateSpis(irqs, last)
 
 
-def _free_spis(machine: Machine, first: int, count: int, used: set[int]) -> int | None:
-    """Return the first of `count` free SPIs in sequence: from `first` on, or else the lowest."""
-    end = machine.nr_irqs() - count + 1
-    for start in chain(range(first, end), range(SPI_BASE, min(first, end))):
+def _free_spis(first: int, count: int, used: set[int], end: int) -> int | None:
+    """Return the first of `count` free SPIs in sequence below `end`: from `first` on, or else the
+    lowest.
+    """
+    last = end - count + 1
+    for start in chain(range(first, last), range(SPI_BASE, min(first, last))):
         if used.isdisjoint(range(start, start + count)):
             return start
     return None

@@ -134,6 +134,30 @@ def denied_cpu_on(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, hint=hint, related=related)
 
 
+@machine_rule("VMC611", Answer(SMCCC), WARNING)
+def decimal_function_id(machine: Machine) -> Iterator[Finding]:
+    """A function id of the SMCCC filter should not be a decimal number whose digits, as hexadecimal
+    digits, are the id of a fast call: 84000005 is 0x501bd05.
+
+    KVM accepts it, and the call that was probably meant remains unfiltered.
+
+    Source: hypercalls.c:kvm_smccc_set_filter, Linux 7.2; Arm DEN0028, table 2-1."""
+    for index, entry in enumerate(machine.smccc_filter):
+        digits = str(entry.base)
+        if _is_fast_call(int(digits, 16)):
+            message = (
+                f"function id {digits} is {entry.base:#x};"
+                f" 0x{digits} would be the id of a fast call"
+            )
+            hint = f"if the digits are hexadecimal, write 0x{digits}"
+            yield Finding(("smccc_filter", index, "base"), message, hint=hint)
+
+
+def _is_fast_call(id: int) -> bool:
+    """Return whether `id` is a fast call: bit 31 is set, and bits 23 to 17 are zero."""
+    return id >> 31 == 1 and id >> 17 & 0x7F == 0
+
+
 def _last_of(entry: SmcccEntry) -> int:
     """Return the last function id of a range."""
     return entry.base + entry.count - 1
@@ -155,4 +179,5 @@ RULES = (
     reserved_smccc_range,
     filtered_steal_time_call,
     denied_cpu_on,
+    decimal_function_id,
 )

@@ -187,7 +187,11 @@ def _has_great_aff0(vcpu: Vcpu) -> bool:
 
 
 def _is_unreachable_by_gicv3(vcpu: Vcpu) -> bool:
-    return _has_aff3(vcpu) or _has_great_aff0(vcpu)
+    return vcpu.mpidr & _AFF3_OR_GREAT_AFF0 != 0
+
+
+_AFF3_OR_GREAT_AFF0 = 0xFF << 24 | 0xFF & ~GREATEST_AFF0
+"""The bits of a compressed MPIDR that no vCPU has which a guest with GICv3 can reach."""
 
 
 def _numbering_of_kvm(vcpu: Vcpu, machine: Machine) -> str:

@@ -60,6 +60,15 @@ class Tree:
         except Stop:
             pass
 
+    def renamed(self, file: str) -> Tree:
+        """Return this document as that of another file name."""
+        # Imported here: only a run over many descriptions needs it.
+        from copy import copy
+
+        other = copy(self)
+        other.file = file
+        return other
+
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """Return all VMC10x findings: the problems that prevent reading the file."""

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from vmcfg.arm.interrupts import interrupt_text
 from vmcfg.findings.diagnostic import Diagnostic, diagnose
-from vmcfg.findings.finding import Finding
+from vmcfg.findings.finding import Finding, not_written
 from vmcfg.findings.position import Position
 from vmcfg.findings.rule import Answer, Rule
 from vmcfg.plans.command import Command
 from vmcfg.trial.outcome import Outcome
 from vmcfg.trial.refusals import RUN, Refusal
 from vmcfg.trial.rules import FAILED_VCPU_RUN, READ_BACK_MISMATCH, REJECTED_COMMAND, RUN_ERRORS
+from vmcfg.vm.machine import Machine
 
 PositionOf = Callable[[Command], Position]
 """The function that returns the position of a command."""
@@ -88,6 +89,17 @@ def _meaning(errors: Mapping[str, str], errno: str | None) -> str:
 
 def _vcpu(command: Command) -> str:
     return f"vCPU {command.mpidr}"
+
+
+def of_default(remark: Remark, machine: Machine) -> Remark:
+    """Return a remark about a value that the description does not set, with the key to add."""
+    row = remark.command.row
+    if remark.rule is not REJECTED_COMMAND or row.field != "ipa_bits":
+        return remark
+    if not machine.has_default_ipa_bits:
+        return remark
+    message = remark.message.replace(" fails with ", " (default) fails with ", 1)
+    return remark._replace(message=message, hint=not_written("ipa_bits", str(machine.ipa_bits)))
 
 
 def diagnostic(file: str, remark: Remark, position_of: PositionOf) -> Diagnostic:

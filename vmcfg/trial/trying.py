@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vmcfg.checking.check import Checked, check
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.position import WHOLE, Position, Span
+from vmcfg.kernel.host import Host
 from vmcfg.kernel.ioctls import Kvm, NoKvm
 from vmcfg.kernel.version import Version, running_release, version_of, version_text
 from vmcfg.plans.command import Command
@@ -15,7 +16,7 @@ from vmcfg.plans.lowering import lower
 from vmcfg.plans.operations import CREATE_DEVICE, CREATE_VM, INIT_VCPU
 from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.plans.planfile import read_plan
-from vmcfg.trial.judging import PositionOf, diagnostic, remarks
+from vmcfg.trial.judging import PositionOf, diagnostic, of_default, remarks
 from vmcfg.trial.outcome import Outcome, Task
 from vmcfg.trial.perform import perform
 from vmcfg.trial.predictions import Prediction, disappointments, predictions, unpredicted
@@ -51,18 +52,21 @@ def try_description(
 
 
 class Trial(NamedTuple):
-    """A description, and the task that it means. `task` is None if errors prevent its execution."""
+    """A description, and the task that it means. `task` is None if errors prevent its execution.
+
+    `reported` are the findings about the description: those for other hosts, if hosts are given.
+    """
 
     data: bytes
     file: str
     checked: Checked
     task: Task | None
     unchecked: bool
+    reported: list[Diagnostic]
 
     def not_executed(self) -> Tried:
         """Return the result without a task: the findings about the description."""
-        checked = self.checked
-        return Tried(self.file, checked.tree.text, None, checked.diagnostics, [], True)
+        return Tried(self.file, self.checked.tree.text, None, self.reported, [], True)
 
     def judged(self, outcome: Outcome) -> Tried:
         """Return the result of the task with that outcome."""
@@ -76,19 +80,23 @@ def prepared(
     strict: bool,
     unchecked: bool,
     release: str,
+    hosts: Sequence[Host] = (),
 ) -> Trial:
     """Return the description `data` of `file` as a task for the kernel `release`, which is its
     host_kernel if it has none.
+
+    If there are `hosts`, the findings are those for them. The task does not depend on them.
     """
     checked = check(data, file, host_kernel)
     if checked.machine is not None and checked.machine.has_default_host_kernel:
         checked = check(data, file, version_of(release))
-    machine = checked.plannable(strict, unchecked)
+    reported = check(data, file, hosts=hosts) if hosts else checked
+    machine = checked.machine
     task = None
-    if machine is not None:
+    if machine is not None and reported.plannable(strict, unchecked) is not None:
         commands = lower(machine, WHOLE_VM).commands
         task = Task(commands, not machine.sets_up_gic(), machine.gic)
-    return Trial(data, file, checked, task, unchecked)
+    return Trial(data, file, checked, task, unchecked, reported.diagnostics)
 
 
 class Attempt(NamedTuple):
@@ -187,7 +195,7 @@ def _lacking(outcome: Outcome) -> str | None:
 
 
 def _judged(trial: Trial, outcome: Outcome) -> Tried:
-    data, file, checked, _, unchecked = trial
+    data, file, checked, _, unchecked, reported = trial
     assert checked.machine is not None
     refused = refusals(outcome)
     predicted: list[Prediction] = []
@@ -201,8 +209,11 @@ def _judged(trial: Trial, outcome: Outcome) -> Tried:
             for rule, finding, found in disappointments(predicted)
         ]
     position_of = _position_in(checked)
-    found = [diagnostic(file, each, position_of) for each in remarks(outcome, refused)] + broken
-    every = in_order(checked.diagnostics + found)
+    found = [
+        diagnostic(file, of_default(each, checked.machine), position_of)
+        for each in remarks(outcome, refused)
+    ] + broken
+    every = in_order(reported + found)
     return Tried(checked.machine.name, checked.tree.text, outcome, every, predicted, bool(found))
 
 

@@ -1,0 +1,144 @@
+"""Reports for CI systems: JUnit, read by junitparser, and Code Quality of GitLab."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from junitparser import Error, Failure, JUnitXml
+from junitparser import TestSuite as Suite
+
+from vmcfg.checking.check import check
+from vmcfg.reports import gitlab, junit
+from vmcfg.reports.form import Totals
+
+ROOT = Path(__file__).parent.parent
+CASES = sorted((ROOT / "tests/cases").glob("*.yaml"))
+
+WRONG = b"""\
+vmcfg: 1
+name: vm
+vcpus:
+  - {mpidr: 0.0.0.0, pmu_irq: spi:8}
+  - {mpidr: 0.0.0.1, pmu_irq: spi:8}
+pmu: {irq: 5}
+"""
+ODD_NAME = "a<b>&\"'\n\x1b\udcff.yaml"
+
+
+def validate(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "vmcfg", "validate", *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+    )
+
+
+def counts() -> Counter[str]:
+    """Return the findings of all cases and samples by severity, as --format json has them."""
+    report = json.loads(validate("--format", "json", "tests/cases", "sample-configs").stdout)
+    return Counter(found["severity"] for found in report["diagnostics"])
+
+
+def test_junit_of_everything_is_read() -> None:
+    done = validate("--format", "junit", "tests/cases", "sample-configs", "missing.yaml")
+    suites = JUnitXml.fromstring(done.stdout)
+    assert isinstance(suites, JUnitXml)
+    results = Counter(type(result) for suite in suites for case in suite for result in case.result)
+    expected = counts()
+    assert results == {Failure: expected["error"], Error: 1}
+    names = [suite.name for suite in suites]
+    assert (
+        len(names)
+        == len(set(names))
+        == len(CASES) + len(list(ROOT.glob("sample-configs/*.yaml"))) + 1
+    )
+    assert done.returncode == 3
+    tests = sum(suite.tests for suite in suites)
+    right = sum(case.name == "no findings" for suite in suites for case in suite)
+    assert tests == expected["error"] + expected["warning"] + right + 1
+
+
+def test_the_numbers_of_a_suite_are_those_of_its_tests() -> None:
+    found = check(WRONG, "vm.yaml")
+    suite = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))[0]
+    told = suite.tests, suite.failures
+    suite.update_statistics()  # type: ignore[no-untyped-call]
+    assert told == (suite.tests, suite.failures)
+    assert told[1] == len([each for each in found.diagnostics if each.severity == "error"]) > 0
+
+
+def suites_of(part: str) -> list[Suite]:
+    assert junit.REPORT.whole is not None
+    text = "".join(junit.REPORT.whole([part], Totals(1, 0, 0, ())))
+    return list(JUnitXml.fromstring(text.encode()))
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=20))
+@settings(max_examples=200)
+def test_any_name_is_xml(name: str) -> None:
+    found = check(WRONG, name)
+    (suite,) = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))
+    assert suite.tests == len(found.diagnostics)
+
+
+def code_quality(text: bytes, file: str = "vm.yaml") -> list[dict[str, Any]]:
+    found = check(text, file)
+    assert gitlab.REPORT.whole is not None
+    parts = [gitlab.REPORT.part(found.diagnostics, found.tree.text)] if found.diagnostics else []
+    report: list[dict[str, Any]] = json.loads(
+        "".join(gitlab.REPORT.whole(parts, Totals(1, 0, 0, ())))
+    )
+    return report
+
+
+def test_gitlab_of_everything_has_the_required_fields() -> None:
+    """Those of https://docs.gitlab.com/ci/testing/code_quality/, each with its values."""
+    done = validate("--format", "gitlab", "tests/cases", "sample-configs", "missing.yaml")
+    report = json.loads(done.stdout)
+    assert len(report) == sum(counts().values()) + 1
+    for each in report:
+        assert set(each) == {"description", "check_name", "fingerprint", "severity", "location"}
+        assert each["severity"] in ("info", "minor", "major", "critical", "blocker")
+        assert not Path(each["location"]["path"]).is_absolute()
+        lines = each["location"]["lines"]
+        assert 1 <= lines["begin"] <= lines["end"]
+    assert len({each["fingerprint"] for each in report}) == len(report)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_fingerprints_stay_when_lines_move(case: Path) -> None:
+    text = case.read_bytes()
+    before = [each["fingerprint"] for each in code_quality(text)]
+    moved = [each["fingerprint"] for each in code_quality(b"# a comment\n\n" + text)]
+    assert moved == before
+
+
+def test_another_file_rule_or_value_is_another_finding() -> None:
+    first = code_quality(WRONG)
+    others = [
+        *code_quality(WRONG, "other.yaml"),
+        *code_quality(WRONG.replace(b"spi:8", b"spi:9")),
+    ]
+    known = {each["fingerprint"] for each in first}
+    assert len(known) == len(first) > 1
+    same = [each for each in others if each["fingerprint"] in known]
+    # That pmu.irq is unused and wrong does not depend on the SPIs.
+    assert {each["check_name"][:6] for each in same} <= {"VMC504"}
+
+
+def test_odd_names_are_escaped() -> None:
+    assert code_quality(WRONG, ODD_NAME)[0]["location"]["path"].isprintable()
+
+
+def test_nothing_is_an_empty_list() -> None:
+    assert code_quality(b"vmcfg: 1\nname: vm\nvcpus: 1\n") == []
