@@ -331,6 +331,29 @@ def test_there_is_no_such_image(bench: Bench) -> None:
     assert "cannot read the kernel image" in errors
 
 
+def test_kvm_that_rejects_everything_is_one_sentence(bench: Bench) -> None:
+    """The stand-in for QEMU answers line 0 of each plan of its archive with EPERM."""
+    answer = b"vmcfg:failed 0 1\n"
+    bench.qemu(
+        'while [ "$1" != -initrd ]; do shift; done\n'
+        f"{START}\n"
+        "for plan in $(grep -ao 'plan [0-9]* 0 0$' \"$2\" | cut -d' ' -f2); do\n"
+        f"printf 'vmcfg:plan %s\\n{answer[:-1].decode()}\\nvmcfg:end %s {fnv(answer)}\\n'"
+        " $plan $plan\n"
+        "done\n"
+        "printf 'vmcfg:done\\n'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "vmcfg", "probe", "--image", str(bench.image)],
+        env=bench.environment,
+        capture_output=True,
+        text=True,
+    )
+    said = "vmcfg: KVM of this kernel cannot be probed: a call fails with EPERM\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", said)
+    assert bench.is_clean()
+
+
 # The command line ---------------------------------------------------------------------------------
 
 

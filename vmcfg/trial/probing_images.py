@@ -42,7 +42,9 @@ def probed_image(guest: Guest, attributes: list[dict[str, Any]]) -> dict[str, An
         try:
             host = probed(_AskedKvm(questions), machine, attributes)
         except OSError as error:
-            raise NoKvm(f"KVM of this kernel cannot be probed: {error.strerror}") from None
+            raise NoKvm(
+                f"KVM of this kernel cannot be probed: a call fails with {error.strerror}"
+            ) from None
         open_ones = questions.open_ones()
         if not open_ones:
             return host
