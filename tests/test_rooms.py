@@ -130,6 +130,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "initrd",
         "compiled",
         "boot",
+        "probing_images",
     ),
     "monitors": (
         "attributes",
