@@ -72,6 +72,7 @@ complete -c vmcfg -n '__vmcfg_in import' -l strict -d 'Treat warnings as errors.
 complete -c vmcfg -n '__vmcfg_in import' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in import' -F
 complete -c vmcfg -n '__vmcfg_in show' -l format -r -f -a 'human json csv' -d 'Output format.'
+complete -c vmcfg -n '__vmcfg_in show' -l map -d 'Print a map of the VM: the users of all guest-physical addresses and INTIDs, what is free, and the findings there; also if there are errors.'
 complete -c vmcfg -n '__vmcfg_in show' -l host-kernel -r -f -d 'Oldest host kernel to support; overrides \'host_kernel\' in the description.'
 complete -c vmcfg -n '__vmcfg_in show' -l host -r -F -d 'Host file from \'vmcfg probe --format json\' for a host that must support the plan, or a directory of host files. Can be repeated.'
 complete -c vmcfg -n '__vmcfg_in show' -l strict -d 'Treat warnings as errors.'
@@ -136,4 +137,4 @@ complete -c vmcfg -n '__vmcfg_in diff' -l color -r -f -a 'auto always never' -d 
 complete -c vmcfg -n '__vmcfg_in diff' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in diff' -F
 complete -c vmcfg -n '__vmcfg_in schema' -s h -l help -d 'Show this message and exit.'
-complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show decode order try tries emitted host'
+complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show map decode order try tries emitted host'
