@@ -4,14 +4,10 @@ readable in 80 columns.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +19,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tests import strategies
+from tests.terminals import printed_on_terminal
 from vmcfg.checking.check import Checked, check
 from vmcfg.commands.map_output import map_json, map_lines, vcpus_text
 from vmcfg.reports.styled import plain
@@ -312,27 +309,7 @@ def test_the_map_has_the_width_and_the_colors_of_the_terminal(tmp_path: Path) ->
     (tmp_path / "vm.yaml").write_text(SIXTY_FOUR)
 
     def printed(width: int, **variables: str) -> str:
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-        done = subprocess.Popen(
-            [sys.executable, "-m", "vmcfg", "show", "--map", "vm.yaml"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **variables},
-            stdout=theirs,
-        )
-        os.close(theirs)
-        text = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:
-                break
-            if not part:
-                break
-            text += part
-        os.close(ours)
-        assert done.wait() == 0
-        return text.decode().replace("\r\n", "\n")
+        return printed_on_terminal(tmp_path, "show", "--map", "vm.yaml", width=width, **variables)
 
     assert printed(46, NO_COLOR="1") == drawn(SIXTY_FOUR, 46)
     assert printed(120, NO_COLOR="1") == drawn(SIXTY_FOUR, 120)
