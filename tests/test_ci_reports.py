@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
+import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 from junitparser import TestSuite as Suite
 
+from tests.conftest import not_here
+from tests.kvm import machine
 from vmcfg.checking.check import check
 from vmcfg.reports import gitlab, junit
 from vmcfg.reports.form import Totals
@@ -66,6 +71,38 @@ def test_junit_of_everything_is_read() -> None:
     tests = sum(suite.tests for suite in suites)
     right = sum(case.name == "no findings" for suite in suites for case in suite)
     assert tests == expected["error"] + expected["warning"] + right + 1
+
+
+def jenkins_schema() -> Path:
+    """Return the schema of Jenkins, junit-10.xsd, from the source of this pytest on PyPI."""
+    schema = Path(machine.cache_folder(), f"junit-10-of-pytest-{pytest.__version__}.xsd")
+    if schema.exists():
+        return schema
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "pytest"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*pip, "-d", folder, f"pytest=={pytest.__version__}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            not_here(f"NO SCHEMA WAS TESTED: {done.stderr}")
+        (source,) = Path(folder).glob("*.tar.gz")
+        with tarfile.open(source) as archive:
+            (name,) = (each for each in archive.getnames() if each.endswith("/junit-10.xsd"))
+            stream = archive.extractfile(name)
+            assert stream is not None
+            machine.store(schema, stream.read())
+    return schema
+
+
+@pytest.mark.slow
+def test_junit_is_valid_by_the_schema_of_jenkins(
+    tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    (tmp_path / "odd<&\"'\x1b.yaml").write_bytes(WRONG)
+    everything = ("tests/cases", "sample-configs", str(tmp_path), "missing.yaml")
+    report = validate("--format", "junit", *everything).stdout
+    command = [program("xmllint"), "--noout", "--nonet", "--schema", str(jenkins_schema()), "-"]
+    done = subprocess.run(command, input=report, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"- validates\n")
 
 
 def test_the_numbers_of_a_suite_are_those_of_its_tests() -> None:

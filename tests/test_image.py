@@ -1,4 +1,4 @@
-"""try --image without a boot: images, archives, the console of a guest, and every error.
+"""try and probe --image without a boot: images, archives, the console of a guest, and every error.
 
 tests/kvm/test_kernels_boot_images.py boots real kernels.
 """
@@ -331,6 +331,29 @@ def test_there_is_no_such_image(bench: Bench) -> None:
     assert "cannot read the kernel image" in errors
 
 
+def test_kvm_that_rejects_everything_is_one_sentence(bench: Bench) -> None:
+    """The stand-in for QEMU answers line 0 of each plan of its archive with EPERM."""
+    answer = b"vmcfg:failed 0 1\n"
+    bench.qemu(
+        'while [ "$1" != -initrd ]; do shift; done\n'
+        f"{START}\n"
+        "for plan in $(grep -ao 'plan [0-9]* 0 0$' \"$2\" | cut -d' ' -f2); do\n"
+        f"printf 'vmcfg:plan %s\\n{answer[:-1].decode()}\\nvmcfg:end %s {fnv(answer)}\\n'"
+        " $plan $plan\n"
+        "done\n"
+        "printf 'vmcfg:done\\n'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "vmcfg", "probe", "--image", str(bench.image)],
+        env=bench.environment,
+        capture_output=True,
+        text=True,
+    )
+    said = "vmcfg: KVM of this kernel cannot be probed: a call fails with EPERM\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", said)
+    assert bench.is_clean()
+
+
 # The command line ---------------------------------------------------------------------------------
 
 
@@ -347,3 +370,26 @@ def test_options_that_do_not_fit(arguments: tuple[str, ...], said: str, vmcfg_he
     code, _, errors = vmcfg_here("try", *arguments)
     assert code == 2
     assert said in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--image", "Image", "--script"), "--image cannot be used with --script or --common."),
+        (("--image", "Image", "--common"), "--image cannot be used with --script or --common."),
+        (("--script", "--timeout", "5"), "--timeout requires --image."),
+        (("--common", "--append", "quiet"), "--append requires --image."),
+    ],
+)
+def test_options_of_probe_that_do_not_fit(
+    arguments: tuple[str, ...], said: str, vmcfg_here: Vmcfg
+) -> None:
+    code, _, errors = vmcfg_here("probe", *arguments)
+    assert code == 2
+    assert said in errors
+
+
+def test_probe_says_that_there_is_no_such_image(vmcfg_here: Vmcfg) -> None:
+    code, output, errors = vmcfg_here("probe", "--image", "no-image")
+    assert (code, output, errors.count("\n")) == (3, "", 1)
+    assert "cannot read the kernel image no-image" in errors

@@ -5,6 +5,7 @@ tests/kvm executes it on real kernels.
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import errno
 import json
@@ -17,9 +18,10 @@ from typing import Any
 import pytest
 
 from tests import stand_in_kvm
-from tests.conftest import Vmcfg
+from tests.conftest import ROOT, Vmcfg
 from tests.stand_in_kvm import StandInKvm
 from tests.test_try import written
+from vmcfg.commands.probe import CARRIED
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host_pmus import host_pmus
 from vmcfg.kernel.settable_registers import SETTABLE
@@ -297,6 +299,20 @@ def test_the_script_prints_the_same_host_file(
     assert (code, errors, kvm.calls) == (0, "", [])
     executed(script, monkeypatch, kvm, tmp_path / "pmus")
     assert json.loads(capsys.readouterr().out) == probed(vmcfg_here)
+
+
+def test_the_script_needs_nothing_after_python_3_7() -> None:
+    for name in CARRIED:
+        source = (ROOT / f"vmcfg/kernel/{name}.py").read_text()
+        tree = ast.parse(source, feature_version=(3, 7))
+        assigned = [each.value for each in tree.body if isinstance(each, ast.Assign)]
+        subscripted = {
+            each.value.id
+            for each in assigned
+            if isinstance(each, ast.Subscript) and isinstance(each.value, ast.Name)
+        }
+        # Python before 3.9 cannot subscript these.
+        assert not subscripted & {"tuple", "list", "dict", "set", "frozenset", "type"}, name
 
 
 def test_the_script_ends_with_3_without_kvm(

@@ -59,6 +59,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "expansion",
         "overlaps",
         "frames",
+        "map",
         "identifiers",
         "readings",
         "identifier_limits",
@@ -129,6 +130,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "initrd",
         "compiled",
         "boot",
+        "probing_images",
     ),
     "monitors": (
         "attributes",
@@ -209,6 +211,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "emit_many",
         "emit",
         "import_",
+        "map_output",
         "show",
         "decode",
         "explain",

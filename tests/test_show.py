@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from tests.terminals import printed_on_terminal
 from vmcfg.checking.check import check
 from vmcfg.vm.identifiers import Names, irq_line, names, notes
 from vmcfg.vm.readings import readings
@@ -344,31 +344,7 @@ def test_the_table_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "vm.yaml").write_text(TWO)
 
     def drawn(**variables: str) -> str:
-        ours, theirs = pty.openpty()
-        env = {
-            key: value
-            for key, value in os.environ.items()
-            if key not in ("NO_COLOR", "FORCE_COLOR")
-        }
-        done = subprocess.Popen(
-            [sys.executable, "-m", "vmcfg", "show", "vm.yaml"],
-            cwd=tmp_path,
-            env={**env, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "20", **variables},
-            stdout=theirs,
-        )
-        os.close(theirs)
-        text = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:
-                break
-            if not part:
-                break
-            text += part
-        os.close(ours)
-        assert done.wait() == 0
-        return text.decode().replace("\r\n", "\n")
+        return printed_on_terminal(tmp_path, "show", "vm.yaml", width=80, COLUMNS="20", **variables)
 
     colored = drawn()
     assert "\x1b[" in colored.splitlines()[0]

@@ -1,4 +1,4 @@
-"""The device tree of a VM: dtc accepts it without a word, and `vmcfg import` reads the VM in it."""
+"""The device tree of a VM: dtc prints nothing about it, and `vmcfg import` reads the VM in it."""
 
 from __future__ import annotations
 

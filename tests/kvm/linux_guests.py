@@ -36,7 +36,7 @@ COMPLAINTS = re.compile(r"<[0-4]>.*(pmu|perf|gic|irq|timer)", re.IGNORECASE)
 """Warnings and errors in the log of the kernel about the PMU, the GIC, or the timers."""
 
 SLOW = re.compile(r"interrupt took [0-9]+ ns|interrupt took too long")
-"""What the kernel says because it is emulated."""
+"""Messages of the kernel that only emulation causes."""
 
 
 class Linux(NamedTuple):

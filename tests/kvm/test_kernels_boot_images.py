@@ -1,4 +1,4 @@
-"""try --image on real kernels: what it reports is what vmcfg reports in the same guest."""
+"""try and probe --image on real kernels: they report what vmcfg reports in the same guest."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ SERIES = ("6.1", "6.12", "7.2")
 EXAMPLES = oracle.ROOT / "vmcfg/reference/examples"
 SAMPLES = oracle.ROOT / "sample-configs"
 RIGHT = str(SAMPLES / "minimal.yaml")
+PROBE = ["python3", "-m", "vmcfg", "probe", "--format", "json"]
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +41,12 @@ def with_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def tried(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Return the result of try --image."""
+    return run("try", "--image", str(image), *arguments)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "vmcfg", "try", "--image", str(image), *arguments],
+        [sys.executable, "-m", "vmcfg", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(oracle.ROOT)},
@@ -73,6 +78,27 @@ def test_the_report_is_that_of_python_in_the_guest(series: str) -> None:
     )
     assert len(executed) > 60
     assert report == in_the_guest(series)
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_the_host_file_is_that_of_python_in_the_guest(series: str) -> None:
+    kernel = oracle.kernel(series)
+    inside = machine.run(kernel, oracle.package(), PROBE, smp=1)
+    result = run("probe", "--image", str(kernel.image), "--format", "json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == inside.stdout.decode()
+
+
+def test_a_host_without_its_and_sve_is_probed() -> None:
+    kernel = oracle.kernel("6.12")
+    options = ("--machine", "gic-version=2", "--cpu", "cortex-a72")
+    inside = machine.run(
+        kernel, oracle.package(), PROBE, smp=1, gic_version=2, cpu="cortex-a72"
+    ).stdout.decode()
+    result = run("probe", "--image", str(kernel.image), *options, "--format", "json")
+    assert (result.returncode, result.stdout) == (0, inside)
+    host = json.loads(inside)
+    assert (host["devices"], host["sve_vector_lengths"]) == (["KVM_DEV_TYPE_ARM_VGIC_V2"], None)
 
 
 def test_a_gicv2_and_another_cpu_can_be_chosen() -> None:

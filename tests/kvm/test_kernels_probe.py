@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import jsonschema
 import pytest
 
 from tests.kvm import machine, oracle
+from vmcfg.kernel.abi import INTERRUPT_DEVICES
 from vmcfg.kernel.features import FEATURES, STRICT_PMU
 from vmcfg.kernel.host import HostRegister
 from vmcfg.kernel.version import NEVER
@@ -101,6 +103,37 @@ def test_probe_makes_a_host_file(series: str) -> None:
     assert host["sve_vector_lengths"] == list(range(128, 2049, 128))
     assert {"KVM_DEV_TYPE_ARM_VGIC_V3", "KVM_DEV_TYPE_ARM_VGIC_ITS"} <= set(host["devices"])
     assert [(pmu["name"], pmu["cpus"]) for pmu in host["pmus"]] == [("armv8_pmuv3", "0-1")]
+
+
+GICV5 = "KVM_DEV_TYPE_ARM_VGIC_V5"
+
+
+@pytest.mark.parametrize("series", oracle.SERIES)
+def test_no_kernel_has_a_gicv5_on_a_host_with_gicv3(series: str) -> None:
+    """KVM_CREATE_DEVICE with KVM_CREATE_DEVICE_TEST fails with ENODEV: probe accepts no other errno
+    as an answer, and QEMU emulates no GICv5.
+    """
+    code, out, _ = results(series)["probe"]
+    assert code == 0
+    assert GICV5 not in json.loads(out)["devices"]
+
+
+def test_the_type_of_a_gicv5_is_that_of_the_headers(program: Callable[[str], str]) -> None:
+    folders = machine.headers(oracle.kernel(oracle.SERIES[-1]))
+    compiler = [
+        program("aarch64-linux-gnu-gcc"),
+        *(f"-isystem{folder}" for folder in folders),
+        *("-include", "linux/kvm.h", "-fsyntax-only", "-x", "c", "-"),
+    ]
+
+    def compiles(number: int) -> bool:
+        source = f'_Static_assert({GICV5} == {number}, "");'
+        done = subprocess.run(compiler, input=source, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "static assertion failed" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    number = INTERRUPT_DEVICES[GICV5]
+    assert [compiles(each) for each in (number, number + 1)] == [True, False]
 
 
 NOT_SINCE = {

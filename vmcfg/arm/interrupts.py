@@ -15,6 +15,13 @@ LPI_BASE = 8192
 INTID_END = 1 << 24
 """One more than the last INTID: a GICv3 has at most 24 bits."""
 
+GICV5_PPI_BASE = 1 << 29
+"""The first PPI of a GICv5, whose INTIDs have a type in bits [31:29]: 1 is a PPI
+(include/linux/irqchip/arm-gic-v5.h).
+"""
+GICV5_PPIS = 128
+"""The number of PPIs of a GICv5."""
+
 
 def is_ppi(intid: int) -> bool:
     """Return whether `intid` is a private peripheral interrupt: 16-31."""
@@ -24,6 +31,12 @@ def is_ppi(intid: int) -> bool:
 def is_spi(intid: int) -> bool:
     """Return whether `intid` is a shared peripheral interrupt: 32-1019."""
     return SPI_BASE <= intid < SPI_END
+
+
+def gicv5_ppi(intid: int) -> int | None:
+    """Return the number of the PPI that `intid` is with a GICv5; None for other interrupts."""
+    ppi = intid - GICV5_PPI_BASE
+    return ppi if 0 <= ppi < GICV5_PPIS else None
 
 
 def interrupt_text(intid: int) -> str:

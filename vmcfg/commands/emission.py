@@ -69,7 +69,9 @@ class Emitted(NamedTuple):
 
 
 def checked_for(data: bytes, name: str, wanted: Wanted) -> Checked:
-    """Return the check of the description `data` of the file `name` for what is wanted of it."""
+    """Return the check of the description `data` of the file `name`, with the findings of the
+    requested API and format.
+    """
     checked = check(data, name, wanted.host_kernel, wanted.hosts)
     return _held_to_format(_held_to_api(checked, wanted.api), wanted.format)
 

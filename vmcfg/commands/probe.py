@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vmcfg import files
 from vmcfg.commands.exit_codes import FAILED, FOUND
+from vmcfg.commands.image import guest_of, image_options
 from vmcfg.commands.options import color_option, help_option, hosts_of
 from vmcfg.escape import printable
 from vmcfg.kernel import ioctls
@@ -23,6 +24,9 @@ from vmcfg.plans.apis import VCPU
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reports.styled import table
 from vmcfg.reports.terminal import is_terminal, wants_color
+
+if TYPE_CHECKING:
+    from vmcfg.trial.boot import Guest
 
 FORMATS = ("human", "json")
 
@@ -94,6 +98,7 @@ except package.ioctls.NoKvm as error:
     ),
 )
 @click.argument("host_paths", nargs=-1, metavar="[HOST...]")
+@image_options
 @color_option
 @help_option
 def probe(
@@ -102,24 +107,35 @@ def probe(
     earlier: str | None,
     common: bool,
     host_paths: tuple[str, ...],
+    image: str | None,
+    machine: str | None,
+    cpu: str | None,
+    append: str | None,
+    timeout: float | None,
+    console: str | None,
     color: str,
 ) -> int:
     """Show what KVM on this host supports: capabilities, devices, attributes, registers, and PMUs.
+
+    --image does not query this host, but KVM of an arm64 kernel that QEMU boots on any machine.
 
     --script does not query this host. To query another one: vmcfg probe --script | ssh HOST python3
     - > HOST.json. --common does not query this host either: HOST is a host file, or a directory of
     host files. The exit code is 1 if a register cannot be the same on all hosts.
     """
-    if common:
-        return _print_common(hosts_of(host_paths))
-    if host_paths:
-        raise click.UsageError("HOST requires --common.")
-    if script:
-        files.print_out(script_text())
-        return 0
-    before = None if earlier is None else host_file(files.read(earlier), earlier)
+    if image is not None and (script or common):
+        raise click.UsageError("--image cannot be used with --script or --common.")
     try:
-        host = probed_host(attributes())
+        guest = guest_of(image, machine, cpu, append, timeout, console)
+        if common:
+            return _print_common(hosts_of(host_paths))
+        if host_paths:
+            raise click.UsageError("HOST requires --common.")
+        if script:
+            files.print_out(script_text())
+            return 0
+        before = None if earlier is None else host_file(files.read(earlier), earlier)
+        host = _host(guest)
     except NoKvm as error:
         files.print_error(f"vmcfg: {error}\n")
         return FAILED
@@ -134,6 +150,15 @@ def probe(
     else:
         files.print_out("".join(f"{what} {name} {value}\n" for what, name, value in facts(host)))
     return 0
+
+
+def _host(guest: Guest | None) -> dict[str, Any]:
+    """Return the host file of this host, or of `guest`. Raises `NoKvm`."""
+    if guest is None:
+        return probed_host(attributes())
+    from vmcfg.trial.probing_images import probed_image
+
+    return probed_image(guest, attributes())
 
 
 def _print_common(hosts: list[Host]) -> int:

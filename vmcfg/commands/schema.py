@@ -14,6 +14,7 @@ SCHEMAS = {
     "diagnostics": "'validate --format json'",
     "diff": "'diff --format json'",
     "show": "'show --format json'",
+    "map": "'show --map --format json'",
     "decode": "'decode --format json'",
     "order": "'explain --format json' of the topic 'order'",
     "try": "'try --format json' of one file",

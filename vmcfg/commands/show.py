@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vmcfg import files
-from vmcfg.checking.check import check
+from vmcfg.checking.check import Checked, check
 from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
@@ -25,8 +25,9 @@ from vmcfg.commands.options import (
 )
 from vmcfg.kernel.version import Version
 from vmcfg.reports.styled import table
-from vmcfg.reports.terminal import wants_color
+from vmcfg.reports.terminal import columns, is_terminal, wants_color
 from vmcfg.vm.identifiers import Names, names, notes
+from vmcfg.vm.machine import Machine
 
 FORMATS = ("human", "json", "csv")
 
@@ -44,6 +45,9 @@ COLUMNS = (
 )
 """The columns of the table. The last one marks the boot vCPU, and MPIDRs set by register."""
 
+MAP_WIDTH = 80
+"""The width of a map if the output is not a terminal."""
+
 
 @click.command()
 @click.argument("path", metavar="PATH|-")
@@ -54,6 +58,15 @@ COLUMNS = (
     default="human",
     help="Output format.",
 )
+@click.option(
+    "--map",
+    "as_map",
+    is_flag=True,
+    help=(
+        "Print a map of the VM: the users of all guest-physical addresses and INTIDs, what is free,"
+        " and the findings there; also if there are errors."
+    ),
+)
 @host_kernel_option
 @host_option
 @strict_option
@@ -63,6 +76,7 @@ COLUMNS = (
 def show(
     path: str,
     format_: str,
+    as_map: bool,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
     strict: bool,
@@ -76,12 +90,18 @@ def show(
     device tree reg, the PMU interrupt as INTID and as PPI or SPI, and its KVM_IRQ_LINE word. The
     formats json and csv also contain the device tree interrupts and the GSIV of the MADT.
 
-    Findings go to standard error. If there are errors, nothing is listed.
+    Findings go to standard error. If there are errors, nothing is listed. With --map, a map is
+    printed if all values are valid, in the formats human and json.
     """
+    if as_map and format_ == "csv":
+        raise click.UsageError("--map requires --format human or json.")
     name = stdin_filename if path == "-" else files.name_of(path)
     checked = check(files.read(path), name, host_kernel, hosts_of(host_paths))
     print_findings(checked, color)
     machine = checked.plannable(strict, unchecked=False)
+    if as_map and checked.machine is not None:
+        files.print_out(_map(checked, checked.machine, format_, color))
+        return 0 if machine is not None else FOUND
     if machine is None:
         return FOUND
     every = names(machine)
@@ -98,6 +118,21 @@ def show(
             written += f"Events in no entry of 'pmu.filter' are {machine.unfiltered_events()}.\n"
     files.print_out(written)
     return 0
+
+
+def _map(checked: Checked, machine: Machine, format_: str, color: str) -> str:
+    """Return the map of the VM with the findings of its check."""
+    from vmcfg.commands.map_output import map_json, map_lines
+    from vmcfg.vm.map import map_of
+
+    drawn = map_of(machine, checked.diagnostics, lambda path: checked.tree.position(path).pointer)
+    if format_ == "json":
+        return map_json(drawn)
+    from vmcfg.reports.styled import colored, plain
+
+    width = columns(sys.stdout) if is_terminal(sys.stdout) else MAP_WIDTH
+    lines = map_lines(machine, drawn, width)
+    return colored(lines) if wants_color(color, sys.stdout) else plain(lines)
 
 
 def _json(header: dict[str, str], every: list[Names]) -> str:

@@ -170,6 +170,12 @@ def _register_names() -> Iterable[str]:
 DEFAULT_TIMERS = {"virtual": 27, "physical": 30, "hyp_virtual": 28, "hyp_physical": 26}
 """The default INTIDs of the timers in KVM."""
 
+GICV5_HINT = (
+    "use 3: vmcfg does not support GICv5, of which Linux 7.2 emulates only PPIs, and only on a host"
+    " with GICv5"
+)
+"""The hint for a version of the GIC that KVM can have (arch/arm64/kvm/vgic/vgic-v5.c)."""
+
 MAINTENANCE = 25
 """The default INTID of the GIC maintenance interrupt."""
 
@@ -249,7 +255,8 @@ class Gic(NamedTuple):
                     "gicv2": "write 2",
                     "gicv3": "write 3",
                     4: "use 3: KVM emulates GICv2 and GICv3; a GICv4 of the host does not matter",
-                    5: "use 3: vmcfg does not support GICv5",
+                    "gicv5": GICV5_HINT,
+                    5: GICV5_HINT,
                 },
             ),
             doc="Version of the GIC architecture: 2 or 3.",

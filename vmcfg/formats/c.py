@@ -43,6 +43,8 @@ NUMBERED = ("vcpu", "its")
 _PLAIN = f"{ascii_letters}{digits} -_.,:=+@%/()".encode()
 """The characters that need no escape in a string literal."""
 
+_ALL_PLAIN = re.compile(f"[{re.escape(_PLAIN.decode())}]*").fullmatch
+
 HEADING = """\
 /*
  * Plan of {vm}, created by vmcfg from {file}, for Linux {host_kernel} and later.
@@ -141,6 +143,8 @@ def _in_comment(text: str) -> str:
 
 def _string(text: str) -> str:
     """Return a C string literal."""
+    if _ALL_PLAIN(text):
+        return f'"{text}"'
     characters = [
         chr(byte) if byte in _PLAIN else f"\\{byte:03o}"
         for byte in text.encode("utf-8", "surrogateescape")
@@ -227,10 +231,7 @@ def _table(name: str, commands: Iterable[Command], tree: Tree | None) -> str:
             members[kind] = _members(command)
         before_number, after_number = members[kind]
         _, _, number = command.target.partition(":")
-        # Only the name of a host PMU can need escapes.
-        text = command.text()
-        words = f'"{text}"' if command.host_name is None else _string(text)
-        origin = _origin(command, tree)
+        words, origin = _string(command.text()), _origin(command, tree)
         rows.append(
             f"\t{{ .words = {words},\n\t  {origin}{before_number}{number}{after_number} }},\n"
         )

@@ -37,11 +37,6 @@ def findings_for_guest(machine: Machine) -> Iterator[Found]:
         yield ADDRESS_UNKNOWN_TO_GUEST, finding
 
 
-def findings_for_timers(machine: Machine) -> Iterator[Found]:
-    """Return nothing: a timer that is not written has the default of KVM."""
-    yield from ()
-
-
 def _unknown_addresses(machine: Machine) -> Iterator[Finding]:
     gic = machine.gic
     if gic is None:

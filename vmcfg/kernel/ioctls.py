@@ -79,6 +79,10 @@ class Kvm:
         """Return the value of a capability from KVM_CHECK_EXTENSION; 0 without it."""
         return _ioctl(self.descriptor, abi.CHECK_EXTENSION, number)
 
+    def new_vm(self) -> Vm:
+        """Create a VM of type 0."""
+        return Vm(self, 0)
+
     def close(self) -> None:
         """Close /dev/kvm; VMs that were created with it exist until they are closed."""
         os.close(self.descriptor)
@@ -142,16 +146,15 @@ class Vm:
     def has_device(self, type: int) -> bool:
         """Return whether the host supports devices of a type."""
         try:
-            _with(
-                self.descriptors["vm"],
-                abi.CREATE_DEVICE,
-                struct.pack("=III", type, 0, abi.CREATE_DEVICE_TEST),
-            )
+            self._test_device(struct.pack("=III", type, 0, abi.CREATE_DEVICE_TEST))
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return False
             raise
         return True
+
+    def _test_device(self, data: bytes) -> None:
+        _with(self.descriptors["vm"], abi.CREATE_DEVICE, data)
 
     def init_vcpu(self, target: str, features: int) -> None:
         """Initialize a vCPU with the bits `features`, based on the preferred target of the host."""

@@ -127,8 +127,9 @@ def named_registers() -> dict[str, int]:
         # A name of the uapi is followed by that of the architecture.
         found[name.partition(" ")[0]] = _id(SYSTEM, 64, number)
     for kind, names in ((FIRMWARE, FIRMWARE_REGISTERS), (BITMAPS, BITMAP_REGISTERS)):
-        found |= {name: _id(kind, 64, number) for number, name in names.items()}
-    return found | {"KVM_REG_ARM64_SVE_VLS": _id(SVE, 512, SVE_VLS)}
+        found.update({name: _id(kind, 64, number) for number, name in names.items()})
+    found["KVM_REG_ARM64_SVE_VLS"] = _id(SVE, 512, SVE_VLS)
+    return found
 
 
 def feature_id_index(id: int) -> int | None:
@@ -167,9 +168,8 @@ def _demux(number: int) -> tuple[str, int]:
 
 
 def _system(number: int) -> tuple[str, int]:
-    encoding = _encoding(number)
-    fields = zip(("op0", "op1", "CRn", "CRm", "op2"), encoding, strict=True)
-    words = ", ".join(f"{name} {value}" for name, value in fields)
+    encoding = op0, op1, crn, crm, op2 = _encoding(number)
+    words = f"op0 {op0}, op1 {op1}, CRn {crn}, CRm {crm}, op2 {op2}"
     name = SYSTEM_REGISTERS.get(encoding)
     return (words if name is None else f"{name}; {words}"), _SIZES[SYSTEM]
 

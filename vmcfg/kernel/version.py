@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import typing
 
-Version = tuple[int, int]
+# Python 3.7, which executes this in probe --script, cannot subscript `tuple`.
+Version = typing.Tuple[int, int]  # noqa: UP006
 """A kernel version, compared as numbers: 6.10 is later than 6.9."""
 
 LINUX_6_1: Version = (6, 1)

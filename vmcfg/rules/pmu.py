@@ -12,6 +12,7 @@ from vmcfg.arm.interrupts import (
     PPI_BASE,
     SPI_BASE,
     SPI_END,
+    gicv5_ppi,
     interrupt_text,
     is_ppi,
     is_spi,
@@ -371,6 +372,14 @@ def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
         hint = (
             f"if you mean {interrupt_text(as_ppi)}, write 'ppi:{intid}';"
             f" if you mean {interrupt_text(as_spi)}, write 'spi:{intid}'"
+        )
+    ppi = gicv5_ppi(intid)
+    if ppi is not None:
+        if is_ppi(ppi):
+            hint = f"use {interrupt_text(ppi)}"
+        hint += (
+            f": {intid:#x} is PPI {ppi} of a GICv5, which Linux 7.2 can emulate, but vmcfg does not"
+            " support"
         )
     return Finding(at, message, hint=hint, kernel=_answer_to(intid))
 

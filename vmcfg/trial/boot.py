@@ -71,6 +71,14 @@ def perform_in(
     return [_outcome(plan, said, number, go_on, console) for number, plan in enumerate(plans)]
 
 
+def answers_in(guest: Guest, plans: Sequence[str]) -> Transcript:
+    """Return the answers to `plans`, the texts of plans from number 0, in one boot. Raises `NoKvm`
+    with the reason if the image does not boot or has no KVM.
+    """
+    console, ending = _booted(guest, "".join(plans))
+    return _said(console, ending, len(plans))
+
+
 def _outcome(
     plan: Lines, said: Transcript, number: int, go_on: bool, console: bytes
 ) -> Outcome | NoKvm:

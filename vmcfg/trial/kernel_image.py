@@ -52,7 +52,7 @@ def kernel_image(path: str) -> KernelImage:
 
 
 def _what(content: bytes) -> str:
-    """Return what a file is that is not an image."""
+    """Return what is wrong with a file that is not an image."""
     if content[0x202:0x206] == b"HdrS":
         return "is a kernel for x86"
     if content[:4] == b"\x7fELF":

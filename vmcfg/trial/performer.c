@@ -9,6 +9,10 @@
  *                        one command, as `vmcfg emit --numbers --scope vm` prints it. DATA can be pmu:NAME, a PMU of this
  *                        host. In get-attr and get-reg, DATA is the buffer before the call, and a seventh field is the
  *                        expected one after it. These commands are the last ones of a plan.
+ *   ask TARGET REQUEST NUMBER LENGTH DATA
+ *                        an ioctl of TARGET, which can be "kvm". Its argument is DATA, or NUMBER if LENGTH is 0.
+ *   get-masks vm 0 0 LENGTH DATA
+ *                        KVM_ARM_GET_REG_WRITABLE_MASKS. DATA is the buffer before the call.
  *   gic TYPE             begins the commands of a GIC instead of that of the VMM, executed if this VM supports TYPE.
  *   or-gic TYPE          begins those that are executed if the ones before were not.
  *   rest                 ends those.
@@ -17,6 +21,7 @@
  * Output: lines that begin with "vmcfg:". I is the number of a line of a plan, from 0 after its first line; E is an errno.
  *
  *   release TEXT, version TEXT   of the kernel, from uname()
+ *   page-size N                  of this host
  *   pmu NAME TYPE CPUS   a PMU of this host
  *   none E               /dev/kvm cannot be opened
  *   plan N, end N SUM    around the answers to a plan; SUM is the FNV-1a of all bytes of its lines between these two
@@ -26,7 +31,7 @@
  *   failed I E           the command failed
  *   missed I             the command was not executed
  *   chosen I             the GIC of line I is executed
- *   got I HEX            the value after a GET that is not the expected one
+ *   got I HEX            the value after a GET that is not the expected one, or the 8 bytes of the result of an ask
  *   run I E              the first KVM_RUN of the vCPU that line I created failed
  *   done                 after the last plan
  *
@@ -71,11 +76,13 @@ enum {
 #define ARM_PREFERRED_TARGET 0x8020aeaf
 #define SET_DEVICE_ATTR 0x4018aee1
 #define GET_DEVICE_ATTR 0x4018aee2
+#define ARM_GET_REG_WRITABLE_MASKS 0x8040aeb6
 #define CREATE_DEVICE_TEST 1
 #define CAP_ARM_PMU_V3 126
 #define FEATURE_PMU_V3 (1ul << 3)
 
 #define EINTR 4
+#define AUXILIARY_PAGE_SIZE 6	/* AT_PAGESZ */
 #define AT_FDCWD (-100)
 #define READ_WRITE_CLOEXEC 02000002
 #define READ_CLOEXEC 02000000
@@ -87,7 +94,7 @@ enum {
 
 #define MOST_TARGETS 8192
 #define MOST_SLOTS 8192
-#define MOST_DATA 256
+#define MOST_DATA 2048
 #define FIELDS 7
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
@@ -624,6 +631,36 @@ static long perform(char *fields[FIELDS], u64 line)
 	return made == NOT_REACHED || made < 0 ? made : 0;
 }
 
+static void print_got(u64 line, const u8 *data, u64 size)
+{
+	print("vmcfg:got");
+	print_number(line);
+	print_hex(data, size);
+	put('\n');
+}
+
+/* Prints the result of an ioctl. */
+static void ask(char *fields[FIELDS], u64 line)
+{
+	int fd = same(fields[1], "kvm") ? kvm : fd_of(fields[1]);
+	u64 request = number_of(fields[2]);
+	u8 data[MOST_DATA];
+	long result;
+
+	if (fd < 0) {
+		tell("missed", line);
+		return;
+	}
+	if (bytes_of(fields[5], data))
+		result = ioctl(fd, request, data);
+	else
+		result = ioctl_number(fd, request, number_of(fields[3]));
+	if (result < 0)
+		tell_error("failed", line, result);
+	else
+		print_got(line, (const u8 *)&result, sizeof(result));
+}
+
 /* Reads a value back, and prints it if it is not as expected. */
 static void read_back(char *fields[FIELDS], u64 line)
 {
@@ -641,6 +678,10 @@ static void read_back(char *fields[FIELDS], u64 line)
 		struct one_reg reg = { number, (u64)data };
 
 		error = ioctl(fd, GET_ONE_REG, &reg);
+	} else if (same(fields[0], "get-masks")) {
+		u64 masks[8] = { (u64)data };
+
+		error = ioctl(fd, ARM_GET_REG_WRITABLE_MASKS, masks);
 	} else {
 		struct device_attr attr = { 0, (u32)number_of(fields[2]), number, (u64)data };
 
@@ -652,12 +693,8 @@ static void read_back(char *fields[FIELDS], u64 line)
 	}
 	for (i = 0; i < size; i++)
 		differs |= data[i] != expected[i];
-	if (differs) {
-		print("vmcfg:got");
-		print_number(line);
-		print_hex(data, size);
-		put('\n');
-	}
+	if (differs)
+		print_got(line, data, size);
 }
 
 /* Enters each vCPU: KVM makes every check of the first KVM_RUN, but does not execute guest instructions. */
@@ -760,6 +797,8 @@ static char *execute(char *at, int stops, int runs)
 			in_gic = is_skipped = 0;
 		} else if (in_gic && is_skipped) {
 			continue;
+		} else if (same(op, "ask")) {
+			ask(fields, line);
 		} else if (after(op, "get-")) {
 			if (!is_refused || !stops)
 				read_back(fields, line);
@@ -825,7 +864,19 @@ static void raise_limit_of_files(void)
 	call(SYS_PRLIMIT64, 0, 7, (long)limit, 0, 0, 0);
 }
 
-static long main_of_all(void)
+/* Prints the size of a page, which the kernel puts on the stack after the arguments and the environment. */
+static void print_page_size(const u64 *stack)
+{
+	const u64 *at = stack + 1 + stack[0] + 1;
+
+	while (*at)
+		at++;
+	for (at++; at[0]; at += 2)
+		if (at[0] == AUXILIARY_PAGE_SIZE)
+			tell("page-size", at[1]);
+}
+
+static long main_of_all(const u64 *stack)
 {
 	int is_init = call(SYS_GETPID, 0, 0, 0, 0, 0, 0) == 1;
 	long file = 0, size;
@@ -840,6 +891,7 @@ static long main_of_all(void)
 	read_input(file);
 	print("\n");
 	print_kernel();
+	print_page_size(stack);
 	find_pmus();
 	kvm = (int)open_file("/dev/kvm", READ_WRITE_CLOEXEC);
 	size = kvm < 0 ? kvm : ioctl_number(kvm, GET_VCPU_MMAP_SIZE, 0);
@@ -856,12 +908,12 @@ static long main_of_all(void)
 	return size < 0 ? 3 : 0;
 }
 
-void start(void);
+void start(const u64 *stack);
 
-void start(void)
+void start(const u64 *stack)
 {
-	call(SYS_EXIT_GROUP, main_of_all(), 0, 0, 0, 0, 0);
+	call(SYS_EXIT_GROUP, main_of_all(stack), 0, 0, 0, 0, 0);
 }
 
 /* The stack of a new process is aligned as a function expects it. */
-__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tb start\n");
+__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tmov x0, sp\n\tb start\n");

@@ -17,7 +17,7 @@ _FNV_START, _FNV_PRIME = 0x811C9DC5, 0x01000193
 
 _ONE = re.compile(r"(missed|chosen|unknown|no-memory) ([0-9]{1,9})")
 _TWO = re.compile(r"(failed|run) ([0-9]{1,9}) ([0-9]{1,5})")
-_GOT = re.compile(r"got ([0-9]{1,9}) ((?:[0-9a-f]{2}){1,256})")
+_GOT = re.compile(r"got ([0-9]{1,9}) ((?:[0-9a-f]{2}){1,2048})")
 _PMU = re.compile(r"pmu (\S+) ([0-9]{1,9}) (\S+)")
 _END = re.compile(r"end ([0-9]{1,9}) ([0-9]{1,10})")
 
@@ -34,6 +34,7 @@ class Transcript(NamedTuple):
     no_kvm: int | None
     plans: Mapping[int, Answers]
     is_done: bool
+    page_size: int
 
 
 def transcript(console: bytes) -> Transcript | None:
@@ -45,6 +46,7 @@ def transcript(console: bytes) -> Transcript | None:
     words = dict.fromkeys(("release", "version"), "")
     pmus: dict[str, HostPmu] = {}
     no_kvm = None
+    page_size = 0
     plans: dict[int, Answers] = {}
     at = 0
     while at < len(told):
@@ -53,6 +55,8 @@ def transcript(console: bytes) -> Transcript | None:
             words[word] = rest
         elif pmu := _PMU.fullmatch(told[at]):
             pmus[pmu[1]] = HostPmu(int(pmu[2]), pmu[3])
+        elif word == "page-size" and rest.isdecimal():
+            page_size = int(rest)
         elif word == "none" and rest.isdecimal():
             no_kvm = int(rest)
         elif word == "plan" and rest.isdecimal():
@@ -63,7 +67,7 @@ def transcript(console: bytes) -> Transcript | None:
     if not re.match(r"[0-9]+\.[0-9]+", words["release"]):
         raise Garbled("the guest did not print its kernel version")
     release = release_of(words["release"], words["version"])
-    return Transcript(release, pmus, no_kvm, plans, told[-1] == "done")
+    return Transcript(release, pmus, no_kvm, plans, told[-1] == "done", page_size)
 
 
 def _read_plan(told: list[str], first: int, number: int, plans: dict[int, Answers]) -> int:

@@ -72,6 +72,7 @@ complete -c vmcfg -n '__vmcfg_in import' -l strict -d 'Treat warnings as errors.
 complete -c vmcfg -n '__vmcfg_in import' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in import' -F
 complete -c vmcfg -n '__vmcfg_in show' -l format -r -f -a 'human json csv' -d 'Output format.'
+complete -c vmcfg -n '__vmcfg_in show' -l map -d 'Print a map of the VM: the users of all guest-physical addresses and INTIDs, what is free, and the findings there; also if there are errors.'
 complete -c vmcfg -n '__vmcfg_in show' -l host-kernel -r -f -d 'Oldest host kernel to support; overrides \'host_kernel\' in the description.'
 complete -c vmcfg -n '__vmcfg_in show' -l host -r -F -d 'Host file from \'vmcfg probe --format json\' for a host that must support the plan, or a directory of host files. Can be repeated.'
 complete -c vmcfg -n '__vmcfg_in show' -l strict -d 'Treat warnings as errors.'
@@ -112,6 +113,12 @@ complete -c vmcfg -n '__vmcfg_in probe' -l format -r -f -a 'human json' -d 'Outp
 complete -c vmcfg -n '__vmcfg_in probe' -l script -d 'Print a script that creates the host file on a machine without vmcfg.'
 complete -c vmcfg -n '__vmcfg_in probe' -l compare -r -F -d 'Print what has changed since this host file was created.'
 complete -c vmcfg -n '__vmcfg_in probe' -l common -d 'Print the registers that differ between the host files HOST, with values that all of these hosts accept, as key \'registers\' of a description.'
+complete -c vmcfg -n '__vmcfg_in probe' -l image -r -f -d 'Boot this arm64 kernel image under QEMU, or arch/arm64/boot/Image of this kernel tree, and use its KVM instead of that of this host.'
+complete -c vmcfg -n '__vmcfg_in probe' -l machine -r -f -d 'With --image: settings of the machine of QEMU, such as gic-version=2.'
+complete -c vmcfg -n '__vmcfg_in probe' -l cpu -r -f -d 'With --image: the CPU of QEMU. [default: max]'
+complete -c vmcfg -n '__vmcfg_in probe' -l append -r -f -d 'With --image: more parameters of the kernel.'
+complete -c vmcfg -n '__vmcfg_in probe' -l timeout -r -f -d 'With --image: end QEMU after this time. [default: 300]'
+complete -c vmcfg -n '__vmcfg_in probe' -l console -r -F -d 'With --image: write the console of the guest to FILE.'
 complete -c vmcfg -n '__vmcfg_in probe' -l color -r -f -a 'auto always never' -d 'Color the findings. auto: obey NO_COLOR, then FORCE_COLOR; otherwise only on a terminal.'
 complete -c vmcfg -n '__vmcfg_in probe' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in probe' -f
@@ -130,4 +137,4 @@ complete -c vmcfg -n '__vmcfg_in diff' -l color -r -f -a 'auto always never' -d 
 complete -c vmcfg -n '__vmcfg_in diff' -s h -l help -d 'Show this message and exit.'
 complete -c vmcfg -n '__vmcfg_in diff' -F
 complete -c vmcfg -n '__vmcfg_in schema' -s h -l help -d 'Show this message and exit.'
-complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show decode order try tries emitted host'
+complete -c vmcfg -n '__vmcfg_in schema' -f -a 'vm plan record diagnostics diff show map decode order try tries emitted host'
