@@ -137,7 +137,9 @@ def _held_to_scope(checked: Checked, wanted: Wanted) -> Checked:
         return checked
     from vmcfg.rules.state import findings_for_state
 
-    return with_findings(checked, findings_for_state(checked.machine))
+    found = with_findings(checked, findings_for_state(checked.machine))
+    # Without a GIC, there is nothing to save, regardless of --unchecked.
+    return found if checked.machine.gic is not None else found._replace(machine=None)
 
 
 def _held_to_format(checked: Checked, format_: PlanFormat | MachineFormat) -> Checked:
