@@ -50,7 +50,7 @@ def whole_work(data: bytes) -> None:
         if hasattr(each, "cache_clear"):
             each.cache_clear()
     checked = check(data, "vm.yaml")
-    drawn(checked.diagnostics, checked.tree.text, color=False)
+    drawn(checked.diagnostics, checked.tree.texts, color=False)
     fixed(data, checked, lambda text: check(text, "vm.yaml"))
 
 
