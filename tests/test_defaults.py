@@ -26,8 +26,9 @@ from tests.test_schema import matches
 from vmcfg import files
 from vmcfg.checking.check import Checked, check
 from vmcfg.checking.defaults import defaults_in
+from vmcfg.commands.found_in_defaults import FoundInDefaults
 from vmcfg.description.defaults import OF_EACH_FILE
-from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.findings.diagnostic import Diagnostic, Related
 from vmcfg.formats.registry import PLAN_FORMATS
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
@@ -228,6 +229,26 @@ def test_aliases_of_both_files() -> None:
     assert [(at.file, at.span[:2]) for at in interrupt.related] == [("defaults.yaml", (3, 12))]
 
 
+def test_values_of_two_anchors_with_the_same_pointer_are_two_values() -> None:
+    """Its hint does not say that both timers get one value from one anchor."""
+    defaults = "vmcfg: 1\nx-ppi: &ppi 24\ntimers: {physical: *ppi}\n"
+    description = VM + "x-ppi: &ppi 24\ntimers: {virtual: *ppi}\n"
+    checked = check(description.encode(), "vm.yaml", defaults=defaults_in(defaults.encode(), "d"))
+    (found,) = checked.diagnostics
+    assert found.pointer == "/x-ppi"
+    assert found.hint == "remove 'physical': the default is INTID 30 (PPI 14)"
+
+
+def test_mappings_where_the_format_has_none_are_not_merged() -> None:
+    wrong = "memory: {base: 0}\nvcpu_ids: {a: 1}\n"
+    assert found_in(VM + wrong, "vmcfg: 1\n" + wrong) == [
+        "defaults.yaml:2:9 VMC109",
+        "defaults.yaml:3:11 VMC109",
+        "vm.yaml:4:9 VMC109",
+        "vm.yaml:5:11 VMC109",
+    ]
+
+
 def test_a_misspelled_key_is_not_the_one_in_the_defaults() -> None:
     """Its hint does not say that the key is already there, and it is fixed."""
     defaults = defaults_in(b"vmcfg: 1\ngic: {version: 3, nr_irqs: 64}\n", "defaults.yaml")
@@ -248,6 +269,8 @@ def test_with_wrong_defaults_only_own_values_are_wrong() -> None:
     assert found_in(VM + "gic: {its: 0x8080000}\nipa_bits: 99\n", wrong) == alone
     assert found_in(VM + "gic: {its: here}\n", wrong) == [*alone, "vm.yaml:4:12 VMC120"]
     assert found_in("vmcfg: 1\nname: vm\n", wrong) == [*alone, "vm.yaml:1:1 VMC111"]
+    reversed_ = "vmcfg: 1\nname: vm\nvcpus: [{mpidr: 0.0.0.3-1}]\n"
+    assert found_in(reversed_, wrong) == [*alone, "vm.yaml:3:17 VMC303"]
     assert found_in("[]\n", wrong) == [*alone, "vm.yaml:1:1 VMC102"]
     assert found_in(VM + "gic: {its: here}\n", "- 1\n") == [
         "defaults.yaml:1:1 VMC102",
@@ -296,10 +319,24 @@ def test_a_finding_in_the_defaults_is_reported_once_with_any_number_of_processes
 
 def test_the_totals_count_a_finding_in_the_defaults_once(vmcfg_here: Vmcfg, tmp_path: Path) -> None:
     many(tmp_path)
-    code, out, _ = vmcfg_here("validate", "--defaults", "defaults.yaml", "--format", "json", ".")
+    arguments = ["validate", "--defaults", "defaults.yaml", "--summary"]
+    code, out, err = vmcfg_here(*arguments, "--format", "json", ".")
+    assert err == f"{MANY} files checked: {2 + MANY // 5} errors, 1 fixable with --fix\n"
     report = matches("diagnostics", out)
     assert (code, report["files"], report["errors"]) == (1, MANY, 2 + MANY // 5)
     assert len(report["diagnostics"]) == report["errors"]
+
+
+def test_findings_of_one_rule_at_one_place_are_not_the_same() -> None:
+    found = check(b"vmcfg: 1\nname: vm\nvcpus: 4\nipa_bits: 99\n", "vm.yaml").diagnostics[0]
+    twice = [found, found._replace(message="another")]
+    seen = FoundInDefaults(defaults_in(b"vmcfg: 1\n", "vm.yaml"))
+    here = Related("a.yaml", found.span, "")
+    assert [each.message for each in seen.new([(each, here) for each in twice])] == [
+        found.message,
+        "another",
+    ]
+    assert seen.new([(each, here) for each in twice]) == []
 
 
 def test_fingerprints_of_a_finding_in_the_defaults_differ_between_descriptions(
@@ -646,9 +683,9 @@ def test_places_in_sarif_are_in_the_right_file(vmcfg_here: Vmcfg, tmp_path: Path
         (each["ruleId"], place(each["locations"][0]), *map(place, each["relatedLocations"]))
         for each in results
     ] == [
-        ("VMC404", ("defaults.yaml", 5, 12), ("between.yaml", 3, 7)),
-        ("VMC504", ("defaults.yaml", 8, 12), ("between.yaml", 3, 7)),
-        ("VMC408", ("between.yaml", 6, 17), ("defaults.yaml", 6, 16)),
-        ("VMC602", ("defaults.yaml", 9, 20), ("between.yaml", 5, 19)),
+        ("VMC404", ("defaults.yaml", 5, 12), ("on-both-sides.yaml", 3, 7)),
+        ("VMC504", ("defaults.yaml", 8, 12), ("on-both-sides.yaml", 3, 7)),
+        ("VMC408", ("on-both-sides.yaml", 6, 17), ("defaults.yaml", 6, 16)),
+        ("VMC602", ("defaults.yaml", 9, 20), ("on-both-sides.yaml", 5, 19)),
         ("VMC201", ("own.yaml", 4, 11)),
     ]
