@@ -655,6 +655,10 @@ def test_a_host_file_is_for_findings_only(
     assert (code, kvm.calls) == (1, [])
     assert "error[VMC717]" in output
     assert "hosts: 1 of 1: " in output
+    defaults = written("vmcfg: 1\npmu: {irq: 23, device: armv8_pmuv3}\n", "defaults.yaml")
+    bare = written("vmcfg: 1\nname: vm\nvcpus: 2\n", "bare.yaml")
+    code, output, _ = vmcfg_here("try", "--host", path, "--defaults", defaults, bare)
+    assert (code, output[:33]) == (1, "defaults.yaml:2:24: error[VMC717]")
     Path(path).write_text(json.dumps(told | {"pmus": [{**told["pmus"][0], "type": 99}]}))
     assert vmcfg_here("try", "--host", path, text)[0] == 0
     assert kvm.calls == calls
