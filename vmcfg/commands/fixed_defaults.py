@@ -17,7 +17,7 @@ from vmcfg.commands.checked_file import FileCheck
 from vmcfg.commands.found_in_defaults import FoundThere, packed, split, unpacked
 from vmcfg.commands.run_output import RunOutput
 from vmcfg.escape import printable
-from vmcfg.findings.diagnostic import Diagnostic
+from vmcfg.findings.diagnostic import Diagnostic, Fix
 from vmcfg.findings.rule import ERROR, WARNING
 from vmcfg.parallel import results
 
@@ -32,12 +32,13 @@ def fix_defaults(
     assert before is not None
     fixed: list[Diagnostic] = []
     for _ in range(fixes.ROUNDS):
-        found = list(_fixable(file_check, every, jobs))
-        after = _after(file_check.defaults or before, found)
+        found = {each.fix: each for each in _found(file_check, every, jobs) if each.fix}
+        edits = fixes.apart(found)
+        after = _after(file_check.defaults or before, edits)
         if after is None:
             break
         file_check.defaults = after
-        fixed += {each.fix: each for each in found}.values()
+        fixed += [found[edit] for edit in edits]
     after = file_check.defaults or before
     if file_check.diff:
         terminal = file_check.for_terminal
@@ -55,24 +56,23 @@ def fix_defaults(
         output.changed += 1
 
 
-def _after(defaults: Defaults, found: Iterable[Diagnostic]) -> Defaults | None:
-    """Return the defaults with the fixes of `found`; None if there are none, or if the text could
-    not be read then.
+def _after(defaults: Defaults, edits: Sequence[Fix]) -> Defaults | None:
+    """Return the defaults with `edits`; None if there are none, or if the text could not be read
+    then.
     """
-    edits = fixes.apart(each.fix for each in found if each.fix is not None)
     if not edits:
         return None
     after = defaults_in(fixes.edited(defaults.data, edits), defaults.tree.file)
     return None if after.tree.root is None else after
 
 
-def _fixable(file_check: FileCheck, every: Sequence[str], jobs: int) -> Iterable[Diagnostic]:
-    """Yield the findings in the defaults that have a fix. Those that only a description shows come
-    after all others are fixed.
+def _found(file_check: FileCheck, every: Sequence[str], jobs: int) -> Iterable[Diagnostic]:
+    """Yield the findings in the defaults: those about them alone, or, if there are none, those that
+    descriptions show.
     """
     defaults = file_check.defaults
     assert defaults is not None
-    yield from (each for each in defaults.diagnostics if each.fix is not None)
+    yield from defaults.diagnostics
     if defaults.diagnostics:
         return
 
@@ -81,7 +81,7 @@ def _fixable(file_check: FileCheck, every: Sequence[str], jobs: int) -> Iterable
 
     with closing(results(in_defaults, every, jobs)) as found:
         for (data,) in found:
-            yield from (each for each, _ in (unpacked(data) if data else ()) if each.fix)
+            yield from (each for each, _ in (unpacked(data) if data else ()))
 
 
 def _found_with(file_check: FileCheck, defaults: Defaults, path: str) -> list[FoundThere]:
