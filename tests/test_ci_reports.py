@@ -107,7 +107,7 @@ def test_junit_is_valid_by_the_schema_of_jenkins(
 
 def test_the_numbers_of_a_suite_are_those_of_its_tests() -> None:
     found = check(WRONG, "vm.yaml")
-    suite = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))[0]
+    suite = suites_of(junit.REPORT.part(found.diagnostics, found.tree.texts))[0]
     told = suite.tests, suite.failures
     suite.update_statistics()  # type: ignore[no-untyped-call]
     assert told == (suite.tests, suite.failures)
@@ -124,14 +124,14 @@ def suites_of(part: str) -> list[Suite]:
 @settings(max_examples=200)
 def test_any_name_is_xml(name: str) -> None:
     found = check(WRONG, name)
-    (suite,) = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))
+    (suite,) = suites_of(junit.REPORT.part(found.diagnostics, found.tree.texts))
     assert suite.tests == len(found.diagnostics)
 
 
 def code_quality(text: bytes, file: str = "vm.yaml") -> list[dict[str, Any]]:
     found = check(text, file)
     assert gitlab.REPORT.whole is not None
-    parts = [gitlab.REPORT.part(found.diagnostics, found.tree.text)] if found.diagnostics else []
+    parts = [gitlab.REPORT.part(found.diagnostics, found.tree.texts)] if found.diagnostics else []
     report: list[dict[str, Any]] = json.loads(
         "".join(gitlab.REPORT.whole(parts, Totals(1, 0, 0, ())))
     )
