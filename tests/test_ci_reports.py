@@ -20,6 +20,7 @@ from junitparser import TestSuite as Suite
 
 from tests.conftest import not_here
 from tests.kvm import machine
+from tests.processes import run_vmcfg
 from vmcfg.checking.check import check
 from vmcfg.reports import gitlab, junit
 from vmcfg.reports.form import Totals
@@ -39,13 +40,7 @@ ODD_NAME = "a<b>&\"'\n\x1b\udcff.yaml"
 
 
 def validate(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "vmcfg", "validate", *arguments],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        check=False,
-    )
+    return run_vmcfg(["validate", *arguments], cwd=folder, env={"PATH": "/usr/bin:/bin"})
 
 
 def counts() -> Counter[str]:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import Vmcfg
+from tests.processes import run_vmcfg_as_text
 from tests.strategies import Json, descriptions, json_text, near_misses
 from tests.test_schema import matches
 from vmcfg import files
@@ -433,15 +433,7 @@ def test_defaults_that_are_not_a_mapping_are_one_finding(
 
 def run(*arguments: str, cwd: Path, text: str) -> subprocess.CompletedProcess[str]:
     """Run vmcfg with a text as standard input."""
-    return subprocess.run(
-        [sys.executable, "-m", "vmcfg", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_vmcfg_as_text(arguments, cwd=cwd, input=text)
 
 
 def test_standard_input_has_defaults(folder: Path) -> None:

@@ -6,8 +6,6 @@ import importlib.metadata
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +14,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import not_here
+from tests.processes import run_vmcfg
 from vmcfg import __version__
 from vmcfg.checking.check import check
 from vmcfg.findings.diagnostic import Diagnostic, Related
@@ -49,15 +48,7 @@ TWO_PLACES = Diagnostic(
 
 
 def validate(*args: str, cwd: Path, input: bytes = b"", code: int = 1) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "validate", *args],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=input,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_vmcfg(["validate", *args], cwd=cwd, input=input)
     assert done.returncode == code, done.stderr
     return done.stdout.decode()
 
