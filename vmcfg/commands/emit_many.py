@@ -21,11 +21,11 @@ from vmcfg.checking.shared_names import with_duplicate_name
 from vmcfg.commands.checked_file import FileCheck, FileResult, SharedNames
 from vmcfg.commands.emission import Run, Wanted, checked_for, emitted
 from vmcfg.commands.emitted_folder import EmittedFolder, Target, conflict, targets
-from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.options import is_description
 from vmcfg.commands.run_output import RunOutput, human_report
 from vmcfg.commands.staleness import staleness
 from vmcfg.escape import printable
+from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.parallel import cpus, results
 from vmcfg.reports.terminal import wants_color
 
