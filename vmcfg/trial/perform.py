@@ -110,7 +110,7 @@ class _Performance:
             elif self.vm is None or not self.has_object(self.vm, call):
                 return Step(call, NOT_REACHED)
             else:
-                _execute(self.vm, call)
+                execute(self.vm, call)
         except OSError as error:
             self.refused = True
             return Step(call, errno_name(error))
@@ -162,7 +162,7 @@ class _Performance:
                 yield Run(target, None)
 
 
-def _execute(vm: Vm, call: Call) -> None:
+def execute(vm: Vm, call: Call) -> None:
     """Execute a call on an existing VM. Raises `OSError`."""
     EXECUTED[call.operation](vm, call)
 
