@@ -81,7 +81,7 @@ FORMATS = ("human", "json", "ktap")
     "--script",
     "wants_script",
     is_flag=True,
-    help=("Print a script that executes the plans on a host without vmcfg, and reports in JSON."),
+    help="Print a script that executes the plans on a host without vmcfg, and reports in JSON.",
 )
 @click.option(
     "-o", "--output", metavar="FILE", help="With --script: write the script to this file."
@@ -146,7 +146,6 @@ def try_(
         raise click.UsageError(f"-o {name} is a description, which the script would replace.")
     unchecked = unchecked or examples
     hosts = hosts_of(host_paths)
-
     is_several = examples or len(paths) > 1 or any(map(os.path.isdir, paths))
     unreadable: list[str] = []
 
