@@ -217,7 +217,7 @@ def test_a_host_that_is_not_reached_or_cannot_take_its_vm_fails_alone(
     assert _failed(recap) == {"kvm-1", "kvm-3"}
     assert recap["kvm-2"]["ok"] > 10
     # The finding, by its place, its rule, and its message.
-    (message,) = re.findall(r'fatal: \[kvm-3\]: FAILED! => .*"msg": "([^"]*)"', output, re.DOTALL)
+    (message,) = re.findall(r'fatal: \[kvm-3\]: FAILED! => .*?"msg": "([^"]*)"', output, re.DOTALL)
     assert "vms/old/old.yaml:4:16: error[VMC7" in message
     assert hosts["kvm-3"].ssh("ls /etc/vmcfg").stdout == before
 
