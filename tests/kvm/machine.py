@@ -1,8 +1,8 @@
 """Real arm64 kernels with a working KVM, booted under QEMU on any Debian machine.
 
 `kernel()` returns a kernel, and `run()` boots it, runs one command in it, and returns its
-output. `serving()` boots it as a server. Everything comes from Debian packages, which are fetched once: a second run does not require
-a network.
+output. `serving()` boots it as a server. Everything comes from Debian packages, which are fetched
+once: a second run does not require a network.
 
 Environment: VMCFG_KVM_REFRESH=1 fetches newer packages from the mirror; XDG_CACHE_HOME moves the
 cache.
