@@ -107,7 +107,7 @@ def test_junit_is_valid_by_the_schema_of_jenkins(
 
 def test_the_numbers_of_a_suite_are_those_of_its_tests() -> None:
     found = check(WRONG, "vm.yaml")
-    suite = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))[0]
+    suite = suites_of(junit.REPORT.part(found.diagnostics, found.tree.texts))[0]
     told = suite.tests, suite.failures
     suite.update_statistics()  # type: ignore[no-untyped-call]
     assert told == (suite.tests, suite.failures)
@@ -124,14 +124,14 @@ def suites_of(part: str) -> list[Suite]:
 @settings(max_examples=200)
 def test_any_name_is_xml(name: str) -> None:
     found = check(WRONG, name)
-    (suite,) = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))
+    (suite,) = suites_of(junit.REPORT.part(found.diagnostics, found.tree.texts))
     assert suite.tests == len(found.diagnostics)
 
 
 def code_quality(text: bytes, file: str = "vm.yaml") -> list[dict[str, Any]]:
     found = check(text, file)
     assert gitlab.REPORT.whole is not None
-    parts = [gitlab.REPORT.part(found.diagnostics, found.tree.text)] if found.diagnostics else []
+    parts = [gitlab.REPORT.part(found.diagnostics, found.tree.texts)] if found.diagnostics else []
     report: list[dict[str, Any]] = json.loads(
         "".join(gitlab.REPORT.whole(parts, Totals(1, 0, 0, ())))
     )
@@ -179,3 +179,14 @@ def test_odd_names_are_escaped() -> None:
 
 def test_nothing_is_an_empty_list() -> None:
     assert code_quality(b"vmcfg: 1\nname: vm\nvcpus: 1\n") == []
+
+
+@pytest.mark.parametrize(("format_", "suffix"), [("junit", "xml"), ("gitlab", "json")])
+def test_a_report_is_stored(
+    format_: str, suffix: str, tmp_path: Path, same_as_file: Callable[[Path, bytes], None]
+) -> None:
+    """Errors, a related place, and a file without findings, word for word."""
+    (tmp_path / "wrong.yaml").write_bytes(WRONG)
+    (tmp_path / "right.yaml").write_bytes(b"vmcfg: 1\nname: right\nvcpus: 1\n")
+    report = validate("--format", format_, "right.yaml", "wrong.yaml", folder=tmp_path).stdout
+    same_as_file(ROOT / "tests" / "reports" / f"wrong.{suffix}", report)

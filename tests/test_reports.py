@@ -82,10 +82,8 @@ def sarif_schema() -> Json:
     return schema
 
 
-def sarif_of(
-    diagnostics: list[Diagnostic], text: str = "", unread: tuple[tuple[str, str], ...] = ()
-) -> Json:
-    parts = [sarif.REPORT.part(diagnostics, text)] if diagnostics else []
+def sarif_of(diagnostics: list[Diagnostic], unread: tuple[tuple[str, str], ...] = ()) -> Json:
+    parts = [sarif.REPORT.part(diagnostics, {})] if diagnostics else []
     assert sarif.REPORT.whole is not None
     return json.loads("".join(sarif.REPORT.whole(parts, Totals(1, len(diagnostics), 0, unread))))
 
@@ -301,7 +299,7 @@ def test_github_is_a_command_a_finding() -> None:
 
 
 def test_github_keeps_the_second_place() -> None:
-    assert github.REPORT.part([TWO_PLACES], TWICE) == (
+    assert github.REPORT.part([TWO_PLACES], {"vm.yaml": TWICE}) == (
         "::error file=vm.yaml,line=5,col=31,endLine=5,endColumn=33,title=VMC503 of-a-test::"
         "the place"
         "%0Avm.yaml:4:31: the other place"
@@ -362,7 +360,7 @@ def test_no_format_prints_what_drives_a_terminal(format_: str, tmp_path: Path) -
 
 def test_json_of_parts_is_json_of_the_whole() -> None:
     every = [each for case in sorted(CASES.glob("*.yaml")) for each in found(case)]
-    parts = [as_json.REPORT.part(found(case), "") for case in sorted(CASES.glob("*.yaml"))]
+    parts = [as_json.REPORT.part(found(case), {}) for case in sorted(CASES.glob("*.yaml"))]
     assert as_json.REPORT.whole is not None
     written = "".join(as_json.REPORT.whole(parts, Totals(7, 5, 3, ())))
     report = {
@@ -410,7 +408,7 @@ def test_the_kernels_answer_is_in_every_form() -> None:
         Answer("KVM_RUN", "EINVAL", "run"),
     )
     assert each.as_json()["kernel"] == {"call": "KVM_RUN", "errno": "EINVAL", "phase": "run"}
-    assert "%0Akernel: KVM_RUN fails with EINVAL" in github.REPORT.part([each], "")
+    assert "%0Akernel: KVM_RUN fails with EINVAL" in github.REPORT.part([each], {})
     assert (
         "\nKernel: KVM_RUN fails with EINVAL"
         in sarif_of([each])["runs"][0]["results"][0]["message"]["text"]

@@ -167,6 +167,18 @@ def test_a_host_file_gives_findings_for_that_host(kvm: StandInKvm, same: Same) -
     assert json.loads(output)["diagnostics"][0]["hosts"]
 
 
+def test_values_from_defaults_are_judged_in_their_file(kvm: StandInKvm, same: Same) -> None:
+    written("vmcfg: 1\npmu: {irq: 23}\n", "defaults.yaml")
+    bare = written("{vmcfg: 1, name: vm, vcpus: 2}\n")
+    assert same("--defaults", "defaults.yaml", bare)[0] == 0
+    kvm.refused["vcpu:1 SET_DEVICE_ATTR 0 0 17000000"] = errno.EBUSY
+    code, output, _ = same("--defaults", "defaults.yaml", bare)
+    assert code == 1
+    assert json.loads(output)["diagnostics"][0]["file"] == "defaults.yaml"
+    written("vmcfg: 1\npmu: {irq: 27}\n", "defaults.yaml")
+    assert same("--defaults", "defaults.yaml", "--unchecked", bare)[0] == 1
+
+
 def test_a_plan_is_executed_with_its_lines(kvm: StandInKvm, same: Same, vmcfg_here: Vmcfg) -> None:
     emitted = vmcfg_here("emit", "--scope", "vm", "--format", "jsonl", written(TWO))[1]
     plan = written(emitted, "vm.plan")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
+import click
+
 from vmcfg import files
+from vmcfg.commands.options import is_description
+from vmcfg.escape import printable
 from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.kernel.version import Version
 from vmcfg.reports.human import drawn_for
@@ -15,6 +19,15 @@ from vmcfg.trial.verdict import Trial
 
 TrialOn = Callable[[Version], Trial]
 """The function that returns a trial on a kernel of a version."""
+
+
+def require_output(output: str, wants_script: bool) -> None:
+    """Raise a usage error if nothing can be written to `output`."""
+    if not wants_script:
+        raise click.UsageError("--output requires --script.")
+    if is_description(output):
+        name = printable(files.name_of(output))
+        raise click.UsageError(f"-o {name} is a description, which the script would replace.")
 
 
 def print_script(
@@ -49,7 +62,7 @@ def print_script(
     ]
     for trial_on in never:
         last = trial_on(LATER)
-        files.print_error(drawn_for(sys.stderr, color, list(last.reported), last.text))
+        files.print_error(drawn_for(sys.stderr, color, list(last.reported), last.texts))
     if unreadable:
         return FAILED
     return FOUND if never else 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -16,16 +17,17 @@ from vmcfg.commands.examples_tried import examples_tried
 from vmcfg.commands.image import guest_of, image_options
 from vmcfg.commands.options import (
     color_option,
+    defaults_of,
+    defaults_option,
     help_option,
     host_kernel_option,
     host_option,
     hosts_of,
-    is_description,
+    refuse_defaults,
     stdin_filename_option,
     strict_option,
 )
-from vmcfg.commands.script_of_trials import TrialOn, print_script
-from vmcfg.escape import printable
+from vmcfg.commands.script_of_trials import TrialOn, print_script, require_output
 from vmcfg.exit_codes import FAILED
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.version import Version, running_release, version_of
@@ -35,9 +37,10 @@ from vmcfg.trial.on_host import Execution
 from vmcfg.trial.outcome import Outcome, Step
 from vmcfg.trial.report import as_json, exit_code, remarks
 from vmcfg.trial.trying import DescriptionTrial, Performer, prepared_plan
-from vmcfg.trial.verdict import Attempt, Tried, attempts, performer_here
+from vmcfg.trial.verdict import Attempt, Trial, Tried, attempts, performer_here
 
 if TYPE_CHECKING:
+    from vmcfg.checking.check import Defaults
     from vmcfg.trial.boot import Guest
 
 FORMATS = ("human", "json", "ktap")
@@ -87,6 +90,7 @@ FORMATS = ("human", "json", "ktap")
     "-o", "--output", metavar="FILE", help="With --script: write the script to this file."
 )
 @image_options
+@defaults_option
 @host_kernel_option
 @host_option
 @strict_option
@@ -109,6 +113,7 @@ def try_(
     append: str | None,
     timeout: float | None,
     console: str | None,
+    defaults_path: str | None,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
     strict: bool,
@@ -133,19 +138,18 @@ def try_(
         raise click.UsageError(
             "--unchecked, --host-kernel, and --format ktap cannot be used with --plan."
         )
-    if host_paths and (plan is not None or examples):
-        raise click.UsageError("--host requires descriptions.")
+    for option, given in (("--host", host_paths), ("--defaults", defaults_path)):
+        if given and (plan is not None or examples):
+            raise click.UsageError(f"{option} requires descriptions.")
     if wants_script and (image is not None or examples or verbose or format_ == "ktap"):
         raise click.UsageError(
             "--script cannot be used with --image, --examples, --verbose, or --format ktap."
         )
-    if output is not None and not wants_script:
-        raise click.UsageError("--output requires --script.")
-    if output is not None and is_description(output):
-        name = printable(files.name_of(output))
-        raise click.UsageError(f"-o {name} is a description, which the script would replace.")
+    if output is not None:
+        require_output(output, wants_script)
     unchecked = unchecked or examples
     hosts = hosts_of(host_paths)
+    defaults = defaults_of(defaults_path, stdin_filename)
     is_several = examples or len(paths) > 1 or any(map(os.path.isdir, paths))
     unreadable: list[str] = []
 
@@ -153,11 +157,17 @@ def try_(
         if plan is not None:
             trial = prepared_plan(files.lines(plan), stdin_filename if plan == "-" else plan)
             return [lambda here: trial]
-        sources = examples_tried() if examples else _read(paths, stdin_filename, unreadable)
-        return [
-            DescriptionTrial(data, name, host_kernel, strict, unchecked, hosts).on
+        if examples:
+            sources = examples_tried()
+        else:
+            sources = _read(paths, stdin_filename, defaults_path, unreadable)
+        descriptions = [
+            DescriptionTrial(data, name, host_kernel, strict, unchecked, hosts, defaults)
             for name, data in sources
         ]
+        if defaults is not None and format_ == "human" and not wants_script:
+            return _reported_once(descriptions, defaults)
+        return [description.on for description in descriptions]
 
     if wants_script:
         how = Execution(is_several, unchecked, not no_run)
@@ -188,11 +198,15 @@ def _performer(guest: Guest | None, go_on: bool, run: bool) -> Performer:
 
 
 def _read(
-    paths: Sequence[str], stdin_filename: str, unreadable: list[str]
+    paths: Sequence[str],
+    stdin_filename: str,
+    defaults_path: str | None,
+    unreadable: list[str],
 ) -> list[tuple[str, bytes]]:
     """Return the descriptions with their names. Those that cannot be read are reported."""
     if len(paths) == 1 and not os.path.isdir(paths[0]):
         (path,) = paths
+        refuse_defaults(path, defaults_path)
         return [(stdin_filename if path == "-" else path, files.read(path))]
 
     def report(error: files.NoFile) -> None:
@@ -200,12 +214,26 @@ def _read(
         files.print_error(unreadable[-1])
 
     found = []
-    for path in files.descriptions(paths, (), report):
+    for path in files.without(files.descriptions(paths, (), report), defaults_path):
         try:
             found.append((stdin_filename if path == "-" else path, files.read(path)))
         except files.NoFile as error:  # noqa: PERF203  # the other files are tried
             report(error)
     return found
+
+
+def _reported_once(descriptions: Sequence[DescriptionTrial], defaults: Defaults) -> list[TrialOn]:
+    """Return trials that report each finding wholly in the defaults only once, for people."""
+    from vmcfg.commands.found_in_defaults import FoundInDefaults
+
+    found = FoundInDefaults(defaults)
+
+    def trial_on(description: DescriptionTrial, here: Version) -> Trial:
+        trial = description.on(here)
+        checked = description.checked._replace(diagnostics=list(trial.reported))
+        return trial._replace(reported=tuple(found.remaining(checked)))
+
+    return [partial(trial_on, description) for description in descriptions]
 
 
 def _without_plan(attempt: Attempt) -> Attempt:
@@ -249,7 +277,7 @@ def report_text(tried: Tried, verbose: bool, color: str) -> str:
         lines += [f"run {target}: {errno or 'ok'}" for target, errno in outcome.runs]
     text = "".join(f"{line}\n" for line in lines)
     if tried.diagnostics:
-        text += drawn_for(sys.stdout, color, tried.diagnostics, tried.text)
+        text += drawn_for(sys.stdout, color, tried.diagnostics, tried.texts)
         rules = [found.rule for found in tried.diagnostics]
         text += help_line(rules, wants_color(color, sys.stdout))
     text += "".join(f"{prediction}\n" for prediction in tried.predictions)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vmcfg.escape import printable
+from vmcfg.escape import printable, without_surrogates
 from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.kernel.abi import DEVICE_TYPES
 from vmcfg.kernel.version import running_release
@@ -77,7 +77,8 @@ def _report(tried: Tried, unchecked: bool) -> dict[str, Any]:
         "diagnostics": [found.as_json() for found in tried.diagnostics],
     }
     if unchecked:
-        report["predictions"] = [_prediction(each) for each in tried.predictions]
+        file = next(iter(tried.texts), "")
+        report["predictions"] = [_prediction(each, file) for each in tried.predictions]
     return report
 
 
@@ -86,10 +87,13 @@ def _command(seq: int, step: Step) -> dict[str, Any]:
     return {"seq": seq, "errno": step.outcome, "read": list(step.read)}
 
 
-def _prediction(prediction: Prediction) -> dict[str, Any]:
+def _prediction(prediction: Prediction, file: str) -> dict[str, Any]:
+    """Return a prediction; with its file, if that is not the description `file`."""
     found = prediction.diagnostic
+    place = {} if found.file == file else {"file": without_surrogates(found.file)}
     return {
         "rule": found.rule,
+        **place,
         "pointer": found.pointer,
         "line": found.span.line,
         "predicted": prediction.predicted.as_json(),

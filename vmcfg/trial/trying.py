@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vmcfg.checking.check import Checked, check, check_again
+from vmcfg.checking.check import Checked, Defaults, check, check_again
+from vmcfg.escape import printable
 from vmcfg.findings.position import WHOLE, Position, Span
 from vmcfg.findings.rule import Answer
 from vmcfg.kernel.abi import setting
@@ -46,7 +47,7 @@ def try_description(
 
 
 class DescriptionTrial:
-    """The description `data` of `file`, which is a trial on each kernel.
+    """The description `data` of `file`, with `defaults` if any, which is a trial on each kernel.
 
     If there are `hosts`, the findings are those for them. The task does not depend on them, nor on
     the kernel.
@@ -60,11 +61,12 @@ class DescriptionTrial:
         strict: bool,
         unchecked: bool,
         hosts: Sequence[Host] = (),
+        defaults: Defaults | None = None,
     ) -> None:
         self.unchecked = unchecked
         self.strict = strict
-        self.checked = check(data, file, host_kernel)
-        self.on_hosts = check(data, file, hosts=hosts) if hosts else None
+        self.checked = check(data, file, host_kernel, defaults=defaults)
+        self.on_hosts = check(data, file, hosts=hosts, defaults=defaults) if hosts else None
         self.task: Task | None = None
 
     def on(self, here: Version) -> Trial:
@@ -80,7 +82,7 @@ class DescriptionTrial:
         return Trial(
             checked.tree.file,
             "" if machine is None else machine.name,
-            checked.tree.text,
+            checked.tree.texts,
             LINUX_6_1 if checked.machine is None else checked.machine.host_kernel,
             self._task() if can_be_executed and machine is not None else None,
             tuple(reported.diagnostics),
@@ -170,7 +172,8 @@ def prepared_plan(written: Iterable[bytes], file: str) -> Trial:
         if origin is None:
             return None
         line, column = origin.get("line"), origin.get("column")
-        return f"change line {line}, column {column} of the description, its origin"
+        where = printable(origin["file"]) if "file" in origin else "the description"
+        return f"change line {line}, column {column} of {where}, its origin"
 
     task = task_of(plan.commands, plan.monitors_gic, plan.gic, position_of, hint_of)
-    return Trial(file, plan.name, plan.text, LINUX_6_1, task, (), None)
+    return Trial(file, plan.name, {file: plan.text}, LINUX_6_1, task, (), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
@@ -25,11 +25,11 @@ from vmcfg.trial.task import CREATE_DEVICE, CREATE_VM, INIT_VCPU, Task
 
 class Tried(NamedTuple):
     """A plan with the answers of KVM. `outcome` is None if errors prevented its execution. The
-    positions of findings are in `text`.
+    positions of findings are in `texts`, by file.
     """
 
     name: str
-    text: str
+    texts: Mapping[str, str]
     outcome: Outcome | None
     diagnostics: list[Diagnostic]
     predictions: list[Prediction]
@@ -40,13 +40,13 @@ class Trial(NamedTuple):
     """A description or a plan in `file`, and the task that it means. `task` is None if errors
     prevent its execution.
 
-    `text` is that of the file, `host_kernel` the oldest kernel that it is for, and `reported` are
-    the findings about it. `foretold` is None if no prediction is checked.
+    `texts` are those of the file and its defaults, by file, `host_kernel` the oldest kernel that it
+    is for, and `reported` are the findings about it. Without `foretold`, no prediction is checked.
     """
 
     file: str
     name: str
-    text: str
+    texts: Mapping[str, str]
     host_kernel: Version
     task: Task | None
     reported: tuple[Diagnostic, ...]
@@ -54,7 +54,7 @@ class Trial(NamedTuple):
 
     def not_executed(self) -> Tried:
         """Return the result without a task: the findings about the description."""
-        return Tried(self.file, self.text, None, list(self.reported), [], True)
+        return Tried(self.file, self.texts, None, list(self.reported), [], True)
 
     def judged(self, outcome: Outcome) -> Tried:
         """Return the result of the task with that outcome."""
@@ -65,12 +65,12 @@ class Trial(NamedTuple):
             predicted = predictions(self.foretold, outcome, refused)
             refused = unpredicted(refused, predicted)
             broken = [
-                diagnose(self.file, rule, finding, Position(found.span, found.pointer), ())
+                diagnose(found.file, rule, finding, Position(found.span, found.pointer), ())
                 for rule, finding, found in disappointments(predicted)
             ]
         found = [*judged(self.file, outcome, refused), *broken]
         every = in_order([*self.reported, *found])
-        return Tried(self.name, self.text, outcome, every, predicted, bool(found))
+        return Tried(self.name, self.texts, outcome, every, predicted, bool(found))
 
 
 class Attempt(NamedTuple):
