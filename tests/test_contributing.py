@@ -129,7 +129,7 @@ def test_the_top_level_has_what_belongs_there() -> None:
         [git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     top = {line.partition("/")[0] for line in listed.splitlines()}
-    folders = {"vmcfg", "schemas", "tests", "sample-configs", ".ci", ".github"}
+    folders = {"vmcfg", "schemas", "tests", "sample-configs", "fleet", ".ci", ".github"}
     files = {"pyproject.toml", "LICENSE", ".gitignore", ".pre-commit-hooks.yaml"}
     pages = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"}
     assert top <= folders | files | pages | {"REFERENCE.md"}, (

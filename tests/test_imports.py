@@ -25,6 +25,7 @@ CHECKING = {
     "vmcfg.__main__",
     "vmcfg.cli",
     "vmcfg.escape",
+    "vmcfg.exit_codes",
     "vmcfg.files",
     "gc",
     "signal",
@@ -41,7 +42,7 @@ CHECKING = {
         " registers repeated smccc steal_time timers vcpus"
     ),
     checking="check",
-    commands="exit_codes options",
+    commands="options",
 )
 """The modules that both need: from text to findings."""
 VALIDATE = {"vmcfg.parallel"} | of_rooms(

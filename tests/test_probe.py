@@ -5,12 +5,9 @@ tests/kvm executes it on real kernels.
 
 from __future__ import annotations
 
-import ast
-import ctypes
 import errno
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,9 @@ from typing import Any
 import pytest
 
 from tests import stand_in_kvm
-from tests.conftest import ROOT, Vmcfg
+from tests.conftest import Vmcfg
 from tests.stand_in_kvm import StandInKvm
 from tests.test_try import written
-from vmcfg.commands.probe import CARRIED
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host_pmus import host_pmus
 from vmcfg.kernel.settable_registers import SETTABLE
@@ -274,20 +270,6 @@ def test_compare_needs_a_host_file_before_it_asks_the_host(
 # The script ---------------------------------------------------------------------------------------
 
 
-def executed(script: str, monkeypatch: pytest.MonkeyPatch, kernel: StandInKvm, pmus: Path) -> None:
-    """Execute the script in this process; its modules replace those of vmcfg only meanwhile."""
-    kept = {name: sys.modules[name] for name in sys.modules if name.startswith("vmcfg")}
-    code = compile(script.replace("/sys/bus/event_source/devices", str(pmus)), "script", "exec")
-    with monkeypatch.context() as patch:
-        patch.setattr(ctypes, "CDLL", lambda name, use_errno: kernel)
-        try:
-            exec(code, {"__name__": "__main__"})
-        finally:
-            for name in [name for name in sys.modules if name.startswith("vmcfg")]:
-                del sys.modules[name]
-            sys.modules.update(kept)
-
-
 def test_the_script_prints_the_same_host_file(
     kvm: StandInKvm,
     vmcfg_here: Vmcfg,
@@ -297,22 +279,8 @@ def test_the_script_prints_the_same_host_file(
 ) -> None:
     code, script, errors = vmcfg_here("probe", "--script")
     assert (code, errors, kvm.calls) == (0, "", [])
-    executed(script, monkeypatch, kvm, tmp_path / "pmus")
+    stand_in_kvm.execute(script, monkeypatch, kvm, tmp_path / "pmus")
     assert json.loads(capsys.readouterr().out) == probed(vmcfg_here)
-
-
-def test_the_script_needs_nothing_after_python_3_7() -> None:
-    for name in CARRIED:
-        source = (ROOT / f"vmcfg/kernel/{name}.py").read_text()
-        tree = ast.parse(source, feature_version=(3, 7))
-        assigned = [each.value for each in tree.body if isinstance(each, ast.Assign)]
-        subscripted = {
-            each.value.id
-            for each in assigned
-            if isinstance(each, ast.Subscript) and isinstance(each.value, ast.Name)
-        }
-        # Python before 3.9 cannot subscript these.
-        assert not subscripted & {"tuple", "list", "dict", "set", "frozenset", "type"}, name
 
 
 def test_the_script_ends_with_3_without_kvm(
@@ -325,7 +293,7 @@ def test_the_script_ends_with_3_without_kvm(
     script = vmcfg_here("probe", "--script")[1]
     kvm.refused["open /dev/kvm"] = errno.ENOENT
     with pytest.raises(SystemExit) as ended:
-        executed(script, monkeypatch, kvm, tmp_path / "pmus")
+        stand_in_kvm.execute(script, monkeypatch, kvm, tmp_path / "pmus")
     assert ended.value.code == 3
     assert capsys.readouterr().err == (
         "vmcfg probe: /dev/kvm does not exist: the kernel has no KVM, or was not booted at EL2\n"

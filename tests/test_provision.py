@@ -185,15 +185,82 @@ def test_a_command_that_fails_stops(run: Run, folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("arguments", [(), ("no such folder",), ("a", "b")])
-def test_anything_but_one_folder_is_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
+def test_without_a_folder_it_is_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "usage: provision.sh DIRECTORY\n")
+    usage = "usage: provision.sh DIRECTORY [HOST...]\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", usage)
 
 
 def test_a_folder_without_descriptions_is_an_error(run: Run, folder: Path) -> None:
     done = run(str(folder))
     assert (done.returncode, done.stdout) == (3, "")
     assert "nothing to check" in done.stderr
+
+
+HOST_FILE = CHECKOUT / "tests/hosts/linux-6.12.json"
+
+
+@pytest.fixture
+def ssh(vmcfg_on_path: Path, tmp_path: Path) -> Path:
+    """Replace ssh by the shell here, and Python on the host by answers to the two programs: the
+    host file, and a report with the exit code in the file `trial`. Return the directory of the
+    plans of host `good`; host `away` cannot be reached. tests/kvm does the same over a real ssh.
+    """
+    etc = tmp_path / "etc"
+    _command(
+        vmcfg_on_path / "ssh",
+        f'''[ "$1" = good ] || {{ echo "ssh: $1 is away" >&2; exit 255; }}
+exec sh -c "$(printf '%s' "$2" | sed 's#/etc/vmcfg#{etc}#g')"''',
+    )
+    _command(
+        vmcfg_on_path / "python3",
+        f'''case $(cat) in
+    *"vmcfg probe"*) cat "{HOST_FILE}" ;;
+    *) echo \'{{"report": 1}}\'; exit "$(cat "{tmp_path}/trial" 2>/dev/null || echo 0)" ;;
+esac''',
+    )
+    return etc / "plans"
+
+
+def test_a_host_gets_the_plans_once(run: Run, folder: Path, ssh: Path) -> None:
+    (folder / "first vm.yaml").write_bytes(RIGHT)
+    (folder / "rack 2").mkdir()
+    (folder / "rack 2" / "second.yaml").write_bytes(RIGHT.replace(b"right", b"second"))
+    done = run(str(folder), "good")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "good: changed\n", "")
+    plans = sorted(str(path.relative_to(ssh)) for path in ssh.rglob("*.plan"))
+    assert plans == ["first vm.plan", "rack 2/second.plan"]
+    assert (ssh / plans[0]).read_text().splitlines() == PERFORMED
+    before = (ssh / plans[0]).stat().st_ino
+    done = run(str(folder), "good")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "good: unchanged\n", "")
+    assert (ssh / plans[0]).stat().st_ino == before
+    (folder / "first vm.yaml").unlink()
+    assert run(str(folder), "good").stdout == "good: changed\n"
+    assert [path.name for path in ssh.rglob("*.plan")] == ["second.plan"]
+
+
+def test_a_host_that_fails_does_not_stop_the_others(run: Run, folder: Path, ssh: Path) -> None:
+    (folder / "vm.yaml").write_bytes(RIGHT)
+    done = run(str(folder), "away", "good")
+    assert done.stdout == "away: failed with exit code 255\ngood: changed\n"
+    assert (done.returncode, done.stderr) == (255, "ssh: away is away\n")
+
+
+def test_a_host_that_cannot_have_a_vm_gets_no_plan(
+    run: Run, folder: Path, ssh: Path, tmp_path: Path
+) -> None:
+    (folder / "vm.yaml").write_bytes(RIGHT + b"features: [el2]\nhost_kernel: '6.16'\n")
+    done = run(str(folder), "good")
+    assert (done.returncode, done.stdout) == (1, "good: failed with exit code 1\n")
+    assert "error[VMC715]" in done.stderr
+    (folder / "vm.yaml").write_bytes(RIGHT)
+    for code in (1, 3):
+        (tmp_path / "trial").write_text(str(code))
+        done = run(str(folder), "good")
+        assert (done.returncode, done.stdout) == (code, f"good: failed with exit code {code}\n")
+        assert '{"report": 1}' in done.stderr
+    assert not ssh.exists()
 
 
 @pytest.mark.parametrize("name", ["-", "--help", "$(exit)"])

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vmcfg"
 
 ROOMS: dict[str, tuple[str, ...]] = {
-    "": ("escape", "nearest", "files", "parallel"),
+    "": ("escape", "nearest", "exit_codes", "files", "parallel", "script"),
     "arm": ("affinity", "interrupts", "smccc"),
     "kernel": (
         "version",
@@ -131,15 +131,21 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "trial": (
         "rules",
+        "task",
         "outcome",
-        "stand_in_gic",
         "perform",
-        "plan_lines",
-        "transcript",
         "refusals",
         "judging",
         "predictions",
+        "verdict",
+        "report",
+        "on_host",
+        "stand_in_gic",
+        "calls",
         "trying",
+        "script",
+        "plan_lines",
+        "transcript",
         "kernel_image",
         "initrd",
         "compiled",
@@ -215,7 +221,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "api": (),
     "commands": (
-        "exit_codes",
         "defects",
         "options",
         "findings_output",
@@ -236,6 +241,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "explain",
         "example",
         "image",
+        "script_of_trials",
         "examples_tried",
         "try_",
         "probe",

@@ -23,11 +23,12 @@ from tests.strategies import Json, descriptions, json_text, mutants, near_misses
 from vmcfg.checking.check import check
 from vmcfg.cli import COMMANDS
 from vmcfg.cli import vmcfg as vmcfg_group
-from vmcfg.commands import decode, try_
+from vmcfg.commands import decode
 from vmcfg.commands import schema as schema_command
 from vmcfg.description.model import MAINTENANCE, Description, Field, every_field, kind_words
 from vmcfg.description.schema import of_kind, text
 from vmcfg.findings.diagnostic import RELATED_SHOWN
+from vmcfg.findings.position import WHOLE, Position
 from vmcfg.findings.rule import Phase
 from vmcfg.formats.json_lines import json_object, jsonl
 from vmcfg.kernel.version import version_text
@@ -38,8 +39,10 @@ from vmcfg.plans.phases import PHASES
 from vmcfg.plans.plan import ATTRIBUTES, SCOPES, WHOLE_VM
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.attribute_numbers import Numbers, numbers_json
+from vmcfg.trial.calls import task_of
 from vmcfg.trial.outcome import NOT_REACHED, Difference, Outcome, Run, Step
-from vmcfg.trial.trying import Tried
+from vmcfg.trial.report import report_json
+from vmcfg.trial.verdict import Tried
 from vmcfg.vm.expansion import machine
 
 SETTING_UP = (ATTRIBUTES, WHOLE_VM)
@@ -796,15 +799,16 @@ def test_try_lists_every_command() -> None:
     checked = check((ROOT / "sample-configs" / "minimal.yaml").read_bytes(), "minimal.yaml")
     assert checked.machine is not None
     commands = lower(checked.machine, "vm").commands
+    task = task_of(commands, True, None, lambda command: Position(WHOLE, ""))
     steps = tuple(
-        Step(command, (None, "EINVAL", NOT_REACHED)[place % 3], ("23",) if place % 3 == 0 else ())
-        for place, command in enumerate(commands)
+        Step(call, (None, "EINVAL", NOT_REACHED)[place % 3], ("23",) if place % 3 == 0 else ())
+        for place, call in enumerate(task.calls)
     )
     difference = Difference(0, "vcpu:0", "23", "24")
     outcome = Outcome("7.2.0", steps, (), (difference,), (Run("vcpu:0", None),))
     tried = Tried("vm", {}, outcome, [], [], True)
-    report = matches("try", try_.report_json(tried, unchecked=True))
+    report = matches("try", report_json(tried, unchecked=True))
     assert [each["seq"] for each in report["commands"]] == [*range(1, len(commands) + 1)]
     assert [each["errno"] for each in report["commands"][:3]] == [None, "EINVAL", "not reached"]
     assert [each["read"] for each in report["commands"][:2]] == [["23"], []]
-    matches("try", try_.report_json(Tried("vm", {}, None, [], [], True), unchecked=False))
+    matches("try", report_json(Tried("vm", {}, None, [], [], True), unchecked=False))

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from vmcfg import __version__
-from vmcfg.commands.exit_codes import FAILED, USAGE
 from vmcfg.commands.options import help_option
+from vmcfg.exit_codes import FAILED, USAGE
 from vmcfg.files import NoFile, discard_unwritten, print_error, print_out
 
 COMMANDS = {

@@ -14,7 +14,8 @@ from typing import Any
 
 from vmcfg.kernel.version import running_release
 from vmcfg.trial.refusals import refusals
-from vmcfg.trial.trying import Tried, try_description, try_plan
+from vmcfg.trial.trying import try_description, try_plan
+from vmcfg.trial.verdict import Tried
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
@@ -36,9 +37,9 @@ def told(tried: Tried) -> dict[str, Any]:
     return {
         "machine": True,
         "rules": [found.rule for found in tried.diagnostics],
-        "refused": [[*each.answer[:3], each.command.target] for each in refused],
+        "refused": [[*each.answer[:3], each.call.target] for each in refused],
         "commands": [
-            [*step.command.fields(), step.outcome, list(step.read)] for step in outcome.steps
+            [*step.call.text.split(" "), step.outcome, list(step.read)] for step in outcome.steps
         ],
         "performed": outcome.performed,
         "read_back": outcome.read_back,

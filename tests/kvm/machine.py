@@ -1,8 +1,8 @@
 """Real arm64 kernels with a working KVM, booted under QEMU on any Debian machine.
 
 `kernel()` returns a kernel, and `run()` boots it, runs one command in it, and returns its
-output. Everything comes from Debian packages, which are fetched once: a second run does not require
-a network.
+output. `serving()` boots it as a server. Everything comes from Debian packages, which are fetched
+once: a second run does not require a network.
 
 Environment: VMCFG_KVM_REFRESH=1 fetches newer packages from the mirror; XDG_CACHE_HOME moves the
 cache.
@@ -145,6 +145,18 @@ class Result:
     seconds: float  # from the start of QEMU to its end
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A guest that serves its port 22, and the file with its console."""
+
+    process: subprocess.Popen[bytes]
+    console: Path
+
+    def explain(self, problem: str) -> GuestError:
+        """Return the error with a problem and the last lines of the console."""
+        return GuestError(f"{problem}; the console ends:\n{tail(self.console)}")
+
+
 def headers(kernel: Kernel) -> tuple[Path, Path]:
     """Return the directories of the kernel headers for programs on arm64, which must be searched
     before those of a compiler.
@@ -200,6 +212,47 @@ def run(
 # Booting
 
 
+@contextlib.contextmanager
+def serving(
+    kernel: Kernel, files: Mapping[str, bytes], command: Sequence[str], port: int
+) -> Iterator[Serving]:
+    """Boot a kernel that executes a command as `run` does, and end it with the context.
+
+    Connections to `port` of this machine, from itself only, are those to port 22 of the guest,
+    which has no other network.
+    """
+    with tempfile.TemporaryDirectory(prefix="vmcfg-kvm-") as folder:
+        arguments = _prepare(
+            Path(folder),
+            kernel,
+            _base_initrd(kernel),
+            files,
+            command,
+            qemu=_qemu(),
+            machine="virt,virtualization=on,gic-version=3,mte=on",
+            cpu="max,pauth-impdef=on",
+            smp=1,
+            memory_mb=1024,
+            append="",
+            network=(
+                *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
+                *("-device", "virtio-net-pci,netdev=net,romfile="),
+            ),
+        )
+        console = Path(folder, "console")
+        with console.open("wb") as stream:
+            process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+            )
+        before = _cpu_of_children()
+        try:
+            yield Serving(process, console)
+        finally:
+            process.kill()
+            process.wait()
+            BOOTS[kernel.series].append(_cpu_of_children() - before)
+
+
 def _boot(
     kernel: Kernel,
     base_initrd: Path,
@@ -214,31 +267,22 @@ def _boot(
     append: str,
     timeout: float,
 ) -> Result:
-    tree: Tree = {"work": FOLDER, "command": (stat.S_IFREG | 0o755, shlex.join(command).encode())}
-    tree |= {path.lstrip("/"): (stat.S_IFREG | 0o755, content) for path, content in files.items()}
     with tempfile.TemporaryDirectory(prefix="vmcfg-kvm-") as folder:
-        initrd, disk, console = (Path(folder, name) for name in ("initrd", "disk", "console"))
-        shutil.copyfile(base_initrd, initrd)
-        with initrd.open("ab") as stream:
-            stream.write(_cpio(tree))
-        with disk.open("wb") as stream:
-            stream.truncate(RESULT_DISK_BYTES)
-        arguments = [*qemu, "-M", machine, "-cpu", cpu, "-smp", str(smp), "-m", str(memory_mb)]
-        arguments += [
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-serial",
-            "stdio",
-            "-nic",
-            "none",
-            "-no-reboot",
-        ]
-        arguments += ["-drive", f"file={disk},if=none,id=results,format=raw,cache=unsafe"]
-        arguments += ["-device", "nvme,serial=results,drive=results"]
-        arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
-        arguments += ["-append", f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()]
+        arguments = _prepare(
+            Path(folder),
+            kernel,
+            base_initrd,
+            files,
+            command,
+            qemu=qemu,
+            machine=machine,
+            cpu=cpu,
+            smp=smp,
+            memory_mb=memory_mb,
+            append=append,
+            network=("-nic", "none"),
+        )
+        disk, console = Path(folder, "disk"), Path(folder, "console")
         started = time.monotonic()
         before = _cpu_of_children()
         with console.open("wb") as stream:
@@ -262,11 +306,49 @@ def _boot(
                     _member(archive, name) for name in ("exit_code", "stdout", "stderr")
                 )
         except (tarfile.TarError, KeyError):
-            tail = console.read_bytes()[-CONSOLE_TAIL:].decode(errors="replace")
             raise GuestError(
-                f"kernel {kernel.series}: {ending}; its console ends:\n{tail}"
+                f"kernel {kernel.series}: {ending}; its console ends:\n{tail(console)}"
             ) from None
     return Result(int(exit_code), stdout, stderr, seconds)
+
+
+def tail(console: Path) -> str:
+    """Return the last lines of a console."""
+    return console.read_bytes()[-CONSOLE_TAIL:].decode(errors="replace")
+
+
+def _prepare(
+    folder: Path,
+    kernel: Kernel,
+    base_initrd: Path,
+    files: Mapping[str, bytes],
+    command: Sequence[str],
+    *,
+    qemu: Sequence[str],
+    machine: str,
+    cpu: str,
+    smp: int,
+    memory_mb: int,
+    append: str,
+    network: Sequence[str],
+) -> list[str]:
+    """Write the initrd and the disk of a guest to `folder`. Return the command line of QEMU."""
+    tree: Tree = {"work": FOLDER, "command": (stat.S_IFREG | 0o755, shlex.join(command).encode())}
+    tree |= {path.lstrip("/"): (stat.S_IFREG | 0o755, content) for path, content in files.items()}
+    initrd, disk = Path(folder, "initrd"), Path(folder, "disk")
+    shutil.copyfile(base_initrd, initrd)
+    with initrd.open("ab") as stream:
+        stream.write(_cpio(tree))
+    with disk.open("wb") as stream:
+        stream.truncate(RESULT_DISK_BYTES)
+    arguments = [*qemu, "-M", machine, "-cpu", cpu, "-smp", str(smp), "-m", str(memory_mb)]
+    arguments += ["-display", "none", "-monitor", "none", "-serial", "stdio"]
+    arguments += [*network, "-no-reboot"]
+    arguments += ["-drive", f"file={disk},if=none,id=results,format=raw,cache=unsafe"]
+    arguments += ["-device", "nvme,serial=results,drive=results"]
+    arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
+    append = f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()
+    return [*arguments, "-append", append]
 
 
 def _cpu_of_children() -> float:

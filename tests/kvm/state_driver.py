@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from vmcfg.checking.check import check
+from vmcfg.findings.position import WHOLE, Position
 from vmcfg.kernel.ioctls import Kvm, Vm
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.operations import GET_ATTR
 from vmcfg.plans.plan import WHOLE_VM
 from vmcfg.plans.saving import state_plan
+from vmcfg.trial.calls import task_of
+from vmcfg.trial.perform import execute
 from vmcfg.vm.machine import Machine
 
 Key = tuple[str, int, int]
@@ -52,10 +55,12 @@ class State:
     def __init__(self, host: Kvm, machine: Machine) -> None:
         self.save_plan = state_plan(machine, saves=True)
         self.restore_plan = state_plan(machine, saves=False)
-        create, *rest = lower(machine, WHOLE_VM).commands
+        commands = lower(machine, WHOLE_VM).commands
+        task = task_of(commands, False, None, lambda command: Position(WHOLE, ""))
+        create, *rest = task.calls
         self.vm = Vm(host, create.number)
-        for command in rest:
-            command.operation.perform(self.vm, command)
+        for call in rest:
+            execute(self.vm, call)
 
     def unknown(self) -> list[str]:
         """Return the lines whose attribute KVM does not have."""

@@ -79,6 +79,19 @@ def check(
         raise CheckFailed(file, error) from error
 
 
+def check_again(checked: Checked, host_kernel: Version) -> Checked:
+    """Return the check of the same description for another kernel.
+
+    Raises `CheckFailed` if the check itself fails.
+    """
+    if checked.machine is None:
+        return checked
+    try:
+        return _checked_machine(checked.tree, checked.machine.on_kernel(host_kernel))
+    except Exception as error:
+        raise CheckFailed(checked.tree.file, error) from error
+
+
 def with_findings(checked: Checked, found: Iterable[Found]) -> Checked:
     """Return `checked` with more findings about its description.
 
@@ -136,6 +149,10 @@ def _checked(tree: Tree, host_kernel: Version | None, hosts: "Sequence[Host]") -
         return _checked_on(tree, vm, hosts)
     if host_kernel is not None:
         vm = vm.on_kernel(host_kernel)
+    return _checked_machine(tree, vm)
+
+
+def _checked_machine(tree: Tree, vm: Machine) -> Checked:
     return Checked(tree, vm, in_order(placed(tree, findings(vm))))
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from vmcfg import files
-from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.options import (
     color_option,
     defaults_of,
@@ -20,6 +19,7 @@ from vmcfg.commands.options import (
 )
 from vmcfg.commands.sides import DESCRIPTION, HOST, RECORD, Side, read_side, sides_of_git, two_files
 from vmcfg.escape import printable, without_surrogates
+from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import VCPU, Api
 from vmcfg.plans.command import Command

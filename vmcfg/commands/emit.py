@@ -10,7 +10,6 @@ import click
 from vmcfg import files
 from vmcfg.checking.check import Checked
 from vmcfg.commands.emission import Emitted, Run, Wanted, ascii_bytes, checked_for, emitted
-from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
     color_option,
@@ -28,6 +27,7 @@ from vmcfg.commands.options import (
     strict_option,
 )
 from vmcfg.escape import printable
+from vmcfg.exit_codes import FOUND
 from vmcfg.files import STDIN
 from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, STATE_FORMATS
 from vmcfg.kernel.version import Version

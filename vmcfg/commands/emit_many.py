@@ -27,11 +27,11 @@ from vmcfg.commands.emitted_folder import (
     name_of_defaults,
     targets,
 )
-from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.options import is_description
 from vmcfg.commands.run_output import RunOutput, human_report
 from vmcfg.commands.staleness import staleness
 from vmcfg.escape import printable
+from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.parallel import cpus, results
 from vmcfg.reports.terminal import wants_color
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from vmcfg import files
-from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.options import help_option, strict_option
 from vmcfg.description.draft import Draft, description_text
 from vmcfg.description.kinds import Misfit
 from vmcfg.description.kinds import Name as NameOfVm
 from vmcfg.escape import printable
+from vmcfg.exit_codes import FOUND
 from vmcfg.importing.drafting import OptionOfOtherSource, draft_of_files, draft_of_words
 from vmcfg.importing.sources import SOURCES, Wanted
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vmcfg import files
-from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.image import guest_of, image_options
 from vmcfg.commands.options import color_option, help_option, hosts_of
 from vmcfg.escape import printable
-from vmcfg.kernel import ioctls
+from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.kernel.common_registers import common_registers
 from vmcfg.kernel.host import Host, host_file
 from vmcfg.kernel.host_facts import changes, facts
@@ -24,6 +22,7 @@ from vmcfg.plans.apis import VCPU
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reports.styled import table
 from vmcfg.reports.terminal import is_terminal, wants_color
+from vmcfg.script import script
 
 if TYPE_CHECKING:
     from vmcfg.trial.boot import Guest
@@ -31,43 +30,32 @@ if TYPE_CHECKING:
 FORMATS = ("human", "json")
 
 CARRIED = (
-    "version",
-    "abi",
-    "capabilities",
-    "features",
-    "host_pmus",
-    "ioctls",
-    "registers",
-    "settable_registers",
-    "probing",
+    "vmcfg.kernel.version",
+    "vmcfg.kernel.abi",
+    "vmcfg.kernel.capabilities",
+    "vmcfg.kernel.features",
+    "vmcfg.kernel.host_pmus",
+    "vmcfg.kernel.ioctls",
+    "vmcfg.kernel.registers",
+    "vmcfg.kernel.settable_registers",
+    "vmcfg.kernel.probing",
 )
-"""The modules of the room kernel in --script: each imports only those before it and the standard
-library.
-"""
+"""The modules in --script: each imports only the standard library and those before it."""
 
-SCRIPT = '''\
-#!/usr/bin/env python3
-"""Print a host file: what KVM on this host supports. Created by vmcfg probe --script."""
+BODY = """\
+import json
 
-import json, sys, types
+from vmcfg.kernel.ioctls import NoKvm
+from vmcfg.kernel.probing import probed_host
 
-MODULES = {modules}
 ATTRIBUTES = json.loads({attributes})
 
-sys.modules["vmcfg"] = types.ModuleType("vmcfg")
-package = sys.modules["vmcfg"].kernel = types.ModuleType("vmcfg.kernel")
-sys.modules["vmcfg"].__path__ = package.__path__ = []
-sys.modules["vmcfg.kernel"] = package
-for name, source in MODULES.items():
-    module = sys.modules["vmcfg.kernel." + name] = types.ModuleType("vmcfg.kernel." + name)
-    setattr(package, name, module)
-    exec(compile(source, "vmcfg/kernel/" + name + ".py", "exec"), module.__dict__)
 try:
-    print(json.dumps(package.probing.probed_host(ATTRIBUTES), indent=2))
-except package.ioctls.NoKvm as error:
+    print(json.dumps(probed_host(ATTRIBUTES), indent=2))
+except NoKvm as error:
     print("vmcfg probe: " + str(error), file=sys.stderr)
     sys.exit(3)
-'''
+"""
 
 
 @click.command()
@@ -80,6 +68,7 @@ except package.ioctls.NoKvm as error:
 )
 @click.option(
     "--script",
+    "wants_script",
     is_flag=True,
     help="Print a script that creates the host file on a machine without vmcfg.",
 )
@@ -103,7 +92,7 @@ except package.ioctls.NoKvm as error:
 @help_option
 def probe(
     format_: str,
-    script: bool,
+    wants_script: bool,
     earlier: str | None,
     common: bool,
     host_paths: tuple[str, ...],
@@ -123,7 +112,7 @@ def probe(
     - > HOST.json. --common does not query this host either: HOST is a host file, or a directory of
     host files. The exit code is 1 if a register cannot be the same on all hosts.
     """
-    if image is not None and (script or common):
+    if image is not None and (wants_script or common):
         raise click.UsageError("--image cannot be used with --script or --common.")
     try:
         guest = guest_of(image, machine, cpu, append, timeout, console)
@@ -131,7 +120,7 @@ def probe(
             return _print_common(hosts_of(host_paths))
         if host_paths:
             raise click.UsageError("HOST requires --common.")
-        if script:
+        if wants_script:
             files.print_out(script_text())
             return 0
         before = None if earlier is None else host_file(files.read(earlier), earlier)
@@ -197,6 +186,5 @@ def attributes() -> list[dict[str, Any]]:
 
 def script_text() -> str:
     """Return a complete Python script that prints the host file of the machine that runs it."""
-    here = Path(ioctls.__file__).parent
-    modules = {name: files.read(str(here / f"{name}.py")).decode() for name in CARRIED}
-    return SCRIPT.format(modules=ascii(modules), attributes=ascii(json.dumps(attributes())))
+    doc = "Print a host file: what KVM on this host supports. Created by vmcfg probe --script."
+    return script(doc, CARRIED, BODY.format(attributes=ascii(json.dumps(attributes()))))

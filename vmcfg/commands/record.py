@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from vmcfg import files
-from vmcfg.commands.exit_codes import FAILED
 from vmcfg.commands.options import help_option, is_description
 from vmcfg.escape import printable
+from vmcfg.exit_codes import FAILED
 from vmcfg.monitors.recording import record as run_and_record
 from vmcfg.monitors.tracer import NotTraced
 

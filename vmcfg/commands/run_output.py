@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmcfg import files
 from vmcfg.commands.checked_file import FileResult
-from vmcfg.commands.exit_codes import FAILED, FOUND
+from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.findings.rule import ERROR, WARNING
 from vmcfg.reports.form import Report, Texts, Totals
 from vmcfg.reports.terminal import is_terminal, wants_color

@@ -12,7 +12,6 @@ import click
 
 from vmcfg import files
 from vmcfg.checking.check import Checked, check
-from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
     color_option,
@@ -26,6 +25,7 @@ from vmcfg.commands.options import (
     stdin_filename_option,
     strict_option,
 )
+from vmcfg.exit_codes import FOUND
 from vmcfg.kernel.version import Version
 from vmcfg.reports.styled import table
 from vmcfg.reports.terminal import columns, is_terminal, wants_color

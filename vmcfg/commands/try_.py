@@ -7,13 +7,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from vmcfg import files
 from vmcfg.commands.examples_tried import examples_tried
-from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.image import guest_of, image_options
 from vmcfg.commands.options import (
     color_option,
@@ -27,24 +27,17 @@ from vmcfg.commands.options import (
     stdin_filename_option,
     strict_option,
 )
-from vmcfg.escape import printable, without_surrogates
-from vmcfg.kernel import abi
+from vmcfg.commands.script_of_trials import TrialOn, print_script, require_output
+from vmcfg.exit_codes import FAILED
 from vmcfg.kernel.ioctls import NoKvm
-from vmcfg.kernel.version import Version, running_release
+from vmcfg.kernel.version import Version, running_release, version_of
 from vmcfg.reports.human import drawn_for, help_line
 from vmcfg.reports.terminal import wants_color
+from vmcfg.trial.on_host import Execution
 from vmcfg.trial.outcome import Outcome, Step
-from vmcfg.trial.predictions import Prediction
-from vmcfg.trial.trying import (
-    Attempt,
-    Performer,
-    Trial,
-    Tried,
-    attempts,
-    performer_here,
-    prepared,
-    try_plan,
-)
+from vmcfg.trial.report import as_json, exit_code, remarks
+from vmcfg.trial.trying import DescriptionTrial, Performer, prepared_plan
+from vmcfg.trial.verdict import Attempt, Trial, Tried, attempts, performer_here
 
 if TYPE_CHECKING:
     from vmcfg.checking.check import Defaults
@@ -87,6 +80,15 @@ FORMATS = ("human", "json", "ktap")
     is_flag=True,
     help="Try the example of each rule and each sample instead of PATHs, as with --unchecked.",
 )
+@click.option(
+    "--script",
+    "wants_script",
+    is_flag=True,
+    help="Print a script that executes the plans on a host without vmcfg, and reports in JSON.",
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="With --script: write the script to this file."
+)
 @image_options
 @defaults_option
 @host_kernel_option
@@ -103,6 +105,8 @@ def try_(
     no_run: bool,
     unchecked: bool,
     examples: bool,
+    wants_script: bool,
+    output: str | None,
     image: str | None,
     machine: str | None,
     cpu: str | None,
@@ -122,6 +126,11 @@ def try_(
     return are read back and compared. Each vCPU enters KVM_RUN once, without executing guest
     instructions. Every VM is destroyed at the end. With --image, QEMU boots an arm64 kernel, which
     executes all plans in one boot: no arm64 host is needed, but an arm64 compiler.
+
+    --script does not query this host. To try a description on another one, which needs only Python
+    3.7: vmcfg try --script vm.yaml | ssh HOST python3 -. The script prints what 'vmcfg try --format
+    json' prints there, and has its exit code. If the description has no host_kernel, the findings
+    are those for the kernel of that host.
     """
     if bool(paths) + (plan is not None) + examples != 1:
         raise click.UsageError("try requires descriptions, a plan with --plan, or --examples.")
@@ -132,44 +141,51 @@ def try_(
     for option, given in (("--host", host_paths), ("--defaults", defaults_path)):
         if given and (plan is not None or examples):
             raise click.UsageError(f"{option} requires descriptions.")
+    if wants_script and (image is not None or examples or verbose or format_ == "ktap"):
+        raise click.UsageError(
+            "--script cannot be used with --image, --examples, --verbose, or --format ktap."
+        )
+    if output is not None:
+        require_output(output, wants_script)
     unchecked = unchecked or examples
     hosts = hosts_of(host_paths)
     defaults = defaults_of(defaults_path, stdin_filename)
-    unreadable: list[files.NoFile] = []
+    is_several = examples or len(paths) > 1 or any(map(os.path.isdir, paths))
+    unreadable: list[str] = []
+
+    def trials() -> list[TrialOn]:
+        if plan is not None:
+            trial = prepared_plan(files.lines(plan), stdin_filename if plan == "-" else plan)
+            return [lambda here: trial]
+        if examples:
+            sources = examples_tried()
+        else:
+            sources = _read(paths, stdin_filename, defaults_path, unreadable)
+        descriptions = [
+            DescriptionTrial(data, name, host_kernel, strict, unchecked, hosts, defaults)
+            for name, data in sources
+        ]
+        if defaults is not None and format_ == "human" and not wants_script:
+            return _reported_once(descriptions, defaults)
+        return [description.on for description in descriptions]
+
+    if wants_script:
+        how = Execution(is_several, unchecked, not no_run)
+        return print_script(trials, unreadable, how, output, color)
     try:
         guest = guest_of(image, machine, cpu, append, timeout, console)
         performed = _performer(guest, unchecked, run=not no_run)
         release = running_release() if guest is None else guest.image.release
-        if plan is not None:
-            name = stdin_filename if plan == "-" else plan
-            tried = try_plan(files.lines(plan), name, run=not no_run, performed=performed)
-            done = [Attempt(name, tried)]
-        else:
-            if examples:
-                sources = examples_tried()
-            else:
-                sources = _read(paths, stdin_filename, defaults_path, unreadable)
-            trials = [
-                prepared(data, name, host_kernel, strict, unchecked, release, hosts, defaults)
-                for name, data in sources
-            ]
-            if defaults is not None and format_ == "human":
-                trials = _reported_once(trials, defaults)
-            skips = examples or format_ == "ktap"
-            done = attempts(trials, performed, release, skips)
+        skips = examples or format_ == "ktap"
+        here = version_of(release)
+        done = attempts([trial_on(here) for trial_on in trials()], performed, release, skips)
     except NoKvm as error:
         files.print_error(f"vmcfg: {error}\n")
         return FAILED
-    is_several = examples or len(paths) > 1 or any(map(os.path.isdir, paths))
     if examples:
         done = [_without_plan(attempt) for attempt in done]
     _print(done, format_, verbose, unchecked, is_several, color)
-    cannot = [
-        attempt for attempt in done if attempt.tried is None and not _is_skip(format_, examples)
-    ]
-    if cannot or unreadable:
-        return FAILED
-    return FOUND if any(each.tried is not None and each.tried.failed for each in done) else 0
+    return FAILED if unreadable else exit_code(done, skips)
 
 
 def _performer(guest: Guest | None, go_on: bool, run: bool) -> Performer:
@@ -185,7 +201,7 @@ def _read(
     paths: Sequence[str],
     stdin_filename: str,
     defaults_path: str | None,
-    unreadable: list[files.NoFile],
+    unreadable: list[str],
 ) -> list[tuple[str, bytes]]:
     """Return the descriptions with their names. Those that cannot be read are reported."""
     if len(paths) == 1 and not os.path.isdir(paths[0]):
@@ -194,8 +210,8 @@ def _read(
         return [(stdin_filename if path == "-" else path, files.read(path))]
 
     def report(error: files.NoFile) -> None:
-        unreadable.append(error)
-        files.print_error(f"vmcfg: {error}\n")
+        unreadable.append(f"vmcfg: {error}\n")
+        files.print_error(unreadable[-1])
 
     found = []
     for path in files.without(files.descriptions(paths, (), report), defaults_path):
@@ -206,15 +222,18 @@ def _read(
     return found
 
 
-def _reported_once(trials: list[Trial], defaults: Defaults) -> list[Trial]:
+def _reported_once(descriptions: Sequence[DescriptionTrial], defaults: Defaults) -> list[TrialOn]:
     """Return trials that report each finding wholly in the defaults only once, for people."""
     from vmcfg.commands.found_in_defaults import FoundInDefaults
 
     found = FoundInDefaults(defaults)
-    return [
-        trial._replace(reported=found.remaining(trial.checked._replace(diagnostics=trial.reported)))
-        for trial in trials
-    ]
+
+    def trial_on(description: DescriptionTrial, here: Version) -> Trial:
+        trial = description.on(here)
+        checked = description.checked._replace(diagnostics=list(trial.reported))
+        return trial._replace(reported=tuple(found.remaining(checked)))
+
+    return [partial(trial_on, description) for description in descriptions]
 
 
 def _without_plan(attempt: Attempt) -> Attempt:
@@ -222,11 +241,6 @@ def _without_plan(attempt: Attempt) -> Attempt:
     if attempt.tried is None or attempt.tried.outcome is not None:
         return attempt
     return Attempt(attempt.file, None, "it means no plan", True)
-
-
-def _is_skip(format_: str, examples: bool) -> bool:
-    """Return whether what this host lacks is skipped, rather than an error."""
-    return examples or format_ == "ktap"
 
 
 def _print(
@@ -238,34 +252,18 @@ def _print(
     color: str,
 ) -> None:
     """Print the results, and on standard error what was not executed or replaced."""
-    for attempt in done:
-        outcome = attempt.tried and attempt.tried.outcome
-        start = f"vmcfg: {printable(attempt.file)}: " if is_several else "vmcfg: "
-        if outcome and outcome.stand_in and format_ != "ktap":
-            files.print_error(
-                f"{start}the VMM sets up the GIC; try uses {_stand_in(outcome)} instead\n"
-            )
-        if attempt.tried is None and format_ != "ktap":
-            files.print_error(f"{start}{attempt.reason}\n")
     if format_ == "ktap":
         from vmcfg.reports.ktap import ktap
 
         files.print_out(ktap(done))
-    elif format_ == "json" and is_several:
-        files.print_out(reports_json(done, unchecked))
-    else:
-        for attempt in done:
-            if attempt.tried is not None and format_ == "json":
-                files.print_out(report_json(attempt.tried, unchecked))
-            elif attempt.tried is not None:
-                files.print_out(report_text(attempt.tried, verbose, color))
-
-
-def _stand_in(outcome: Outcome) -> str:
-    """Return the GIC that replaced that of the VMM."""
-    made = outcome.stand_in[0].command
-    _, gicv2 = abi.DEVICE_TYPES[2]
-    return "a GICv2" if made.number == gicv2 else "a GICv3"
+        return
+    files.print_error("".join(remarks(done, is_several)))
+    if format_ == "json":
+        files.print_out(as_json(done, is_several, unchecked))
+        return
+    for attempt in done:
+        if attempt.tried is not None:
+            files.print_out(report_text(attempt.tried, verbose, color))
 
 
 def report_text(tried: Tried, verbose: bool, color: str) -> str:
@@ -290,7 +288,7 @@ def report_text(tried: Tried, verbose: bool, color: str) -> str:
 
 def _line(seq: int, step: Step) -> str:
     """Return the line of a command: its result, and the values that KVM returned."""
-    command = f"{seq} {step.command.text()}"
+    command = f"{seq} {step.call.text}"
     if step.outcome is not None:
         return f"{command}: {step.outcome}"
     if not step.read:
@@ -309,66 +307,3 @@ def _summary(name: str, outcome: Outcome) -> str:
     if outcome.differences:
         counts.insert(2, f"{len(outcome.differences)} differ")
     return f"{name} on Linux {outcome.kernel}: {', '.join(counts)}"
-
-
-def reports_json(done: Sequence[Attempt], unchecked: bool) -> str:
-    """Return the reports of several files by the keys of schemas/tries-v1.schema.json."""
-    import json
-
-    tries = [
-        {"file": each.file, "skipped": each.reason}
-        if each.tried is None
-        else {"file": each.file, **_report(each.tried, unchecked)}
-        for each in done
-    ]
-    whole = {"format": "vmcfg.tries", "format_version": "1.0", "tries": tries}
-    return json.dumps(whole, indent=2) + "\n"
-
-
-def report_json(tried: Tried, unchecked: bool) -> str:
-    """Return the report by the keys of schemas/try-v1.schema.json."""
-    import json
-
-    return json.dumps(_report(tried, unchecked), indent=2) + "\n"
-
-
-def _report(tried: Tried, unchecked: bool) -> dict[str, Any]:
-    outcome = tried.outcome or Outcome(running_release(), (), (), (), ())
-    report: dict[str, Any] = {
-        "format": "vmcfg.try",
-        "format_version": "1.0",
-        "kernel": outcome.kernel,
-        "performed": outcome.performed,
-        "commands": [_command(seq, step) for seq, step in enumerate(outcome.steps, 1)],
-        "read_back": outcome.read_back,
-        "differences": [
-            {"seq": each.step + 1, "want": each.want, "got": each.got}
-            for each in outcome.differences
-        ],
-        "run": [run._asdict() for run in outcome.runs],
-        "diagnostics": [found.as_json() for found in tried.diagnostics],
-    }
-    if unchecked:
-        file = next(iter(tried.texts), "")
-        report["predictions"] = [_prediction(each, file) for each in tried.predictions]
-    return report
-
-
-def _command(seq: int, step: Step) -> dict[str, Any]:
-    """Return the result of a command; `errno` is "not reached" if it was not executed."""
-    return {"seq": seq, "errno": step.outcome, "read": list(step.read)}
-
-
-def _prediction(prediction: Prediction, file: str) -> dict[str, Any]:
-    """Return a prediction; with its file, if that is not the description `file`."""
-    found = prediction.diagnostic
-    place = {} if found.file == file else {"file": without_surrogates(found.file)}
-    return {
-        "rule": found.rule,
-        **place,
-        "pointer": found.pointer,
-        "line": found.span.line,
-        "predicted": prediction.predicted.as_json(),
-        "kernel": prediction.kernel and prediction.kernel.as_json(),
-        "held": prediction.held,
-    }

@@ -2,6 +2,7 @@
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
+import typing
 from typing import Literal, NamedTuple
 
 from vmcfg.findings.position import Path
@@ -36,5 +37,6 @@ def not_written(key: str, default: str) -> str:
     return f"'{key}' is not written; its default is {default}"
 
 
-Found = tuple[Rule, Finding]
+# Python 3.7, which executes this in try --script, cannot subscript `tuple`.
+Found = typing.Tuple[Rule, Finding]  # noqa: UP006
 """A finding with the rule that it breaks."""

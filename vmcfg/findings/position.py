@@ -2,9 +2,11 @@
 
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
+import typing
 from typing import NamedTuple
 
-Path = tuple[str | int, ...]
+# Python 3.7, which executes this in try --script, cannot subscript `tuple`, nor use `|` for types.
+Path = typing.Tuple[typing.Union[str, int], ...]  # noqa: UP006, UP007
 """Keys and list indices from the root of the document as written: ``("vcpus", 3, "pmu_irq")``."""
 
 

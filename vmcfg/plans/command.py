@@ -3,7 +3,7 @@
 # No annotations from __future__: NamedTuple would compile each of them at every start.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from vmcfg.findings.position import Path
 from vmcfg.kernel.abi import Attr, Register
@@ -13,15 +13,12 @@ from vmcfg.plans.phases import PlanPhase
 from vmcfg.plans.values import Payload, ValueType
 from vmcfg.vm.machine import Machine, Vcpu
 
-if TYPE_CHECKING:
-    from vmcfg.kernel.ioctls import Vm
-
 Target = Literal["vm", "gic", "its", "vcpu", "pmu"]
 """The kinds of targets. `pmu` is the device of the two interfaces that were never merged."""
 
 
 class Operation:
-    """An ioctl, its arguments, and how a command with it is written and executed.
+    """An ioctl, its arguments, and how a command with it is written.
 
     `vmcfg.plans.operations` has one class per operation.
     """
@@ -70,14 +67,6 @@ class Operation:
         Raises `KeyError`, `TypeError`, `AttributeError`, `ValueError`, or `struct.error` if they
         have no valid value.
         """
-        raise NotImplementedError
-
-    def perform(self, vm: "Vm", command: "Command") -> None:
-        """Execute the command. Raises `OSError`."""
-        raise NotImplementedError
-
-    def read(self, vm: "Vm", command: "Command") -> bytes:
-        """Return the value from KVM, for an operation that reads. Raises `OSError`."""
         raise NotImplementedError
 
     def c_members(self, command: "Command") -> Iterator[str]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from vmcfg.kernel import abi
 from vmcfg.kernel.abi import Attr
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.plans.command import Command, Operation, Row
 from vmcfg.plans.values import FEATURE_WORD, NO_VALUE, Payload, feature_word
-
-if TYPE_CHECKING:
-    from vmcfg.kernel.ioctls import Vm
 
 
 class Unsupported(ValueError):
@@ -89,9 +86,6 @@ class AddMemory(Operation):
         flags = arguments.get("flags", "0x0")
         return int(slot), int(base, 16), int(size, 16), int(flags, 16)
 
-    def perform(self, vm: Vm, command: Command) -> None:
-        vm.add_memory(*_payload(command))
-
     def c_members(self, command: Command) -> Iterator[str]:
         slot, base, size, flags = _payload(command)
         members = f".slot = {slot}, .guest_phys_addr = {base:#x}, .memory_size = {size:#x}"
@@ -151,10 +145,6 @@ class EnableCap(Operation):
         _capability_name(number)
         return number, *(int(each, 16) for each in arguments["args"])
 
-    def perform(self, vm: Vm, command: Command) -> None:
-        number, *arguments = _payload(command)
-        vm.enable_cap(number, arguments)
-
     def c_members(self, command: Command) -> Iterator[str]:
         number, *arguments = _payload(command)
         given = f", .args = {{ {', '.join(map(hex, arguments))} }}" if arguments else ""
@@ -205,9 +195,6 @@ class CreateVcpu(_ByValue):
     argument = "The argument of the ioctl: the vCPU id."
     makes_target = True
 
-    def perform(self, vm: Vm, command: Command) -> None:
-        vm.create_vcpu(command.target, command.number)
-
 
 class CreateDevice(Operation):
     """KVM_CREATE_DEVICE; the number is the device type. The PMU device has none in any kernel."""
@@ -236,9 +223,6 @@ class CreateDevice(Operation):
         if number not in abi.DEVICE_NAMES:
             raise Unsupported(f"unknown device type {number}")
         return (number,)
-
-    def perform(self, vm: Vm, command: Command) -> None:
-        vm.create_device(command.target, command.number)
 
     def c_members(self, command: Command) -> Iterator[str]:
         yield f".data = &(const struct kvm_create_device){{ .type = {command.number} }}"
@@ -295,9 +279,6 @@ class InitVcpu(Operation):
             raise Unsupported(f"the features must be from {', '.join(known)}")
         return (feature_word(names),)
 
-    def perform(self, vm: Vm, command: Command) -> None:
-        vm.init_vcpu(command.target, command.number)
-
     def c_members(self, command: Command) -> Iterator[str]:
         yield f".data = &(const struct kvm_vcpu_init){{ .features = {{ {command.number:#x} }} }}"
 
@@ -333,9 +314,6 @@ class FinalizeVcpu(_ByValue):
     scanned = "finalize-vcpu vcpu:%u 0 %llx 0 -"
     scanned_as = "the int of the ioctl"
     argument = "The int of the ioctl: the number of the feature."
-
-    def perform(self, vm: Vm, command: Command) -> None:
-        vm.finalize_vcpu(command.target, command.number)
 
     def c_members(self, command: Command) -> Iterator[str]:
         yield f".data = &(const int){{ {command.number:#x} }}"
@@ -400,11 +378,6 @@ class SetReg(_RegisterOperation):
     points = "points to"
     sets_value = True
 
-    def perform(self, vm: Vm, command: Command) -> None:
-        data = command.data
-        assert data is not None
-        vm.set_reg(command.target, command.register.id, data)
-
 
 class GetReg(_RegisterOperation):
     """KVM_GET_ONE_REG; the value is the expected one."""
@@ -415,9 +388,6 @@ class GetReg(_RegisterOperation):
     scanned = "get-reg vcpu:%u 0 %llx %u %128s"
     scanned_as = "kvm_one_reg.id, and the length and bytes of the value"
     points = "is expected to point to after the call"
-
-    def read(self, vm: Vm, command: Command) -> bytes:
-        return vm.get_reg(command.target, command.register.id, len(command.read_start))
 
 
 class _AttrOperation(Operation):
@@ -482,10 +452,6 @@ class SetAttr(_AttrOperation):
     does = " on the file descriptor of the target"
     sets_value = True
 
-    def perform(self, vm: Vm, command: Command) -> None:
-        attr = _attr(command)
-        vm.set_attr(command.target, attr.group_id, attr.id, command.data)
-
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
         data = {
             "description": (
@@ -522,10 +488,6 @@ class GetAttr(_AttrOperation):
         if command.row.value.read_by_key:
             arguments["start"] = command.read_start.hex()
         return arguments
-
-    def read(self, vm: Vm, command: Command) -> bytes:
-        attr = _attr(command)
-        return vm.get_attr(command.target, attr.group_id, attr.id, command.read_start)
 
     def schema(self, rows: Sequence[Row]) -> dict[str, Any]:
         keyed = [row.attr.name for row in rows if row.attr is not None and row.value.read_by_key]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
-from vmcfg.trial.trying import Attempt, Tried
+from vmcfg.trial.verdict import Attempt, Tried
 
 
 def ktap(attempts: Sequence[Attempt]) -> str:

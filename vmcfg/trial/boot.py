@@ -25,8 +25,9 @@ from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.trial.compiled import performer
 from vmcfg.trial.initrd import initrd
 from vmcfg.trial.kernel_image import KernelImage
-from vmcfg.trial.outcome import Outcome, Task
+from vmcfg.trial.outcome import Outcome
 from vmcfg.trial.plan_lines import Lines, errno_of, outcome_of, plan_lines
+from vmcfg.trial.task import Task
 from vmcfg.trial.transcript import DONE, Garbled, Transcript, transcript
 
 QEMU = "qemu-system-aarch64"

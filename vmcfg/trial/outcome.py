@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from vmcfg.description.model import Gic
 from vmcfg.kernel.ioctls import NoKvm
-from vmcfg.plans.command import Command
+from vmcfg.trial.task import Call
 
 NOT_REACHED = "not reached"
-"""The result of a command whose target does not exist, or that is after the last executed one."""
-
-
-class Task(NamedTuple):
-    """The commands of a whole VM to execute, and whether the VMM sets up the GIC."""
-
-    commands: tuple[Command, ...]
-    monitors_gic: bool
-    gic: Gic | None
+"""The result of a call whose target does not exist, or that is after the last executed one."""
 
 
 class Step(NamedTuple):
-    """A command and its result: None if it succeeded, the name of an errno, or NOT_REACHED."""
+    """A call and its result: None if it succeeded, the name of an errno, or NOT_REACHED."""
 
-    command: Command
+    call: Call
     outcome: str | None
     read: tuple[str, ...] = ()
 

@@ -1,50 +1,44 @@
-"""A plan executed on KVM of this machine, in a VM that is destroyed at the end of the call.
+"""A task executed on KVM of this machine, in a VM that is destroyed at the end of the call.
 
-In: commands from `lowering` or `planfile`. Out: their results, the values read back, and the vCPUs
-that ran, for `judging`.
+In: a task. Out: the results of its calls, the values read back, and the vCPUs that ran, for
+`judging`.
 """
 
 from __future__ import annotations
 
 import errno as errnos
 import resource
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
-from vmcfg.description.model import Gic
-from vmcfg.kernel.abi import DEVICE_TYPES
 from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.host_pmus import host_pmus
 from vmcfg.kernel.ioctls import Kvm, Vm
 from vmcfg.kernel.version import running_release, version_of
-from vmcfg.plans.command import Command
-from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, has_pmu
-from vmcfg.plans.phases import CREATE
-from vmcfg.plans.reading_back import reads
 from vmcfg.trial.outcome import (
     NOT_REACHED,
     Difference,
     Outcome,
     Run,
     Step,
-    Task,
     without_pmu,
     without_pmu_named,
 )
-from vmcfg.trial.stand_in_gic import stand_in_gic
+from vmcfg.trial.task import CREATE_VM, Call, Get, StandInGic, Task
 
 
 def perform(task: Task, *, go_on: bool = False, run: bool = True) -> Outcome:
     """Execute `task` and return every answer of KVM. Raises `NoKvm` if KVM cannot be used.
 
-    It ends at the first rejected command, unless `go_on` is true. With `run`, every vCPU enters
+    It ends at the first rejected call, unless `go_on` is true. With `run`, every vCPU enters
     KVM_RUN once.
     """
     _raise_descriptor_limit()
     with ExitStack() as stack:
         host = stack.enter_context(closing(Kvm()))
-        task = task._replace(commands=tuple(map(_resolved, task.commands)))
-        if has_pmu(task.commands) and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
+        task = task._replace(calls=tuple(map(_resolved, task.calls)))
+        if task.has_pmu and not host.capability(CAPABILITIES["KVM_CAP_ARM_PMU_V3"]):
             raise without_pmu()
         return _Performance(host, stack, go_on).outcome(task, run)
 
@@ -55,17 +49,16 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _resolved(command: Command) -> Command:
-    """Return a command with the number of its host PMU, if it names one. Raises `NoKvm` if the host
+def _resolved(call: Call) -> Call:
+    """Return a call with the number of its host PMU, if it names one. Raises `NoKvm` if the host
     does not have it.
     """
-    name = command.host_name
-    if name is None or command.is_resolved:
-        return command
+    if call.pmu is None:
+        return call
     pmus = host_pmus()
-    if name not in pmus:
-        raise without_pmu_named(name, pmus)
-    return command._replace(payload=(pmus[name].type,))
+    if call.pmu not in pmus:
+        raise without_pmu_named(call.pmu, pmus)
+    return call._replace(data=pmus[call.pmu].type.to_bytes(4, "little", signed=True))
 
 
 def errno_name(error: OSError) -> str:
@@ -82,68 +75,72 @@ class _Performance:
         self.go_on = go_on
         self.vm: Vm | None = None
         self.refused = False
+        self.release = running_release()
 
     def outcome(self, task: Task, run: bool) -> Outcome:
-        create = [command for command in task.commands if command.row.phase == CREATE]
-        rest = task.commands[len(create) :]
-        steps = [self.step(command) for command in create]
+        created = task.created
+        steps = [self.step(call) for call in task.calls[:created]]
         stand_in = []
-        if task.monitors_gic and self.vm is not None:
-            vcpus = sum(command.operation is CREATE_VCPU for command in create)
-            gic = stand_in_gic(task.gic, self.gic_version(self.vm, task.gic), vcpus)
-            here = version_of(running_release())
+        if task.gics and self.vm is not None:
+            here = version_of(self.release)
+            gic = self.gic(self.vm, task.gics)
             # A VMM cannot set attributes that this kernel does not support either.
-            stand_in = [self.step(command) for command in gic if command.row.since <= here]
-        steps += [self.step(command) for command in rest]
+            stand_in = [self.step(call) for call in gic.calls if call.kind.since <= here]
+        steps += [self.step(call) for call in task.calls[created:]]
         if self.refused and not self.go_on:
-            return Outcome(running_release(), tuple(steps), tuple(stand_in), (), ())
-        steps, differences = self.read_back(steps)
+            return Outcome(self.release, tuple(steps), tuple(stand_in), (), ())
+        steps, differences = self.read_back(steps, task.gets)
         runs = tuple(self.runs()) if run else ()
-        return Outcome(running_release(), tuple(steps), tuple(stand_in), differences, runs)
+        return Outcome(self.release, tuple(steps), tuple(stand_in), differences, runs)
 
     @staticmethod
-    def gic_version(vm: Vm, gic: Gic | None) -> int:
-        """Return the version of the VMM GIC: as described, or the newest on the host."""
-        if gic is not None:
-            return gic.version
-        return 3 if vm.has_device(DEVICE_TYPES[3][1]) else 2
+    def gic(vm: Vm, gics: tuple[StandInGic, ...]) -> StandInGic:
+        """Return the GIC to set up: the first that the host supports, or the last."""
+        for gic in gics[:-1]:
+            if vm.has_device(gic.device):
+                return gic
+        return gics[-1]
 
-    def step(self, command: Command) -> Step:
+    def step(self, call: Call) -> Step:
         if self.refused and not self.go_on:
-            return Step(command, NOT_REACHED)
+            return Step(call, NOT_REACHED)
         try:
-            if command.operation is CREATE_VM:
-                self.vm = self.stack.enter_context(closing(Vm(self.host, command.number)))
-            elif self.vm is None or not self.has_object(self.vm, command):
-                return Step(command, NOT_REACHED)
+            if call.operation == CREATE_VM:
+                self.vm = self.stack.enter_context(closing(Vm(self.host, call.number)))
+            elif self.vm is None or not self.has_object(self.vm, call):
+                return Step(call, NOT_REACHED)
             else:
-                command.operation.perform(self.vm, command)
+                execute(self.vm, call)
         except OSError as error:
             self.refused = True
-            return Step(command, errno_name(error))
-        return Step(command, None)
+            return Step(call, errno_name(error))
+        return Step(call, None)
 
     @staticmethod
-    def has_object(vm: Vm, command: Command) -> bool:
-        """Return whether the target of a command exists, or is created by it."""
-        return command.operation.makes_target or command.target in vm.descriptors
+    def has_object(vm: Vm, call: Call) -> bool:
+        """Return whether the target of a call exists, or is created by it."""
+        return call.makes_target or call.target in vm.descriptors
 
-    def read_back(self, steps: list[Step]) -> tuple[list[Step], tuple[Difference, ...]]:
+    def read_back(
+        self, steps: list[Step], gets: tuple[Get, ...]
+    ) -> tuple[list[Step], tuple[Difference, ...]]:
         """Return the steps with the values that KVM returns, and the differences from the plan."""
         read: dict[int, list[str]] = {}
         differences = []
-        here = version_of(running_release())
-        for number, command in reads([step.command for step in steps], here):
+        here = version_of(self.release)
+        for get in gets:
+            call = get.call
             if (
                 self.vm is None
-                or steps[number].outcome is not None
-                or command.target not in self.vm.descriptors
+                or here < get.since
+                or steps[get.step].outcome is not None
+                or call.target not in self.vm.descriptors
             ):
                 continue
-            got = _got(self.vm, command)
-            read.setdefault(number, []).append(got)
-            if got != command.value:
-                differences.append(Difference(number, command.target, command.value, got))
+            got, want = _got(self.vm, get), call.kind.text(call.data)
+            read.setdefault(get.step, []).append(got)
+            if got != want:
+                differences.append(Difference(get.step, call.target, want, got))
         done = [
             step._replace(read=tuple(read.get(number, ()))) for number, step in enumerate(steps)
         ]
@@ -165,11 +162,43 @@ class _Performance:
                 yield Run(target, None)
 
 
-def _got(vm: Vm, command: Command) -> str:
+def execute(vm: Vm, call: Call) -> None:
+    """Execute a call on an existing VM. Raises `OSError`."""
+    EXECUTED[call.operation](vm, call)
+
+
+def _add_memory(vm: Vm, call: Call) -> None:
+    slot = call.slot
+    vm.add_memory(slot.number, slot.base, slot.size, slot.flags)
+
+
+def _enable_cap(vm: Vm, call: Call) -> None:
+    vm.enable_cap(call.number, list(struct.unpack(f"<{len(call.data) // 8}Q", call.data)))
+
+
+EXECUTED: dict[str, Callable[[Vm, Call], None]] = {
+    "enable-cap": _enable_cap,
+    "add-memory": _add_memory,
+    "create-vcpu": lambda vm, call: vm.create_vcpu(call.target, call.number),
+    "create-device": lambda vm, call: vm.create_device(call.target, call.number),
+    "init-vcpu": lambda vm, call: vm.init_vcpu(call.target, call.number),
+    "finalize-vcpu": lambda vm, call: vm.finalize_vcpu(call.target, call.number),
+    "set-reg": lambda vm, call: vm.set_reg(call.target, call.number, call.data),
+    "set-attr": lambda vm, call: vm.set_attr(
+        call.target, call.group, call.number, call.data or None
+    ),
+}
+"""How each operation on a VM is executed."""
+
+
+def _got(vm: Vm, get: Get) -> str:
     """Return the answer of KVM to a GET, as in a plan; or the name of the errno."""
+    call = get.call
     try:
-        data = command.operation.read(vm, command)
+        if call.operation == "get-reg":
+            data = vm.get_reg(call.target, call.number, len(get.start))
+        else:
+            data = vm.get_attr(call.target, call.group, call.number, get.start)
     except OSError as error:
         return errno_name(error)
-    value = command.row.value
-    return value.text(value.payload(data))
+    return call.kind.text(data)

@@ -8,9 +8,7 @@ from typing import NamedTuple
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Answer, Rule
-from vmcfg.kernel.abi import setting
 from vmcfg.kernel.version import Version, version_of
-from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.trial.outcome import Outcome
 from vmcfg.trial.refusals import RUN, Refusal
 from vmcfg.trial.rules import WRONG_PREDICTION
@@ -37,26 +35,36 @@ class Prediction(NamedTuple):
         return f"{place}: {found.rule} predicts that {self.predicted}: {verdict}"
 
 
-def predictions(
-    described: Sequence[Diagnostic],
-    here: Sequence[Diagnostic],
-    outcome: Outcome,
-    refused: Sequence[Refusal],
-) -> list[Prediction]:
-    """Return the predictions of the findings `described`, with what the kernel did.
+class Foretold(NamedTuple):
+    """What findings predict: `described` are those of the description, and `here` those for the
+    kernel that executes it. `absent` are the answers of kernels before a version to attributes that
+    they do not have.
+    """
 
-    `here` are the findings for this kernel: without a finding there, the kernel must accept.
+    described: tuple[Diagnostic, ...]
+    here: tuple[Diagnostic, ...]
+    absent: tuple[tuple[Version, Answer], ...]
+
+
+def predictions(
+    foretold: Foretold, outcome: Outcome, refused: Sequence[Refusal]
+) -> list[Prediction]:
+    """Return the predictions of the findings, with what the kernel did.
+
+    Without a finding for this kernel, it must accept.
     """
     kernel = version_of(outcome.kernel)
     answers = {refusal.answer for refusal in refused}
     # A kernel without an attribute rejects every value of it, unless an earlier check rejects this
     # one.
     absent = {
-        answer.call: answer for answer in _answers_without_attribute(kernel) if answer in answers
+        answer.call: answer
+        for since, answer in foretold.absent
+        if since > kernel and answer in answers
     }
     predicted = [
         (found, absent.get(answer.call, answer))
-        for found, answer in _predicted(described, here, kernel)
+        for found, answer in _predicted(foretold.described, foretold.here, kernel)
     ]
     expected = {answer for _, answer in predicted}
     surprises = [refusal.answer for refusal in refused if refusal.answer not in expected]
@@ -74,13 +82,6 @@ def predictions(
             held = None if is_unknown else False
             verdicts.append(Prediction(found, answer, same_call, held))
     return verdicts
-
-
-def _answers_without_attribute(kernel: Version) -> Iterator[Answer]:
-    """Return the answer to each attribute that a kernel of that version does not have."""
-    for row in SEQUENCE:
-        if row.attr is not None and row.since > kernel:
-            yield Answer(setting(row.attr), row.absent, "set")
 
 
 def _predicted(
@@ -116,11 +117,10 @@ def _is_hidden(
         return False
     if call == RUN:
         return True
-    commands = [step.command for step in outcome.steps]
-    places = [place for place, command in enumerate(commands) if command.title == call]
-    last = max(places, default=-1)
-    for place, command in enumerate(commands):
-        if command is refused[0].command:
+    calls = [step.call for step in outcome.steps]
+    last = max((place for place, each in enumerate(calls) if each.title == call), default=-1)
+    for place, each in enumerate(calls):
+        if each is refused[0].call:
             return place < last
     # The first rejected command belongs to the stand-in GIC, not to the plan.
     return True

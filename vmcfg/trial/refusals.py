@@ -1,38 +1,36 @@
-"""The commands and runs that KVM rejected, in their order."""
+"""The calls and runs that KVM rejected, in their order."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from vmcfg.findings.rule import Answer, Phase
-from vmcfg.plans.command import Command
-from vmcfg.plans.operations import CREATE_VCPU
-from vmcfg.plans.phases import CREATE, GIC_INIT, PMU_INIT
+from vmcfg.findings.rule import Answer
 from vmcfg.trial.outcome import NOT_REACHED, Outcome
+from vmcfg.trial.task import CREATE_VCPU, Call
 
 RUN = "KVM_RUN"
 
 
 class Refusal(NamedTuple):
-    """One rejection: of `command`, or of KVM_RUN on the vCPU that `command` created."""
+    """One rejection: of `call`, or of KVM_RUN on the vCPU that `call` created."""
 
-    command: Command
+    call: Call
     answer: Answer
 
 
 def refusals(outcome: Outcome) -> list[Refusal]:
     """Return every rejection in the order of the kernel, except those of an already unusable VM."""
-    stand_in = list(outcome.stand_in)
-    create = [step for step in outcome.steps if step.command.row.phase == CREATE]
+    created = sum(step.call.kind.creates for step in outcome.steps)
     found = []
-    for command, errno, _ in (*create, *stand_in, *outcome.steps[len(create) :]):
+    for call, errno, _ in (
+        *outcome.steps[:created],
+        *outcome.stand_in,
+        *outcome.steps[created:],
+    ):
         if errno is not None and errno != NOT_REACHED:
-            phase: Phase = "init" if command.row.phase in (GIC_INIT, PMU_INIT) else "set"
-            found.append(Refusal(command, Answer(command.title, errno, phase)))
+            found.append(Refusal(call, Answer(call.title, errno, call.kind.phase)))
     made = {
-        step.command.target: step.command
-        for step in outcome.steps
-        if step.command.operation is CREATE_VCPU
+        step.call.target: step.call for step in outcome.steps if step.call.operation == CREATE_VCPU
     }
     for target, errno in outcome.runs:
         if errno is not None and not (errno == "EIO" and found):

@@ -99,6 +99,8 @@ complete -c vmcfg -n '__vmcfg_in try' -s v -l verbose -d 'Print one line per com
 complete -c vmcfg -n '__vmcfg_in try' -l no-run -d 'Do not enter KVM_RUN.'
 complete -c vmcfg -n '__vmcfg_in try' -l unchecked -d 'Execute the plan despite findings, and compare the behavior of KVM with what they predict.'
 complete -c vmcfg -n '__vmcfg_in try' -l examples -d 'Try the example of each rule and each sample instead of PATHs, as with --unchecked.'
+complete -c vmcfg -n '__vmcfg_in try' -l script -d 'Print a script that executes the plans on a host without vmcfg, and reports in JSON.'
+complete -c vmcfg -n '__vmcfg_in try' -s o -l output -r -F -d 'With --script: write the script to this file.'
 complete -c vmcfg -n '__vmcfg_in try' -l image -r -f -d 'Boot this arm64 kernel image under QEMU, or arch/arm64/boot/Image of this kernel tree, and use its KVM instead of that of this host.'
 complete -c vmcfg -n '__vmcfg_in try' -l machine -r -f -d 'With --image: settings of the machine of QEMU, such as gic-version=2.'
 complete -c vmcfg -n '__vmcfg_in try' -l cpu -r -f -d 'With --image: the CPU of QEMU. [default: max]'
