@@ -274,9 +274,10 @@ class StandInKvm:
 
     def _run(self, who: str, at: int, *_: int) -> int:
         self.note(f"{who} RUN")
-        descriptor = next(number for number, identity in self.made if self.objects[identity] == who)
+        # The newest object of this name: earlier VMs, which are closed, had one, too.
+        of_name = [number for number, identity in self.made if self.objects[identity] == who]
         # A shared mapping of the descriptor has written this byte: kvm_run.immediate_exit.
-        if os.pread(descriptor, 1, 1) == b"\1":
+        if os.pread(of_name[-1], 1, 1) == b"\1":
             raise Refused(errno.EINTR)
         raise AssertionError("the vCPU would execute guest instructions")
 
