@@ -694,6 +694,26 @@ def test_kvm_answers_otherwise_at_the_end_of_64_bits(text: str, errno: str | Non
     assert (None if found.kernel is None else found.kernel.errno) == errno
 
 
+@pytest.mark.parametrize("low_bits", [0x1, 0x101, 0xF01])
+def test_kvm_does_not_see_bits_of_a_base_that_its_word_has_anyway(low_bits: int) -> None:
+    assert answer_to_region_1(low_bits) is None
+
+
+@pytest.mark.parametrize("low_bits", [0x2, 0x3, 0x80, 0x1001, 0x2001, 0x4001, 0x8001])
+def test_kvm_rejects_other_bits_below_64_kib_of_the_base_of_a_region(low_bits: int) -> None:
+    """They are its flags, or change its index."""
+    assert answer_to_region_1(low_bits) == "EINVAL"
+
+
+def answer_to_region_1(low_bits: int) -> str | None:
+    """Return the predicted errno for region 1 at a base with these bits below 64 KiB."""
+    regions = f"[{{base: 0x10000000, count: 1}}, {{base: {0x20000000 | low_bits:#x}, count: 1}}]"
+    found = check(f"{GICV3}redistributors: {regions}}}\n".encode(), "vm.yaml").diagnostics
+    assert [each.rule for each in found] == ["VMC405"]
+    assert found[0].kernel is not None
+    return found[0].kernel.errno
+
+
 # Hosts --------------------------------------------------------------------------------------------
 
 PLAIN = VM + "pmu: {irq: 23}\n"
