@@ -56,6 +56,7 @@ VCPU = 'vmcfg: 1\nname: vm\nhost_kernel: "6.7"\nvcpus: [{mpidr: '
         (HEAD + "pmu:\n  ", "irq:23", "irq: 23", "\n"),
         (HEAD + "pmu: {", "interrupts: <1 7 4>", "irq: ppi:7", "}\n"),
         (HEAD + "gic: {set_up_by: monitor, ", "gic_version: gicv3", "version: 3", "}\n"),
+        (STEAL_TIME.removesuffix("steal_time: "), "steel_time: 0x090a_0000", "steal_time: 0x90a0000", "\n"),
         ('vmcfg: 1\nname: vm\nhost_kernel: "6.7"\n', "clusters: 8", "mpidr: 0.0.0-7.0-7", "\n"),
         (FILTER, "{allow: 0x08}", "{action: allow, events: 0x08}", "]}\n"),
         (FILTER, "{deny: 0x11}", "{action: deny, events: 0x11}", "]}\n"),
