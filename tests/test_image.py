@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Vmcfg
 from vmcfg.kernel.ioctls import NoKvm
+from vmcfg.trial.boot import APPEND
 from vmcfg.trial.compiled import FLAGS, SOURCE, performer
 from vmcfg.trial.initrd import initrd
 from vmcfg.trial.kernel_image import kernel_image
@@ -297,6 +299,35 @@ def test_an_endless_console_is_ended(bench: Bench) -> None:
     code, errors = bench.run()
     assert code == 3
     assert errors.startswith("vmcfg: the guest prints more than 16 MiB; the console ends:\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "machine", "cpu", "append"),
+    [
+        ((), "virt,virtualization=on,gic-version=3,mte=on", "max,pauth-impdef=on", ""),
+        (
+            ("--machine", "gic-version=2", "--cpu", "cortex-a57"),
+            "virt,virtualization=on,gic-version=2",
+            "cortex-a57",
+            "",
+        ),
+        (
+            ("--machine", "virt-9.2,its=off", "--append", "kvm-arm.mode=nvhe quiet"),
+            "virt-9.2,virtualization=on,gic-version=3,mte=on,its=off",
+            "max,pauth-impdef=on",
+            " kvm-arm.mode=nvhe quiet",
+        ),
+    ],
+)
+def test_qemu_gets_the_options(
+    options: tuple[str, ...], machine: str, cpu: str, append: str, bench: Bench
+) -> None:
+    bench.qemu(f"printf '%s\\n' \"$@\" > {bench.folder}/arguments; exit 1")
+    bench.run(*options)
+    arguments = (bench.folder / "arguments").read_text().splitlines()
+    settings = dict(pairwise(arguments))
+    assert (settings["-M"], settings["-cpu"]) == (machine, cpu)
+    assert settings["-append"].removeprefix(APPEND) == append
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
