@@ -25,6 +25,7 @@ from vmcfg.description.model import (
     every_field,
 )
 from vmcfg.findings.position import WHOLE
+from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.kernel.host import Host, read_host
 from vmcfg.text.pure_parser import PurePythonParser
 from vmcfg.text.tree import FASTEST_PARSER
@@ -149,6 +150,13 @@ def test_words_of_other_tools_lead_to_words_of_the_format(
             assert "VMC123" not in {each.rule for each in right}, word
         for key in re.findall(r" in '([\w.]+)'", hint):
             assert key in every_field(), word
+
+
+@pytest.mark.parametrize("name", VCPU_FEATURES)
+def test_each_feature_of_the_uapi_is_a_feature_or_has_a_hint(name: str) -> None:
+    for word in (name.lower(), f"KVM_ARM_VCPU_{name}"):
+        found = check(f"{HEAD}features: [{word}]\n".encode(), "vm.yaml").diagnostics
+        assert [each for each in found if each.rule == "VMC123" and each.hint is None] == []
 
 
 def test_one_mistake_is_one_finding() -> None:
