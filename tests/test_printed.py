@@ -132,6 +132,15 @@ WRONG_USAGE = (
     f"emit --device-type 7 {RIGHT}",
     f"emit --api pmu-device --scope vm --format c {RIGHT}",
     f"emit -o absent/plan {RIGHT}",
+    f"emit --minimal --format c -o absent/ {RIGHT} {PPIS}",
+    f"emit --kselftest --format c -o absent/ {PPIS}",
+    f"emit --check --prune -o absent/ {RIGHT}",
+    f"emit --prune -o absent {RIGHT}",
+    f"emit --check {RIGHT}",
+    f"emit {RIGHT} {PPIS}",
+    f"try {RIGHT} --plan plan",
+    f"try --host {HOST_FILE} --examples",
+    f"try --cpu max {RIGHT}",
     f"diff {RIGHT}",
     "diff - -",
     f"diff --git {RIGHT} a b",
@@ -199,7 +208,8 @@ COMMANDS = {
     "emit-comments": [
         ["emit", "--comments", "--scope", "vm", f"sample-configs/{name}.yaml"]
         for name in ("minimal", "gicv2", "migratable", "memory-tags")
-    ],
+    ]
+    + [["emit", "--comments", "--get", "sample-configs/qemu-virt.yaml"]],
     "emit-apis": [
         ["emit", "--api", api, "--scope", "vm", "sample-configs/irregular.yaml"]
         for api in ("pmu-device", "pmu-device-mpidr")
