@@ -53,13 +53,14 @@ class Lines(NamedTuple):
 
     `steps` are the lines of the commands. `gics` are the GICs instead of that of the VMM: the line
     that begins each, and its commands. `gets` are the lines of the values to read back, each with
-    the index of the command that it checks.
+    the index of the command that it checks. `enters` is true if every vCPU enters KVM_RUN.
     """
 
     text: str
     steps: tuple[tuple[int, Command], ...]
     gics: tuple[tuple[int, tuple[Command, ...]], ...]
     gets: tuple[tuple[int, int, Command], ...]
+    enters: bool
 
 
 def plan_lines(number: int, task: Task, release: str, go_on: bool, run: bool) -> Lines:
@@ -96,7 +97,7 @@ def plan_lines(number: int, task: Task, release: str, go_on: bool, run: bool) ->
         lines.append(_get_line(get))
     head = f"plan {number} {int(not go_on)} {int(run)}"
     text = "".join(f"{line}\n" for line in (head, *lines, "end"))
-    return Lines(text, tuple(steps), tuple(gics), tuple(gets))
+    return Lines(text, tuple(steps), tuple(gics), tuple(gets), run)
 
 
 def _gic(gic: Gic | None, version: int, vcpus: int, here: tuple[int, int]) -> tuple[Command, ...]:
@@ -155,7 +156,7 @@ def outcome_of(
         if got != get.value:
             differences.append(Difference(index, get.target, get.value, got))
     done = [step._replace(read=tuple(read.get(index, ()))) for index, step in enumerate(steps)]
-    runs = _runs(lines, answers, made)
+    runs = _runs(lines, answers, made) if lines.enters else ()
     return Outcome(release, tuple(done), tuple(stand_in), tuple(differences), runs)
 
 
