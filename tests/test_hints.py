@@ -159,6 +159,14 @@ def test_each_feature_of_the_uapi_is_a_feature_or_has_a_hint(name: str) -> None:
         assert [each for each in found if each.rule == "VMC123" and each.hint is None] == []
 
 
+@pytest.mark.parametrize("word", ["r", "r1g", "r11x", "rx", "r12345", "r-1", "r0x11"])
+def test_what_is_only_like_a_raw_event_of_perf_is_no_number(word: str) -> None:
+    (found,) = check(
+        f"{FILTER}{{action: deny, events: {word}}}]}}\n".encode(), "vm.yaml"
+    ).diagnostics
+    assert found.hint == "write a number or a range, such as 0x08-0x1b"
+
+
 def test_one_mistake_is_one_finding() -> None:
     for text in (
         HEAD + "pmu: {irq: 23, filter: [{deny: 0x11}]}\n",
