@@ -369,11 +369,18 @@ def test_vcpus_that_cannot_run_are_one_vmc902_per_errno(kvm: StandInKvm, vmcfg_h
     [
         ("ENOEXEC", "the vCPU is not initialized"),
         ("EPERM", "a feature of the vCPU is not finalized"),
-        ("ENXIO", "an address of the GIC or a redistributor for a vCPU is missing"),
+        (
+            "ENXIO",
+            "an address of the GIC or a redistributor for a vCPU is missing; the VM is unusable",
+        ),
         ("EBUSY", "the vGIC is not initialized; the VM is unusable"),
         ("EAGAIN", "the vCPU has EL2, but the vGIC is not initialized"),
         ("EEXIST", "the PMU uses the PPI of the GIC maintenance interrupt"),
-        ("EINVAL", "frames of the GIC overlap"),
+        (
+            "EINVAL",
+            "frames of the GIC overlap, timers or the PMU share a PPI, or the PMU is not"
+            " initialized",
+        ),
         ("EIO", "the VM is unusable since an earlier failure"),
     ],
 )
@@ -382,7 +389,7 @@ def test_each_errno_of_a_first_run_has_a_meaning(
 ) -> None:
     kvm.refused["vcpu:0 RUN"] = getattr(errno, name)
     output = vmcfg_here("try", written(TWO))[1]
-    assert f"vCPU 0.0.0.0 cannot run: KVM_RUN fails with {name}: {meaning}" in output
+    assert f"vCPU 0.0.0.0 cannot run: KVM_RUN fails with {name}: {meaning}\n" in output
 
 
 def test_a_dead_vm_is_reported_only_if_nothing_else_is(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
