@@ -669,6 +669,14 @@ def test_the_first_value_outside_is_wrong(rule: str, text: str, value: str) -> N
     assert {each.rule for each in found} == {rule}
 
 
+@pytest.mark.parametrize(("more", "rules"), [("0", ["VMC303"]), ("0-1", ["VMC303", "VMC304"])])
+def test_a_reversed_range_is_no_vcpu(more: str, rules: list[str]) -> None:
+    entries = ("0.0.0-30.0-15", "0.0.31.0-14", f"0.0.32.{more}", "0.0.33.5-3")
+    vcpus = ", ".join(f"{{mpidr: {entry}}}" for entry in entries)
+    found = check(f"vmcfg: 1\nname: vm\nvcpus: [{vcpus}]\n".encode(), "vm.yaml").diagnostics
+    assert sorted(each.rule for each in found) == rules
+
+
 LAST_64 = "0xffffffffffff0000"
 """The last 64 KiB of 64 bits: base and size have a sum of 2^64, which KVM finds first."""
 

@@ -458,9 +458,13 @@ def test_what_a_description_cannot_contain_is_a_warning(source: Tree, expected: 
 def test_what_a_device_tree_does_not_contain_is_a_note() -> None:
     source = tree(0, 1, pmu=pmu(8, 9, kind=SPI), memory={**MEMORY, "reg": [0, 0, 0, 0]})
     assert draft(source).notes == [
-        *devicetree.NOTES,
+        "A device tree does not contain the ids of the vCPUs: see 'vcpu_ids'.",
+        "A device tree does not contain the host kernel, the size of the address space, features"
+        " other than 'el2', or settings that only KVM knows: see 'host_kernel', 'ipa_bits', and"
+        " 'features'.",
         "memory has no size: the firmware sets it.",
-        devicetree.NOTE_ABOUT_GIC,
+        "A device tree does not contain the number of INTIDs, or whether the VMM sets up the GIC:"
+        " see 'gic.nr_irqs' and 'gic.set_up_by'.",
         "pmu has no 'interrupt-affinity': its SPIs are in the order of the CPUs, as in Linux.",
     ]
 

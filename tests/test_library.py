@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import vmcfg
+from vmcfg import api
 from vmcfg.commands.emit import emit
 from vmcfg.formats.registry import PLAN_FORMATS
 
@@ -122,5 +123,6 @@ def test_unknown_names_are_attribute_errors() -> None:
 
 
 def test_every_name_of_the_library_is_documented() -> None:
+    assert vmcfg.__all__ == api.__all__
     for name in vmcfg.__all__:
         assert getattr(vmcfg, name).__doc__, name
