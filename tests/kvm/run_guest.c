@@ -36,7 +36,7 @@
 
 /* Addresses without memory, at which stores of the guest are reports. */
 enum { REPORTS = 0x50000000, UART = 0x50001000, TEXT = 0x50002000, FRAME = 0x1000 };
-enum { READY = 0x18, DONE = 0x30 }; /* offsets of reports that this program reads */
+enum { READY = 0x18, TAKEN = 0x20, DONE = 0x30 }; /* offsets of reports that this program reads */
 enum { UART_DATA = 0, UART_IIR = 2, UART_LCR = 3, UART_LSR = 5, DIVISOR_ACCESS = 0x80 };
 enum { MOST = 64, MOST_BYTES = 64, TICK_US = 2000, GRACE_US = 30000, WATCHED_US = 300000 };
 
@@ -56,7 +56,8 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	int is_started;
-	atomic_int ready, done, kicks;
+	atomic_int ready, done, taken, kicks;
+	uint32_t lowered; /* the SPI whose line is lowered when it is taken, or 0 */
 	uint64_t loops[2], cpu_us[2]; /* at the first two kicks */
 };
 
@@ -70,7 +71,7 @@ static struct object objects[2 * MOST];
 static struct memory memory[MOST];
 static struct vcpu vcpus[MOST];
 static unsigned int object_count, memory_count, vcpu_count;
-static atomic_int is_off, is_divisor;
+static atomic_int is_off, is_divisor, is_stopping;
 
 static void give_up(int code, const char *what)
 {
@@ -153,12 +154,16 @@ static size_t bytes_of(const char *line, unsigned char *data)
 
 static int add_memory(int vm, const char *line)
 {
-	struct memory *made = &memory[memory_count++];
 	struct kvm_userspace_memory_region region = { .slot = (uint32_t)number(line, "slot") };
+	struct memory *made = &memory[region.slot];
 
-	made->base = number(line, "base");
-	made->size = number(line, "size");
-	made->pages = mmap(NULL, made->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* A second VM of the same plan has the memory of the first one. */
+	if (region.slot >= memory_count) {
+		memory_count = region.slot + 1;
+		made->base = number(line, "base");
+		made->size = number(line, "size");
+		made->pages = mmap(NULL, made->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	}
 	if (made->pages == MAP_FAILED)
 		return -1;
 	region.flags = (uint32_t)number(line, "flags");
@@ -177,6 +182,8 @@ static int create_vcpu(int vm, const char *target, uint64_t id)
 	if (made->fd < 0)
 		return -1;
 	made->name = objects[object_count - 1].name;
+	made->is_started = made->ready = made->done = made->taken = 0;
+	made->lowered = 0;
 	made->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, made->fd, 0);
 	vcpu_count++;
 	return made->run == MAP_FAILED ? -1 : 0;
@@ -339,6 +346,13 @@ static uint32_t start_all(const char *path)
 	return raised;
 }
 
+static int set_line(uint32_t intid, uint32_t level)
+{
+	struct kvm_irq_level line = { .irq = KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | intid, .level = level };
+
+	return ioctl(descriptor("vm"), KVM_IRQ_LINE, &line);
+}
+
 static void stored(struct vcpu *vcpu, uint64_t address, const unsigned char *data, uint32_t length)
 {
 	uint64_t value = 0;
@@ -355,6 +369,11 @@ static void stored(struct vcpu *vcpu, uint64_t address, const unsigned char *dat
 	printf("%s %#" PRIx64 " %#" PRIx64 "\n", vcpu->name, address - REPORTS, value);
 	if (address == REPORTS + READY)
 		vcpu->ready = 1;
+	if (address == REPORTS + TAKEN) {
+		vcpu->taken++;
+		if (vcpu->lowered && value == vcpu->lowered)
+			set_line(vcpu->lowered, 0);
+	}
 	if (address == REPORTS + DONE)
 		vcpu->done = 1;
 }
@@ -390,6 +409,8 @@ static void *run(void *argument)
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
 			if (errno != EINTR)
 				give_up(1, "KVM_RUN");
+			if (is_stopping)
+				return NULL;
 			kicked(vcpu);
 		} else if (shared->exit_reason == KVM_EXIT_MMIO && shared->mmio.is_write) {
 			stored(vcpu, shared->mmio.phys_addr, shared->mmio.data, shared->mmio.len);
@@ -418,13 +439,6 @@ static int all_are(int what)
 		is_any = 1;
 	}
 	return is_any;
-}
-
-static void raise_line(uint32_t intid)
-{
-	struct kvm_irq_level line = { .irq = KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | intid, .level = 1 };
-
-	printf("raise %" PRIu32 ": %s\n", intid, ioctl(descriptor("vm"), KVM_IRQ_LINE, &line) < 0 ? strerror(errno) : "ok");
 }
 
 static void kick_all(useconds_t until)
@@ -463,7 +477,7 @@ static const char *run_all(double seconds, uint32_t raised)
 	for (left = seconds * 1e6; left > 0 && !is_off && !all_are(DONE); left -= TICK_US) {
 		usleep(TICK_US);
 		if (raised && all_are(READY)) {
-			raise_line(raised);
+			printf("raise %" PRIu32 ": %s\n", raised, set_line(raised, 1) < 0 ? strerror(errno) : "ok");
 			raised = 0;
 		}
 	}
@@ -481,6 +495,7 @@ static void ignore(int signal)
 	(void)signal;
 }
 
+#ifndef WITHOUT_MAIN
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = ignore };
@@ -503,3 +518,4 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	_exit(0);
 }
+#endif

@@ -13,7 +13,7 @@ from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import VCPU, Api
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.phases import PlanPhase
-from vmcfg.plans.plan import Plan, Scope
+from vmcfg.plans.plan import STATE_SCOPE, Plan, Scope
 from vmcfg.plans.reading_back import read_back
 from vmcfg.rules import apis as api_rules
 from vmcfg.text.tree import Tree
@@ -73,7 +73,7 @@ def checked_for(data: bytes, name: str, wanted: Wanted) -> Checked:
     requested API and format.
     """
     checked = check(data, name, wanted.host_kernel, wanted.hosts)
-    return _held_to_format(_held_to_api(checked, wanted.api), wanted.format)
+    return _held_to_format(_held_to_scope(_held_to_api(checked, wanted.api), wanted), wanted.format)
 
 
 def emitted(checked: Checked, wanted: Wanted, shown_name: str | None = None) -> Emitted:
@@ -102,6 +102,10 @@ def ascii_bytes(written: str) -> bytes:
 
 def _plan(machine: Machine, wanted: Wanted) -> Plan:
     """Return the requested plan of `machine`."""
+    if wanted.scope == STATE_SCOPE:
+        from vmcfg.plans.saving import state_plan
+
+        return state_plan(machine, saves=wanted.get, unchecked=wanted.unchecked)
     if wanted.get:
         return read_back(machine, wanted.phases, wanted.unchecked, wanted.api)
     pmu_types: dict[str, int] = {}
@@ -127,6 +131,15 @@ def _held_to_api(checked: Checked, api: Api) -> Checked:
     return with_findings(checked, api_rules.unsupported(checked.machine, api))
 
 
+def _held_to_scope(checked: Checked, wanted: Wanted) -> Checked:
+    """Return `checked` with what prevents saving and restoring the vGIC, if that is wanted."""
+    if checked.machine is None or wanted.scope != STATE_SCOPE:
+        return checked
+    from vmcfg.rules.state import findings_for_state
+
+    return with_findings(checked, findings_for_state(checked.machine))
+
+
 def _held_to_format(checked: Checked, format_: PlanFormat | MachineFormat) -> Checked:
     """Return `checked` with what prevents a format of whole VMs."""
     if checked.machine is None or not isinstance(format_, MachineFormat):
@@ -137,6 +150,9 @@ def _held_to_format(checked: Checked, format_: PlanFormat | MachineFormat) -> Ch
 def _unresolved(plan: Plan, tree: Tree, wanted: Wanted) -> list[Diagnostic]:
     """Return the findings that prevent an executable plan."""
     numbers = wanted.options["numbers"]
+    if wanted.scope == STATE_SCOPE:
+        # The caller's buffer has the values.
+        return []
     if not numbers and not wanted.format.is_executable:
         return []
     option = "--numbers" if numbers else f"--format {wanted.format.name}"

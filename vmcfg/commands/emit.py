@@ -26,11 +26,11 @@ from vmcfg.commands.options import (
 )
 from vmcfg.escape import printable
 from vmcfg.files import STDIN
-from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS
+from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, STATE_FORMATS
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.phases import PHASES, PlanPhase
-from vmcfg.plans.plan import ATTRIBUTES, SCOPES, WHOLE_VM, Scope
+from vmcfg.plans.plan import ATTRIBUTES, SCOPES, STATE_SCOPE, WHOLE_VM, Scope
 
 
 class Phases(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -76,7 +76,8 @@ def _prefix(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     type=click.Choice(SCOPES),
     help=(
         "attributes (default): commands that set attributes and MPIDRs; vm: also those that create"
-        " the VM, its memory, vCPUs, and devices."
+        " the VM, its memory, vCPUs, and devices; state: those that restore the state of the vGIC,"
+        " or with --get save it."
     ),
 )
 @click.option(
@@ -279,8 +280,10 @@ def emit(
 
 def _refuse_contradictions(wanted: Wanted, scope: Scope | None, has_phases: bool) -> None:
     """Raise a usage error if options contradict each other; `scope` is that of the command line."""
-    if wanted.options["main"] and (scope == ATTRIBUTES or has_phases):
-        other = "--phase" if has_phases else "--scope attributes"
+    if wanted.scope == STATE_SCOPE:
+        _refuse_with_state(wanted, has_phases)
+    if wanted.options["main"] and (scope not in (None, WHOLE_VM) or has_phases):
+        other = "--phase" if has_phases else f"--scope {scope}"
         raise click.UsageError(f"--main cannot be used with {other}: it creates a whole VM.")
     if wanted.device_type is not None and (
         wanted.api == VCPU or wanted.get or wanted.scope != WHOLE_VM
@@ -291,6 +294,22 @@ def _refuse_contradictions(wanted: Wanted, scope: Scope | None, has_phases: bool
     if wanted.get and (wanted.format.name == "c" or scope == WHOLE_VM):
         other = "--format c" if wanted.format.name == "c" else "--scope vm"
         raise click.UsageError(f"--get cannot be used with {other}.")
+
+
+def _refuse_with_state(wanted: Wanted, has_phases: bool) -> None:
+    """Raise a usage error if an option or a format is not for the state of a vGIC."""
+    unfit = {
+        "--phase": has_phases,
+        f"--api {wanted.api}": wanted.api != VCPU,
+        f"--format {wanted.format.name}": wanted.format.name not in STATE_FORMATS,
+    }
+    for option, is_given in unfit.items():
+        if is_given:
+            raise click.UsageError(f"{option} cannot be used with --scope state.")
+    if wanted.get and wanted.format.name == "c":
+        raise click.UsageError(
+            "--get cannot be used with --format c: with --scope state, that has both functions."
+        )
 
 
 def _put(done: Emitted, wanted: Wanted, output: str | None, check: bool) -> int:

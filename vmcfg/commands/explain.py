@@ -30,6 +30,7 @@ from vmcfg.reference.order_json import order_json
 from vmcfg.reference.order_text import order_lines
 from vmcfg.reference.register_text import registers_lines
 from vmcfg.reference.rule_text import rule_lines
+from vmcfg.reference.state_text import state_lines
 from vmcfg.reference.uapi_text import uapi_lines, uapi_names
 from vmcfg.reports.terminal import columns
 
@@ -56,10 +57,10 @@ def explain(name: str | None, format_: str) -> int:
 
     Topics: order (the order of the commands and its reasons), attributes (all commands and KVM
     attributes in one table), identifiers (the identifiers of a vCPU and their limits), capabilities
-    and registers (those that a VM can enable or set). Words of error logs: a name of the uapi
-    (KVM_ARM_VCPU_PMU_V3_IRQ, KVM_CREATE_VCPU, KVM_ARM_VCPU_SVE), an errno (EBUSY), an SMCCC
-    function (PSCI_0_2_FN64_CPU_ON, 0xc4000003). Without NAME, list everything that can be
-    explained.
+    and registers (those that a VM can enable or set), state (what saves and restores a vGIC). Words
+    of error logs: a name of the uapi (KVM_ARM_VCPU_PMU_V3_IRQ, KVM_CREATE_VCPU, KVM_ARM_VCPU_SVE),
+    an errno (EBUSY), an SMCCC function (PSCI_0_2_FN64_CPU_ON, 0xc4000003). Without NAME, list
+    everything that can be explained.
     """
     if format_ == "json":
         if name != "order":
@@ -194,4 +195,7 @@ TOPICS = {
     "identifiers": Topic("The identifiers of a vCPU and their limits.", identifiers_lines),
     "capabilities": Topic("The capabilities that a VM can enable.", capabilities_lines),
     "registers": Topic("The registers that a VM can set.", registers_lines),
+    "state": Topic(
+        "The state of a vGIC: its registers, their order, and its reasons.", state_lines
+    ),
 }

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from string import ascii_letters, digits
 
 from vmcfg import files
-from vmcfg.escape import ascii_line
 from vmcfg.formats.headings import cautions, performed
+from vmcfg.formats.sections import KEPT, filled, in_comment, prefixed
+from vmcfg.formats.state_c import state_c
 from vmcfg.kernel import abi
 from vmcfg.plans.command import Command, Row
 from vmcfg.plans.operations import has_pmu
 from vmcfg.plans.phases import PHASE_DOCS, PHASES, PlanPhase
-from vmcfg.plans.plan import WHOLE_VM, Plan
+from vmcfg.plans.plan import STATE_SCOPE, WHOLE_VM, Plan
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload, Struct
 from vmcfg.text.tree import Tree
@@ -28,14 +29,6 @@ from vmcfg.trial.rules import RUN_ERRORS
 from vmcfg.trial.stand_in_gic import stand_in_gic
 
 PERFORMER = Path(__file__).with_name("performer.c")
-
-SECTION = re.compile(
-    r"(?ms)^/\* vmcfg: (?P<name>[a-z -]+) \*/\n(?P<body>.*?)^/\* vmcfg: end of (?P=name) \*/\n"
-)
-"""A part of performer.c that is replaced, removed, or kept. Sections can be nested."""
-
-KEPT = None
-"""Replaces no section: it stays as in performer.c, except the sections inside it."""
 
 NUMBERED = ("vcpu", "its")
 """The targets with a number after their colon, of which there can be several."""
@@ -82,6 +75,8 @@ def c(plan: Plan, tree: Tree, main: bool = False, prefix: str | None = None) -> 
     With `main`, it is a program that creates the VM. Every name begins with `prefix`, a C
     identifier, in place of vmcfg: files with different prefixes can be linked.
     """
+    if plan.scope == STATE_SCOPE:
+        return state_c(plan, tree, prefix)
     stand_ins = _stand_ins(plan) if main and plan.perform() != "whole" else {}
     every = [*plan.commands, *(command for gic in stand_ins.values() for command in gic)]
     sections: dict[str, str | None] = {
@@ -103,42 +98,20 @@ def c(plan: Plan, tree: Tree, main: bool = False, prefix: str | None = None) -> 
         "gics": "".join(map(_gic, stand_ins)),
         "pmu check": KEPT if has_pmu(plan.commands) else "",
     }
-    text = _filled(files.read(str(PERFORMER)).decode(), sections)
-    return _renamed(text, prefix) if prefix else text
-
-
-def _renamed(text: str, prefix: str) -> str:
-    """Return `text` with another prefix in its names."""
-    text = re.sub(r"\bvmcfg_", f"{prefix}_", text)
-    return re.sub(r"\bVMCFG_", f"{prefix.upper()}_", text)
-
-
-def _filled(text: str, sections: Mapping[str, str | None]) -> str:
-    """Return `text` with its sections replaced by name."""
-
-    def replaced(section: re.Match[str]) -> str:
-        replacement = sections[section["name"]]
-        return _filled(section["body"], sections) if replacement is KEPT else replacement
-
-    return SECTION.sub(replaced, text)
+    return prefixed(filled(files.read(str(PERFORMER)).decode(), sections), prefix)
 
 
 def _heading(plan: Plan, tree: Tree, main: bool) -> str:
     header = plan.header()
     return HEADING.format(
-        vm=_in_comment(header["vm"]),
-        file=_in_comment(tree.file),
+        vm=in_comment(header["vm"]),
+        file=in_comment(tree.file),
         host_kernel=header["host_kernel"],
         count=len(plan.commands),
         perform=performed(plan),
         cautions="".join(f"\n * {sentence}" for sentence in cautions(plan)),
         use=USE_MAIN if main else USE,
     )
-
-
-def _in_comment(text: str) -> str:
-    """Return a name in ASCII without the delimiters of comments."""
-    return ascii_line(text).replace("*/", "*\\/").replace("/*", "/\\*")
 
 
 def _string(text: str) -> str:

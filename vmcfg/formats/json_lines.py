@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from vmcfg.findings.position import Path, Start
 from vmcfg.plans.command import Command, Row
+from vmcfg.plans.phases import STATE
 from vmcfg.plans.plan import Plan
 from vmcfg.plans.values import Payload
 from vmcfg.text.tree import Tree
@@ -68,9 +69,16 @@ def _parts(command: Command) -> _Parts:
     return _Parts(
         f'{{"op":"{op}","target":"',
         f'","group":"{group}","attr":"{attr}","type":"{type_}","value":"{value}","seq":',
-        f',"phase":"{command.row.phase}","row":"{command.row.name}",',
+        f',"phase":"{command.row.phase}","row":"{command.row.name}",{_register(command)}',
         _dumps(command.call())[1:-1],
     )
+
+
+def _register(command: Command) -> str:
+    """Return the register of a command that saves or restores one, as a member."""
+    if command.row.phase != STATE or command.own_register is None:
+        return ""
+    return f'"register":"{command.own_register.name}",'
 
 
 def _origin(start: Start) -> str:

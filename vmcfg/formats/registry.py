@@ -164,5 +164,8 @@ MACHINE_FORMATS = {
 }
 """The formats of whole VMs by name."""
 
+STATE_FORMATS = ("text", "json", "jsonl", "c")
+"""The names of the formats that can save and restore the state of a vGIC."""
+
 FORMATS: dict[str, PlanFormat | MachineFormat] = {**PLAN_FORMATS, **MACHINE_FORMATS}
 """All formats by name, in the order of the documentation."""

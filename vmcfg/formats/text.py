@@ -7,8 +7,9 @@ from vmcfg.escape import printable
 from vmcfg.formats.headings import cautions, performed
 from vmcfg.plans.apis import API_DOCS, VCPU
 from vmcfg.plans.command import Command
-from vmcfg.plans.phases import PHASE_DOCS
-from vmcfg.plans.plan import Plan
+from vmcfg.plans.phases import PHASE_DOCS, STATE
+from vmcfg.plans.plan import STATE_SCOPE, Plan
+from vmcfg.plans.values import Integer
 from vmcfg.text.tree import Tree
 
 
@@ -23,7 +24,7 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
     phase = None
     filtered = False
     for command in plan.commands:
-        if comments and command.row.phase != phase and plan.unread is None:
+        if comments and command.row.phase not in (phase, STATE) and plan.unread is None:
             phase = command.row.phase
             lines += ["#", f"# {phase}: {PHASE_DOCS[phase]}"]
         if comments:
@@ -40,19 +41,22 @@ def text(plan: Plan, tree: Tree, numbers: bool = False, comments: bool = False) 
 def _numbers(command: Command) -> str:
     """Return ``set-attr vcpu:0 0 0x0 4 17000000``: group, attribute, length, and data.
 
-    A group that does not exist is 0. `Operation.numbers` has the meaning for each operation.
+    A group that does not exist is 0. A register whose value the caller has, has a length, and ``-``
+    instead of data. `Operation.numbers` has the meaning for each operation.
     """
     group, number, data = command.operation.numbers(command)
+    value, length = command.row.value, len(data)
+    if command.payload is None and isinstance(value, Integer):
+        length = value.size
     return (
-        f"{command.operation.word} {command.target} {group} {number:#x} {len(data)}"
+        f"{command.operation.word} {command.target} {group} {number:#x} {length}"
         f" {data.hex() or '-'}"
     )
 
 
 def _heading(plan: Plan, tree: Tree) -> list[str]:
     header = plan.header()
-    what = "Plan" if plan.unread is None else "Commands that read back the plan"
-    commands = "It is" if plan.unread is None else "They are"
+    what, commands = _what(plan)
     lines = [
         (
             f"# {what} of {header['vm']}, from {printable(tree.file)}, for Linux"
@@ -60,9 +64,19 @@ def _heading(plan: Plan, tree: Tree) -> list[str]:
         ),
         f"# {commands} {performed(plan)}.",
     ]
-    if plan.api == VCPU and plan.machine.has_pmu():
+    if plan.scope != STATE_SCOPE and plan.api == VCPU and plan.machine.has_pmu():
         lines.append(f"# {API_DOCS[VCPU]}")
     return lines + [f"# {sentence}" for sentence in cautions(plan)]
+
+
+def _what(plan: Plan) -> tuple[str, str]:
+    """Return what the lines are, and the beginning of the sentence on their execution."""
+    if plan.scope == STATE_SCOPE:
+        does = "restore" if plan.unread is None else "save"
+        return f"Commands that {does} the state of the vGIC", "They are"
+    if plan.unread is None:
+        return "Plan", "It is"
+    return "Commands that read back the plan", "They are"
 
 
 def _comment(command: Command, tree: Tree, reads_back: bool) -> str:
@@ -77,4 +91,6 @@ def _comment(command: Command, tree: Tree, reads_back: bool) -> str:
         region = int.from_bytes(command.read_start, "little")
         start = f" Its buffer must contain {region:#x} before the call: the index of the region."
     doc = command.row.read_doc if reads_back else command.row.doc
+    if command.row.phase == STATE and command.own_register is not None:
+        doc = f"{doc} {command.own_register.name}."
     return f"#{where}{who}{what} {doc}{start}"

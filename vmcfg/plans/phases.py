@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-PlanPhase = Literal["create", "configure", "gic-init", "pmu-init", "late"]
+PlanPhase = Literal["create", "configure", "gic-init", "pmu-init", "late", "state"]
 
 CREATE: PlanPhase = "create"
 CONFIGURE: PlanPhase = "configure"
@@ -12,6 +12,9 @@ GIC_INIT: PlanPhase = "gic-init"
 PMU_INIT: PlanPhase = "pmu-init"
 LATE: PlanPhase = "late"
 PHASES: tuple[PlanPhase, ...] = (CREATE, CONFIGURE, GIC_INIT, PMU_INIT, LATE)
+
+STATE: PlanPhase = "state"
+"""The only phase of what saves or restores a vGIC; no plan that sets up a VM has it."""
 
 PHASE_DOCS: dict[PlanPhase, str] = {
     CREATE: "Create the VM, its memory slots, its vCPUs, and its devices.",

@@ -10,14 +10,18 @@ from vmcfg.plans.command import Command
 from vmcfg.plans.phases import PHASES, PlanPhase
 from vmcfg.vm.machine import Machine
 
-Scope = Literal["attributes", "vm"]
+Scope = Literal["attributes", "vm", "state"]
 
 ATTRIBUTES: Scope = "attributes"
 WHOLE_VM: Scope = "vm"
-SCOPES: tuple[Scope, ...] = (ATTRIBUTES, WHOLE_VM)
+STATE_SCOPE: Scope = "state"
+"""What saves or restores the state of the vGIC of a VM that exists."""
+SCOPES: tuple[Scope, ...] = (ATTRIBUTES, WHOLE_VM, STATE_SCOPE)
 
-Perform = Literal["whole", "after-gic-init", "around-gic-init"]
-"""When the VMM sets up its own GIC: never, before the plan, or after its phase `create`."""
+Perform = Literal["whole", "after-gic-init", "around-gic-init", "state"]
+"""When the VMM sets up its own GIC: never, before the plan, or after its phase `create`; "state" if
+the plan saves or restores the state of a GIC.
+"""
 
 
 def limited_to(phases: tuple[PlanPhase, ...]) -> tuple[PlanPhase, ...] | None:
@@ -66,6 +70,8 @@ class Plan(NamedTuple):
 
     def perform(self) -> Perform:
         """Return when the VMM sets up its own GIC: never, before or within the plan."""
+        if self.scope == STATE_SCOPE:
+            return "state"
         if self.machine.sets_up_gic():
             return "whole"
         return "around-gic-init" if self.scope == WHOLE_VM else "after-gic-init"

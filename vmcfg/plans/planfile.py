@@ -23,7 +23,7 @@ from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.command import Command, Row
 from vmcfg.plans.header import object_in
 from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, ENABLE_CAP, SET_REG, Unsupported
-from vmcfg.plans.plan import SCOPES, WHOLE_VM, Scope
+from vmcfg.plans.plan import SCOPES, STATE_SCOPE, WHOLE_VM, Scope
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.plans.values import Payload
 
@@ -167,6 +167,8 @@ def _check_format(header: dict[str, Any]) -> None:
 
 
 def _check_executable(header: dict[str, Any]) -> None:
+    if header.get("scope") == STATE_SCOPE:
+        raise _Odd("it saves or restores the state of a vGIC, and does not set up a VM")
     if header.get("scope") != WHOLE_VM:
         raise _Odd(
             f"'scope' must be 'vm', not '{header.get('scope')}': use 'vmcfg emit --scope vm'"

@@ -9,10 +9,22 @@ from typing import Any
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.plans.apis import APIS
 from vmcfg.plans.command import Operation, Row
-from vmcfg.plans.operations import OPERATIONS, READING, SET_REG, one_of
-from vmcfg.plans.phases import PHASES
-from vmcfg.plans.plan import SCOPES
+from vmcfg.plans.operations import (
+    ATTR_PROPERTIES,
+    BYTES,
+    GET_ATTR,
+    OPERATIONS,
+    READING,
+    SET_ATTR,
+    SET_REG,
+    one_of,
+)
+from vmcfg.plans.phases import PHASES, STATE
+from vmcfg.plans.plan import SCOPES, STATE_SCOPE
+from vmcfg.plans.saving import state_rows
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.plans.state import ALL_BITS
+from vmcfg.plans.values import NO_VALUE
 
 Schema = dict[str, Any]
 
@@ -112,6 +124,75 @@ def _names(rows: list[Row]) -> Schema:
     return {"group": {"const": "-"}, "attr": {"const": "-"}}
 
 
+def _state_command() -> Schema:
+    """Return the schema of a command that saves or restores the state of a vGIC."""
+    rows = state_rows()
+    requests = [hex(each.request) for each in (SET_ATTR, GET_ATTR)]
+    return {
+        "description": (
+            "One access to the state of a vGIC. get-attr saves a register, and set-attr restores it"
+            " or executes a command of the group CTRL."
+        ),
+        "type": "object",
+        "properties": {
+            "op": {"enum": [SET_ATTR.word, GET_ATTR.word]},
+            "target": {"type": "string", "pattern": "^(?:gic|its:(?:0|[1-9][0-9]*))$(?!\\n)"},
+            "group": one_of(list(dict.fromkeys(row.attr.group for row in rows if row.attr))),
+            "attr": {"type": "string", "pattern": "^(?:0x[0-9a-f]+|KVM_[A-Z0-9_]+)$(?!\\n)"},
+            "type": {
+                "description": (
+                    "The C type that KVM reads or writes at kvm_device_attr.addr, regardless of the"
+                    " size of the register; none: a command."
+                ),
+                **one_of(_types(rows)),
+            },
+            "value": {
+                "description": "- if the caller's buffer has the value, else a constant.",
+                "enum": ["-", hex(ALL_BITS)],
+            },
+            "seq": {"$ref": "#/$defs/command/properties/seq"},
+            "phase": {"const": STATE},
+            "row": one_of([row.name for row in rows]),
+            "register": {
+                "description": (
+                    "The register, with its index and, for half of a register, its bits; absent in"
+                    " a command of the group CTRL."
+                ),
+                "type": "string",
+                "examples": ["GICD_IROUTER32[31:0]"],
+            },
+            "mpidr": {"$ref": "#/$defs/command/properties/mpidr"},
+            "request": one_of(requests),
+            **ATTR_PROPERTIES,
+            "data": {
+                "description": (
+                    "What kvm_device_attr.addr points to: null if the value is in the caller's"
+                    " buffer, a constant otherwise. Absent in a command of the group CTRL."
+                ),
+                "anyOf": [BYTES, {"type": "null"}],
+            },
+        },
+        "required": [
+            "op",
+            "target",
+            "group",
+            "attr",
+            "type",
+            "value",
+            "seq",
+            "phase",
+            "row",
+            "request",
+            "group_id",
+            "attr_id",
+        ],
+        "if": {"properties": {"type": {"const": NO_VALUE.word}}},
+        "then": {"properties": {"op": {"const": SET_ATTR.word}, "register": False, "data": False}},
+        "else": {"required": ["register", "data"]},
+        "additionalProperties": False,
+    }
+
+
 def schema() -> Schema:
     """Return the JSON Schema (2020-12) of plans."""
     return {
@@ -121,11 +202,13 @@ def schema() -> Schema:
         "description": (
             "The output of `vmcfg emit`, also with --get: each line of --format jsonl (a header,"
             " the commands in order, and an end that shows that nothing was truncated), or the one"
-            " object of --format json."
+            " object of --format json. With --scope state, the commands are those that restore the"
+            " state of the vGIC, or with --get save it."
         ),
         "oneOf": [
             {"$ref": "#/$defs/header-line"},
             {"$ref": "#/$defs/command"},
+            {"$ref": "#/$defs/state-command"},
             {"$ref": "#/$defs/end-line"},
             {"$ref": "#/$defs/object"},
         ],
@@ -158,10 +241,12 @@ def schema() -> Schema:
                     "commands": {
                         "description": "The commands, in the order of execution.",
                         "type": "array",
-                        "items": {"$ref": "#/$defs/command"},
                     }
                 },
                 "required": ["commands"],
+                "if": {"properties": {"scope": {"const": STATE_SCOPE}}},
+                "then": {"properties": {"commands": {"items": {"$ref": "#/$defs/state-command"}}}},
+                "else": {"properties": {"commands": {"items": {"$ref": "#/$defs/command"}}}},
                 "unevaluatedProperties": False,
             },
             "header": {
@@ -218,7 +303,8 @@ def schema() -> Schema:
                     "scope": {
                         "description": (
                             "attributes: commands that set attributes and MPIDRs. vm: also those"
-                            " that create the VM, its memory, vCPUs, and devices."
+                            " that create the VM, its memory, vCPUs, and devices. state: those that"
+                            " save or restore the state of the vGIC."
                         ),
                         "enum": list(SCOPES),
                     },
@@ -231,9 +317,10 @@ def schema() -> Schema:
                             "When the VMM sets up the GIC. whole: never, because the plan does it."
                             " after-gic-init: before the plan, which is executed after CTRL_INIT."
                             " around-gic-init: after the phase create; the rest of the plan is"
-                            " executed after CTRL_INIT."
+                            " executed after CTRL_INIT. state: the plan saves or restores a vGIC"
+                            " that is set up."
                         ),
-                        "enum": ["whole", "after-gic-init", "around-gic-init"],
+                        "enum": ["whole", "after-gic-init", "around-gic-init", "state"],
                     },
                     "phases": {
                         "description": "Present with --phase: the phases of the commands.",
@@ -369,6 +456,7 @@ def schema() -> Schema:
                 "unevaluatedProperties": False,
             },
             **{each.word: _definition(each) for each in OPERATIONS},
+            "state-command": _state_command(),
             "hex": {"type": "string", "pattern": "^(?:0x(?:0|[1-9a-f][0-9a-f]{0,15}))$(?!\\n)"},
             "bytes": {
                 "description": "Bytes as hexadecimal digits, little-endian.",

@@ -276,6 +276,8 @@ SIGNED_INTID = Integer("s32", is_interrupt=True)
 ADDRESS = Integer("u64", hexadecimal=True)
 WORD = Integer("u64", hexadecimal=True)
 """A register, an id, or another word."""
+STATE_WORD = Integer("u32", hexadecimal=True)
+"""A register of a vGIC, or half of one."""
 REGION = RedistributorRegion()
 EVENT_FILTER = Struct(
     "kvm_pmu_event_filter",

@@ -20,6 +20,7 @@ from vmcfg.plans.apis import PMU_DEVICE
 from vmcfg.plans.lowering import lower
 from vmcfg.reference.vmm_examples import LIBVIRT_EXAMPLES, QEMU_EXAMPLES
 from vmcfg.rules.apis import unsupported
+from vmcfg.rules.state import findings_for_state
 from vmcfg.text.tree import Tree
 from vmcfg.vm.machine import Machine
 
@@ -195,6 +196,18 @@ CONDITIONAL_EXAMPLES = {
         "with 'vmcfg emit --format dts'",
         HEAD + "gic: {version: 3, set_up_by: monitor}\n",
         _with(findings_for_guest),
+    ),
+    "VMC858": ConditionalExample(
+        "with 'vmcfg emit --scope state'",
+        HEAD + "gic: {version: 3, set_up_by: monitor}\n",
+        _with(findings_for_state),
+    ),
+    "VMC859": ConditionalExample(
+        "with 'vmcfg emit --scope state'",
+        HEAD
+        + 'host_kernel: "6.16"\nfeatures: [el2]\n'
+        + "gic: {version: 3, distributor: 0x08000000, redistributors: 0x080a0000}\n",
+        _with(findings_for_state),
     ),
 }
 """The examples by rule. What only a kernel can find (VMC9xx) has no example, and VMC415 has none

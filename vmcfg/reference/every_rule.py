@@ -9,7 +9,7 @@ from vmcfg.formats.unresolved import UNRESOLVED_VALUE
 from vmcfg.guest import rules as guest_rules
 from vmcfg.monitors import libvirt_rules
 from vmcfg.monitors import rules as vmm_rules
-from vmcfg.rules import apis, hosts, ranges
+from vmcfg.rules import apis, hosts, ranges, state
 from vmcfg.rules.machine_rules import MACHINE_RULES
 from vmcfg.text import rules as text_rules
 from vmcfg.trial import rules as trial_rules
@@ -29,6 +29,7 @@ def every_rule() -> list[Rule]:
         *vmm_rules.RULES,
         *libvirt_rules.RULES,
         *guest_rules.RULES,
+        *state.RULES,
         *trial_rules.RULES,
     )
     return sorted(rules, key=lambda rule: rule.id)

@@ -69,7 +69,7 @@ def mpidr_lost_at_reset(machine: Machine) -> Iterator[Finding]:
         f"Linux before {version_text(MPIDR_KEPT)} loses the MPIDR of vCPU {first.name}"
         f" (id {first.id}) at a reset; the oldest host kernel is {machine.host_kernel_text()}"
     )
-    hint = f"{_newer(machine, MPIDR_KEPT)}; otherwise {_other_way(first, machine)}"
+    hint = f"{newer_kernel_hint(machine, MPIDR_KEPT)}; otherwise {_other_way(first, machine)}"
     # Of vCPUs that are written at the same place, the first is named.
     places: dict[Path, str] = {}
     for vcpu in losing:
@@ -97,7 +97,7 @@ def _other_way(vcpu: Vcpu, machine: Machine) -> str:
     return "remove 'vcpu_ids: sequential', so that KVM assigns this MPIDR"
 
 
-def _newer(machine: Machine, version: Version) -> str:
+def newer_kernel_hint(machine: Machine, version: Version) -> str:
     """Return the hint for hosts that all run a kernel of that version or later."""
     text = version_text(version)
     if machine.host_kernel_from == "elsewhere":
@@ -124,7 +124,7 @@ def unsupported_attribute(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             first,
             message,
-            hint=f"{_newer(machine, row.since)}; otherwise remove '{row.field}'",
+            hint=f"{newer_kernel_hint(machine, row.since)}; otherwise remove '{row.field}'",
             related=tuple((origin, "also here") for origin in dict.fromkeys(others)),
             label=f"sets {attr.title}",
             kernel=Answer(setting(attr), row.absent, "set"),
@@ -173,7 +173,7 @@ def _too_new(
         f"{name} requires Linux {version_text(since)} or later,"
         f" but the oldest host kernel is {machine.host_kernel_text()}"
     )
-    hint = f"{_newer(machine, since)}; otherwise remove '{removed}'"
+    hint = f"{newer_kernel_hint(machine, since)}; otherwise remove '{removed}'"
     return Finding(at, message, hint=hint, kernel=kernel)
 
 
@@ -207,7 +207,7 @@ def ppis_lost_by_id(machine: Machine) -> Iterator[Finding]:
     if machine.has_mpidrs_as_ids:
         # From the 17th vCPU on, the MPIDR that KVM assigns to an id is another number.
         other = f"remove 'vcpu_ids: mpidr' and {other}"
-    hint = f"{_newer(machine, PPIS_BY_ID)}; otherwise {other}"
+    hint = f"{newer_kernel_hint(machine, PPIS_BY_ID)}; otherwise {other}"
     # Of vCPUs that are written at the same place, the first is named.
     places: dict[Path, str] = {}
     for index, vcpu in losing:
@@ -277,7 +277,7 @@ def maintenance_irq_without_mpidr_0(machine: Machine) -> Iterator[Finding]:
             "'gic.maintenance_irq' requires a vCPU with MPIDR 0.0.0.0 on Linux before 6.17;"
             f" the oldest host kernel is {machine.host_kernel_text()}"
         )
-        hint = f"{_newer(machine, (6, 17))}; otherwise remove 'gic.maintenance_irq'"
+        hint = f"{newer_kernel_hint(machine, (6, 17))}; otherwise remove 'gic.maintenance_irq'"
         yield Finding(("gic", "maintenance_irq"), message, hint=hint)
 
 

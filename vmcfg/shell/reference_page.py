@@ -33,6 +33,7 @@ from vmcfg.plans.operations import OPERATIONS
 from vmcfg.plans.order import CONSTRAINTS
 from vmcfg.plans.phases import PHASE_DOCS
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.plans.state_order import STATE_CONSTRAINTS
 from vmcfg.reference.attribute_text import (
     apis_note,
     errors_of,
@@ -54,6 +55,8 @@ from vmcfg.reference.plan_fields import (
     type_texts,
 )
 from vmcfg.reference.rule_text import FOUND_BY, finding_lines, findings_in, text_of
+from vmcfg.reference.state_text import LIMITS as STATE_LIMITS
+from vmcfg.reference.state_text import shown_rows
 from vmcfg.reference.surprises import accepted, differences, rejected_late
 from vmcfg.shell.command_line import BREAKS, Command, commands, exit_codes, group_options
 from vmcfg.shell.manual import ENVIRONMENT
@@ -116,6 +119,7 @@ def _sections(cases: Path) -> Iterator[tuple[str, Callable[[], Iterator[str]] | 
     yield "commands", _rows
     yield "order", _order
     yield "identifiers", _identifiers
+    yield "state", _state
     yield "plans", _plan_parts
     yield "records", None
     yield "reports", _report_keys
@@ -379,6 +383,38 @@ def _order() -> Iterator[str]:
         (
             (escaped(rows_text(each)), escaped(reason_text(each)), escaped(each.source))
             for each in CONSTRAINTS
+        ),
+    )
+
+
+def _state() -> Iterator[str]:
+    """Yield what a program must know, the registers of both GIC versions, and the reasons."""
+    for limit in STATE_LIMITS:
+        yield f"- {escaped(limit)}"
+    yield ""
+    for version in (3, 2):
+        yield from heading(3, f"State of a GICv{version}")
+        yield from table(
+            ("register", "use", "of", "attribute", "width", "only", "source"),
+            (
+                (
+                    f"`{row.register}`",
+                    row.use,
+                    row.owner,
+                    f"`{row.attribute}`",
+                    row.width,
+                    row.when,
+                    escaped(row.source),
+                )
+                for row in shown_rows(version)
+            ),
+        )
+    yield from heading(3, "Reasons for the order of a restore")
+    yield from table(
+        ("registers", "reason", "source"),
+        (
+            (f"`{each.before}*` before `{each.after}*`", escaped(each.why), escaped(each.source))
+            for each in STATE_CONSTRAINTS
         ),
     )
 
