@@ -10,6 +10,7 @@ import gzip
 import lzma
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -405,8 +406,10 @@ def kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInKvm]
     stand_in_kvm.install(monkeypatch, kernel, pmus)
     stand_in_guest.install(monkeypatch, kernel, pmus)
     (tmp_path / "Image").write_bytes(IMAGE.replace(b"6.12.7-test", kernel.release.encode()))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield kernel
-    assert kernel.still_open() == []
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert kernel.still_open() == [], "the command leaves descriptors of KVM open"
 
 
 class Answered(NamedTuple):
