@@ -179,3 +179,14 @@ def test_odd_names_are_escaped() -> None:
 
 def test_nothing_is_an_empty_list() -> None:
     assert code_quality(b"vmcfg: 1\nname: vm\nvcpus: 1\n") == []
+
+
+@pytest.mark.parametrize(("format_", "suffix"), [("junit", "xml"), ("gitlab", "json")])
+def test_a_report_is_stored(
+    format_: str, suffix: str, tmp_path: Path, same_as_file: Callable[[Path, bytes], None]
+) -> None:
+    """Errors, a related place, and a file without findings, word for word."""
+    (tmp_path / "wrong.yaml").write_bytes(WRONG)
+    (tmp_path / "right.yaml").write_bytes(b"vmcfg: 1\nname: right\nvcpus: 1\n")
+    report = validate("--format", format_, "right.yaml", "wrong.yaml", folder=tmp_path).stdout
+    same_as_file(ROOT / "tests" / "reports" / f"wrong.{suffix}", report)

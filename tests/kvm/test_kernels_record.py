@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.kvm import monitors, oracle
 from tests.kvm.monitors import GICV2, GICV3, LARGE, SERIES, SUITES, VARIANTS
+from tests.kvm.selftests import selftests
 from tests.qemu_calls import OPTIONS
 from tests.test_qemu_records import calls_as_written, differences_from_sample
 from vmcfg.checking.check import check
+from vmcfg.description.draft import description_text
 from vmcfg.monitors.comparison import compared, machine_side, record_side
+from vmcfg.monitors.record_draft import draft_of_record
 from vmcfg.monitors.record_file import Record, read_record
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
@@ -68,22 +72,49 @@ def variants(series: str, host: str) -> list[tuple[str, str]]:
     return list(dict.fromkeys([*newest, *((qemu, "smp-2") for qemu in SUITES)]))
 
 
+SELFTEST_GIC = (
+    "version: 3, nr_irqs: 64, distributor: 0x08020000,"
+    " redistributors: [{base: 0x08030000, count: 1}]"
+)
+
+SELFTESTS = {
+    "hypercalls": "steal_time: {base: 0x40000000}",
+    "psci_test": "vcpus: 2",
+    "smccc_filter": "smccc_filter: [{action: deny, base: 0xc4000003, count: 1}]",
+    "vgic_irq": f"gic: {{{SELFTEST_GIC}}}",
+    "vgic_lpi_stress": f"gic: {{{SELFTEST_GIC}, its: 0x08000000}}",
+    "vpmu_counter_access": "pmu: {irq: 23}",
+}
+"""Tests of KVM in the source of Linux, each with what its source tells KVM."""
+
+SELFTESTS_ON = "6.12"
+"""The kernel whose source has them."""
+
+Programs = tuple[tuple[str, bytes], ...]
+
+
 @pytest.fixture(scope="session")
-def descriptors(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return the program that uses descriptors in every way, for arm64."""
+def programs(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    """Return the programs in C with their names: one that uses descriptors in every way, and the
+    tests of Linux.
+    """
     source = Path(__file__).parent.parent / "programs" / "uses-descriptors.c"
-    made = tmp_path_factory.mktemp("c") / "uses-descriptors"
-    compiler = program("aarch64-linux-gnu-gcc")
-    subprocess.run([compiler, *FLAGS, "-o", made, source], check=True)
-    return made.read_bytes()
+    made = tmp_path_factory.mktemp("c") / "program"
+    gcc, ar = program("aarch64-linux-gnu-gcc"), program("aarch64-linux-gnu-ar")
+    subprocess.run([gcc, *FLAGS, "-o", made, source], check=True)
+    found = {"uses-descriptors": made.read_bytes()}
+    kvm = selftests(gcc, ar, tmp_path_factory.mktemp("library"))
+    for name in SELFTESTS:
+        found[name] = kvm.program(kvm.folder / f"{name}.c", made, "-w")
+    return tuple(found.items())
 
 
 @cache
-def recorded(series: str, host: str, descriptors: bytes) -> dict[str, dict[str, Any]]:
+def recorded(series: str, host: str, programs: Programs) -> dict[str, dict[str, Any]]:
     """Return every record of one boot, by name."""
     samples = [name for name, machine in TRIED.items() if machine == host]
     jobs = [monitors.qemu_job(qemu, name) for qemu, name in variants(series, host)]
-    files = {"/work/uses-descriptors": descriptors}
+    files = {f"/work/{name}": content for name, content in programs}
     for name in samples:
         path = oracle.ROOT / "sample-configs" / f"{name}.yaml"
         files[f"/work/{path.name}"] = path.read_bytes()
@@ -91,13 +122,15 @@ def recorded(series: str, host: str, descriptors: bytes) -> dict[str, dict[str, 
         jobs.append({"name": f"try-{name}", "command": command})
     if host == GICV3:
         jobs.append({"name": "descriptors", "command": ["./uses-descriptors"]})
+    if host == GICV3 and series == SELFTESTS_ON:
+        jobs += [{"name": name, "command": [f"./{name}"]} for name in SELFTESTS]
     oracle.TALLY[series]["programs recorded"] += len(jobs)
     return monitors.records(series, jobs, files, host=host, timeout=600 + 120 * len(jobs))
 
 
-def answer(series: str, host: str, descriptors: bytes, name: str) -> str:
+def answer(series: str, host: str, programs: Programs, name: str) -> str:
     """Return one record."""
-    said = recorded(series, host, descriptors)[name]
+    said = recorded(series, host, programs)[name]
     assert "error" not in said, said["error"]
     assert said["exit_code"] == 0, (said["stdout"], said["stderr"])
     assert "vmcfg: " not in said["stderr"]
@@ -122,9 +155,9 @@ TRIALS = [
 
 
 @pytest.mark.parametrize(("series", "name"), TRIALS)
-def test_a_record_of_try_equals_its_plan(series: str, name: str, descriptors: bytes) -> None:
+def test_a_record_of_try_equals_its_plan(series: str, name: str, programs: Programs) -> None:
     data = described(name)
-    record = read(answer(series, TRIED[name], descriptors, f"try-{name}"))
+    record = read(answer(series, TRIED[name], programs, f"try-{name}"))
     checked = check(data, f"{name}.yaml", oracle.version(series))
     assert checked.machine is not None
     plan = lower(checked.machine, WHOLE_VM)
@@ -141,14 +174,35 @@ def test_a_record_of_try_equals_its_plan(series: str, name: str, descriptors: by
 
 @pytest.mark.parametrize("series", SERIES)
 def test_descriptors_that_are_reused_duplicated_and_inherited(
-    series: str, descriptors: bytes
+    series: str, programs: Programs
 ) -> None:
-    record = read(answer(series, GICV3, descriptors, "descriptors"))
+    record = read(answer(series, GICV3, programs, "descriptors"))
     calls = [(call.vm, call.op, call.target) for call in record.calls]
     assert calls == DESCRIPTORS
     # The sixth call is that of a child on the VM of its parent.
     errors = [None, None, None, None, None, "EIO", None, None, None, None]
     assert [call.line["errno"] for call in record.calls] == errors
+
+
+@pytest.mark.parametrize("name", SELFTESTS)
+@pytest.mark.parametrize("series", [SELFTESTS_ON])
+def test_a_test_of_linux_tells_kvm_what_import_describes(
+    series: str, name: str, programs: Programs
+) -> None:
+    """They use KVM as no VMM does: many VMs in a row, memory that is removed, no PSCI."""
+    record = read(answer(series, GICV3, programs, name))
+    written = description_text(draft_of_record(record))
+    described = yaml.safe_load(written)
+    expected = yaml.safe_load(SELFTESTS[name])
+    assert {key: described[key] for key in expected} == expected
+    checked = check(written.encode(), f"{name}.yaml")
+    assert [each for each in checked.diagnostics if each.severity == "error"] == []
+    assert checked.machine is not None
+    found = compared(machine_side(checked.machine), record_side(record))
+    # A description always has PSCI 0.2.
+    assert {each.new.op for each in found if each.new is not None} <= {"init-vcpu"}
+    assert [each for each in found if each.new is None] == []
+    oracle.NOTES[series].append(f"selftest {name}: {len(record.calls)} calls recorded")
 
 
 def judge(text: str, series: str, qemu: str, name: str, bless: bool) -> None:
@@ -175,9 +229,9 @@ QEMUS = [
 
 @pytest.mark.parametrize(("series", "host", "qemu", "name"), QEMUS)
 def test_qemu_tells_kvm_what_the_sample_says(
-    series: str, host: str, qemu: str, name: str, descriptors: bytes, bless: bool
+    series: str, host: str, qemu: str, name: str, programs: Programs, bless: bool
 ) -> None:
-    text = answer(series, host, descriptors, f"qemu-{qemu}-{name}")
+    text = answer(series, host, programs, f"qemu-{qemu}-{name}")
     judge(text, series, qemu, name, bless)
 
 

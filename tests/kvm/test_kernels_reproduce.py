@@ -9,11 +9,11 @@ import json
 import subprocess
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from tests.kvm import machine, oracle, packages
+from tests.kvm import machine, oracle
+from tests.kvm.selftests import WARNINGS, selftests
 from vmcfg.checking.check import check
 from vmcfg.formats.reproducer import FORMS, Reproduced, reproduced
 from vmcfg.kernel.version import Version
@@ -65,70 +65,25 @@ def is_suitable(name: str, version: Version) -> bool:
 
 # Programs -----------------------------------------------------------------------------------------
 
-LIBRARY = (
-    *("assert", "elf", "guest_modes", "guest_sprintf", "io", "kvm_util", "memstress", "rbtree"),
-    *("sparsebit", "string_override", "test_util", "ucall_common", "userfaultfd_util"),
-)
-"""The files of the library that are for every architecture."""
-
-
-@pytest.fixture(scope="session")
-def library(
-    program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[str], Path]:
-    """Return the options of the kernel's selftests, and their library."""
-    linux = packages.linux_source()
-    selftests = linux / "tools/testing/selftests"
-    kvm = selftests / "kvm"
-    folder = tmp_path_factory.mktemp("library")
-    (folder / "asm").mkdir()
-    tools = linux / "arch/arm64/tools"
-    with (folder / "asm/sysreg-defs.h").open("wb") as header:
-        generate = ["awk", "-f", str(tools / "gen-sysreg.awk"), str(tools / "sysreg")]
-        subprocess.run(generate, stdout=header, check=True)
-    include, of_architecture = machine.headers(oracle.kernel("6.12"))
-    folders = [
-        *(linux / "tools/include", linux / "tools/arch/arm64/include", include, of_architecture),
-        *(kvm / "include", kvm / "include/aarch64", kvm / "lib", folder, selftests),
-        selftests / "rseq",
-    ]
-    options = ["-std=gnu99", "-O1", "-D_GNU_SOURCE", "-DCONFIG_64BIT", "-fno-PIE"]
-    options += ["-fno-stack-protector", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE"]
-    options += [f"-I{each}" for each in folders]
-    sources = [kvm / f"lib/{name}.c" for name in LIBRARY]
-    sources += [each for each in (kvm / "lib/aarch64").iterdir() if each.suffix in (".c", ".S")]
-    gcc = [program("aarch64-linux-gnu-gcc"), *options, "-w", "-c"]
-    subprocess.run([*gcc, *map(str, sources)], cwd=folder, check=True)
-    archive = folder / "libkvm.a"
-    objects = [str(each) for each in folder.glob("*.o")]
-    subprocess.run([program("aarch64-linux-gnu-ar"), "rc", str(archive), *objects], check=True)
-    return options, archive
-
 
 @pytest.fixture(scope="session")
 def programs(
-    program: Callable[[str], str],
-    library: tuple[list[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     """Return both programs of each example, as files of the guest."""
-    options, archive = library
-    gcc = [program("aarch64-linux-gnu-gcc"), "-static", "-s", "-o", "program"]
-    strict = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "program.c"]
-    of_form = {
-        "minimal": [*gcc, *strict],
-        "kselftest": [
-            *(*gcc, *options, "-Wall", "-Wno-unknown-pragmas", "-no-pie"),
-            *("program.c", str(archive)),
-        ],
-    }
+    gcc, ar = program("aarch64-linux-gnu-gcc"), program("aarch64-linux-gnu-ar")
+    kvm = selftests(gcc, ar, tmp_path_factory.mktemp("library"))
+    strict = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static", "-s")
     folder = tmp_path_factory.mktemp("programs")
+    source, target = folder / "program.c", folder / "program"
     files = {}
     for name, found in SHOWN.items():
-        for form in FORMS:
-            (folder / "program.c").write_text(found.source(form), encoding="ascii")
-            subprocess.run(of_form[form], cwd=folder, check=True)
-            files[f"/work/programs/{name}.{form}"] = (folder / "program").read_bytes()
+        at = f"/work/programs/{name}"
+        source.write_text(found.source("minimal"), encoding="ascii")
+        subprocess.run([gcc, *strict, "-o", target, source], check=True)
+        files[f"{at}.minimal"] = target.read_bytes()
+        source.write_text(found.source("kselftest"), encoding="ascii")
+        files[f"{at}.kselftest"] = kvm.program(source, target, *WARNINGS)
     return files
 
 

@@ -62,7 +62,8 @@ class Told(NamedTuple):
 class Setup(NamedTuple):
     """What one VM was told.
 
-    `settings` has the last command for each thing; `memory` has the slots that exist at the end,
+    `settings` has the last command for each thing; `memory` has the slots that exist at the end (if
+    the program removes all of them at the end, those that exist before that),
     `filters` the entries of the PMU event filter, and `redistributors` the regions by index, or the
     one address. `first` has the first command for each thing, in order. `vcpus` are the MPIDRs in
     the order of creation.
@@ -178,7 +179,7 @@ def _compared(told: Told, pmus: Mapping[int, str]) -> str:
 
 
 def _setup(every: Iterable[Told]) -> Setup:
-    told = list(every)
+    told = _without_teardown(list(every))
     names = _numbers_of_itss(told) | _names_of_vcpus(told)
     setup = Setup({}, [], [], {}, {}, [])
     slots: dict[str, Told] = {}
@@ -199,6 +200,23 @@ def _setup(every: Iterable[Told]) -> Setup:
         else:
             setup.settings[key] = each
     return setup._replace(memory=list(slots.values()), filters=_once(filters.values()))
+
+
+def _without_teardown(told: list[Told]) -> list[Told]:
+    """Return what a VM was told before its end, at which a program can remove all memory slots."""
+    slots: dict[str, Told] = {}
+    for each in told:
+        if each.op == "add-memory":
+            _set_slot(slots, each)
+    end = len(told)
+    if not slots:
+        while end and _removes_slot(told[end - 1]):
+            end -= 1
+    return told[:end]
+
+
+def _removes_slot(told: Told) -> bool:
+    return told.op == "add-memory" and told.payload is not None and told.payload[2] == 0
 
 
 def _set_slot(slots: dict[str, Told], told: Told) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vmcfg.arm.interrupts import GREATEST_PPI, PPI_BASE, interrupt_text, is_ppi
+from vmcfg.arm.interrupts import GREATEST_PPI, PPI_BASE, gicv5_ppi, interrupt_text, is_ppi
 from vmcfg.description.written import IrqRange, intid_of
 from vmcfg.findings.diagnostic import RELATED_SHOWN
 from vmcfg.findings.finding import Finding, not_written
@@ -421,9 +421,23 @@ def not_a_ppi(written: int | IrqRange, *, at: Path, name: str, kernel: Answer) -
         if number <= GREATEST_PPI:
             as_ppi = interrupt_text(number + PPI_BASE)
             hint = f"if you mean {as_ppi}, write {number + PPI_BASE} or 'ppi:{number}'"
+        hint = gicv5_hint(intid, hint)
     if intid > INTID_GREATEST:
         kernel = NEVER_ASKED  # KVM sees only 32 bits, which are then another number
     return Finding(at, message, hint=hint, kernel=kernel, fix=fix)
+
+
+def gicv5_hint(intid: int, hint: str) -> str:
+    """Return `hint`; if `intid` is a PPI of a GICv5, with what that is, and its INTID here."""
+    ppi = gicv5_ppi(intid)
+    if ppi is None:
+        return hint
+    if is_ppi(ppi):
+        hint = f"use {interrupt_text(ppi)}"
+    return (
+        f"{hint}: {intid:#x} is PPI {ppi} of a GICv5, which Linux 7.2 can emulate, but vmcfg does"
+        " not support"
+    )
 
 
 @machine_rule("VMC412", Answer(SET_MAINT_IRQ), WARNING)

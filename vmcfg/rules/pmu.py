@@ -12,7 +12,6 @@ from vmcfg.arm.interrupts import (
     PPI_BASE,
     SPI_BASE,
     SPI_END,
-    gicv5_ppi,
     interrupt_text,
     is_ppi,
     is_spi,
@@ -32,7 +31,7 @@ from vmcfg.kernel.limits import (
     NR_IRQS_GREATEST,
     U32_GREATEST,
 )
-from vmcfg.rules.gic import last_intid, more_intids_hint, nr_irqs_for
+from vmcfg.rules.gic import gicv5_hint, last_intid, more_intids_hint, nr_irqs_for
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.vm.machine import Machine, Vcpu
 
@@ -373,14 +372,7 @@ def _bad_intid(machine: Machine, at: Path, intid: int) -> Finding:
             f"if you mean {interrupt_text(as_ppi)}, write 'ppi:{intid}';"
             f" if you mean {interrupt_text(as_spi)}, write 'spi:{intid}'"
         )
-    ppi = gicv5_ppi(intid)
-    if ppi is not None:
-        if is_ppi(ppi):
-            hint = f"use {interrupt_text(ppi)}"
-        hint += (
-            f": {intid:#x} is PPI {ppi} of a GICv5, which Linux 7.2 can emulate, but vmcfg does not"
-            " support"
-        )
+    hint = gicv5_hint(intid, hint)
     return Finding(at, message, hint=hint, kernel=_answer_to(intid))
 
 
