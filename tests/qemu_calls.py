@@ -6,7 +6,10 @@ The state of the GIC and most registers are not among them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 Line = dict[str, Any]
 
@@ -144,3 +147,15 @@ def _addresses(options: Options) -> Iterator[str]:
     if options.vcpus > first:
         yield f"{region} {(options.vcpus - first) << 52 | 0x4000000000 | 1:#x}"
     yield "set-attr gic KVM_VGIC_V3_ADDR_TYPE_DIST 0x8000000"
+
+
+NEWEST = "qemu-11.1-*-linux-7.2.jsonl.xz"
+
+
+def marked(records: list[Path]) -> list[Any]:
+    """Return records as parameters of a test: the short loop has only those of the newest QEMU on
+    the newest kernel.
+    """
+    return [
+        pytest.param(path, marks=() if path.match(NEWEST) else pytest.mark.slow) for path in records
+    ]

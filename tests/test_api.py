@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from tests.processes import run_vmcfg_as_text
 from vmcfg.checking.check import check
 from vmcfg.formats.json_lines import json_object, jsonl
 from vmcfg.formats.text import text
@@ -42,9 +42,7 @@ def emit(tmp_path: Path) -> Emit:
 
     def run(description: str, *options: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "vm.yaml").write_text(description)
-        command = [sys.executable, "-m", "vmcfg", "emit", "vm.yaml", *options]
-        env = {"PYTHONPATH": str(ROOT), "PATH": ""}
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        return run_vmcfg_as_text(["emit", "vm.yaml", *options], cwd=tmp_path, env={"PATH": ""})
 
     return run
 

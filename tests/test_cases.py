@@ -44,7 +44,7 @@ def test_output_is_what_stands_beside_it(
     case: Path, same_as_file: Callable[[Path, bytes], None]
 ) -> None:
     found = checked(case)
-    drawn = human.drawn(found.diagnostics, found.tree.text, color=False)
+    drawn = human.drawn(found.diagnostics, found.tree.texts, color=False)
     drawn += human.help_line([each.rule for each in found.diagnostics], color=False)
     same_as_file(case.with_suffix(".out"), drawn.encode())
 

@@ -20,6 +20,7 @@ from junitparser import TestSuite as Suite
 
 from tests.conftest import not_here
 from tests.kvm import machine
+from tests.processes import run_vmcfg
 from vmcfg.checking.check import check
 from vmcfg.reports import gitlab, junit
 from vmcfg.reports.form import Totals
@@ -39,13 +40,7 @@ ODD_NAME = "a<b>&\"'\n\x1b\udcff.yaml"
 
 
 def validate(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "vmcfg", "validate", *arguments],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        check=False,
-    )
+    return run_vmcfg(["validate", *arguments], cwd=folder, env={"PATH": "/usr/bin:/bin"})
 
 
 def counts() -> Counter[str]:
@@ -107,7 +102,7 @@ def test_junit_is_valid_by_the_schema_of_jenkins(
 
 def test_the_numbers_of_a_suite_are_those_of_its_tests() -> None:
     found = check(WRONG, "vm.yaml")
-    suite = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))[0]
+    suite = suites_of(junit.REPORT.part(found.diagnostics, found.tree.texts))[0]
     told = suite.tests, suite.failures
     suite.update_statistics()  # type: ignore[no-untyped-call]
     assert told == (suite.tests, suite.failures)
@@ -124,14 +119,14 @@ def suites_of(part: str) -> list[Suite]:
 @settings(max_examples=200)
 def test_any_name_is_xml(name: str) -> None:
     found = check(WRONG, name)
-    (suite,) = suites_of(junit.REPORT.part(found.diagnostics, found.tree.text))
+    (suite,) = suites_of(junit.REPORT.part(found.diagnostics, found.tree.texts))
     assert suite.tests == len(found.diagnostics)
 
 
 def code_quality(text: bytes, file: str = "vm.yaml") -> list[dict[str, Any]]:
     found = check(text, file)
     assert gitlab.REPORT.whole is not None
-    parts = [gitlab.REPORT.part(found.diagnostics, found.tree.text)] if found.diagnostics else []
+    parts = [gitlab.REPORT.part(found.diagnostics, found.tree.texts)] if found.diagnostics else []
     report: list[dict[str, Any]] = json.loads(
         "".join(gitlab.REPORT.whole(parts, Totals(1, 0, 0, ())))
     )

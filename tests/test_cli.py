@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_vmcfg
+
 RIGHT = "vmcfg: 1\nname: vm\nvcpus:\n  - mpidr: 0.0.0.0\n    pmu_irq: 23\n"
 WRONG = RIGHT.replace("vm\n", "wrong\n").replace("23", "7")
 WARNED = RIGHT.replace("vm\n", "warned\n").replace("23", "25")
@@ -44,16 +46,20 @@ def run(tmp_path: Path) -> Run:
             for key, value in os.environ.items()
             if key not in ("NO_COLOR", "FORCE_COLOR")
         }
-        done = subprocess.run(
-            [*VMCFG, *args],
-            cwd=tmp_path,
-            env={**clean, "PYTHONPATH": str(Path(__file__).parent.parent), **env},
-            input=input.encode() if isinstance(input, str) else input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        given = input.encode() if isinstance(input, str) else input
+        if any(key.startswith(("PYTHON", "LC_", "LANG")) for key in env):
+            # Python reads these when it starts.
+            done = subprocess.run(
+                [*VMCFG, *args],
+                cwd=tmp_path,
+                env={**clean, "PYTHONPATH": str(Path(__file__).parent.parent), **env},
+                input=given or b"",
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+        else:
+            done = run_vmcfg(args, cwd=tmp_path, env={**clean, **env}, input=given)
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )

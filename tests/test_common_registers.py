@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.processes import run_vmcfg_as_text
 from vmcfg.checking.check import check
 from vmcfg.kernel.common_registers import CommonRegisters, common_registers
 from vmcfg.kernel.host import Host, HostRegister, read_host
@@ -148,11 +147,7 @@ def test_features_of_the_vm_have_fields_that_a_host_file_does_not_have() -> None
 
 
 def probe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vmcfg", "probe", *arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, cwd=HOSTS, env=env, capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_vmcfg_as_text(["probe", *arguments], cwd=HOSTS)
 
 
 def test_the_command_prints_a_key_of_a_description() -> None:

@@ -135,7 +135,7 @@ def test_drawn_as_stands_in_its_file(
     name: str, width: int, same_as_file: Callable[[Path, bytes], None]
 ) -> None:
     text = TEXTS[name]
-    drawn = human.drawn(DRAWINGS[name].diagnostics(), text, color=False, width=width)
+    drawn = human.drawn(DRAWINGS[name].diagnostics(), {"vm.yaml": text}, color=False, width=width)
     same_as_file(DRAWN / f"{name}.{width}.txt", drawn.encode())
 
 
@@ -150,7 +150,7 @@ def test_no_drawing_without_its_text() -> None:
 def test_source_fits_and_first_lines_stay_whole(name: str, width: int) -> None:
     text = TEXTS[name]
     for found in check(text.encode(), "vm.yaml").diagnostics:
-        rows = styled.plain(human.human(found, text, width)).splitlines()
+        rows = styled.plain(human.human(found, {"vm.yaml": text}, width)).splitlines()
         assert rows[0] == "".join(piece for piece, _ in concise.first_line(found))
         sources = [row for row in rows if re.match(" *[0-9]+ [|] ", row)]
         assert [row for row in sources if cell_len(row) > width] == []
@@ -161,10 +161,10 @@ def test_source_fits_and_first_lines_stay_whole(name: str, width: int) -> None:
 def test_colors_change_no_word() -> None:
     for text in TEXTS.values():
         found = check(text.encode(), "vm.yaml").diagnostics
-        colored = human.drawn(found, text, color=True, width=80)
+        colored = human.drawn(found, {"vm.yaml": text}, color=True, width=80)
         assert "\x1b[1;31m" in colored
         assert re.sub("\x1b\\[[0-9;]*m", "", colored) == human.drawn(
-            found, text, color=False, width=80
+            found, {"vm.yaml": text}, color=False, width=80
         )
 
 
@@ -205,7 +205,7 @@ def test_what_is_underlined_is_what_was_found(
     first = min(first, len(line))
     last = min(first + length, len(line))
     found = found_at(Span(1, first + 1, 1, last + 1))
-    _, _, source, under, *_ = styled.plain(human.human(found, line, width)).split("\n")
+    _, _, source, under, *_ = styled.plain(human.human(found, {"vm.yaml": line}, width)).split("\n")
     assert cell_len(source) <= width
     assert cell_len(under) <= width
     column, signs = under.index("^"), under.count("^")
@@ -235,7 +235,7 @@ def test_every_place_is_shown(line: str, columns: list[int]) -> None:
         spans[0],
         *(Related("vm.yaml", span, f"<{number}>") for number, span in enumerate(spans[1:])),
     )
-    drawn = styled.plain(human.human(found, line, 60))
+    drawn = styled.plain(human.human(found, {"vm.yaml": line}, 60))
     for number in range(len(spans) - 1):
         assert drawn.count(f"<{number}>") == 1
     assert len(re.findall("^ +[|] *[-^]", drawn, re.MULTILINE)) == len(spans)
@@ -256,7 +256,7 @@ def test_nothing_in_a_finding_drives_a_terminal() -> None:
         Answer(bad),
     )
     for color in (False, True):
-        drawn = human.drawn([found], bad, color)
+        drawn = human.drawn([found], {bad: bad}, color)
         assert re.sub("\x1b\\[[0-9;]*m|\n", "", drawn).isprintable()
         assert drawn.count("\n") == 9
     assert concise.concise(found).isprintable()
@@ -264,13 +264,18 @@ def test_nothing_in_a_finding_drives_a_terminal() -> None:
 
 def test_another_file_is_named() -> None:
     found = found_at(Span(1, 1, 1, 5), Related("other.yaml", Span(7, 14, 7, 16), "first used here"))
-    assert "\n ::: other.yaml:7:14 first used here\n" in styled.plain(human.human(found, "text"))
+    assert "\n ::: other.yaml:7:14 first used here\n" in styled.plain(
+        human.human(found, {"vm.yaml": "text"})
+    )
 
 
 def test_what_an_encoding_lacks_is_escaped_and_underlined() -> None:
     text = HEAD + 'vcpus: 1\n"für": "日"\n'
     drawn = human.drawn(
-        check(text.encode(), "vm.yaml").diagnostics, text, color=False, encoding="ascii"
+        check(text.encode(), "vm.yaml").diagnostics,
+        {"vm.yaml": text},
+        color=False,
+        encoding="ascii",
     )
     source, under = re.findall(r"^(?:4|  ?)[ ]?[|] (.*)\n  [|] ( *\^+)", drawn, re.MULTILINE)[0]
     assert source == '"f\\xfcr": "\\u65e5"'
@@ -312,7 +317,7 @@ def test_a_terminal_is_filled_and_no_more(tmp_path: Path, columns: int) -> None:
     (tmp_path / "vm.yaml").write_text(text)
     seen = printed_on_a_terminal(columns, ["validate", "vm.yaml"], tmp_path)
     found = check(text.encode(), "vm.yaml").diagnostics
-    drawn = human.drawn(found, text, color=False, width=columns)
+    drawn = human.drawn(found, {"vm.yaml": text}, color=False, width=columns)
     assert seen == drawn + help_line(found)
 
 
@@ -328,4 +333,4 @@ def test_a_pipe_has_its_own_width_whatever_columns_says(tmp_path: Path) -> None:
         check=False,
     )
     found = check(text.encode(), "vm.yaml").diagnostics
-    assert done.stdout == human.drawn(found, text, color=False) + help_line(found)
+    assert done.stdout == human.drawn(found, {"vm.yaml": text}, color=False) + help_line(found)

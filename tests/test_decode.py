@@ -5,15 +5,14 @@ layouts of the bits.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.processes import run_vmcfg_as_text
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
@@ -25,9 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def decode(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vmcfg", "decode", *arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    return run_vmcfg_as_text(["decode", *arguments])
 
 
 def possible(value: int) -> dict[str, str]:

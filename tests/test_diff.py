@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.processes import run_vmcfg_as_text
 from vmcfg.checking.check import check
 from vmcfg.plans.difference import differences
 from vmcfg.plans.lowering import lower
@@ -57,15 +58,7 @@ def vmcfg(tmp_path: Path) -> Vmcfg:
     """Return a function that runs vmcfg in its own directory and its own process."""
 
     def run(*arguments: str, standard_input: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "vmcfg", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            input=standard_input,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return run_vmcfg_as_text(arguments, cwd=tmp_path, input=standard_input)
 
     return run
 

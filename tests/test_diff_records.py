@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.processes import run_vmcfg_as_text
+from tests.qemu_calls import marked
 from vmcfg.arm.affinity import mpidr_register
 from vmcfg.checking.check import check
 from vmcfg.files import NoFile
@@ -36,6 +36,7 @@ from vmcfg.plans.planfile import read_compared_plan
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RECORDS = sorted((HERE / "records").glob("*.jsonl.xz"))
+
 SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas" / "record-v1.schema.json").read_text()))
 DIFF = Draft202012Validator(json.loads((ROOT / "schemas" / "diff-v1.schema.json").read_text()))
 
@@ -568,16 +569,7 @@ def vmcfg(tmp_path: Path) -> Vmcfg:
     (tmp_path / "vm.yaml").write_text(DESCRIBED)
 
     def run(*arguments: str, standard_input: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "vmcfg", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            input=standard_input,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_vmcfg_as_text(arguments, cwd=tmp_path, input=standard_input)
 
     return run
 
@@ -679,7 +671,7 @@ def test_host_files_are_compared(vmcfg: Vmcfg, tmp_path: Path) -> None:
 # Records ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", marked(RECORDS), ids=lambda path: path.stem)
 def test_records_are_as_their_schema_says(path: Path) -> None:
     lines = lines_of(path)
     kinds = {

@@ -10,7 +10,6 @@ import copy
 import errno
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.processes import run_vmcfg
 from vmcfg.checking.check import check
 from vmcfg.formats.c import PERFORMER, c
 from vmcfg.kernel.abi import Attr
@@ -333,22 +333,14 @@ def test_no_name_is_code(compiled: Compile, file: str, vm: str, value: str) -> N
     ],
 )
 def test_odd_options_are_wrong_usage(options: tuple[str, ...], message: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "emit", *options, "-"],
-        input=MINIMAL,
-        capture_output=True,
-        timeout=60,
-    )
+    done = run_vmcfg(["emit", *options, "-"], input=MINIMAL)
     assert (done.returncode, done.stdout) == (2, b"")
     assert message in done.stderr.decode()
 
 
 def test_main_is_of_the_whole_vm() -> None:
-    command = [sys.executable, "-m", "vmcfg", "emit", "--format", "c", "--main", "-"]
     implied, said = (
-        subprocess.run(
-            [*command, *more], input=MINIMAL, capture_output=True, check=True, timeout=60
-        ).stdout
+        run_vmcfg(["emit", "--format", "c", "--main", "-", *more], input=MINIMAL).stdout
         for more in ((), ("--scope", "vm"))
     )
     assert implied == said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.processes import run_vmcfg
 from vmcfg.checking.check import Checked, check
 from vmcfg.formats.sh import sh
 from vmcfg.formats.text import text
@@ -210,12 +210,7 @@ def test_shellcheck_finds_nothing(program: Callable[[str], str], tmp_path: Path)
 
 
 def vmcfg(*arguments: str, standard_input: bytes) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "vmcfg", *arguments],
-        input=standard_input,
-        capture_output=True,
-        timeout=60,
-    )
+    return run_vmcfg(arguments, input=standard_input)
 
 
 def options() -> Iterator[tuple[str, ...]]:

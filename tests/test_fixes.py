@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import not_here
+from tests.processes import run_vmcfg
 from vmcfg.checking import fixes
 from vmcfg.checking.check import Checked, check
 from vmcfg.checking.fixes import difference, fixed
@@ -219,16 +219,7 @@ def test_a_fix_that_leaves_no_description_is_not_made() -> None:
 
 
 def validate(*args: str, cwd: Path, input: bytes | None = None) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "validate", *args],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=input,
-        stdin=subprocess.DEVNULL if input is None else None,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_vmcfg(["validate", *args], cwd=cwd, input=input)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -288,13 +279,7 @@ def test_diff_is_a_patch(
         text.replace("vcpus: 1\r\n", f"vcpus: 1{end}").encode() for text in (WRONG, RIGHT)
     )
     (tmp_path / name).write_bytes(wrong)
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "validate", "--fix", "--diff", name],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-    )
+    done = run_vmcfg(["validate", "--fix", "--diff", name], cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, b"")
     assert (tmp_path / name).read_bytes() == wrong
     subprocess.run(command, cwd=tmp_path, input=done.stdout, check=True)

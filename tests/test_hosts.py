@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.processes import run_vmcfg_as_text
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.hosts import RULES
@@ -67,11 +66,7 @@ def vmcfg(tmp_path: Path) -> Vmcfg:
             HOST_SCHEMA.validate(each)
             (tmp_path / f"{name}.json").write_text(json.dumps(each))
         (tmp_path / "vm.yaml").write_text(text)
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "vmcfg", *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return run_vmcfg_as_text(arguments, cwd=tmp_path)
 
     return run
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.blobs import blob
+from tests.processes import run_vmcfg, run_vmcfg_as_text
 from tests.test_acpi import REGION, apic, gicc, gicd, gtdt
 from tests.test_devicetree import DTS, FROM_DTS, gicv3, pmu, tree
 from tests.test_devicetree import REGION as FRAME
@@ -53,16 +54,8 @@ def run(tmp_path: Path) -> Run:
     (tables / "FACP").write_bytes(b"FACP" + bytes(240))
 
     def vmcfg(*args: str, input: bytes | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "vmcfg", "import", *args],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        env = {"PATH": os.environ["PATH"]}
+        done = run_vmcfg(["import", *args], cwd=tmp_path, env=env, input=input)
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
@@ -319,15 +312,7 @@ def test_a_failure_leaves_the_file_unchanged(run: Run, tmp_path: Path) -> None:
 
 def test_what_is_printed_can_be_validated(run: Run, tmp_path: Path) -> None:
     printed = run("guest.dtb").stdout
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "validate", "--strict", "-"],
-        env={"PYTHONPATH": str(ROOT)},
-        input=printed,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_vmcfg_as_text(["validate", "--strict", "-"], env={}, input=printed)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 

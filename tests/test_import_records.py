@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.processes import run_vmcfg_as_text
+from tests.qemu_calls import marked
 from tests.test_diff_records import (
     IRQ,
     QEMU,
@@ -44,7 +45,7 @@ def rules(draft: Draft) -> set[str]:
 
 
 @pytest.mark.parametrize("all_registers", [False, True])
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", marked(RECORDS), ids=lambda path: path.stem)
 def test_what_is_imported_does_not_differ_from_the_record(path: Path, all_registers: bool) -> None:
     record = recorded(lines_of(path))
     draft = draft_of_record(record, all_registers)
@@ -219,8 +220,7 @@ def test_the_command_imports_a_record(tmp_path: Path) -> None:
     path.write_bytes(b"".join(numbered(QEMU)[:-1]))
 
     def vmcfg(*arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "vmcfg", *arguments]
-        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+        return run_vmcfg_as_text(arguments)
 
     done = vmcfg("import", str(path))
     assert done.returncode == 0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import vmcfg
+from tests.processes import run_vmcfg_as_text
 from vmcfg import api
 from vmcfg.commands.emit import emit
 from vmcfg.formats.registry import PLAN_FORMATS
@@ -26,15 +25,8 @@ HOST_PMU = 'vmcfg: 1\nname: vm\nvcpus: 1\npmu: {irq: 23, device: "armv8_pmuv3_0"
 
 
 def emitted(path: Path, *options: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "emit", *options, path.name],
-        cwd=path.parent,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    done = run_vmcfg_as_text(["emit", *options, path.name], cwd=path.parent, env={})
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

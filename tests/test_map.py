@@ -5,9 +5,7 @@ readable in 80 columns.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tests import strategies
+from tests.processes import run_vmcfg_as_text
 from tests.terminals import printed_on_terminal
 from vmcfg.checking.check import Checked, check
 from vmcfg.commands.map_output import map_json, map_lines, vcpus_text
@@ -273,11 +272,7 @@ def test_512_vcpus_are_one_range() -> None:
 
 def show(tmp_path: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "vm.yaml").write_text(text)
-    command = [sys.executable, "-m", "vmcfg", "show", "--map", "vm.yaml", *options]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
-    )
+    return run_vmcfg_as_text(["show", "--map", "vm.yaml", *options], cwd=tmp_path)
 
 
 def test_errors_are_printed_with_the_map(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,11 @@ def assert_sound(checked: Checked) -> None:
             assert 1 <= line <= end_line <= len(lines), found
             assert 1 <= column <= len(lines[line - 1]) + 1, found
             assert 1 <= end_column <= len(lines[end_line - 1]) + 2, found
-        assert_drawn(found, checked.tree.text)
+        assert_drawn(found, checked.tree.texts)
 
 
-def assert_drawn(found: Diagnostic, text: str) -> None:
-    for drawn in (styled.plain(human.human(found, text)), concise.concise(found) + "\n"):
+def assert_drawn(found: Diagnostic, texts: Mapping[str, str]) -> None:
+    for drawn in (styled.plain(human.human(found, texts)), concise.concise(found) + "\n"):
         assert drawn.endswith("\n")
         assert drawn.replace("\n", "").isprintable()
     json.dumps(found.as_json())

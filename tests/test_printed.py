@@ -80,6 +80,27 @@ VALIDATED = (
     f"--color always {PPIS}",
     f"--color never --format concise {PPIS}",
 )
+DEFAULTS = "--defaults tests/defaults/vms/defaults.yaml"
+WITH_DEFAULTS = (
+    *(f"validate --format {form} {DEFAULTS} tests/defaults/vms" for form in ("human", "concise")),
+    f"validate --fix --diff --format concise {DEFAULTS} tests/defaults/vms",
+    *(
+        f"validate --format {form} {DEFAULTS} tests/defaults/vms"
+        for form in ("json", "github", "gitlab", "junit")
+    ),
+    "validate --format concise --defaults tests/defaults/wrong.yaml tests/defaults/vms/own.yaml",
+    "validate --format junit --defaults tests/defaults/wrong.yaml tests/defaults/vms/own.yaml",
+    f"emit --format jsonl {DEFAULTS} tests/defaults/vms/right.yaml",
+    f"emit --comments --phase configure {DEFAULTS} tests/defaults/vms/right.yaml",
+    f"emit {DEFAULTS} tests/defaults/vms/on-both-sides.yaml",
+    f"show {DEFAULTS} tests/defaults/vms/own.yaml",
+    f"show --map {DEFAULTS} tests/defaults/vms/on-both-sides.yaml",
+    f"diff {DEFAULTS} tests/defaults/vms/right.yaml tests/defaults/vms/on-both-sides.yaml",
+    f"diff {DEFAULTS} --unchecked tests/defaults/vms/right.yaml tests/defaults/vms/own.yaml",
+    "validate --defaults - sample-configs/minimal.yaml",
+    "validate --defaults absent.yaml sample-configs/minimal.yaml",
+    "emit --defaults sample-configs/minimal.yaml sample-configs/minimal.yaml",
+)
 EMITTED = (
     RIGHT,
     f"--scope vm {RIGHT}",
@@ -225,6 +246,7 @@ COMMANDS = {
     "example": [["example"], ["example", "minimal"], ["example", "zzz"], ["example", "minimla"]],
     "validate": [["validate", *arguments.split()] for arguments in VALIDATED],
     "emit": [["emit", *arguments.split()] for arguments in EMITTED],
+    "defaults": [arguments.split() for arguments in WITH_DEFAULTS],
     "usage": [arguments.split() for arguments in WRONG_USAGE],
     "validate-forms": [
         ["validate", "--format", form, "tests/cases/VMC502-ppis-differ.yaml"]

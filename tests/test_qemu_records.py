@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.qemu_calls import OPTIONS, Line, Options, condensed, expected
+from tests.qemu_calls import OPTIONS, Line, Options, condensed, expected, marked
 from vmcfg.checking.check import check
 from vmcfg.monitors.comparison import Difference, compared, machine_side, record_side
 from vmcfg.monitors.record_file import Record, read_record
@@ -64,7 +64,7 @@ def kept(path: Path) -> Record:
     return read_record(lzma.decompress(path.read_bytes()).splitlines(keepends=True), path.name)
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name.partition(".jsonl")[0])
+@pytest.mark.parametrize("path", marked(RECORDS), ids=lambda path: path.name.partition(".jsonl")[0])
 def test_a_record_has_every_call_and_no_difference(path: Path) -> None:
     options = options_of(path.name.partition(".jsonl")[0])
     record = kept(path)
@@ -78,6 +78,7 @@ def test_the_unchanged_sample_is_what_qemu_creates() -> None:
     assert sample_of(OPTIONS["smp-130"]) == (SAMPLES / "qemu-virt-130.yaml").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [path for path in RECORDS if "smp-2" in path.name], ids=str)
 def test_the_same_vm_on_other_kernels_and_of_other_qemus_is_the_same(first: Path) -> None:
     """Only ID registers, which are those of the host, and capabilities of scratch VMs differ."""

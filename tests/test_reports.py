@@ -6,8 +6,6 @@ import importlib.metadata
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +14,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import not_here
+from tests.processes import run_vmcfg
 from vmcfg import __version__
 from vmcfg.checking.check import check
 from vmcfg.findings.diagnostic import Diagnostic, Related
@@ -49,15 +48,7 @@ TWO_PLACES = Diagnostic(
 
 
 def validate(*args: str, cwd: Path, input: bytes = b"", code: int = 1) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "validate", *args],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=input,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_vmcfg(["validate", *args], cwd=cwd, input=input)
     assert done.returncode == code, done.stderr
     return done.stdout.decode()
 
@@ -82,10 +73,8 @@ def sarif_schema() -> Json:
     return schema
 
 
-def sarif_of(
-    diagnostics: list[Diagnostic], text: str = "", unread: tuple[tuple[str, str], ...] = ()
-) -> Json:
-    parts = [sarif.REPORT.part(diagnostics, text)] if diagnostics else []
+def sarif_of(diagnostics: list[Diagnostic], unread: tuple[tuple[str, str], ...] = ()) -> Json:
+    parts = [sarif.REPORT.part(diagnostics, {})] if diagnostics else []
     assert sarif.REPORT.whole is not None
     return json.loads("".join(sarif.REPORT.whole(parts, Totals(1, len(diagnostics), 0, unread))))
 
@@ -301,7 +290,7 @@ def test_github_is_a_command_a_finding() -> None:
 
 
 def test_github_keeps_the_second_place() -> None:
-    assert github.REPORT.part([TWO_PLACES], TWICE) == (
+    assert github.REPORT.part([TWO_PLACES], {"vm.yaml": TWICE}) == (
         "::error file=vm.yaml,line=5,col=31,endLine=5,endColumn=33,title=VMC503 of-a-test::"
         "the place"
         "%0Avm.yaml:4:31: the other place"
@@ -362,7 +351,7 @@ def test_no_format_prints_what_drives_a_terminal(format_: str, tmp_path: Path) -
 
 def test_json_of_parts_is_json_of_the_whole() -> None:
     every = [each for case in sorted(CASES.glob("*.yaml")) for each in found(case)]
-    parts = [as_json.REPORT.part(found(case), "") for case in sorted(CASES.glob("*.yaml"))]
+    parts = [as_json.REPORT.part(found(case), {}) for case in sorted(CASES.glob("*.yaml"))]
     assert as_json.REPORT.whole is not None
     written = "".join(as_json.REPORT.whole(parts, Totals(7, 5, 3, ())))
     report = {
@@ -410,7 +399,7 @@ def test_the_kernels_answer_is_in_every_form() -> None:
         Answer("KVM_RUN", "EINVAL", "run"),
     )
     assert each.as_json()["kernel"] == {"call": "KVM_RUN", "errno": "EINVAL", "phase": "run"}
-    assert "%0Akernel: KVM_RUN fails with EINVAL" in github.REPORT.part([each], "")
+    assert "%0Akernel: KVM_RUN fails with EINVAL" in github.REPORT.part([each], {})
     assert (
         "\nKernel: KVM_RUN fails with EINVAL"
         in sarif_of([each])["runs"][0]["results"][0]["message"]["text"]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.processes import run_vmcfg
 from vmcfg.formats.reproducer import FORMS, NEEDS
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.reference.examples import FOLDER
@@ -45,12 +45,7 @@ class Done(NamedTuple):
 
 
 def emitted(*arguments: str, text: bytes | None = None) -> Done:
-    done = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "emit", "--format", "c", *arguments],
-        input=text,
-        capture_output=True,
-        check=False,
-    )
+    done = run_vmcfg(["emit", "--format", "c", *arguments], input=text)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

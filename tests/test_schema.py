@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 import vmcfg
+from tests.processes import run_vmcfg
 from tests.strategies import Json, descriptions, json_text, mutants, near_misses, shapes
 from vmcfg.checking.check import check
 from vmcfg.cli import COMMANDS
@@ -84,8 +85,7 @@ def test_vm_schema_is_current(same_as_file: Callable[[Path, bytes], None]) -> No
 
 @pytest.mark.parametrize("args", [[], ["vm"], ["plan"], ["diagnostics"], ["diff"]])
 def test_schema_is_printed_as_it_is_kept(args: list[str]) -> None:
-    command = [sys.executable, "-m", "vmcfg", "schema", *args]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    printed = run_vmcfg(["schema", *args]).stdout
     assert printed == (ROOT / "schemas" / f"{(args or ['vm'])[0]}-v1.schema.json").read_bytes()
 
 
@@ -585,8 +585,7 @@ def test_what_the_command_emits_keeps_to_the_schema(format_: str, args: list[str
     "folders", [["tests/cases"], ["sample-configs"], ["tests/cases", "sample-configs"]], ids=repr
 )
 def test_findings_keep_to_their_schema(folders: list[str]) -> None:
-    command = [sys.executable, "-m", "vmcfg", "validate", "--format", "json", *folders]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    printed = run_vmcfg(["validate", "--format", "json", *folders], cwd=ROOT)
     assert printed.stderr == b""
     report = json.loads(printed.stdout)
     assert refusals(DIAGNOSTICS, report) == []
@@ -803,9 +802,9 @@ def test_try_lists_every_command() -> None:
     )
     difference = Difference(0, "vcpu:0", "23", "24")
     outcome = Outcome("7.2.0", steps, (), (difference,), (Run("vcpu:0", None),))
-    tried = Tried("vm", "", outcome, [], [], True)
+    tried = Tried("vm", {}, outcome, [], [], True)
     report = matches("try", try_.report_json(tried, unchecked=True))
     assert [each["seq"] for each in report["commands"]] == [*range(1, len(commands) + 1)]
     assert [each["errno"] for each in report["commands"][:3]] == [None, "EINVAL", "not reached"]
     assert [each["read"] for each in report["commands"][:2]] == [["23"], []]
-    matches("try", try_.report_json(Tried("vm", "", None, [], [], True), unchecked=False))
+    matches("try", try_.report_json(Tried("vm", {}, None, [], [], True), unchecked=False))

@@ -7,10 +7,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from tests.processes import run_vmcfg_as_text
 from tests.terminals import printed_on_terminal
 from vmcfg.checking.check import check
 from vmcfg.vm.identifiers import Names, irq_line, names, notes
@@ -39,11 +38,7 @@ def show(tmp_path: Path) -> Vmcfg:
 
     def run(description: str, *options: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "vm.yaml").write_text(description)
-        command = [sys.executable, "-m", "vmcfg", "show", "vm.yaml", *options]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
-        )
+        return run_vmcfg_as_text(["show", "vm.yaml", *options], cwd=tmp_path)
 
     return run
 

@@ -287,6 +287,27 @@ def test_comments_say_what_each_line_does(vmcfg_here: Vmcfg) -> None:
     assert lines[line - 1] == "# vCPU 0.0.0.1. Restores ICC_PMR_EL1."
 
 
+def test_without_a_gic_nothing_is_emitted_even_unchecked(vmcfg_here: Vmcfg) -> None:
+    Path("vm.yaml").write_text("vmcfg: 1\nname: vm\nvcpus: 1\n")
+    for options in ((), ("--unchecked",)):
+        code, output, errors = vmcfg_here("emit", "--scope", "state", *options, "vm.yaml")
+        assert (code, output) == (1, "")
+        assert "error[VMC858]" in errors
+
+
+def test_unchecked_lists_have_the_registers_of_as_many_intids_as_possible(
+    vmcfg_here: Vmcfg,
+) -> None:
+    """If the VMM sets up the GIC, only it knows the number."""
+    text = "vmcfg: 1\nname: vm\nvcpus: 1\ngic: {version: 3, set_up_by: monitor}\n"
+    Path("vm.yaml").write_text(text)
+    code, output, _ = vmcfg_here("emit", "--scope", "state", "--unchecked", "vm.yaml")
+    assert code == 0
+    whole = text.replace("}", ", nr_irqs: 992}")
+    Path("vm.yaml").write_text(whole)
+    assert vmcfg_here("emit", "--scope", "state", "vm.yaml") == (0, output, "")
+
+
 # Wrong usage, and other readers of plans ----------------------------------------------------------
 
 V2 = str(ROOT / "sample-configs/gicv2.yaml")

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,13 @@ def functions(tree: ast.AST) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
+@cache
+def parsed(path: Path) -> ast.AST:
+    """Return the tree of a file."""
+    return ast.parse(path.read_bytes())
+
+
+@cache
 def calls(tree: ast.AST) -> list[tuple[int, str, str]]:
     """Return the line, the function, and the arguments of each call."""
     return [
@@ -139,7 +147,7 @@ def test_no_test_is_written_so_that_it_cannot_fail(
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in FILES
-        for line in mistakes(ast.parse(path.read_bytes()), path)
+        for line in mistakes(parsed(path), path)
     ]
     assert not found, f"{', '.join(found)}: {remedy}"
 

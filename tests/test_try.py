@@ -21,6 +21,7 @@ import pytest
 from tests import stand_in_kvm
 from tests.conftest import Vmcfg
 from tests.stand_in_kvm import StandInKvm
+from tests.test_schema import matches
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 
@@ -601,6 +602,55 @@ def test_errors_prevent_the_execution(kvm: StandInKvm, vmcfg_here: Vmcfg) -> Non
     assert (report["kernel"], report["commands"], report["run"]) == ("7.2.13", [], [])
 
 
+DEFAULTS = "vmcfg: 1\npmu: {irq: 23}\n"
+
+
+def test_defaults_are_executed_and_blamed(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    text = written("vmcfg: 1\nname: vm\nvcpus: 2\n")
+    arguments = ["try", "--defaults", written(DEFAULTS, "defaults.yaml"), text]
+    assert vmcfg_here(*arguments)[0] == 0
+    assert IRQ_OF_1 in kvm.calls
+    kvm.refused[IRQ_OF_1] = errno.EBUSY
+    code, output, _ = vmcfg_here(*arguments)
+    assert (code, output[:36]) == (1, "defaults.yaml:2:12: error[VMC901] 's")
+    assert "2 | pmu: {irq: 23}\n  |            ^^ " in output
+    _, plan, _ = vmcfg_here(
+        "emit", "--scope", "vm", "--format", "jsonl", "--defaults", "defaults.yaml", text
+    )
+    code, output, _ = vmcfg_here("try", "--format", "json", "--plan", written(plan, "vm.jsonl"))
+    (found,) = json.loads(output)["diagnostics"]
+    assert found["hint"] == "change line 2, column 12 of defaults.yaml, its origin"
+
+
+def test_a_prediction_about_the_defaults_names_them(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    kvm.refused["vcpu:0 SET_DEVICE_ATTR 0 0 07000000"] = errno.EINVAL
+    defaults = written(DEFAULTS.replace("23", "7"), "defaults.yaml")
+    text = written("vmcfg: 1\nname: vm\nvcpus: 1\n")
+    arguments = ["try", "--unchecked", "--defaults", defaults, text]
+    assert "defaults.yaml:2: VMC504 predicts that " in vmcfg_here(*arguments)[1]
+    (told,) = matches("try", vmcfg_here(*arguments, "--format", "json")[1])["predictions"]
+    assert (told["file"], told["line"], told["held"]) == ("defaults.yaml", 2, True)
+    kvm.refused.clear()
+    found = matches("try", vmcfg_here(*arguments, "--format", "json")[1])["diagnostics"]
+    assert [(each["rule"], each["file"]) for each in found] == [
+        ("VMC504", "defaults.yaml"),
+        ("VMC904", "defaults.yaml"),
+    ]
+
+
+def test_people_read_a_finding_in_the_defaults_once(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    """Each report in JSON, and each test in KTAP, has its own reasons."""
+    written("vmcfg: 1\nipa_bits: 99\n", "defaults.yaml")
+    for name in ("a", "b"):
+        written(f"vmcfg: 1\nname: {name}\nvcpus: 1\n", f"{name}.yaml")
+    arguments = ["try", "--defaults", "defaults.yaml", "a.yaml", "b.yaml", "defaults.yaml"]
+    code, output, _ = vmcfg_here(*arguments)
+    assert (code, output.count("error[VMC201]"), kvm.calls) == (1, 1, [])
+    tries = matches("tries", vmcfg_here(*arguments, "--format", "json")[1])["tries"]
+    assert [len(each["diagnostics"]) for each in tries] == [1, 1]
+    assert vmcfg_here(*arguments, "--format", "ktap")[1].count("error[VMC201]") == 2
+
+
 def test_a_host_file_is_for_findings_only(
     kvm: StandInKvm, vmcfg_here: Vmcfg, tmp_path: Path
 ) -> None:
@@ -616,6 +666,10 @@ def test_a_host_file_is_for_findings_only(
     assert (code, kvm.calls) == (1, [])
     assert "error[VMC717]" in output
     assert "hosts: 1 of 1: " in output
+    defaults = written("vmcfg: 1\npmu: {irq: 23, device: armv8_pmuv3}\n", "defaults.yaml")
+    bare = written("vmcfg: 1\nname: vm\nvcpus: 2\n", "bare.yaml")
+    code, output, _ = vmcfg_here("try", "--host", path, "--defaults", defaults, bare)
+    assert (code, output[:33]) == (1, "defaults.yaml:2:24: error[VMC717]")
     Path(path).write_text(json.dumps(told | {"pmus": [{**told["pmus"][0], "type": 99}]}))
     assert vmcfg_here("try", "--host", path, text)[0] == 0
     assert kvm.calls == calls

@@ -114,7 +114,7 @@ def test_output_is_what_stands_beside_it(
     case: str, same_as_file: Callable[[Path, bytes], None]
 ) -> None:
     found = checked(CASES[case])
-    drawn = human.drawn(found.diagnostics, found.tree.text, color=False)
+    drawn = human.drawn(found.diagnostics, found.tree.texts, color=False)
     same_as_file(HERE / "vmm-cases" / f"{case}.out", drawn.encode())
 
 

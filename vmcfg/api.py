@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from vmcfg.checking.check import Checked
 from vmcfg.checking.check import check as checked_text
@@ -20,7 +20,7 @@ from vmcfg.kernel.host import Host
 from vmcfg.kernel.version import LINUX_6_1, Version
 from vmcfg.plans.command import Command as PlanCommand
 from vmcfg.plans.lowering import lower
-from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Scope
+from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM
 from vmcfg.plans.plan import Plan as LoweredPlan
 from vmcfg.text.tree import Tree
 
@@ -181,7 +181,7 @@ def plan(
     host_kernel: str | None = None,
     hosts: Sequence[Host] = (),
     strict: bool = False,
-    scope: Scope = WHOLE_VM,
+    scope: Literal["attributes", "vm"] = "vm",
 ) -> Plan:
     """Return the commands that set up the VM of `text`.
 

@@ -353,6 +353,13 @@ def same(path: str, other: str) -> bool:
         return False
 
 
+def without(paths: Sequence[str], path: str | None) -> list[str]:
+    """Return those of `paths` that do not lead to the file at `path`; all of them for None."""
+    if path is None:
+        return list(paths)
+    return [each for each in paths if not same(each, path)]
+
+
 def print_out(text: str) -> None:
     """Write `text` to standard output and flush it. Raises `NoFile`."""
     _print(sys.stdout, text, "standard output")

@@ -14,9 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
-from grown import RIGHT, WRONG, Text
+from grown import RIGHT, WRONG, Text, is_split, split
 
 from vmcfg.checking.check import check
+from vmcfg.checking.defaults import defaults_in
+
+Checks = Callable[[str], Callable[[], Any]]
+"""Returns what checks a text."""
 
 
 def main() -> None:
@@ -25,25 +29,41 @@ def main() -> None:
     """
     count = int(sys.argv[1])
     counts = (count, 2 * count, 4 * count)
-    kinds = {"right": RIGHT, "wrong": WRONG}
+    defaults = {name: text for name, text in RIGHT.items() if is_split(text)}
+    kinds: dict[str, tuple[dict[str, Text], Checks]] = {
+        "right": (RIGHT, in_one_file),
+        "defaults": (defaults, in_two_files),
+        "wrong": (WRONG, in_one_file),
+    }
     print(
         json.dumps(
             {
-                kind: {name: measured(text, counts) for name, text in texts.items()}
-                for kind, texts in kinds.items()
+                kind: {name: measured(text, counts, checks) for name, text in texts.items()}
+                for kind, (texts, checks) in kinds.items()
             }
         )
     )
 
 
-def measured(text: Text, counts: tuple[int, ...]) -> dict[str, list[float]]:
+def in_one_file(text: str) -> Callable[[], Any]:
+    """Return the check of a description."""
+    data = text.encode()
+    return lambda: check(data, "vm.yaml")
+
+
+def in_two_files(text: str) -> Callable[[], Any]:
+    """Return the check of a description with all of its entries in its defaults."""
+    lower, upper = split(text)
+    return lambda: check(upper, "vm.yaml", defaults=defaults_in(lower, "defaults.yaml"))
+
+
+def measured(text: Text, counts: tuple[int, ...], checks: Checks) -> dict[str, list[float]]:
     """Return the seconds for each number of entries, by what is timed."""
     found: dict[str, list[float]] = {"yaml.load": [], "check": []}
     for count in counts:
         written = text(count)
-        data = written.encode()
         found["yaml.load"].append(timed(lambda: yaml.load(written, Loader=yaml.CSafeLoader)))  # noqa: B023  # called at once
-        found["check"].append(timed(lambda: check(data, "vm.yaml")))  # noqa: B023  # called at once
+        found["check"].append(timed(checks(written)))
     return found
 
 

@@ -185,3 +185,13 @@ WRONG: dict[str, Text] = {
     "keys without colon": _keys(VCPUS, lambda number: f"key{number}"),
 }
 """Descriptions with a finding for each entry, or with one that has each entry as its reason."""
+
+
+def is_split(text: Text) -> bool:
+    """Return whether a description can have all of its entries in its defaults."""
+    return text(1).startswith(HEAD + VCPUS)
+
+
+def split(text: str) -> tuple[bytes, bytes]:
+    """Return a description with 4 vCPUs in two texts: everything else as its defaults, and it."""
+    return b"vmcfg: 1\n" + text.removeprefix(HEAD + VCPUS).encode(), (HEAD + VCPUS).encode()

@@ -341,7 +341,11 @@ def entries(rounds: int, count: int) -> Iterator[Group]:
         json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)
         for _ in range(rounds)
     ]
-    titles = {"right": "right descriptions", "wrong": "descriptions with a finding for each entry"}
+    titles = {
+        "right": "right descriptions",
+        "defaults": "right descriptions with all entries in their defaults, which are read twice",
+        "wrong": "descriptions with a finding for each entry",
+    }
     for kind, title in titles.items():
         target = at_most(4) if kind == "right" else None
         loads, growths = [], []

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from vmcfg.kernel.host import Host
 
 
+class Defaults:
+    """Defaults in the text `data`, whose keys hold where a description has none, with the findings
+    about them alone. If there are any, no description can be planned with them.
+    """
+
+    __slots__ = ("data", "diagnostics", "tree")
+
+    def __init__(self, data: bytes, tree: Tree, diagnostics: list[Diagnostic]) -> None:
+        self.data = data
+        self.tree = tree
+        self.diagnostics = diagnostics
+
+
 class Checked(NamedTuple):
     """A description after its check. `machine` is None if keys, values, or ranges are invalid."""
 
@@ -46,15 +59,22 @@ class Checked(NamedTuple):
 
 
 def check(
-    data: bytes, file: str, host_kernel: Version | None = None, hosts: "Sequence[Host]" = ()
+    data: bytes,
+    file: str,
+    host_kernel: Version | None = None,
+    hosts: "Sequence[Host]" = (),
+    defaults: Defaults | None = None,
 ) -> Checked:
-    """Check the description `data` of `file`.
+    """Check the description `data` of `file`, with the keys of `defaults` where it has none.
 
     `host_kernel` overrides that of the description, and `hosts` override both: each finding then
     names its hosts. Raises `CheckFailed` if the check itself fails.
     """
     try:
-        return _checked(data, file, host_kernel, hosts)
+        tree = Tree(file, data)
+        if defaults is None:
+            return _checked(tree, host_kernel, hosts)
+        return _checked_over(tree, defaults, host_kernel, hosts)
     except Exception as error:
         raise CheckFailed(file, error) from error
 
@@ -65,7 +85,7 @@ def with_findings(checked: Checked, found: Iterable[Found]) -> Checked:
     Raises `CheckFailed` if what finds them fails.
     """
     try:
-        more = _placed(checked.tree, found)
+        more = placed(checked.tree, found)
     except Exception as error:
         raise CheckFailed(checked.tree.file, error) from error
     return checked._replace(diagnostics=in_order([*checked.diagnostics, *more]))
@@ -82,22 +102,41 @@ class CheckFailed(Exception):
         )
 
 
-def _checked(
-    data: bytes, file: str, host_kernel: Version | None, hosts: "Sequence[Host]"
+def _checked_over(
+    tree: Tree, defaults: Defaults, host_kernel: Version | None, hosts: "Sequence[Host]"
 ) -> Checked:
-    tree = Tree(file, data)
+    """Return the check of a description with defaults."""
+    from vmcfg.description.defaults import WalkOverUnreadDefaults, merged
+
+    root = tree.root
+    if root is not None and defaults.tree.root is not None:
+        root = merged(root, defaults.tree.root)
+    both = tree.over(defaults.tree, root)
+    if not defaults.diagnostics:
+        return _checked(both, host_kernel, hosts)
+    diagnostics = [*tree.diagnostics, *defaults.diagnostics]
+    if root is not None:
+        # Only about the values in the description itself: without defaults, the rest is unknown.
+        description, found = read_description(root, WalkOverUnreadDefaults)
+        own = placed(both, [*found, *range_findings(description)])
+        diagnostics += [each for each in own if each.file == tree.file]
+    return Checked(both, None, in_order(diagnostics))
+
+
+def _checked(tree: Tree, host_kernel: Version | None, hosts: "Sequence[Host]") -> Checked:
+    """Return the check of the description in `tree`."""
     if tree.root is None:
         return Checked(tree, None, in_order(tree.diagnostics))
     description, found = read_description(tree.root)
     found += range_findings(description)
     if found or tree.diagnostics or isinstance(description, HalfRead):
-        return Checked(tree, None, in_order(tree.diagnostics + _placed(tree, found)))
+        return Checked(tree, None, in_order(tree.diagnostics + placed(tree, found)))
     vm = machine(description)
     if hosts:
         return _checked_on(tree, vm, hosts)
     if host_kernel is not None:
         vm = vm.on_kernel(host_kernel)
-    return Checked(tree, vm, in_order(_placed(tree, findings(vm))))
+    return Checked(tree, vm, in_order(placed(tree, findings(vm))))
 
 
 def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
@@ -111,7 +150,7 @@ def _checked_on(tree: Tree, vm: Machine, hosts: "Sequence[Host]") -> Checked:
         here = vm.on_kernel(host.kernel)
         told = [(rule, as_on(host, rule, finding)) for rule, finding in findings(here)]
         remaining = [(rule, finding) for rule, finding in told if finding is not None]
-        for found in _placed(tree, (*remaining, *findings_on(vm, host))):
+        for found in placed(tree, (*remaining, *findings_on(vm, host))):
             alike.setdefault(found, []).append(host.name)
     checked = len(hosts)
     diagnostics = [
@@ -141,24 +180,31 @@ def _placed_one(tree: Tree, rule: Rule, finding: Finding, place: Position) -> Di
     return diagnose(tree.file, rule, finding, place, related)
 
 
-def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
+def _depends_on_other_file(tree: Tree, finding: Finding, place: Position) -> bool:
+    """Return whether a finding in the defaults is due to a place in the description: a change there
+    would be one for every other description, too.
+    """
+    return bool(place.file) and any(not tree.position(path).file for path, _ in finding.related)
+
+
+def placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
     """Return `found` as diagnostics: one for a value that is used through several aliases."""
-    placed: dict[tuple[str, Position, int], tuple[Rule, Finding, dict[Span, None]]] = {}
+    by_place: dict[tuple[str, Position, int], tuple[Rule, Finding, dict[Span, None]]] = {}
     seen: Counter[tuple[str, Path, str]] = Counter()
     fixable: list[tuple[Finding, Position]] = []
     for rule, finding in found:
         place = tree.position(finding.path, finding.on)
-        if finding.fix is not None:
+        if finding.fix is not None and not _depends_on_other_file(tree, finding, place):
             fixable.append((finding, place))
         # Every path to the same value has the same findings in the same order.
         way = rule.id, finding.path, finding.on
         key = rule.id, place._replace(uses=()), seen[way]
         seen[way] += 1
-        _, _, uses = placed.setdefault(key, (rule, finding, {}))
+        _, _, uses = by_place.setdefault(key, (rule, finding, {}))
         uses.update(dict.fromkeys(place.uses))
     diagnostics = [
         _placed_one(tree, rule, finding, place._replace(uses=tuple(uses)))
-        for (_, place, _), (rule, finding, uses) in placed.items()
+        for (_, place, _), (rule, finding, uses) in by_place.items()
     ]
     if fixable:
         from vmcfg.checking.fix_placement import certain_fixes
@@ -167,7 +213,7 @@ def _placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnosti
         diagnostics = [
             found._replace(fix=fixes.get(place)) if finding.fix is not None else found
             for found, ((_, place, _), (_, finding, _)) in zip(
-                diagnostics, placed.items(), strict=True
+                diagnostics, by_place.items(), strict=True
             )
         ]
     return diagnostics

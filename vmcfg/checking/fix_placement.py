@@ -12,12 +12,26 @@ from vmcfg.findings.position import Path, Position, Span
 from vmcfg.text.nodes import Alias, Content, Mapping, Node, Sequence, lines_of, span_of
 from vmcfg.text.tree import Tree
 
+Placed = tuple[Finding, Position]
+"""A finding with its position."""
+
 WORD = re.compile(r"""(?:[&!][^ \t]*[ \t]+)*(["']?)([^"'\s]+)\1""")
 """A key or value on one line, with its anchor and tag."""
 
 
-def certain_fixes(tree: Tree, found: Iterable[tuple[Finding, Position]]) -> dict[Position, Fix]:
-    """Return the fixes of findings by their position without aliases.
+def certain_fixes(tree: Tree, found: list[Placed]) -> dict[Position, Fix]:
+    """Return the fixes of findings in a document and its defaults, by their position without
+    aliases.
+    """
+    fixes: dict[Position, Fix] = {}
+    for file in {place.file for _, place in found}:
+        here = [each for each in found if each[1].file == file]
+        fixes |= _certain_fixes(tree.layer(file), here)
+    return fixes
+
+
+def _certain_fixes(tree: Tree, found: Iterable[Placed]) -> dict[Position, Fix]:
+    """Return the fixes of findings in one text by their position without aliases.
 
     A value that is used through aliases is fixed only if each use of it has a finding with the same
     fix, including the anchor itself if it is read.

@@ -23,11 +23,13 @@ def fixed(
 ) -> tuple[bytes, Checked, int]:
     """Return `data` with all fixes, including those of new findings; its check; their number.
 
-    `again` checks a text. Fixes after which the text could not be read are not applied.
+    `again` checks a text. Fixes after which the text could not be read are not applied, nor those
+    in the defaults.
     """
     count = 0
     for _ in range(ROUNDS):
-        edits = _apart(found.fix for found in checked.diagnostics if found.fix is not None)
+        here = [found for found in checked.diagnostics if found.file == checked.tree.file]
+        edits = apart(found.fix for found in here if found.fix is not None)
         if not edits:
             break
         text = edited(data, edits)
@@ -38,7 +40,7 @@ def fixed(
     return data, checked, count
 
 
-def _apart(fixes: Iterable[Fix]) -> list[Fix]:
+def apart(fixes: Iterable[Fix]) -> list[Fix]:
     """Return the fixes in the order of the text, without different fixes at the same position."""
     once = sorted(set(fixes))
     counts = Counter(fix.span for fix in once)

@@ -21,7 +21,7 @@ def hint_of_shared_value(
     sharing = {
         path
         for path, position in zip(paths, positions, strict=True)
-        if position.pointer == place.pointer
+        if (position.file, position.pointer) == (place.file, place.pointer)
     }
     if len(sharing) < 2:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmcfg import files
-from vmcfg.checking.check import Checked, CheckFailed, check
+from vmcfg.checking.check import Checked, CheckFailed, Defaults, check
 from vmcfg.escape import printable
 from vmcfg.findings.rule import ERROR, WARNING
 from vmcfg.kernel.version import Version
@@ -25,6 +25,8 @@ class FileResult(NamedTuple):
     the findings, and `failure` is the reason why `file` could not be read or written. `fixed` and
     `fixable` count the fixes that were made and that remain; `rules` are the ids of all findings.
     `vm` is the name of the VM of a regular file, which can be read again; otherwise it is empty.
+    `in_defaults` are the findings wholly in the defaults, in bytes; `report` and the numbers are
+    about the others.
     """
 
     product: bytes = b""
@@ -38,6 +40,7 @@ class FileResult(NamedTuple):
     fixable: int = 0
     rules: tuple[str, ...] = ()
     vm: str = ""
+    in_defaults: bytes = b""
 
 
 class FileCheck:
@@ -46,7 +49,17 @@ class FileCheck:
     `diff` prints what `fix` would change. If `for_terminal` is true, differences are escaped.
     """
 
-    __slots__ = ("diff", "fix", "for_terminal", "host_kernel", "hosts", "name_of", "report")
+    __slots__ = (
+        "defaults",
+        "diff",
+        "fix",
+        "for_terminal",
+        "host_kernel",
+        "hosts",
+        "name_of",
+        "report",
+        "standard_input",
+    )
 
     def __init__(
         self,
@@ -58,6 +71,7 @@ class FileCheck:
         fix: bool,
         diff: bool,
         for_terminal: bool,
+        defaults: Defaults | None = None,
     ) -> None:
         self.name_of = name_of
         self.host_kernel = host_kernel
@@ -66,6 +80,8 @@ class FileCheck:
         self.fix = fix
         self.diff = diff
         self.for_terminal = for_terminal
+        self.defaults = defaults
+        self.standard_input: bytes | None = None
 
     def result(self, path: str, same_name: str | None = None) -> FileResult:
         """Return the result of the file at `path`.
@@ -73,7 +89,7 @@ class FileCheck:
         If `same_name` is not None, the file at that path has a VM of the same name.
         """
         try:
-            data = files.read(path)
+            data = self.read(path)
             first = None if same_name is None else self.tree(same_name)
         except files.NoFile as error:
             return self.failed(path, str(error))
@@ -92,6 +108,14 @@ class FileCheck:
             counted = self.counted(path, checked, checked)
             return counted._replace(failure=failed.failure, file=failed.file)
 
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a file. Standard input can be read again. Raises `files.NoFile`."""
+        if path != "-":
+            return files.read(path)
+        if self.standard_input is None:
+            self.standard_input = files.read(path)
+        return self.standard_input
+
     def failed(self, path: str, reason: str) -> FileResult:
         """Return the result of a file that could not be read, checked, or written."""
         return FileResult(failure=reason, file=self.name_of(path))
@@ -105,7 +129,8 @@ class FileCheck:
 
         If `first` is not None, it is a description with a VM of the same name.
         """
-        checked = check(data, self.name_of(path), self.host_kernel, self.hosts)
+        name = self.name_of(path)
+        checked = check(data, name, self.host_kernel, self.hosts, self.defaults)
         if first is None or checked.machine is None:
             return checked
         from vmcfg.checking.shared_names import with_duplicate_name
@@ -120,9 +145,12 @@ class FileCheck:
         """Return the result of a file: findings of `counted` are counted, those of `reported`
         reported.
         """
+        in_defaults = b""
+        if self.defaults is not None:
+            counted, reported, in_defaults = self.without_defaults(counted, reported)
         report = ""
         if reported.diagnostics:
-            report = self.report.part(reported.diagnostics, reported.tree.text)
+            report = self.report.part(reported.diagnostics, reported.tree.texts)
         elif self.report.right is not None:
             report = self.report.right(reported.tree.file)
         return FileResult(
@@ -133,6 +161,24 @@ class FileCheck:
             fixable=sum(found.fix is not None for found in counted.diagnostics),
             rules=tuple([found.rule for found in reported.diagnostics]),
             vm=reported.machine.name if reported.machine and os.path.isfile(path) else "",
+            in_defaults=in_defaults,
+        )
+
+    def without_defaults(
+        self, counted: Checked, reported: Checked
+    ) -> tuple[Checked, Checked, bytes]:
+        """Return both checks without the findings wholly in the defaults, and those that are
+        reported.
+        """
+        from vmcfg.commands.found_in_defaults import packed, split
+
+        assert self.defaults is not None
+        told = split(reported, self.defaults)
+        others = split(counted, self.defaults).others
+        return (
+            counted._replace(diagnostics=others),
+            reported._replace(diagnostics=told.others),
+            packed(told.in_defaults),
         )
 
     def fixed(

@@ -9,8 +9,16 @@ import click
 
 from vmcfg import files
 from vmcfg.commands.exit_codes import FAILED, FOUND
-from vmcfg.commands.options import color_option, help_option, host_kernel_option, strict_option
-from vmcfg.commands.sides import HOST, RECORD, Side, read_side, sides_of_git, two_files
+from vmcfg.commands.options import (
+    color_option,
+    defaults_of,
+    defaults_option,
+    help_option,
+    host_kernel_option,
+    refuse_defaults,
+    strict_option,
+)
+from vmcfg.commands.sides import DESCRIPTION, HOST, RECORD, Side, read_side, sides_of_git, two_files
 from vmcfg.escape import printable, without_surrogates
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import VCPU, Api
@@ -20,6 +28,7 @@ from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM, Scope
 
 if TYPE_CHECKING:
+    from vmcfg.commands.found_in_defaults import FoundInDefaults
     from vmcfg.monitors.comparison import Side as RecordSide
     from vmcfg.monitors.setup import Told
 
@@ -81,6 +90,7 @@ class ShownDifference(NamedTuple):
     is_flag=True,
     help="With a record: compare also what a description leaves open, and how vCPUs start.",
 )
+@defaults_option
 @host_kernel_option
 @strict_option
 @color_option
@@ -92,6 +102,7 @@ def diff(
     unchecked: bool,
     vm: int | None,
     everything: bool,
+    defaults_path: str | None,
     host_kernel: Version | None,
     strict: bool,
     color: str,
@@ -112,10 +123,20 @@ def diff(
     To use it in git: git config diff.vmcfg.command 'vmcfg diff --git', and '*.vmcfg.yaml
     diff=vmcfg' in .gitattributes.
     """
+    if git and defaults_path is not None and files.same(paths[0], defaults_path):
+        name = printable(files.name_of(paths[0]))
+        files.print_out(f"vmcfg diff {name}: not compared: it is the file of --defaults\n")
+        return 0
+    found_in_defaults = _found_in_defaults(defaults_path)
+    if not git:
+        for path in paths:
+            refuse_defaults(path, defaults_path)
     old, new = (
-        read_side(path, name, host_kernel, strict, unchecked, color)
+        read_side(path, name, host_kernel, strict, unchecked, color, found_in_defaults)
         for path, name in (sides_of_git(paths) if git else two_files(paths))
     )
+    if defaults_path is not None and DESCRIPTION not in (old.kind, new.kind):
+        raise click.UsageError("--defaults requires a description.")
     heading = f"vmcfg diff {printable(old.file)} {printable(new.file)}"
     if old.is_wrong or new.is_wrong:
         if git:
@@ -135,6 +156,16 @@ def diff(
         written = f"{heading}\n{written}"
     files.print_out(written)
     return FOUND if found and not git else 0
+
+
+def _found_in_defaults(path: str | None) -> FoundInDefaults | None:
+    """Return the findings in the defaults at `path`, which begin with those about them alone."""
+    defaults = defaults_of(path)
+    if defaults is None:
+        return None
+    from vmcfg.commands.found_in_defaults import FoundInDefaults
+
+    return FoundInDefaults(defaults)
 
 
 # Plans ----------------------------------------------------------------------------------------
@@ -182,6 +213,8 @@ def _shown_command(side: Side, command: Command, seq: int) -> Shown:
             "line": place.span.line,
             "column": place.span.column,
         }
+        if place.file:
+            origin = {"file": without_surrogates(place.file), **origin}
     return Shown(command.fields(), command.mpidr, seq, origin, line)
 
 
@@ -280,7 +313,8 @@ def _line(old: Side, new: Side, difference: ShownDifference) -> str:
         told.append(f"command {before.seq} -> {after.seq}")
     for side, placed in ((old, before), (new, after)):
         if placed is not None and placed.origin is not None:
-            told.append(f"{printable(side.file)}:{placed.origin['line']}:{placed.origin['column']}")
+            file = printable(placed.origin.get("file", side.file))
+            told.append(f"{file}:{placed.origin['line']}:{placed.origin['column']}")
         elif placed is not None and placed.line is not None:
             told.append(f"{printable(side.file)}:{placed.line}")
     return f"{line} ({', '.join(told)})" if told else line

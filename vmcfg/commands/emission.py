@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmcfg.checking.check import Checked, check, with_findings
+from vmcfg.checking.check import Checked, Defaults, check, with_findings
 from vmcfg.findings.diagnostic import Diagnostic, in_order
 from vmcfg.formats.registry import MachineFormat, Option, PlanFormat
 from vmcfg.formats.unresolved import unresolved_diagnostics
@@ -40,6 +40,7 @@ class Wanted(NamedTuple):
     strict: bool
     host_kernel: Version | None
     hosts: "Sequence[Host]"
+    defaults: Defaults | None
 
 
 class Run(NamedTuple):
@@ -51,6 +52,7 @@ class Run(NamedTuple):
     excluded: tuple[str, ...]
     output: str
     stdin_filename: str
+    defaults_path: str | None
     check: bool
     prune: bool
     jobs: int | None
@@ -72,19 +74,24 @@ def checked_for(data: bytes, name: str, wanted: Wanted) -> Checked:
     """Return the check of the description `data` of the file `name`, with the findings of the
     requested API and format.
     """
-    checked = check(data, name, wanted.host_kernel, wanted.hosts)
+    checked = check(data, name, wanted.host_kernel, wanted.hosts, wanted.defaults)
     return _held_to_format(_held_to_scope(_held_to_api(checked, wanted.api), wanted), wanted.format)
 
 
-def emitted(checked: Checked, wanted: Wanted, shown_name: str | None = None) -> Emitted:
+def emitted(
+    checked: Checked, wanted: Wanted, shown_name: str | None = None, defaults_name: str = ""
+) -> Emitted:
     """Return what is emitted of a description that `checked_for` has checked.
 
-    If `shown_name` is not None, it is the name of the description in what is emitted.
+    If `shown_name` is not None, it is the name of the description in what is emitted, and
+    `defaults_name` is that of its defaults.
     """
     machine = checked.plannable(wanted.strict, wanted.unchecked)
     if machine is None:
         return Emitted(checked)
-    tree = checked.tree if shown_name is None else checked.tree.renamed(shown_name)
+    tree = checked.tree
+    if shown_name is not None:
+        tree = tree.renamed(shown_name, defaults_name)
     if isinstance(wanted.format, MachineFormat):
         return Emitted(checked, ascii_bytes(wanted.format.written(machine)))
     plan = _plan(machine, wanted)
@@ -137,7 +144,9 @@ def _held_to_scope(checked: Checked, wanted: Wanted) -> Checked:
         return checked
     from vmcfg.rules.state import findings_for_state
 
-    return with_findings(checked, findings_for_state(checked.machine))
+    found = with_findings(checked, findings_for_state(checked.machine))
+    # Without a GIC, there is nothing to save, regardless of --unchecked.
+    return found if checked.machine.gic is not None else found._replace(machine=None)
 
 
 def _held_to_format(checked: Checked, format_: PlanFormat | MachineFormat) -> Checked:

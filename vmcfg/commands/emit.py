@@ -14,6 +14,8 @@ from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
     color_option,
+    defaults_of,
+    defaults_option,
     exclude_option,
     help_option,
     host_kernel_option,
@@ -21,6 +23,7 @@ from vmcfg.commands.options import (
     hosts_of,
     is_description,
     jobs_option,
+    refuse_defaults,
     stdin_filename_option,
     strict_option,
 )
@@ -180,6 +183,7 @@ def _prefix(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     help="With -o DIRECTORY/: remove what vmcfg wrote there for descriptions that are deleted.",
 )
 @jobs_option
+@defaults_option
 @host_kernel_option
 @host_option
 @strict_option
@@ -206,6 +210,7 @@ def emit(
     check: bool,
     prune: bool,
     jobs: int | None,
+    defaults_path: str | None,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
     strict: bool,
@@ -249,6 +254,7 @@ def emit(
         strict,
         host_kernel,
         hosts_of(host_paths),
+        defaults_of(defaults_path, stdin_filename),
     )
     _refuse_options_of_other_formats(wanted)
     _refuse_contradictions(wanted, scope, phases is not None)
@@ -258,9 +264,21 @@ def emit(
         if reproducer is not None:
             raise click.UsageError(f"--{reproducer} is for one description and one file.")
         return _emit_many(
-            Run(paths, excluded, output or "", stdin_filename, check, prune, jobs, color), wanted
+            Run(
+                paths,
+                excluded,
+                output or "",
+                stdin_filename,
+                defaults_path,
+                check,
+                prune,
+                jobs,
+                color,
+            ),
+            wanted,
         )
     (path,) = paths
+    refuse_defaults(path, defaults_path)
     if prune:
         raise click.UsageError("--prune requires -o DIRECTORY/.")
     if check and output in (None, "-"):

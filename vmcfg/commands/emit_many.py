@@ -20,7 +20,13 @@ from vmcfg.checking.check import CheckFailed
 from vmcfg.checking.shared_names import with_duplicate_name
 from vmcfg.commands.checked_file import FileCheck, FileResult, SharedNames
 from vmcfg.commands.emission import Run, Wanted, checked_for, emitted
-from vmcfg.commands.emitted_folder import EmittedFolder, Target, conflict, targets
+from vmcfg.commands.emitted_folder import (
+    EmittedFolder,
+    Target,
+    conflict,
+    name_of_defaults,
+    targets,
+)
 from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.options import is_description
 from vmcfg.commands.run_output import RunOutput, human_report
@@ -35,7 +41,7 @@ def emit_many(run: Run, wanted: Wanted) -> int:
     report = human_report(sys.stderr, run.color)
     output = RunOutput(report, True, False, wants_color(run.color, sys.stderr), "emit")
     suffix = wanted.format.suffix
-    every = targets(run.paths, run.excluded, output.print_failure, suffix, run.stdin_filename)
+    every = targets(run, output.print_failure, suffix)
     wrong = conflict(every, run.output)
     if wrong is not None:
         raise click.UsageError(wrong)
@@ -92,6 +98,7 @@ class _Emitter:
         self.run = run
         self.wanted = wanted
         self.file_check = file_check
+        self.defaults_name = name_of_defaults(run)
 
     def fields(self, target: Target) -> tuple[Any, ...]:
         """Return the fields of `result`, as a worker process sends them."""
@@ -116,7 +123,7 @@ class _Emitter:
         checked = checked_for(files.read(target.path), name, self.wanted)
         if same_name is not None and checked.machine is not None:
             checked = with_duplicate_name(checked, self.file_check.tree(same_name))
-        done = emitted(checked, self.wanted, files.name_of(target.name))
+        done = emitted(checked, self.wanted, files.name_of(target.name), self.defaults_name)
         result = self.file_check.counted(target.path, done.checked, done.checked)
         path = os.path.join(self.run.output, target.file)
         if done.data is None:
@@ -154,12 +161,13 @@ def _computed(
         fix=False,
         diff=False,
         for_terminal=False,
+        defaults=wanted.defaults,
     )
     emitter = _Emitter(run, wanted, file_check)
     names = SharedNames(file_check)
     computed = _Computed()
     start = 0
-    output.begin(len(every))
+    output.begin(len(every), wanted.defaults)
     try:
         with closing(results(emitter.fields, every, jobs)) as found:
             for target, fields in zip(every, found, strict=True):

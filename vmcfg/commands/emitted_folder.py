@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from vmcfg import files
+from vmcfg.commands.emission import Run
 from vmcfg.escape import printable
 
 LIST = ".vmcfg-emit.json"
@@ -30,24 +31,33 @@ class Target(NamedTuple):
     file: str
 
 
-def targets(
-    paths: Sequence[str],
-    excluded: Sequence[str],
-    unreadable: Callable[[files.NoFile], None],
-    suffix: str,
-    stdin_filename: str,
-) -> list[Target]:
-    """Return the descriptions of `paths`, each once, in the order of their names."""
+def targets(run: Run, unreadable: Callable[[files.NoFile], None], suffix: str) -> list[Target]:
+    """Return the descriptions of a run, each once, in the order of their names."""
     found: dict[str, Target] = {}
-    for path in paths:
-        for each in files.descriptions([path], excluded, unreadable):
+    for path in run.paths:
+        below = files.descriptions([path], run.excluded, unreadable)
+        for each in files.without(below, run.defaults_path):
             if path == "-":
-                name = os.path.basename(stdin_filename)
+                name = os.path.basename(run.stdin_filename)
             else:
                 name = os.path.relpath(each, path) if each != path else os.path.basename(each)
             target = Target(each, name, _file(name, suffix))
             found.setdefault(each if each == "-" else os.path.normpath(each), target)
     return sorted(found.values())
+
+
+def name_of_defaults(run: Run) -> str:
+    """Return the name of the defaults in what is emitted: their path below a PATH argument, or the
+    name of the file; empty without defaults.
+    """
+    if run.defaults_path is None:
+        return ""
+    path = os.path.abspath(run.defaults_path)
+    for folder in filter(os.path.isdir, run.paths):
+        below = os.path.relpath(path, folder)
+        if not below.startswith(os.path.join(os.pardir, "")):
+            return files.name_of(below)
+    return files.name_of(os.path.basename(path))
 
 
 def _file(name: str, suffix: str) -> str:

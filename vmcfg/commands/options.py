@@ -16,6 +16,7 @@ from vmcfg.files import STDIN
 from vmcfg.kernel.version import LINUX_6_1, Version
 
 if TYPE_CHECKING:
+    from vmcfg.checking.check import Defaults
     from vmcfg.kernel.host import Host
 
 
@@ -105,6 +106,41 @@ def hosts_of(paths: Sequence[str]) -> list[Host]:
         else:
             files_named.append(path)
     return [read_host(files.read(path), files.name_of(path)) for path in files_named]
+
+
+def defaults_option(command: Command) -> Command:
+    """Add --defaults."""
+    return click.option(
+        "--defaults",
+        "defaults_path",
+        metavar="FILE",
+        help=(
+            "Description without 'name' and 'vcpus', whose keys hold where a description does not"
+            " have them."
+        ),
+    )(command)
+
+
+def defaults_of(path: str | None, stdin_filename: str = STDIN) -> Defaults | None:
+    """Return the defaults of --defaults. Raises `NoFile`, or a usage error if they are standard
+    input.
+    """
+    if path is None:
+        return None
+    if path == "-":
+        raise click.UsageError("--defaults requires a file: it cannot be standard input.")
+    if stdin_filename != STDIN:
+        refuse_defaults(stdin_filename, path)
+    from vmcfg.checking.defaults import defaults_in
+
+    return defaults_in(files.read(path), files.name_of(path))
+
+
+def refuse_defaults(path: str, defaults_path: str | None) -> None:
+    """Raise a usage error if the description at `path` is the file of --defaults."""
+    if defaults_path is not None and files.same(path, defaults_path):
+        name = printable(files.name_of(path))
+        raise click.UsageError(f"{name} is the file of --defaults, not a description.")
 
 
 def stdin_filename_option(command: Command) -> Command:

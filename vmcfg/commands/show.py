@@ -16,10 +16,13 @@ from vmcfg.commands.exit_codes import FOUND
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.commands.options import (
     color_option,
+    defaults_of,
+    defaults_option,
     help_option,
     host_kernel_option,
     host_option,
     hosts_of,
+    refuse_defaults,
     stdin_filename_option,
     strict_option,
 )
@@ -67,6 +70,7 @@ MAP_WIDTH = 80
         " and the findings there; also if there are errors."
     ),
 )
+@defaults_option
 @host_kernel_option
 @host_option
 @strict_option
@@ -77,6 +81,7 @@ def show(
     path: str,
     format_: str,
     as_map: bool,
+    defaults_path: str | None,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
     strict: bool,
@@ -96,7 +101,9 @@ def show(
     if as_map and format_ == "csv":
         raise click.UsageError("--map requires --format human or json.")
     name = stdin_filename if path == "-" else files.name_of(path)
-    checked = check(files.read(path), name, host_kernel, hosts_of(host_paths))
+    refuse_defaults(path, defaults_path)
+    defaults = defaults_of(defaults_path, stdin_filename)
+    checked = check(files.read(path), name, host_kernel, hosts_of(host_paths), defaults)
     print_findings(checked, color)
     machine = checked.plannable(strict, unchecked=False)
     if as_map and checked.machine is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from vmcfg import files
-from vmcfg.checking.check import Checked, check
+from vmcfg.checking.check import check
 from vmcfg.commands.findings_output import print_findings
 from vmcfg.escape import printable
 from vmcfg.kernel.version import Version
@@ -18,6 +18,7 @@ from vmcfg.text.tree import Tree
 from vmcfg.vm.machine import Machine
 
 if TYPE_CHECKING:
+    from vmcfg.commands.found_in_defaults import FoundInDefaults
     from vmcfg.monitors.record_file import Record
 
 NO_FILE = "/dev/null"
@@ -104,10 +105,12 @@ def read_side(
     strict: bool,
     unchecked: bool,
     color: str,
+    found_in_defaults: FoundInDefaults | None,
 ) -> Side:
     """Return the side in a file, which shows by its content what it is.
 
-    Raises `NoFile` if it cannot be read, and prints the findings about a description.
+    Raises `NoFile` if it cannot be read, and prints the findings about a description: those in its
+    defaults, which `found_in_defaults` has, only once for both sides.
     """
     if path is None:
         return Side(name, None)
@@ -122,7 +125,7 @@ def read_side(
 
         read_host(data, name)  # raises NoFile if it is incomplete
         return Side(name, HOST, host=host_file(data, name))
-    return _description_side(data, name, host_kernel, strict, unchecked, color)
+    return _description_side(data, name, host_kernel, strict, unchecked, color, found_in_defaults)
 
 
 def _record_side(lines: Iterator[bytes], name: str) -> Side:
@@ -141,8 +144,13 @@ def _description_side(
     strict: bool,
     unchecked: bool,
     color: str,
+    found_in_defaults: FoundInDefaults | None,
 ) -> Side:
-    checked: Checked = check(data, name, host_kernel)
-    print_findings(checked, color)
+    defaults = None if found_in_defaults is None else found_in_defaults.defaults
+    checked = check(data, name, host_kernel, defaults=defaults)
+    remaining = checked.diagnostics
+    if found_in_defaults is not None:
+        remaining = found_in_defaults.remaining(checked)
+    print_findings(checked._replace(diagnostics=remaining), color)
     machine = checked.plannable(strict, unchecked)
     return Side(name, DESCRIPTION, checked.tree, machine, unchecked=unchecked)

@@ -86,4 +86,4 @@ def _place(
     if origin is None:
         return file
     place = tree.position(origin)
-    return f"{file}:{place.span.line}:{place.span.column}"
+    return f"{printable(place.file or tree.file)}:{place.span.line}:{place.span.column}"

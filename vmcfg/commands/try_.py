@@ -17,14 +17,17 @@ from vmcfg.commands.exit_codes import FAILED, FOUND
 from vmcfg.commands.image import guest_of, image_options
 from vmcfg.commands.options import (
     color_option,
+    defaults_of,
+    defaults_option,
     help_option,
     host_kernel_option,
     host_option,
     hosts_of,
+    refuse_defaults,
     stdin_filename_option,
     strict_option,
 )
-from vmcfg.escape import printable
+from vmcfg.escape import printable, without_surrogates
 from vmcfg.kernel import abi
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.kernel.version import Version, running_release
@@ -35,6 +38,7 @@ from vmcfg.trial.predictions import Prediction
 from vmcfg.trial.trying import (
     Attempt,
     Performer,
+    Trial,
     Tried,
     attempts,
     performer_here,
@@ -43,6 +47,7 @@ from vmcfg.trial.trying import (
 )
 
 if TYPE_CHECKING:
+    from vmcfg.checking.check import Defaults
     from vmcfg.trial.boot import Guest
 
 FORMATS = ("human", "json", "ktap")
@@ -83,6 +88,7 @@ FORMATS = ("human", "json", "ktap")
     help="Try the example of each rule and each sample instead of PATHs, as with --unchecked.",
 )
 @image_options
+@defaults_option
 @host_kernel_option
 @host_option
 @strict_option
@@ -103,6 +109,7 @@ def try_(
     append: str | None,
     timeout: float | None,
     console: str | None,
+    defaults_path: str | None,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
     strict: bool,
@@ -122,10 +129,12 @@ def try_(
         raise click.UsageError(
             "--unchecked, --host-kernel, and --format ktap cannot be used with --plan."
         )
-    if host_paths and (plan is not None or examples):
-        raise click.UsageError("--host requires descriptions.")
+    for option, given in (("--host", host_paths), ("--defaults", defaults_path)):
+        if given and (plan is not None or examples):
+            raise click.UsageError(f"{option} requires descriptions.")
     unchecked = unchecked or examples
     hosts = hosts_of(host_paths)
+    defaults = defaults_of(defaults_path, stdin_filename)
     unreadable: list[files.NoFile] = []
     try:
         guest = guest_of(image, machine, cpu, append, timeout, console)
@@ -136,11 +145,16 @@ def try_(
             tried = try_plan(files.lines(plan), name, run=not no_run, performed=performed)
             done = [Attempt(name, tried)]
         else:
-            sources = examples_tried() if examples else _read(paths, stdin_filename, unreadable)
+            if examples:
+                sources = examples_tried()
+            else:
+                sources = _read(paths, stdin_filename, defaults_path, unreadable)
             trials = [
-                prepared(data, name, host_kernel, strict, unchecked, release, hosts)
+                prepared(data, name, host_kernel, strict, unchecked, release, hosts, defaults)
                 for name, data in sources
             ]
+            if defaults is not None and format_ == "human":
+                trials = _reported_once(trials, defaults)
             skips = examples or format_ == "ktap"
             done = attempts(trials, performed, release, skips)
     except NoKvm as error:
@@ -168,11 +182,15 @@ def _performer(guest: Guest | None, go_on: bool, run: bool) -> Performer:
 
 
 def _read(
-    paths: Sequence[str], stdin_filename: str, unreadable: list[files.NoFile]
+    paths: Sequence[str],
+    stdin_filename: str,
+    defaults_path: str | None,
+    unreadable: list[files.NoFile],
 ) -> list[tuple[str, bytes]]:
     """Return the descriptions with their names. Those that cannot be read are reported."""
     if len(paths) == 1 and not os.path.isdir(paths[0]):
         (path,) = paths
+        refuse_defaults(path, defaults_path)
         return [(stdin_filename if path == "-" else path, files.read(path))]
 
     def report(error: files.NoFile) -> None:
@@ -180,12 +198,23 @@ def _read(
         files.print_error(f"vmcfg: {error}\n")
 
     found = []
-    for path in files.descriptions(paths, (), report):
+    for path in files.without(files.descriptions(paths, (), report), defaults_path):
         try:
             found.append((stdin_filename if path == "-" else path, files.read(path)))
         except files.NoFile as error:  # noqa: PERF203  # the other files are tried
             report(error)
     return found
+
+
+def _reported_once(trials: list[Trial], defaults: Defaults) -> list[Trial]:
+    """Return trials that report each finding wholly in the defaults only once, for people."""
+    from vmcfg.commands.found_in_defaults import FoundInDefaults
+
+    found = FoundInDefaults(defaults)
+    return [
+        trial._replace(reported=found.remaining(trial.checked._replace(diagnostics=trial.reported)))
+        for trial in trials
+    ]
 
 
 def _without_plan(attempt: Attempt) -> Attempt:
@@ -250,7 +279,7 @@ def report_text(tried: Tried, verbose: bool, color: str) -> str:
         lines += [f"run {target}: {errno or 'ok'}" for target, errno in outcome.runs]
     text = "".join(f"{line}\n" for line in lines)
     if tried.diagnostics:
-        text += drawn_for(sys.stdout, color, tried.diagnostics, tried.text)
+        text += drawn_for(sys.stdout, color, tried.diagnostics, tried.texts)
         rules = [found.rule for found in tried.diagnostics]
         text += help_line(rules, wants_color(color, sys.stdout))
     text += "".join(f"{prediction}\n" for prediction in tried.predictions)
@@ -320,7 +349,8 @@ def _report(tried: Tried, unchecked: bool) -> dict[str, Any]:
         "diagnostics": [found.as_json() for found in tried.diagnostics],
     }
     if unchecked:
-        report["predictions"] = [_prediction(each) for each in tried.predictions]
+        file = next(iter(tried.texts), "")
+        report["predictions"] = [_prediction(each, file) for each in tried.predictions]
     return report
 
 
@@ -329,10 +359,13 @@ def _command(seq: int, step: Step) -> dict[str, Any]:
     return {"seq": seq, "errno": step.outcome, "read": list(step.read)}
 
 
-def _prediction(prediction: Prediction) -> dict[str, Any]:
+def _prediction(prediction: Prediction, file: str) -> dict[str, Any]:
+    """Return a prediction; with its file, if that is not the description `file`."""
     found = prediction.diagnostic
+    place = {} if found.file == file else {"file": without_surrogates(found.file)}
     return {
         "rule": found.rule,
+        **place,
         "pointer": found.pointer,
         "line": found.span.line,
         "predicted": prediction.predicted.as_json(),

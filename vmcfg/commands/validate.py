@@ -11,6 +11,8 @@ from vmcfg import files
 from vmcfg.commands.checked_file import FileCheck, FileResult, SharedNames
 from vmcfg.commands.options import (
     color_option,
+    defaults_of,
+    defaults_option,
     exclude_option,
     help_option,
     host_kernel_option,
@@ -48,6 +50,7 @@ FORMATS = (HUMAN, *REPORT_FORMATS)
 @click.option(
     "--diff", is_flag=True, help="With --fix: print the changes as a diff and write nothing."
 )
+@defaults_option
 @host_kernel_option
 @host_option
 @strict_option
@@ -68,6 +71,7 @@ def validate(
     excluded: tuple[str, ...],
     fix: bool,
     diff: bool,
+    defaults_path: str | None,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
     strict: bool,
@@ -84,6 +88,7 @@ def validate(
     standard error.
     """
     hosts = hosts_of(host_paths)
+    defaults = defaults_of(defaults_path, stdin_filename)
     _refuse_contradictions(paths, format_, fix, diff)
     streams_product = fix and (diff or "-" in paths)
     findings_stream = sys.stderr if streams_product else sys.stdout
@@ -102,12 +107,20 @@ def validate(
         fix=fix,
         diff=diff,
         for_terminal=is_terminal(sys.stdout),
+        defaults=defaults,
     )
-    every = sorted(files.descriptions(paths, excluded, output.print_failure), key=name_of)
+    found_files = files.descriptions(paths, excluded, output.print_failure)
+    every = sorted(files.without(found_files, defaults_path), key=name_of)
+    output.is_only_defaults = bool(found_files) and not every
     names = SharedNames(file_check)
     # Only this process can read standard input.
     processes = 1 if "-" in every else jobs or cpus()
-    output.begin(len(every))
+    if fix and defaults is not None:
+        from vmcfg.commands.fixed_defaults import fix_defaults
+
+        assert defaults_path is not None
+        fix_defaults(defaults_path, file_check, every, processes, output)
+    output.begin(len(every), file_check.defaults)
     try:
         with closing(results(file_check.fields, every, processes)) as found:
             for path, fields in zip(every, found, strict=True):
@@ -117,7 +130,8 @@ def validate(
         output.make_room(sys.stderr)
     code = output.end(strict)
     if fix and not streams_product:
-        files.print_error(f"{files.changed_text(output.changed, output.files)}\n")
+        total = output.files + (defaults is not None)
+        files.print_error(f"{files.changed_text(output.changed, total)}\n")
     return code
 
 

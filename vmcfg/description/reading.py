@@ -6,6 +6,7 @@ the type of its key. Rules check several values together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from yaml.events import ScalarEvent
@@ -27,18 +28,25 @@ from vmcfg.escape import excerpt
 from vmcfg.findings.finding import Finding, Found, On
 from vmcfg.findings.position import Path
 from vmcfg.findings.rule import Rule
-from vmcfg.text.nodes import Alias, Mapping, Node, Sequence, is_empty, word
+from vmcfg.text.nodes import Alias, Mapping, Node, Sequence, as_written, is_empty, word
 
 
-def read_description(root: Mapping) -> tuple[Description | HalfRead, list[Found]]:
-    """Return the description in a document, and every VMC1xx finding about it."""
-    walk = _Walk(root)
+def read_description(
+    root: Mapping, walk_of: Callable[[Mapping], Walk] | None = None
+) -> tuple[Description | HalfRead, list[Found]]:
+    """Return the description in a document, and every VMC1xx finding about it.
+
+    `walk_of` replaces `Walk`, for another opinion about missing keys.
+    """
+    walk = (walk_of or Walk)(as_written(root))
     description = walk.mapping(root, Description, ())
     assert not isinstance(description, Unread)
     return description, walk.found
 
 
-class _Walk:
+class Walk:
+    """One walk over a document whose mapping, as written, is `root`: `found` are its findings."""
+
     def __init__(self, root: Mapping) -> None:
         self.root = root
         self.found: list[Found] = []
@@ -216,7 +224,7 @@ class _Walk:
         from vmcfg.description.unknown_keys import UnknownKeys
 
         where = f" in {self.named(path)}" if path else ""
-        explained = UnknownKeys(self.root, node, known, path)
+        explained = UnknownKeys(self.root, as_written(node), known, path)
         meant = set()
         for key in keys:
             likely, hint, fix = explained.explain(key)

@@ -21,6 +21,12 @@ UNKNOWN_KEY = Rule(
 
 MISSING_KEY = Rule("VMC111", "missing-key", """All required keys must be present.""")
 
+VM_KEY_IN_DEFAULTS = Rule(
+    "VMC112",
+    "vm-key-in-defaults",
+    """The file of `--defaults` must not contain `name` or `vcpus`: every VM has its own.""",
+    found_by="defaults",
+)
 
 NUMBER = Rule(
     "VMC120",
@@ -106,6 +112,7 @@ RULES = (
     KIND,
     UNKNOWN_KEY,
     MISSING_KEY,
+    VM_KEY_IN_DEFAULTS,
     NUMBER,
     BOUNDS,
     TEXT,

@@ -90,14 +90,15 @@ def diagnose(
     position: Position,
     others: Iterable[tuple[Position, str]],
 ) -> Diagnostic:
-    """Return `finding` of `rule` as a diagnostic of `file`; `others` are its related places, in the
-    order of the finding.
+    """Return `finding` of `rule` about the description `file`; `others` are its related places, in
+    the order of the finding. Each place is in the file of its position.
 
     A value that was reached through an alias is reported where it is written. The related places
     begin with the uses of the alias.
     """
-    related = [Related(file, use, "used here through its alias") for use in position.uses]
-    related += [Related(file, other.span, words) for other, words in others]
+    here = position.file or file
+    related = [Related(here, use, "used here through its alias") for use in position.uses]
+    related += [Related(other.file or file, other.span, words) for other, words in others]
     message = finding.message
     if len(related) > RELATED_SHOWN:
         message += f" (and {len(related) - RELATED_SHOWN} more places)"
@@ -110,7 +111,7 @@ def diagnose(
         rule.severity,
         message,
         finding.hint,
-        file,
+        here,
         position.span,
         position.pointer,
         tuple(related[:RELATED_SHOWN]),

@@ -26,20 +26,26 @@ WHOLE = Span(1, 1, 1, 1)
 class Position(NamedTuple):
     """The position of a path in the text: its span, and its RFC 6901 pointer.
 
-    `uses` are the aliases on the path.
+    `uses` are the aliases on the path. `file` is empty in the description itself; it is the file of
+    the defaults if the value is from there.
     """
 
     span: Span
     pointer: str
     uses: tuple[Span, ...] = ()
+    file: str = ""
 
 
 class Start(NamedTuple):
-    """Where a path begins in the text: its RFC 6901 pointer, its line, and its column, from 1."""
+    """Where a path begins in the text: its RFC 6901 pointer, its line, and its column, from 1.
+
+    `file` is that of a `Position`.
+    """
 
     pointer: str
     line: int
     column: int
+    file: str = ""
 
 
 def pointer(path: Path) -> str:

@@ -62,9 +62,9 @@ ACRONYMS = {
 """The acronyms in rule names, by their spelling there."""
 
 
-FoundBy = Literal["validate", "run", "host", "emit", "try"]
-"""What finds that a rule is broken: every check of a description, a check of several files, a check
-for hosts, the output form of a plan, or a kernel that executes it.
+FoundBy = Literal["validate", "defaults", "run", "host", "emit", "try"]
+"""What finds that a rule is broken: every check of a description, a check with defaults, a check of
+several files, a check for hosts, the output form of a plan, or a kernel that executes it.
 """
 
 

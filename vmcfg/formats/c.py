@@ -216,6 +216,8 @@ def _origin(command: Command, tree: Tree | None) -> str:
     if command.origin is None or tree is None:
         return ""
     start = tree.start(command.origin)
+    if start.file:
+        return f".origin = {_string(f'{start.file}:{start.line}:{start.column}')}, "
     return f'.origin = "{start.line}:{start.column}", '
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vmcfg.escape import without_surrogates
 from vmcfg.findings.position import Path, Start
 from vmcfg.plans.command import Command, Row
 from vmcfg.plans.phases import STATE
@@ -83,4 +84,5 @@ def _register(command: Command) -> str:
 
 def _origin(start: Start) -> str:
     pointer = _dumps(start.pointer)
-    return f',"origin":{{"pointer":{pointer},"line":{start.line},"column":{start.column}}}'
+    file = f'"file":{_dumps(without_surrogates(start.file))},' if start.file else ""
+    return f',"origin":{{{file}"pointer":{pointer},"line":{start.line},"column":{start.column}}}'

@@ -43,7 +43,7 @@ extern "C" {
 struct vmcfg_failure {
 	unsigned int seq;	/* number of the command, from 1 */
 	const char *words;	/* the command as in `vmcfg emit` */
-	const char *origin;	/* its line:column in the description; NULL for a command without a value */
+	const char *origin;	/* its line:column, or file:line:column in the defaults; NULL for a command without a value */
 	int error;		/* errno */
 };
 

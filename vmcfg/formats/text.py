@@ -85,7 +85,7 @@ def _comment(command: Command, tree: Tree, reads_back: bool) -> str:
     where = ""
     if command.origin is not None:
         place = tree.position(command.origin)
-        where = f" {printable(tree.file)}:{place.span.line}:{place.span.column}"
+        where = f" {printable(place.file or tree.file)}:{place.span.line}:{place.span.column}"
     start = ""
     if reads_back and command.row.value.read_by_key:
         region = int.from_bytes(command.read_start, "little")

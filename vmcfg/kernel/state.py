@@ -29,6 +29,7 @@ STATE_SIZES = {
 
 STATE_ERRORS = {
     "EINVAL": "no vCPU has this MPIDR or id, the offset is misaligned, or the value is invalid",
+    "ENOENT": "there is no such system register",
     "ENXIO": "there is no such register; of an ITS, also if its address is not set",
     "EBUSY": "a vCPU is in an ioctl; with GICv3, also if the vGIC is not initialized",
 }

@@ -471,6 +471,10 @@ def schema() -> Schema:
                 ),
                 "type": "object",
                 "properties": {
+                    "file": {
+                        "description": "The file of defaults, if the value is from there.",
+                        "type": "string",
+                    },
                     "pointer": {
                         "description": "JSON pointer (RFC 6901).",
                         "type": "string",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vmcfg.checking.check import check, with_findings
+from vmcfg.checking.defaults import defaults_in
 from vmcfg.checking.shared_names import with_duplicate_name
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.finding import Found
@@ -91,6 +92,11 @@ def _unsupported_by_the_pmu_device(machine: Machine) -> Iterator[Found]:
 _STEAL_TIME = "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: {base: 0x90a0000}\n"
 
 CONDITIONAL_EXAMPLES = {
+    "VMC112": ConditionalExample(
+        "in the file of '--defaults'",
+        "vmcfg: 1\nname: edge-gateway\npmu: {irq: 23}\n",
+        lambda text: defaults_in(text, FILE).diagnostics,
+    ),
     "VMC705": ConditionalExample(
         "with 'vmcfg emit --format c' and without '--host'",
         HEAD + "pmu: {irq: 23, device: armv8_pmuv3_0}\n",

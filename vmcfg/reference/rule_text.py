@@ -14,6 +14,7 @@ from vmcfg.reference.examples import example_of
 from vmcfg.reference.layout import WIDEST, wrapped
 
 FOUND_BY: dict[FoundBy, str] = {
+    "defaults": "Found with `--defaults`; this problem never reaches KVM.",
     "run": "Found by `vmcfg validate` in several files; this problem never reaches KVM.",
     "host": (
         "Found by `vmcfg validate --host` and `vmcfg emit --host`, which compare the description"

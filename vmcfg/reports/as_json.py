@@ -7,10 +7,10 @@ from typing import Any
 
 from vmcfg.escape import without_surrogates
 from vmcfg.findings.diagnostic import Diagnostic
-from vmcfg.reports.form import Report, Totals, filled, items
+from vmcfg.reports.form import Report, Texts, Totals, filled, items
 
 
-def _part(diagnostics: list[Diagnostic], text: str) -> str:
+def _part(diagnostics: list[Diagnostic], texts: Texts) -> str:
     return items((found.as_json() for found in diagnostics), 2)
 
 

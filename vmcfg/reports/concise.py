@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
-from vmcfg.reports.form import Report
+from vmcfg.reports.form import Report, Texts
 from vmcfg.reports.styled import Piece
 
 
-def _part(diagnostics: list[Diagnostic], text: str) -> str:
+def _part(diagnostics: list[Diagnostic], texts: Texts) -> str:
     return "".join([f"{concise(found)}\n" for found in diagnostics])
 
 

@@ -6,9 +6,12 @@ numbers of all files are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from vmcfg.findings.diagnostic import Diagnostic
+
+Texts = Mapping[str, str]
+"""The texts in which findings are, by file: first that of the file that was checked."""
 
 
 class Totals:
@@ -28,7 +31,8 @@ class Totals:
 
 
 class Report:
-    """A form of report: `part` returns the report about the findings of one file and its text.
+    """A form of report: `part` returns the report about the findings of one file, with the texts
+    that they are in.
 
     Without `whole`, each part is printed immediately, and `after` returns what follows the last one
     from the ids of the broken rules. With it, `whole` makes the report at the end, piece by piece,
@@ -40,7 +44,7 @@ class Report:
 
     def __init__(
         self,
-        part: Callable[[list[Diagnostic], str], str],
+        part: Callable[[list[Diagnostic], Texts], str],
         whole: Callable[[Sequence[str], Totals], Iterator[str]] | None = None,
         after: Callable[[Iterable[str]], str] | None = None,
         right: Callable[[str], str] | None = None,

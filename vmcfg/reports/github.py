@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.reports.concise import NAMES_SHOWN, hosts_text
-from vmcfg.reports.form import Report
+from vmcfg.reports.form import Report, Texts
 
 
-def _part(diagnostics: list[Diagnostic], text: str) -> str:
+def _part(diagnostics: list[Diagnostic], texts: Texts) -> str:
     return "".join(_command(found) + "\n" for found in diagnostics)
 
 

@@ -18,18 +18,23 @@ from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import ERROR
 from vmcfg.reports.concise import NAMES_SHOWN, hosts_text
-from vmcfg.reports.form import Report, Totals, items
+from vmcfg.reports.form import Report, Texts, Totals, items
 
 SEVERITIES = {"error": "major", "warning": "minor"}
 
 
-def _part(diagnostics: list[Diagnostic], text: str) -> str:
+def _part(diagnostics: list[Diagnostic], texts: Texts) -> str:
     seen: Counter[str] = Counter()
     entries = []
+    checked = next(iter(texts), "")
     for found in diagnostics:
+        with_file = checked if found.file != checked else ""
         identity = "\0".join((_path(found.file), found.rule, _without_places(found.message)))
+        if with_file:
+            # Other descriptions can have the same finding in their defaults.
+            identity += f"\0{_path(with_file)}"
         seen[identity] += 1
-        entries.append(_entry(found, f"{identity}\0{seen[identity]}"))
+        entries.append(_entry(found, f"{identity}\0{seen[identity]}", with_file))
     return items(entries, 1)
 
 
@@ -38,8 +43,11 @@ def _without_places(message: str) -> str:
     return re.sub(r"\b(line|column)s? [0-9]+", r"\1", message)
 
 
-def _entry(found: Diagnostic, identity: str) -> dict[str, Any]:
+def _entry(found: Diagnostic, identity: str, with_file: str) -> dict[str, Any]:
+    """Return the entry of a finding; `with_file` is the description, if it is in the defaults."""
     description = printable(found.message)
+    if with_file:
+        description += f"; found with {printable(with_file)}"
     if found.hint is not None:
         description += f"; hint: {printable(found.hint)}"
     if found.hosts:

@@ -14,6 +14,7 @@ from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import ERROR
 from vmcfg.reports.concise import first_line, hosts_text
+from vmcfg.reports.form import Texts
 from vmcfg.reports.snippet import Mark, snippet
 from vmcfg.reports.styled import Piece, colored, plain
 from vmcfg.reports.terminal import PIPE_WIDTH, columns, wants_color
@@ -24,31 +25,41 @@ NARROWEST = 20
 
 
 def human(
-    found: Diagnostic, text: str, width: int = PIPE_WIDTH, encoding: str = "utf-8"
+    found: Diagnostic, texts: Texts, width: int = PIPE_WIDTH, encoding: str = "utf-8"
 ) -> list[list[Piece]]:
-    """Return a diagnostic as lines of pieces: headline, snippet of `text`, hint, and kernel.
+    """Return a diagnostic as lines of pieces: headline, snippets of `texts`, hint, and kernel.
 
     Source lines have at most `width` columns, including the gutter. Characters that `encoding` does
-    not have are escaped.
+    not have are escaped. A place in a file without text has no snippet.
     """
-    here = [each for each in found.related if each.file == found.file]
-    elsewhere = [each for each in found.related if each.file != found.file]
-    marks = [Mark(found.span, "^", "primary", printable(found.label))]
-    marks += [Mark(each.span, "-", "related", printable(each.message)) for each in here]
-    margin = len(str(max(mark.span.line for mark in marks)))
+    marks = {found.file: [Mark(found.span, "^", "primary", printable(found.label))]}
+    for each in found.related:
+        mark = Mark(each.span, "-", "related", printable(each.message))
+        marks.setdefault(each.file, []).append(mark)
+    drawn = [mark for file, in_file in marks.items() if file in texts for mark in in_file]
+    margin = len(str(max(mark.span.line for mark in drawn)))
     source_width = max(width - margin - len(" | "), NARROWEST)
 
     edge: list[Piece] = [(" " * margin + " |", "gutter")]
     lines = [first_line(found), edge]
-    lines += snippet(marks, lines_of(text), margin, source_width, encoding)
-    for each in elsewhere:
-        place = f"{' ' * margin}::: {printable(each.file)}:{each.span.line}:{each.span.column} "
-        lines.append([(place, "gutter"), (printable(each.message), "related")])
+    for file, in_file in marks.items():
+        if file not in texts:
+            lines += [_elsewhere(margin, file, mark, mark.label) for mark in in_file]
+            continue
+        if file != found.file:
+            lines.append(_elsewhere(margin, file, in_file[0]))
+        lines += snippet(in_file, lines_of(texts[file]), margin, source_width, encoding)
     lines.append(edge)
     for label, words in _notes(found):
         sign = " " * (margin + 1) + "= "
         lines.append([(sign, "gutter"), (f"{label}: ", "label"), (printable(words), "plain")])
     return lines
+
+
+def _elsewhere(margin: int, file: str, mark: Mark, words: str = "") -> list[Piece]:
+    """Return the line that begins a place in another file than that of the finding."""
+    place = f"{' ' * margin}::: {printable(file)}:{mark.span.line}:{mark.span.column}"
+    return [(f"{place} ", "gutter"), (words, "related")] if words else [(place, "gutter")]
 
 
 def _notes(found: Diagnostic) -> Iterator[tuple[str, str]]:
@@ -65,25 +76,23 @@ def _notes(found: Diagnostic) -> Iterator[tuple[str, str]]:
 
 def drawn(
     diagnostics: Iterable[Diagnostic],
-    text: str,
+    texts: Texts,
     color: bool,
     width: int = PIPE_WIDTH,
     encoding: str = "utf-8",
 ) -> str:
-    """Return `diagnostics` of one file, whose text is `text`, as `human` draws them."""
+    """Return `diagnostics` of one file, as `human` draws them."""
     lines: list[list[Piece]] = []
     for found in diagnostics:
-        lines += human(found, text, width, encoding)
+        lines += human(found, texts, width, encoding)
         lines.append([])
     return colored(lines) if color else plain(lines)
 
 
-def drawn_for(stream: Any, color: str, diagnostics: Iterable[Diagnostic], text: str) -> str:
-    """Return `diagnostics` of a file, whose text is `text`, for the colors, the width, and the
-    characters of `stream`.
-    """
+def drawn_for(stream: Any, color: str, diagnostics: Iterable[Diagnostic], texts: Texts) -> str:
+    """Return `diagnostics` of a file for the colors, the width, and the characters of `stream`."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    return drawn(diagnostics, text, wants_color(color, stream), columns(stream), encoding.lower())
+    return drawn(diagnostics, texts, wants_color(color, stream), columns(stream), encoding.lower())
 
 
 def help_line(rules: Iterable[str], color: bool) -> str:

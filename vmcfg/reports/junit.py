@@ -13,13 +13,13 @@ from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import ERROR
 from vmcfg.reports.concise import concise
-from vmcfg.reports.form import Report, Totals
+from vmcfg.reports.form import Report, Texts, Totals
 
 
-def _part(diagnostics: list[Diagnostic], text: str) -> str:
+def _part(diagnostics: list[Diagnostic], texts: Texts) -> str:
     failures = sum(found.severity == ERROR for found in diagnostics)
     tests = "".join(map(_test, diagnostics))
-    return _suite(diagnostics[0].file, tests, count=len(diagnostics), failures=failures)
+    return _suite(next(iter(texts)), tests, count=len(diagnostics), failures=failures)
 
 
 def _right(file: str) -> str:

@@ -21,7 +21,7 @@ from vmcfg.findings.position import Span
 from vmcfg.findings.rule import Rule
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reports.concise import NAMES_SHOWN, hosts_text
-from vmcfg.reports.form import Report, Totals, filled, items
+from vmcfg.reports.form import Report, Texts, Totals, filled, items
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -30,7 +30,7 @@ SCHEMA = (
 BASE = "%SRCROOT%"
 
 
-def _part(diagnostics: list[Diagnostic], text: str) -> str:
+def _part(diagnostics: list[Diagnostic], texts: Texts) -> str:
     places = {rule.id: place for place, rule in enumerate(every_rule())}
     return items((_result(found, places[found.rule]) for found in diagnostics), 4)
 

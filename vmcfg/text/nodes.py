@@ -26,6 +26,24 @@ class Mapping:
         self.values: dict[str, Node] = {}
 
 
+class Merged(Mapping):
+    """The mapping `own` of a description, with keys from its defaults after its own."""
+
+    __slots__ = ("own",)
+
+    def __init__(self, own: Mapping) -> None:
+        super().__init__(own.start_mark)
+        self.own = own
+        self.end_mark = own.end_mark
+        self.keys.update(own.keys)
+        self.values.update(own.values)
+
+
+def as_written(mapping: Mapping) -> Mapping:
+    """Return a mapping as its file contains it, without keys from defaults."""
+    return mapping.own if isinstance(mapping, Merged) else mapping
+
+
 class Sequence:
     """The items of a list."""
 

@@ -47,8 +47,8 @@ class Positions:
         """Return where the value of `path` begins, as `position` does."""
         node = self._without_alias(path)
         if node is None:
-            span, written, _ = self.position(path, "value")
-            return Start(written, span.line, span.column)
+            place = self.position(path, "value")
+            return Start(place.pointer, place.span.line, place.span.column)
         mark = node.start_mark
         return Start(pointer(path), mark.line + 1, mark.column + 1)
 

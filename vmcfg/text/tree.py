@@ -19,10 +19,11 @@ from vmcfg.findings.finding import Finding, On
 from vmcfg.findings.position import WHOLE, Path, Position, Span, Start
 from vmcfg.findings.rule import Rule
 from vmcfg.text.node_reader import NodeReader, Notes, Stop
-from vmcfg.text.nodes import Mapping, Node, Sequence, lines_of, span_of
+from vmcfg.text.nodes import Mapping, Node, Sequence, as_written, lines_of, span_of
 from vmcfg.text.rules import ENCODING, ONE_DOCUMENT, SYNTAX
 
 if TYPE_CHECKING:
+    from vmcfg.text.layers import LayeredPositions
     from vmcfg.text.positions import Positions
 
 LINE_ENDS_OF_YAML = "[\x85\u2028\u2029]"
@@ -46,28 +47,68 @@ FASTEST_PARSER = _fastest_parser()
 
 
 class Tree:
-    """A document after reading: `root` is its mapping, or None if there is none."""
+    """A document after reading: `root` is its mapping, or None if there is none.
+
+    With `defaults`, another document, `root` also has keys from there.
+    """
 
     def __init__(self, file: str, data: bytes, parser: type[Any] = FASTEST_PARSER) -> None:
         self.file = file
         self.text = ""
         self.root: Mapping | None = None
         self._notes = Notes(file)
-        self._positions: Positions | None = None
+        self._positions: Positions | LayeredPositions | None = None
+        self.defaults: Tree | None = None
         try:
             self._decode(data)
             self.root = self._document(parser)
         except Stop:
             pass
 
-    def renamed(self, file: str) -> Tree:
-        """Return this document as that of another file name."""
+    def renamed(self, file: str, defaults_file: str = "") -> Tree:
+        """Return this document as that of another file name, and its defaults likewise."""
         # Imported here: only a run over many descriptions needs it.
         from copy import copy
 
         other = copy(self)
         other.file = file
+        if self.defaults is not None:
+            other.defaults = self.defaults.renamed(defaults_file)
+            other._positions = None
         return other
+
+    def over(self, defaults: Tree, root: Mapping | None) -> Tree:
+        """Return this document over `defaults`; `root` is the mapping that they have together."""
+        from copy import copy
+
+        other = copy(self)
+        other.defaults = defaults
+        other.root = root
+        other._positions = None
+        return other
+
+    def layer(self, file: str) -> Tree:
+        """Return the document that positions with this `file` are in: as written, without other
+        keys.
+        """
+        if self.defaults is None:
+            return self
+        if file:
+            return self.defaults
+        from copy import copy
+
+        own = copy(self)
+        own.defaults = own._positions = None
+        own.root = None if self.root is None else as_written(self.root)
+        return own
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Return the text of this document by its file, and after it that of its defaults."""
+        texts = {self.file: self.text}
+        if self.defaults is not None:
+            texts[self.defaults.file] = self.defaults.text
+        return texts
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -85,13 +126,21 @@ class Tree:
         assert self.root is not None
         return self._positions_in(self.root).start(path)
 
-    def _positions_in(self, root: Mapping) -> Positions:
+    def _positions_in(self, root: Mapping) -> Positions | LayeredPositions:
         if self._positions is None:
-            # Imported here: to validate a description without problems, no position is needed.
-            from vmcfg.text.positions import Positions
-
-            self._positions = Positions(root, self.text)
+            self._positions = self._new_positions(root)
         return self._positions
+
+    def _new_positions(self, root: Mapping) -> Positions | LayeredPositions:
+        # Imported here: to validate a description without problems, no position is needed.
+        from vmcfg.text.positions import Positions
+
+        lower = self.defaults
+        if lower is None or lower.root is None:
+            return Positions(root, self.text)
+        from vmcfg.text.layers import LayeredPositions
+
+        return LayeredPositions(root, self.text, Positions(lower.root, lower.text), lower.file)
 
     # From bytes to text ---------------------------------------------------------------------------
 

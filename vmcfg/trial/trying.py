@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from vmcfg.checking.check import Checked, check
+from vmcfg.checking.check import Checked, Defaults, check
+from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic, diagnose, in_order
 from vmcfg.findings.position import WHOLE, Position, Span
 from vmcfg.kernel.host import Host
@@ -25,11 +26,11 @@ from vmcfg.trial.refusals import refusals
 
 class Tried(NamedTuple):
     """A plan with the answers of KVM. `outcome` is None if errors prevented its execution. The
-    positions of findings are in `text`.
+    positions of findings are in `texts`, by file.
     """
 
     name: str
-    text: str
+    texts: Mapping[str, str]
     outcome: Outcome | None
     diagnostics: list[Diagnostic]
     predictions: list[Prediction]
@@ -63,10 +64,11 @@ class Trial(NamedTuple):
     task: Task | None
     unchecked: bool
     reported: list[Diagnostic]
+    defaults: Defaults | None
 
     def not_executed(self) -> Tried:
         """Return the result without a task: the findings about the description."""
-        return Tried(self.file, self.checked.tree.text, None, self.reported, [], True)
+        return Tried(self.file, self.checked.tree.texts, None, self.reported, [], True)
 
     def judged(self, outcome: Outcome) -> Tried:
         """Return the result of the task with that outcome."""
@@ -81,22 +83,23 @@ def prepared(
     unchecked: bool,
     release: str,
     hosts: Sequence[Host] = (),
+    defaults: Defaults | None = None,
 ) -> Trial:
     """Return the description `data` of `file` as a task for the kernel `release`, which is its
     host_kernel if it has none.
 
     If there are `hosts`, the findings are those for them. The task does not depend on them.
     """
-    checked = check(data, file, host_kernel)
+    checked = check(data, file, host_kernel, defaults=defaults)
     if checked.machine is not None and checked.machine.has_default_host_kernel:
-        checked = check(data, file, version_of(release))
-    reported = check(data, file, hosts=hosts) if hosts else checked
+        checked = check(data, file, version_of(release), defaults=defaults)
+    reported = check(data, file, hosts=hosts, defaults=defaults) if hosts else checked
     machine = checked.machine
     task = None
     if machine is not None and reported.plannable(strict, unchecked) is not None:
         commands = lower(machine, WHOLE_VM).commands
         task = Task(commands, not machine.sets_up_gic(), machine.gic)
-    return Trial(data, file, checked, task, unchecked, reported.diagnostics)
+    return Trial(data, file, checked, task, unchecked, reported.diagnostics, defaults)
 
 
 class Attempt(NamedTuple):
@@ -192,17 +195,17 @@ def _lacking(outcome: Outcome) -> str | None:
 
 
 def _judged(trial: Trial, outcome: Outcome) -> Tried:
-    data, file, checked, _, unchecked, reported = trial
+    data, file, checked, _, unchecked, reported, defaults = trial
     assert checked.machine is not None
     refused = refusals(outcome)
     predicted: list[Prediction] = []
     broken: list[Diagnostic] = []
     if unchecked:
-        here = check(data, file, version_of(outcome.kernel)).diagnostics
+        here = check(data, file, version_of(outcome.kernel), defaults=defaults).diagnostics
         predicted = predictions(checked.diagnostics, here, outcome, refused)
         refused = unpredicted(refused, predicted)
         broken = [
-            diagnose(file, rule, finding, Position(found.span, found.pointer), ())
+            diagnose(found.file, rule, finding, Position(found.span, found.pointer), ())
             for rule, finding, found in disappointments(predicted)
         ]
     position_of = _position_in(checked)
@@ -211,7 +214,8 @@ def _judged(trial: Trial, outcome: Outcome) -> Tried:
         for each in remarks(outcome, refused)
     ] + broken
     every = in_order(reported + found)
-    return Tried(checked.machine.name, checked.tree.text, outcome, every, predicted, bool(found))
+    texts = checked.tree.texts
+    return Tried(checked.machine.name, texts, outcome, every, predicted, bool(found))
 
 
 def _position_in(checked: Checked) -> PositionOf:
@@ -261,7 +265,8 @@ def try_plan(
         origin = origins.get(id(remark.command))
         if origin is not None:
             line, column = origin.get("line"), origin.get("column")
-            hint = f"change line {line}, column {column} of the description, its origin"
+            where = printable(origin["file"]) if "file" in origin else "the description"
+            hint = f"change line {line}, column {column} of {where}, its origin"
             remark = remark._replace(hint=hint)
         found.append(diagnostic(file, remark, position_of))
-    return Tried(plan.name, plan.text, outcome, in_order(found), [], bool(found))
+    return Tried(plan.name, {file: plan.text}, outcome, in_order(found), [], bool(found))
