@@ -26,6 +26,7 @@ def described(record: Path) -> Path:
     return FOLDER / f"{record.name.partition('-qemu-')[0]}.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name.partition(".")[0])
 def test_a_record_has_no_difference_from_its_description(path: Path) -> None:
     lines = lzma.decompress(path.read_bytes()).splitlines(keepends=True)

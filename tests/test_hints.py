@@ -453,7 +453,13 @@ CHOSEN = st.sampled_from(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("parser", [FASTEST_PARSER, PurePythonParser], ids=["libyaml", "pure"])
+@pytest.mark.parametrize(
+    "parser",
+    [
+        pytest.param(FASTEST_PARSER, id="libyaml"),
+        pytest.param(PurePythonParser, id="pure", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("path", PATHS)
 def test_no_spelling_breaks_the_check(path: str, parser: type[Any]) -> None:
     @settings(max_examples=40)

@@ -271,6 +271,7 @@ def bench(program: Callable[[str], str], tmp_path: Path) -> Bench:
 START = "printf 'vmcfg:release 6.12.7\\nvmcfg:version #1\\n'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "said"),
     [

@@ -53,6 +53,7 @@ def test_right_descriptions_have_the_same_plan(description: dict[str, Any]) -> N
     assert_same_plan(json_text(description).encode(), "random")
 
 
+@pytest.mark.slow
 @few(100)
 @given(edges.descriptions((2, 3), 52))
 def test_descriptions_near_the_edges_have_the_same_plan(description: dict[str, Any]) -> None:

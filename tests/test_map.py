@@ -204,6 +204,7 @@ def overlap(one: Row, other: Row) -> bool:
     return one.first <= other.last and other.first <= one.last
 
 
+@pytest.mark.slow
 @given(strategies.descriptions() | strategies.shapes())
 def test_rows_cover_both_spaces_and_name_every_user(description: Any) -> None:
     checked = checked_text(strategies.json_text(description))

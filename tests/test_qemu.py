@@ -312,6 +312,7 @@ def redistributors(machine: Machine) -> list[int]:
     return every[: len(machine.vcpus)]
 
 
+@pytest.mark.slow
 def test_a_description_without_finding_is_what_its_command_line_creates() -> None:
     """Random descriptions: most have findings. The others are imported from their command line."""
 

@@ -125,6 +125,7 @@ DOCUMENTS: dict[str, SearchStrategy[Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_any_machine_has_findings_a_command_line_and_a_domain(kind: str) -> None:
     """Also with findings about KVM, as with `--unchecked`."""
