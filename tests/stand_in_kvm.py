@@ -275,11 +275,10 @@ class StandInKvm:
 
     def _run(self, who: str, at: int, *_: int) -> int:
         self.note(f"{who} RUN")
-        # The last one: earlier VMs of this process had objects with the same name.
-        named = (number for number, each in reversed(self.made) if self.objects[each] == who)
-        descriptor = next(named)
+        # The newest object of this name: earlier VMs, which are closed, had one, too.
+        of_name = [number for number, identity in self.made if self.objects[identity] == who]
         # A shared mapping of the descriptor has written this byte: kvm_run.immediate_exit.
-        if os.pread(descriptor, 1, 1) == b"\1":
+        if os.pread(of_name[-1], 1, 1) == b"\1":
             raise Refused(errno.EINTR)
         raise AssertionError("the vCPU would execute guest instructions")
 

@@ -669,6 +669,14 @@ def test_the_first_value_outside_is_wrong(rule: str, text: str, value: str) -> N
     assert {each.rule for each in found} == {rule}
 
 
+@pytest.mark.parametrize(("more", "rules"), [("0", ["VMC303"]), ("0-1", ["VMC303", "VMC304"])])
+def test_a_reversed_range_is_no_vcpu(more: str, rules: list[str]) -> None:
+    entries = ("0.0.0-30.0-15", "0.0.31.0-14", f"0.0.32.{more}", "0.0.33.5-3")
+    vcpus = ", ".join(f"{{mpidr: {entry}}}" for entry in entries)
+    found = check(f"vmcfg: 1\nname: vm\nvcpus: [{vcpus}]\n".encode(), "vm.yaml").diagnostics
+    assert sorted(each.rule for each in found) == rules
+
+
 LAST_64 = "0xffffffffffff0000"
 """The last 64 KiB of 64 bits: base and size have a sum of 2^64, which KVM finds first."""
 
@@ -692,6 +700,26 @@ LAST_64 = "0xffffffffffff0000"
 def test_kvm_answers_otherwise_at_the_end_of_64_bits(text: str, errno: str | None) -> None:
     (found,) = check(text.encode(), "vm.yaml").diagnostics
     assert (None if found.kernel is None else found.kernel.errno) == errno
+
+
+@pytest.mark.parametrize("low_bits", [0x1, 0x101, 0xF01])
+def test_kvm_does_not_see_bits_of_a_base_that_its_word_has_anyway(low_bits: int) -> None:
+    assert answer_to_region_1(low_bits) is None
+
+
+@pytest.mark.parametrize("low_bits", [0x2, 0x3, 0x80, 0x1001, 0x2001, 0x4001, 0x8001])
+def test_kvm_rejects_other_bits_below_64_kib_of_the_base_of_a_region(low_bits: int) -> None:
+    """They are its flags, or change its index."""
+    assert answer_to_region_1(low_bits) == "EINVAL"
+
+
+def answer_to_region_1(low_bits: int) -> str | None:
+    """Return the predicted errno for region 1 at a base with these bits below 64 KiB."""
+    regions = f"[{{base: 0x10000000, count: 1}}, {{base: {0x20000000 | low_bits:#x}, count: 1}}]"
+    found = check(f"{GICV3}redistributors: {regions}}}\n".encode(), "vm.yaml").diagnostics
+    assert [each.rule for each in found] == ["VMC405"]
+    assert found[0].kernel is not None
+    return found[0].kernel.errno
 
 
 # Hosts --------------------------------------------------------------------------------------------

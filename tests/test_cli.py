@@ -336,6 +336,14 @@ def test_help_and_version_are_asked_for(run: Run) -> None:
         assert done.stdout.startswith("Usage: ")
 
 
+def test_help_is_shown_whatever_else_is_wrong(run: Run) -> None:
+    for arguments in (["--format", "none"], ["--host-kernel", "x"], ["--host", "absent.json"]):
+        for line in (["validate", *arguments, "-h"], ["validate", "--help", *arguments]):
+            done = run(*line)
+            assert (done.returncode, done.stderr) == (0, ""), line
+            assert done.stdout.startswith("Usage: ")
+
+
 def test_a_folder_can_be_planned_only_into_a_folder(run: Run) -> None:
     done = run("emit", ".")
     assert done.returncode == 2

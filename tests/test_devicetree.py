@@ -382,6 +382,10 @@ WARNINGS: dict[str, tuple[Tree, list[str]]] = {
         tree(0, intc=None, soc={**BUS, "ranges": [9, 0, 9, 1], "intc": gicv2()}),
         ["'reg' of intc must have 2 frames that CPUs can address."],
     ),
+    "frames on a bus without ranges": (
+        tree(0, intc=None, soc={"#address-cells": 2, "#size-cells": 2, "intc": gicv2()}),
+        ["'reg' of intc must have 2 frames that CPUs can address."],
+    ),
     "a missing region": (
         tree(0, intc=gicv3(REGION, **{"#redistributor-regions": 2})),
         ["'reg' of intc must have 3 frames that CPUs can address."],
@@ -454,9 +458,13 @@ def test_what_a_description_cannot_contain_is_a_warning(source: Tree, expected: 
 def test_what_a_device_tree_does_not_contain_is_a_note() -> None:
     source = tree(0, 1, pmu=pmu(8, 9, kind=SPI), memory={**MEMORY, "reg": [0, 0, 0, 0]})
     assert draft(source).notes == [
-        *devicetree.NOTES,
+        "A device tree does not contain the ids of the vCPUs: see 'vcpu_ids'.",
+        "A device tree does not contain the host kernel, the size of the address space, features"
+        " other than 'el2', or settings that only KVM knows: see 'host_kernel', 'ipa_bits', and"
+        " 'features'.",
         "memory has no size: the firmware sets it.",
-        devicetree.NOTE_ABOUT_GIC,
+        "A device tree does not contain the number of INTIDs, or whether the VMM sets up the GIC:"
+        " see 'gic.nr_irqs' and 'gic.set_up_by'.",
         "pmu has no 'interrupt-affinity': its SPIs are in the order of the CPUs, as in Linux.",
     ]
 
@@ -683,7 +691,10 @@ def test_a_device_tree_that_is_cut_anywhere_is_rejected() -> None:
     for length in range(len(SMALL)):
         with pytest.raises(NoDraft) as raised:
             draft_of_blob(SMALL[:length])
-        assert f"{length} of " in str(raised.value)
+        has = (
+            f"its header has {length} of 40" if length < 40 else f"it has {length} of {len(SMALL)}"
+        )
+        assert str(raised.value) == f"the device tree blob is incomplete: {has} bytes"
 
 
 def assert_rejected_or_readable(data: bytes) -> None:

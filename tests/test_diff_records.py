@@ -727,30 +727,87 @@ def test_a_wrong_line_is_a_sentence(key: str, value: object) -> None:
     assert refusal(text) == f"record.jsonl, line 2: '{key}' is missing or invalid"
 
 
+NO_VALUE = "the value of set-attr is missing or invalid"
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [{"data": "1"}, {"data": 5}, {"data": ""}, {"value": "23", "data": None}, {"row": "x"}],
+    ("changes", "words"),
+    [
+        ({"data": "1"}, NO_VALUE),
+        ({"data": 5}, NO_VALUE),
+        ({"data": ""}, "'value' is 23, which conflicts with the rest of the line: 0"),
+        ({"value": "24"}, "'value' is 24, which conflicts with the rest of the line: 23"),
+        ({"row": "x"}, "unknown row 'x'"),
+        ({"target": "cpu:0"}, "'target' is invalid: cpu:0"),
+        ({"mpidr": "0.0.0"}, "'mpidr' must be a dotted MPIDR, such as 0.0.0.0"),
+        ({"mpidr": 0}, "'mpidr' must be a dotted MPIDR, such as 0.0.0.0"),
+        ({"seq": 2}, "'seq' must be 1, not 2: a line is missing or was moved"),
+    ],
     ids=repr,
 )
-def test_a_wrong_value_is_a_sentence(changes: Line) -> None:
+def test_a_wrong_value_is_a_sentence(changes: Line, words: str) -> None:
     line = {**the("set-attr", **IRQ), "seq": 1, **changes}
     text = [f"{json.dumps(each)}\n".encode() for each in (QEMU[0], line)]
-    assert refusal(text).startswith("record.jsonl, line 2: ")
+    assert refusal(text) == f"record.jsonl, line 2: {words}"
+
+
+NO_HEADER = 'a record must begin with a header: {"op":"record","format":"vmcfg.record", ...}'
 
 
 @pytest.mark.parametrize(
-    "text",
-    [b"", b"[]\n", b"{}\n", b'{"op":"record"}\n', b"\xff\n", b"[" * 100000 + b"\n"],
-    ids=["nothing", "list", "object", "short", "bytes", "deep"],
+    ("changes", "words"),
+    [
+        ({"op": "plan"}, NO_HEADER),
+        ({"format": "vmcfg.plan"}, NO_HEADER),
+        ({"format_version": "2.0"}, "'format_version' must be 1.x, not 2.0"),
+        ({"command": "qemu"}, "'command' must be a list of texts"),
+        ({"command": [1]}, "'command' must be a list of texts"),
+        ({"pmus": {}}, "'pmus' must be a list of PMUs with 'name' and 'type'"),
+        ({"pmus": [{"name": "pmu"}]}, "'pmus' must be a list of PMUs with 'name' and 'type'"),
+        ({"pmus": [{"type": 8}]}, "'pmus' must be a list of PMUs with 'name' and 'type'"),
+        ({"kernel": None}, "'kernel' must be the version of a kernel, such as 6.12.107"),
+        ({"kernel": "six"}, "'kernel' must be the version of a kernel, such as 6.12.107"),
+    ],
+    ids=repr,
 )
-def test_what_is_no_record_is_a_sentence(text: bytes) -> None:
-    assert refusal(text.splitlines(keepends=True)).startswith("record.jsonl")
+def test_a_wrong_header_is_a_sentence(changes: Line, words: str) -> None:
+    header = json.dumps({**QEMU[0], **changes})
+    assert refusal([f"{header}\n".encode()]) == f"record.jsonl, line 1: {words}"
+
+
+NO_OBJECT = "record.jsonl, line 1: this is not a JSON object"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "record.jsonl is empty: it is not a record"),
+        (b"[]\n", NO_OBJECT),
+        (b"{}\n", f"record.jsonl, line 1: {NO_HEADER}"),
+        (b"\xff\n", NO_OBJECT),
+        (b"[" * 100000 + b"\n", NO_OBJECT),
+    ],
+    ids=["nothing", "list", "object", "bytes", "deep"],
+)
+def test_what_is_no_record_is_a_sentence(text: bytes, words: str) -> None:
+    assert refusal(text.splitlines(keepends=True)) == words
 
 
 def test_a_line_after_the_end_or_a_missing_one_is_a_sentence() -> None:
     whole = numbered(QEMU)
-    for text in ([*whole, whole[-1]], [*whole[:5], *whole[6:]], [*whole[:5], whole[-1]]):
-        assert refusal(text).startswith("record.jsonl, line ")
+    assert refusal([*whole, whole[-1]]) == (
+        f"record.jsonl, line {len(whole) + 1}: the record has ended at the line before"
+    )
+    assert refusal([*whole[:5], *whole[6:]]) == (
+        "record.jsonl, line 6: 'seq' must be 5, not 6: a line is missing or was moved"
+    )
+    assert refusal([*whole[:5], whole[-1]]) == (
+        f"record.jsonl, line 6: 'count' is {len(whole) - 2}, but the record has 4 calls"
+    )
+    end = json.dumps({**QEMU[-1], "other_registers": None})
+    assert refusal([*whole[:-1], f"{end}\n".encode()]) == (
+        f"record.jsonl, line {len(whole)}: 'other_registers' must be a number"
+    )
 
 
 # Defaults of KVM ----------------------------------------------------------------------------------

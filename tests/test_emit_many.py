@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_schema import matches
+from vmcfg.formats.registry import FORMATS
 
 pytestmark = pytest.mark.slow
 
@@ -88,10 +89,25 @@ def test_each_description_becomes_a_file_as_if_emitted_alone(emit: Emit, tmp_pat
     assert listed(tmp_path / "plans") == [("a.plan", "text"), ("lab/b.plan", "text")]
 
 
-@pytest.mark.parametrize(
-    ("format_", "suffix"),
-    [("json", "json"), ("jsonl", "jsonl"), ("sh", "sh"), ("c", "c"), ("libvirt", "xml")],
-)
+SUFFIXES = {
+    "text": "plan",
+    "json": "json",
+    "jsonl": "jsonl",
+    "sh": "sh",
+    "c": "c",
+    "qemu": "qemu",
+    "libvirt": "xml",
+    "dts": "dts",
+    "madt": "madt.dsl",
+    "gtdt": "gtdt.dsl",
+}
+
+
+def test_every_format_has_a_suffix() -> None:
+    assert list(SUFFIXES) == list(FORMATS)
+
+
+@pytest.mark.parametrize(("format_", "suffix"), SUFFIXES.items())
 def test_the_suffix_is_that_of_the_format(
     emit: Emit, tmp_path: Path, format_: str, suffix: str
 ) -> None:

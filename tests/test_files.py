@@ -236,27 +236,37 @@ def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
 
 INTERRUPTED = """
 import os, signal, sys
+removed = os.unlink
 from vmcfg import cli, files
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupted)
 def interrupt(*args):
     os.kill(os.getpid(), int(sys.argv[2]))
     while True: pass
-os.fsync = interrupt
+def removal(path):
+    for again in sys.argv[3:]:
+        os.kill(os.getpid(), int(again))
+    removed(path)
+os.fsync, os.unlink = interrupt, removal
 files.write(sys.argv[1], b"new")
 """
 
+INT, TERM = int(signal.SIGINT), int(signal.SIGTERM)
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_write_leaves_nothing(number: int, tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(
+    "numbers", [(INT,), (TERM,), (INT, INT), (INT, TERM), (TERM, INT)], ids=str
+)
+def test_an_interrupted_write_leaves_nothing(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    """Signals after the first come while the temporary file is being removed."""
     (tmp_path / "target").write_text("old")
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "target"), str(int(number))],
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "target"), *map(str, numbers)],
         cwd=ROOT,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 128 + number
+    assert done.returncode == 128 + numbers[0]
     assert os.listdir(tmp_path) == ["target"]
     assert (tmp_path / "target").read_text() == "old"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,15 @@ from hypothesis import strategies as st
 
 from tests.test_parsers import checked_by
 from vmcfg.checking.check import Checked, check
-from vmcfg.description.model import every_field
+from vmcfg.description.model import (
+    OTHER_ACTIONS,
+    OTHER_CAPABILITIES,
+    OTHER_FEATURES,
+    OTHER_REGISTERS,
+    every_field,
+)
 from vmcfg.findings.position import WHOLE
+from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.kernel.host import Host, read_host
 from vmcfg.text.pure_parser import PurePythonParser
 from vmcfg.text.tree import FASTEST_PARSER
@@ -29,7 +37,8 @@ HEAD = "vmcfg: 1\nname: vm\nvcpus: 2\n"
 GIC = HEAD + "gic: {version: 3, distributor: 0x8000000, redistributors: 0x80a0000, "
 FILTER = HEAD + "pmu: {irq: 23, filter: ["
 REGIONS = "gic: {version: 3, distributor: 0x8000000, redistributors: [{base: 0x80a0000, "
-STEAL_TIME = HEAD + "memory: [{base: 0x90a0000, size: 64KiB}]\nsteal_time: "
+STEAL_MEMORY = HEAD + "memory: [{base: 0x90a0000, size: 64KiB}]\n"
+STEAL_TIME = STEAL_MEMORY + "steal_time: "
 DEVICE = "vmcfg: 1\nname: vm\nvcpus: 4\ndevices: [{name: a, irq: spi:9}, {name: b, irq: spi:11}]\n"
 VCPU = 'vmcfg: 1\nname: vm\nhost_kernel: "6.7"\nvcpus: [{mpidr: '
 
@@ -56,6 +65,7 @@ VCPU = 'vmcfg: 1\nname: vm\nhost_kernel: "6.7"\nvcpus: [{mpidr: '
         (HEAD + "pmu:\n  ", "irq:23", "irq: 23", "\n"),
         (HEAD + "pmu: {", "interrupts: <1 7 4>", "irq: ppi:7", "}\n"),
         (HEAD + "gic: {set_up_by: monitor, ", "gic_version: gicv3", "version: 3", "}\n"),
+        (STEAL_MEMORY, "steel_time: 0x090a_0000", "steal_time: 0x90a0000", "\n"),
         ('vmcfg: 1\nname: vm\nhost_kernel: "6.7"\n', "clusters: 8", "mpidr: 0.0.0-7.0-7", "\n"),
         (FILTER, "{allow: 0x08}", "{action: allow, events: 0x08}", "]}\n"),
         (FILTER, "{deny: 0x11}", "{action: deny, events: 0x11}", "]}\n"),
@@ -116,6 +126,45 @@ def test_the_hint_is_what_was_meant(before: str, wrong: str, right: str, after: 
         right = f"vcpus: [{{{right}}}]"
     left = check(f"{before}{right}{after}".encode(), "vm.yaml").diagnostics
     assert [each for each in left if each.severity == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "others", "after"),
+    [
+        (HEAD + "features: [", OTHER_FEATURES, "]\n"),
+        (FILTER + "{events: 0x11, action: ", OTHER_ACTIONS, "}]}\n"),
+        (HEAD + "capabilities: [{name: ", OTHER_CAPABILITIES, ", args: [0x1000]}]\n"),
+        (HEAD + "registers: [{value: 1, name: ", OTHER_REGISTERS, "}]\n"),
+    ],
+    ids=["features", "actions", "capabilities", "registers"],
+)
+def test_words_of_other_tools_lead_to_words_of_the_format(
+    before: str, others: Mapping[Any, str], after: str
+) -> None:
+    for word, hint in others.items():
+        (found,) = check(f"{before}{word}{after}".encode(), "vm.yaml").diagnostics
+        assert found.hint == hint
+        here = re.match(r"write '?(\w+)'?(?:, |$)", hint)
+        if here:
+            right = check(f"{before}{here[1]}{after}".encode(), "vm.yaml").diagnostics
+            assert "VMC123" not in {each.rule for each in right}, word
+        for key in re.findall(r" in '([\w.]+)'", hint):
+            assert key in every_field(), word
+
+
+@pytest.mark.parametrize("name", VCPU_FEATURES)
+def test_each_feature_of_the_uapi_is_a_feature_or_has_a_hint(name: str) -> None:
+    for word in (name.lower(), f"KVM_ARM_VCPU_{name}"):
+        found = check(f"{HEAD}features: [{word}]\n".encode(), "vm.yaml").diagnostics
+        assert [each for each in found if each.rule == "VMC123" and each.hint is None] == []
+
+
+@pytest.mark.parametrize("word", ["r", "r1g", "r11x", "rx", "r12345", "r-1", "r0x11"])
+def test_what_is_only_like_a_raw_event_of_perf_is_no_number(word: str) -> None:
+    (found,) = check(
+        f"{FILTER}{{action: deny, events: {word}}}]}}\n".encode(), "vm.yaml"
+    ).diagnostics
+    assert found.hint == "write a number or a range, such as 0x08-0x1b"
 
 
 def test_one_mistake_is_one_finding() -> None:

@@ -5,22 +5,32 @@ tests/kvm/test_kernels_boot_images.py boots real kernels.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import stand_in_guest, stand_in_kvm
 from tests.conftest import Vmcfg
+from tests.stand_in_kvm import StandInKvm
+from tests.test_try import DESCRIPTIONS, EVERYTHING
 from vmcfg.kernel.ioctls import NoKvm
+from vmcfg.trial import boot
+from vmcfg.trial.boot import APPEND, Guest
 from vmcfg.trial.compiled import FLAGS, SOURCE, performer
 from vmcfg.trial.initrd import initrd
 from vmcfg.trial.kernel_image import kernel_image
@@ -300,6 +310,35 @@ def test_an_endless_console_is_ended(bench: Bench) -> None:
     assert errors.startswith("vmcfg: the guest prints more than 16 MiB; the console ends:\n")
 
 
+@pytest.mark.parametrize(
+    ("options", "machine", "cpu", "append"),
+    [
+        ((), "virt,virtualization=on,gic-version=3,mte=on", "max,pauth-impdef=on", ""),
+        (
+            ("--machine", "gic-version=2", "--cpu", "cortex-a57"),
+            "virt,virtualization=on,gic-version=2",
+            "cortex-a57",
+            "",
+        ),
+        (
+            ("--machine", "virt-9.2,its=off", "--append", "kvm-arm.mode=nvhe quiet"),
+            "virt-9.2,virtualization=on,gic-version=3,mte=on,its=off",
+            "max,pauth-impdef=on",
+            " kvm-arm.mode=nvhe quiet",
+        ),
+    ],
+)
+def test_qemu_gets_the_options(
+    options: tuple[str, ...], machine: str, cpu: str, append: str, bench: Bench
+) -> None:
+    bench.qemu(f"printf '%s\\n' \"$@\" > {bench.folder}/arguments; exit 1")
+    bench.run(*options)
+    arguments = (bench.folder / "arguments").read_text().splitlines()
+    settings = dict(pairwise(arguments))
+    assert (settings["-M"], settings["-cpu"]) == (machine, cpu)
+    assert settings["-append"].removeprefix(APPEND) == append
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 def test_a_signal_leaves_nothing(number: signal.Signals, bench: Bench) -> None:
     bench.qemu("exec sleep 1000")
@@ -353,6 +392,141 @@ def test_kvm_that_rejects_everything_is_one_sentence(bench: Bench) -> None:
     said = "vmcfg: KVM of this kernel cannot be probed: a call fails with EPERM\n"
     assert (done.returncode, done.stdout, done.stderr) == (3, "", said)
     assert bench.is_clean()
+
+
+# Answers of a guest -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInKvm]:
+    """Return a kernel that answers on this host, and in the guest that boots the file Image."""
+    kernel = StandInKvm()
+    pmus = tmp_path / "pmus"
+    stand_in_kvm.add_pmu(pmus, "armv8_pmuv3", 10, "0-3")
+    stand_in_kvm.add_pmu(pmus, "breakpoint", 5, None)
+    stand_in_kvm.install(monkeypatch, kernel, pmus)
+    stand_in_guest.install(monkeypatch, kernel, pmus)
+    (tmp_path / "Image").write_bytes(IMAGE.replace(b"6.12.7-test", kernel.release.encode()))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield kernel
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert kernel.still_open() == [], "the command leaves descriptors of KVM open"
+
+
+class Answered(NamedTuple):
+    """A description that is tried, and the calls that fail, with their errno."""
+
+    text: str
+    refused: Mapping[str, int] = {}
+    returned: Mapping[str, bytes] = {}
+    options: tuple[str, ...] = ()
+    devices: frozenset[int] = frozenset({5, 7, 8})
+    has_pmu: bool = True
+
+
+TWO = "vmcfg: 1\nname: vm\nvcpus: 2\npmu: {irq: 23}\n"
+OF_THE_VMM = "gic: {version: 3, set_up_by: monitor, nr_irqs: 128}\n"
+IRQ_OF_1 = "vcpu:1 SET_DEVICE_ATTR 0 0 17000000"
+READ_OF_1 = "vcpu:1 GET_DEVICE_ATTR 0 0"
+ANSWERED = {
+    "everything": Answered(EVERYTHING),
+    "no run": Answered(EVERYTHING, options=("--no-run",)),
+    "a GICv3 of the VMM": Answered(TWO),
+    "a GICv2 of the VMM": Answered(TWO, devices=frozenset({5})),
+    "the described GIC of the VMM": Answered(TWO + OF_THE_VMM),
+    "a rejected command": Answered(TWO, {IRQ_OF_1: errno.EBUSY}),
+    "a rejected command of the GIC of the VMM": Answered(
+        TWO, {"gic SET_DEVICE_ATTR 3 0 e0030000": errno.EINVAL}
+    ),
+    "a rejected VM": Answered(TWO, {"kvm CREATE_VM 0x28": errno.EINVAL}, options=("--unchecked",)),
+    "a rejected vCPU": Answered(TWO, {"vm CREATE_VCPU 1": errno.EINVAL}, options=("--unchecked",)),
+    "a rejected run": Answered(TWO, {"vcpu:1 RUN": errno.ENXIO}),
+    "another value": Answered(TWO, returned={READ_OF_1: (24).to_bytes(4, "little")}),
+    "a value that cannot be read": Answered(TWO, {READ_OF_1: errno.ENXIO}),
+    "a broken rule": Answered(
+        TWO.replace("23", "23-24"),
+        {"vcpu:1 SET_DEVICE_ATTR 0 0 18000000": errno.EINVAL},
+        options=("--unchecked",),
+    ),
+    "a host PMU": Answered(TWO.replace("23", "23, device: armv8_pmuv3")),
+    "no such host PMU": Answered(TWO.replace("23", "23, device: apple_m1")),
+    "no PMU": Answered(TWO, has_pmu=False),
+    "too much memory": Answered(
+        TWO + "ipa_bits: 52\nmemory: [{base: 0x10000, size: 0x8000000000000}]\n",
+        options=("--unchecked",),
+    ),
+}
+
+
+@pytest.mark.parametrize("answered", ANSWERED.values(), ids=ANSWERED)
+def test_a_guest_is_tried_as_a_host_is(
+    answered: Answered, kvm: StandInKvm, vmcfg_here: Vmcfg
+) -> None:
+    Path("vm.yaml").write_text(answered.text)
+    kvm.refused.update(answered.refused)
+    kvm.returned.update(answered.returned)
+    kvm.devices = set(answered.devices)
+    kvm.capabilities[126] = int(answered.has_pmu)
+    command = ("try", *answered.options, "vm.yaml")
+    for form in (("--format", "json"), ("-v",)):
+        kvm.calls.clear()
+        here, calls = vmcfg_here(*command, *form), changes(kvm)
+        kvm.calls.clear()
+        assert vmcfg_here(*command, *form, "--image", "Image") == here
+        assert changes(kvm) == calls
+
+
+def changes(kernel: StandInKvm) -> list[str]:
+    """Return the calls in order, without those that only read."""
+    return [call for call in kernel.calls if not re.search(" GET_| CHECK_EXTENSION", call)]
+
+
+def test_one_boot_tries_all_descriptions(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    kvm.devices = {7, 8}
+    kvm.refused["kvm CREATE_VM 0x34"] = errno.EINVAL
+    for name, text in DESCRIPTIONS.items():
+        Path(f"{name}.yaml").write_text(text)
+    for form in ((), ("--format", "ktap"), ("--format", "json")):
+        here = vmcfg_here("try", *form, ".")
+        assert vmcfg_here("try", *form, "--image", "Image", ".") == here
+
+
+@pytest.mark.parametrize("devices", [{5, 7, 8}, {5}, {7}, set()], ids=str)
+@pytest.mark.parametrize("capabilities", [{126: 1, 170: 1}, {126: 1}, {170: 1}, {}], ids=str)
+def test_a_guest_is_probed_as_a_host_is(
+    devices: set[int], capabilities: dict[int, int], kvm: StandInKvm, vmcfg_here: Vmcfg
+) -> None:
+    kvm.devices = devices
+    kvm.capabilities = {165: 44, **capabilities}
+    kvm.lacking = {"gic 9 0", "vcpu 0 4"}
+    kvm.masks = bytes(range(256)) * 6
+    kvm.returned["vcpu:0 GET_ONE_REG 0x606000000015ffff"] = (0b1011).to_bytes(64, "little")
+    kvm.refused["vcpu:0 GET_ONE_REG 0x603000000013d801"] = errno.ENOENT
+    code, host, errors = vmcfg_here("probe", "--format", "json")
+    assert vmcfg_here("probe", "--format", "json", "--image", "Image") == (code, host, errors)
+    assert (code, errors) == (0, "")
+
+
+def test_a_guest_that_does_not_answer_is_booted_at_most_four_times(
+    kvm: StandInKvm, vmcfg_here: Vmcfg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = b"vmcfg:without-pmu\n"
+    boots = []
+
+    def booted(guest: Guest, plans: str) -> tuple[bytes, str]:
+        boots.append(plans)
+        said = b"vmcfg:release 7.2.13\n"
+        for number in re.findall(r"(?m)^plan (\d+)", plans):
+            said += b"vmcfg:plan %s\n%svmcfg:end %s %d\n" % (
+                *(number.encode(), answer),
+                *(number.encode(), fnv(answer)),
+            )
+        return said + b"vmcfg:done\n", ""
+
+    monkeypatch.setattr(boot, "_booted", booted)
+    said = "vmcfg: the guest did not answer all questions\n"
+    assert vmcfg_here("probe", "--image", "Image") == (3, "", said)
+    assert len(boots) == 4
 
 
 # The command line ---------------------------------------------------------------------------------

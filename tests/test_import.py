@@ -79,8 +79,23 @@ HEADS = {
         b"/memreserve/ 0 1;",
     ],
     "acpi": [APIC, gtdt(), b"FACP" + (100).to_bytes(4, "little") + bytes(92)],
+    "record": [b'{"op":"record","format":"vmcfg.record","format_version":"1.0","kernel":"6.12"}\n'],
+    "libvirt": [
+        b"<domain type='kvm'>",
+        b"<domain>",
+        b'<?xml version="1.0"?>\n<!-- virsh\ndumpxml -->\n  <domain id="1">',
+    ],
+    "qemu": [
+        b"qemu-system-aarch64 -M virt",
+        b"/usr/bin/qemu-system-aarch64\0-M\0virt\0",
+        b"# web\nLC_ALL=C /usr/libexec/qemu-kvm \\\n -M virt",
+    ],
 }
 """First bytes of sources of each kind."""
+
+
+def test_every_kind_has_first_bytes() -> None:
+    assert list(HEADS) == list(SOURCES)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +116,12 @@ UNKNOWN = [
     b"APIC",
     b"FACP" + (99).to_bytes(4, "little") + bytes(92),
     b"\0" * 100,
+    b'{"op":"plan"}\n',
+    b"<domains>",
+    b"<network>qemu-system-aarch64 </network>",
+    b"see <domain>",
+    b"qemu-img create",
+    b"qemu-system-aarch64",
 ]
 
 
@@ -109,6 +130,45 @@ def test_what_is_only_like_a_kind_is_unknown(head: bytes) -> None:
     with pytest.raises(NoFile) as raised:
         source_of("x", head)
     assert "its kind is unknown" in str(raised.value)
+
+
+WORDS = [
+    "qemu-system-aarch64",
+    "-name",
+    "guest=a b",
+    "-M",
+    "virt,gic-version=3,accel=kvm",
+    "-cpu",
+    "host",
+]
+OF_WORDS = [
+    "# a comment",
+    "qemu-system-aarch64 -name 'guest=a b' \\",
+    "-M virt,gic-version=3,accel=kvm -cpu host",
+]
+DOMAIN = """\
+<domain type="kvm">
+  <name>a-b</name>
+  <memory unit="MiB">128</memory>
+  <vcpu>1</vcpu>
+  <os><type arch="aarch64" machine="virt">hvm</type></os>
+  <features><gic version="3"/></features>
+  <cpu mode="host-passthrough"/>
+</domain>
+"""
+
+
+def test_a_vm_of_qemu_is_imported_from_words_text_processes_and_libvirt(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_text("\n".join(OF_WORDS) + "\n")
+    (tmp_path / "cmdline").write_text("".join(f"{word}\0" for word in WORDS))
+    (tmp_path / "domain.xml").write_text(DOMAIN)
+    done = [run("--", *WORDS), run("text"), run("cmdline"), run("domain.xml")]
+    assert [(each.stderr, each.returncode) for each in done] == [("", 0)] * 4
+    imported = {without_comments(each.stdout) for each in done}
+    assert len(imported) == 1
+    assert imported.pop().startswith("vmcfg: 1\nname: a-b\n")
 
 
 def test_a_kind_is_not_recognized_by_the_name_of_the_file(run: Run, tmp_path: Path) -> None:

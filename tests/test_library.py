@@ -10,6 +10,7 @@ import pytest
 
 import vmcfg
 from tests.processes import run_vmcfg_as_text
+from vmcfg import api
 from vmcfg.commands.emit import emit
 from vmcfg.formats.registry import PLAN_FORMATS
 
@@ -114,5 +115,6 @@ def test_unknown_names_are_attribute_errors() -> None:
 
 
 def test_every_name_of_the_library_is_documented() -> None:
+    assert vmcfg.__all__ == api.__all__
     for name in vmcfg.__all__:
         assert getattr(vmcfg, name).__doc__, name

@@ -224,6 +224,23 @@ def test_a_whole_domain_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("policy", "has_sve"),
+    [
+        ('policy="require" ', True),
+        ('policy="force" ', True),
+        ("", True),
+        ('policy="disable" ', False),
+        ('policy="forbid" ', False),
+    ],
+)
+def test_a_feature_of_the_cpu_has_a_policy(policy: str, has_sve: bool) -> None:
+    without_arguments = re.sub(r"(?s)<qemu:commandline>.*</qemu:commandline>", "", WHOLE)
+    xml = without_arguments.replace('policy="disable" ', policy)
+    features = machine_of(description_text(draft_of_domain(xml.encode()))).features
+    assert ("sve" in features) == has_sve
+
+
+@pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
         ("aarch64", "x86_64", "its architecture is 'x86_64' and not 'aarch64'"),

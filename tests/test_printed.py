@@ -153,6 +153,15 @@ WRONG_USAGE = (
     f"emit --device-type 7 {RIGHT}",
     f"emit --api pmu-device --scope vm --format c {RIGHT}",
     f"emit -o absent/plan {RIGHT}",
+    f"emit --minimal --format c -o absent/ {RIGHT} {PPIS}",
+    f"emit --kselftest --format c -o absent/ {PPIS}",
+    f"emit --check --prune -o absent/ {RIGHT}",
+    f"emit --prune -o absent {RIGHT}",
+    f"emit --check {RIGHT}",
+    f"emit {RIGHT} {PPIS}",
+    f"try {RIGHT} --plan plan",
+    f"try --host {HOST_FILE} --examples",
+    f"try --cpu max {RIGHT}",
     f"diff {RIGHT}",
     "diff - -",
     f"diff --git {RIGHT} a b",
@@ -220,7 +229,8 @@ COMMANDS = {
     "emit-comments": [
         ["emit", "--comments", "--scope", "vm", f"sample-configs/{name}.yaml"]
         for name in ("minimal", "gicv2", "migratable", "memory-tags")
-    ],
+    ]
+    + [["emit", "--comments", "--get", "sample-configs/qemu-virt.yaml"]],
     "emit-apis": [
         ["emit", "--api", api, "--scope", "vm", "sample-configs/irregular.yaml"]
         for api in ("pmu-device", "pmu-device-mpidr")
@@ -275,6 +285,7 @@ NAMES = (
     *("KVM_ENABLE_CAP", "KVM_DEV_TYPE_ARM_VGIC_V2", "KVM_DEV_TYPE_ARM_VGIC_ITS"),
     *("KVM_DEV_TYPE_ARM_PMU_V3", "KVM_ARM_VCPU_PMU_V3_CTRL", "KVM_ARM_VCPU_PMU_V3_IRQ"),
     *("KVM_DEV_ARM_VGIC_GRP_CTRL", "KVM_DEV_ARM_VGIC_CTRL_INIT"),
+    *("KVM_DEV_ARM_VGIC_GRP_REDIST_REGS", "KVM_DEV_ARM_VGIC_GRP_ITS_REGS"),
     *("KVM_ARM_VCPU_POWER_OFF", "KVM_ARM_VCPU_PMU_V3_STRICT"),
     *("KVM_ARM_VCPU_PTRAUTH_ADDRESS", "KVM_CAP_ARM_EL2", "KVM_CAP_HALT_POLL", "KVM_CAP_ARM_MTE"),
     *("KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP", "KVM_CAP_NR_MEMSLOTS", "MPIDR_EL1", "MIDR_EL1"),

@@ -367,6 +367,9 @@ BASE = "qemu-system-aarch64 -M virt,gic-version=3 -accel kvm -cpu host -smp 2"
         ("""-device '{"driver":"virtio-mem-pci","memdev":"m"}'""", "-device virtio-mem-pci"),
         ("-machine secure=on", "-machine secure=on"),
         ("-machine virt,kernel-irqchip=off", "-machine kernel-irqchip=off"),
+        ("-machine virt,kernel_irqchip=off", "-machine kernel_irqchip=off"),
+        ("-accel kvm,kernel_irqchip=off", "-accel kernel_irqchip=off"),
+        ("-accel kvm,eager-split-size=64k", "-accel eager-split-size=64k"),
         ("-machine gic-version=4", "-machine gic-version=4"),
         ("-machine confidential-guest-support=rme0", "-machine confidential-guest-support=rme0"),
         ("-accel kvm,dirty-ring-size=4096", "-accel dirty-ring-size=4096"),
@@ -391,6 +394,7 @@ def test_what_changes_the_vm_in_an_unknown_way_is_named(arguments: str, named: s
         "-device virtio-net-pci -drive if=pflash,format=raw,file=a.fd -nographic -snapshot a.img",
         "-kernel Image -append 'console=ttyAMA0 -m 4' -initrd rd -global virtio-pci.x=off -S -s",
         "-cpu host,kvm-no-adjvtime=on -accel kvm,kernel-irqchip=on -enable-kvm --no-reboot",
+        "-machine kernel_irqchip=on -accel kvm,kernel_irqchip=on,dirty-ring-size=0",
     ],
 )
 def test_what_says_nothing_of_this_is_ignored(arguments: str) -> None:
@@ -490,6 +494,15 @@ def test_what_the_host_decides_is_noted() -> None:
         "QEMU enables this only if the host supports it: the PMU, steal time, SVE, pointer"
         " authentication.",
     ]
+
+
+@pytest.mark.parametrize(("vcpus", "version"), [(8, None), (9, 3), (512, 3)])
+def test_more_vcpus_than_a_gicv2_has_mean_a_gicv3(vcpus: int, version: int | None) -> None:
+    line = f"qemu-system-aarch64 -M virt,accel=kvm -cpu host -smp {vcpus}"
+    draft = draft_of_command_line(shlex.split(line))
+    assert ("The host decides the version of the GIC." in draft.notes) == (version is None)
+    gic = machine_of(description_text(draft)).gic
+    assert (None if gic is None else gic.version) == version
 
 
 _WORDS = """

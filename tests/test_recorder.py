@@ -172,6 +172,35 @@ def test_attributes_have_the_words_of_plans_or_numbers(recorded: Recorded) -> No
     assert (line["row"], line["value"]) == ("gic.nr_irqs", "64")
 
 
+STRUCTS = {
+    "create-device": (VM, abi.CREATE_DEVICE, struct.pack("=III", 8, 0, 1)),
+    "enable-cap": (VM, abi.ENABLE_CAP, struct.pack("=II4Q", 205, 0, 0, 0, 0, 0)),
+    "add-memory": (VM, abi.SET_USER_MEMORY_REGION, struct.pack("=IIQQQ", 0, 0, 0, 4096, 8192)),
+    # The struct is longer, but no line has the rest of it.
+    "add-memory 2": (VM, abi.SET_USER_MEMORY_REGION2, struct.pack("=IIQQQ", 0, 0, 0, 4096, 8192)),
+    "init-vcpu": (VCPU, abi.ARM_VCPU_INIT, struct.pack("=8I", 5, 4, *[0] * 6)),
+    "finalize-vcpu": (VCPU, abi.ARM_VCPU_FINALIZE, struct.pack("=i", 4)),
+    "set-reg": (VCPU, abi.SET_ONE_REG, struct.pack("=QQ", abi.MPIDR_EL1.id, VALUE)),
+    "get-reg": (VCPU, abi.GET_ONE_REG, struct.pack("=QQ", abi.MPIDR_EL1.id, VALUE)),
+    "set-attr": (VCPU, abi.SET_DEVICE_ATTR, struct.pack("=IIQQ", 0, 0, 1, 0)),
+    "get-attr": (VCPU, abi.GET_DEVICE_ATTR, struct.pack("=IIQQ", 0, 0, 0, VALUE)),
+    "has-attr": (VCPU, abi.HAS_DEVICE_ATTR, struct.pack("=IIQQ", 0, 0, 0, 0)),
+    "set-mp-state": (VCPU, abi.SET_MP_STATE, struct.pack("=I", 0)),
+}
+
+
+@pytest.mark.parametrize("op", STRUCTS)
+def test_no_more_than_the_struct_of_a_call_is_read(op: str, recorded: Recorded) -> None:
+    descriptor, request, head = STRUCTS[op]
+    recorded.recorder.all_registers = True
+    line = recorded.call(descriptor, request, head=head, value=bytes(8))
+    assert (line["op"], line.get("why")) == (op.partition(" ")[0], None)
+    assert line["value"] is not None
+    line = recorded.call(descriptor, request, head=head[:-1], value=bytes(8))
+    assert (line["op"], line["value"]) == (op.partition(" ")[0], None)
+    assert line["why"] == "the memory at 0x2000 cannot be read: Input/output error"
+
+
 def test_the_older_way_to_place_a_gicv2_is_an_attribute(recorded: Recorded) -> None:
     """KVM_ARM_SET_DEVICE_ADDR on a VM has the number of KVM_GET_ONE_REG."""
     head = struct.pack("=QQ", 1, 0x8010000)

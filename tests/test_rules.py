@@ -265,6 +265,19 @@ def test_mmio_ranges_are_counted(vcpus: int, itss: int, answer: str | None) -> N
     assert [str(each.kernel) for each in found] == ([] if answer is None else [answer])
 
 
+def test_titles_spell_words_as_explanations_do() -> None:
+    """PMUs, vCPUs: `ACRONYMS` has what the name of a rule does not tell."""
+    spelled: dict[str, set[str]] = {}
+    for rule in every_rule():
+        for word in re.findall(r"[A-Za-z]\w*", re.sub(r"`[^`]*`|'[^']*'", "", rule.doc)):
+            if word != word.capitalize():  # not at the start of a sentence
+                spelled.setdefault(word.lower(), set()).add(word)
+    for rule in every_rule():
+        for word in rule.title().split():
+            known = spelled.get(word.lower(), {word})
+            assert word in known or word in FEATURES, f"{rule.id}: {word} instead of {known}"
+
+
 def test_only_what_a_kernel_finds_has_no_example() -> None:
     every = {rule.id for rule in every_rule()}
     without = every - EXAMPLES.keys() - CONDITIONAL_EXAMPLES.keys()

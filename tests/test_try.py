@@ -9,17 +9,21 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests import stand_in_kvm
 from tests.conftest import Vmcfg
 from tests.stand_in_kvm import StandInKvm
 from tests.test_schema import matches
+
+SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 
 @pytest.fixture
@@ -366,11 +370,18 @@ def test_vcpus_that_cannot_run_are_one_vmc902_per_errno(kvm: StandInKvm, vmcfg_h
     [
         ("ENOEXEC", "the vCPU is not initialized"),
         ("EPERM", "a feature of the vCPU is not finalized"),
-        ("ENXIO", "an address of the GIC or a redistributor for a vCPU is missing"),
+        (
+            "ENXIO",
+            "an address of the GIC or a redistributor for a vCPU is missing; the VM is unusable",
+        ),
         ("EBUSY", "the vGIC is not initialized; the VM is unusable"),
         ("EAGAIN", "the vCPU has EL2, but the vGIC is not initialized"),
         ("EEXIST", "the PMU uses the PPI of the GIC maintenance interrupt"),
-        ("EINVAL", "frames of the GIC overlap"),
+        (
+            "EINVAL",
+            "frames of the GIC overlap, timers or the PMU share a PPI, or the PMU is not"
+            " initialized",
+        ),
         ("EIO", "the VM is unusable since an earlier failure"),
     ],
 )
@@ -379,7 +390,7 @@ def test_each_errno_of_a_first_run_has_a_meaning(
 ) -> None:
     kvm.refused["vcpu:0 RUN"] = getattr(errno, name)
     output = vmcfg_here("try", written(TWO))[1]
-    assert f"vCPU 0.0.0.0 cannot run: KVM_RUN fails with {name}: {meaning}" in output
+    assert f"vCPU 0.0.0.0 cannot run: KVM_RUN fails with {name}: {meaning}\n" in output
 
 
 def test_a_dead_vm_is_reported_only_if_nothing_else_is(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
@@ -744,6 +755,134 @@ def test_wrong_usage_is_2(
     code, output, errors = vmcfg_here("try", *arguments)
     assert (code, output, kvm.calls) == (2, "", [])
     assert message in errors
+
+
+# Several descriptions -----------------------------------------------------------------------------
+
+DESCRIPTIONS = {
+    "right": TWO,
+    "wrong": DIFFERENT,
+    "newer": TWO + 'host_kernel: "7.3"\n',
+    "gicv2": TWO + "gic: {version: 2, distributor: 0x08000000, cpu_interface: 0x08010000}\n",
+    "el2": TWO + 'host_kernel: "6.16"\nfeatures: [el2]\n',
+    "large": TWO + "ipa_bits: 52\n",
+    "pmu": TWO.replace("23", "23, device: apple_m1"),
+    "rejected #1": TWO.replace("23", "22"),
+}
+
+
+@pytest.fixture
+def several(kvm: StandInKvm, tmp_path: Path) -> StandInKvm:
+    """Return a kernel that rejects most of `DESCRIPTIONS`, which are in the directory `vms`."""
+    kvm.devices = {7, 8}
+    kvm.refused = {
+        "vcpu:0 ARM_VCPU_INIT 0x5 0x48c 0x0 0x0 0x0 0x0 0x0 0x77": errno.EINVAL,
+        "kvm CREATE_VM 0x34": errno.EINVAL,
+        "vcpu:0 SET_DEVICE_ATTR 0 0 16000000": errno.EINVAL,
+    }
+    (tmp_path / "vms").mkdir()
+    for name, text in DESCRIPTIONS.items():
+        (tmp_path / "vms" / f"{name}.yaml").write_text(text)
+    return kvm
+
+
+KTAP = """\
+KTAP version 1
+1..8
+ok 1 vms/el2.yaml # SKIP this host does not support EL2 of guests (KVM_CAP_ARM_EL2)
+ok 2 vms/gicv2.yaml # SKIP this host does not support KVM_DEV_TYPE_ARM_VGIC_V2
+ok 3 vms/large.yaml # SKIP this host does not support the VM type 0x34: too many address bits
+ok 4 vms/newer.yaml # SKIP it requires Linux 7.3, but this is 7.2.13
+ok 5 vms/pmu.yaml # SKIP this host does not have the PMU 'apple_m1': it has armv8_pmuv3
+# vms/rejected #1.yaml:4:12: error[VMC901]
+not ok 6 vms/rejected _1.yaml
+ok 7 vms/right.yaml
+# vms/wrong.yaml:4:12: error[VMC502]
+not ok 8 vms/wrong.yaml
+"""
+
+
+def test_ktap_has_a_result_for_each_description(several: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    code, output, errors = vmcfg_here("try", "--format", "ktap", "vms")
+    assert (code, errors) == (1, "")
+    lines = [line.partition("] ") for line in output.splitlines(keepends=True)]
+    assert "".join(f"{start}]\n" if end else start for start, end, _ in lines) == KTAP
+    # Without a problem, what is skipped does not count.
+    for name in ("rejected #1", "wrong"):
+        Path("vms", f"{name}.yaml").unlink()
+    assert vmcfg_here("try", "--format", "ktap", "vms")[0] == 0
+
+
+def test_each_of_several_files_has_its_report(several: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    code, output, errors = vmcfg_here("try", "vms")
+    assert code == 3, "one of them has no result"
+    assert errors.splitlines() == [
+        "vmcfg: vms/el2.yaml: the VMM sets up the GIC; try uses a GICv3 instead",
+        "vmcfg: vms/newer.yaml: the VMM sets up the GIC; try uses a GICv3 instead",
+        "vmcfg: vms/pmu.yaml: this host does not have the PMU 'apple_m1': it has armv8_pmuv3",
+        "vmcfg: vms/rejected #1.yaml: the VMM sets up the GIC; try uses a GICv3 instead",
+        "vmcfg: vms/right.yaml: the VMM sets up the GIC; try uses a GICv3 instead",
+    ]
+    found = re.findall(
+        r"^(?:vms/(.*?)\.yaml:\d+:\d+: (.*?\]) .*|vm on .*: (\d+) of.*)$", output, re.M
+    )
+    assert ["".join(each) for each in found] == [
+        *("el2error[VMC901]", "3"),
+        *("gicv2error[VMC901]", "3"),
+        *("largeerror[VMC901]", "0"),
+        *("9",),
+        *("rejected #1error[VMC901]", "5"),
+        *("9",),
+        *("wrongerror[VMC502]",),
+    ]
+
+
+def test_json_has_the_report_or_the_reason_of_each_file(
+    several: StandInKvm, vmcfg_here: Vmcfg
+) -> None:
+    code, output, _ = vmcfg_here("try", "--format", "json", "vms")
+    report = json.loads(output)
+    jsonschema.validate(report, json.loads(Path(SCHEMAS, "tries-v1.schema.json").read_text()))
+    assert (code, report["format"]) == (3, "vmcfg.tries")
+    assert [
+        (each["file"], each.get("performed", each.get("skipped"))) for each in report["tries"]
+    ] == [
+        ("vms/el2.yaml", 3),
+        ("vms/gicv2.yaml", 3),
+        ("vms/large.yaml", 0),
+        ("vms/newer.yaml", 9),
+        ("vms/pmu.yaml", "this host does not have the PMU 'apple_m1': it has armv8_pmuv3"),
+        ("vms/rejected #1.yaml", 5),
+        ("vms/right.yaml", 9),
+        ("vms/wrong.yaml", 0),
+    ]
+
+
+def test_an_unreadable_file_does_not_stop_the_others(
+    several: StandInKvm, vmcfg_here: Vmcfg
+) -> None:
+    code, output, errors = vmcfg_here("try", "vms/right.yaml", "missing.yaml", "vms/newer.yaml")
+    assert (code, output.count("9 of 9 commands executed")) == (3, 2)
+    assert "vmcfg: cannot read missing.yaml: No such file or directory\n" in errors
+
+
+def test_without_kvm_several_files_are_one_sentence(several: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    several.refused["open /dev/kvm"] = errno.ENOENT
+    code, output, errors = vmcfg_here("try", "vms")
+    assert (code, output) == (3, "")
+    assert errors.count("\n") == 1
+
+
+def test_examples_without_a_plan_are_skipped(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    code, output, errors = vmcfg_here("try", "--examples")
+    # This kernel rejects nothing, so that most predictions are wrong.
+    assert (code, "error[VMC904]" in output) == (1, True)
+    reasons = [line.removeprefix("vmcfg: ").split(": ", 1) for line in errors.splitlines()]
+    skipped = {name for name, reason in reasons if reason == "it means no plan"}
+    assert {name[:4] for name in skipped} == {"VMC1", "VMC3"}
+    assert not any(f"{name}:" in output for name in skipped)
+    executed = set(re.findall(r"^(\S+\.yaml):\d", output, re.M))
+    assert executed.isdisjoint(skipped) and any(name.startswith("VMC5") for name in executed)
 
 
 # Plans --------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from vmcfg.kernel import abi, limits
 from vmcfg.kernel.features import VCPU_FEATURES
 from vmcfg.kernel.registers import CORE_REGISTERS, SYSTEM_REGISTERS, named_registers
 from vmcfg.kernel.settable_registers import SETTABLE
+from vmcfg.monitors.ptrace import ABIS
 from vmcfg.plans.values import EVENT_FILTER, SMCCC_RANGE
 
 OWN = {
@@ -294,3 +295,32 @@ def test_functions_outside_the_uapi_have_their_ids() -> None:
 )
 def test_features_have_the_bits_of_the_uapi(name: str, bit: int) -> None:
     assert VCPU_FEATURES[name] == bit
+
+
+@pytest.mark.parametrize(
+    ("machine", "compiler"), [("x86_64", "gcc"), ("aarch64", "aarch64-linux-gnu-gcc")]
+)
+def test_system_calls_have_the_numbers_of_their_architecture(
+    machine: str, compiler: str, program: Callable[[str], str]
+) -> None:
+    abi = ABIS[machine]
+    numbers = {f"SYS_{name}": getattr(abi, name) for name in ("ioctl", "fcntl", "dup", "dup3")}
+    numbers |= {"SYS_dup2": abi.dup2, f"AUDIT_ARCH_{machine.upper()}": abi.architecture}
+    source = "#include <sys/syscall.h>\n#include <linux/audit.h>\n"
+    for name, number in numbers.items():
+        if number is None:
+            source += f"#ifdef {name}\n#error {name} exists\n#endif\n"
+        else:
+            source += f'_Static_assert({name} == {number}U, "{name}");\n'
+    done = subprocess.run(
+        [program(compiler), "-fsyntax-only", "-x", "c", "-"],
+        input=source,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_architecture_is_compared() -> None:
+    assert set(ABIS) == {"x86_64", "aarch64"}

@@ -240,7 +240,7 @@ def _without_plan(attempt: Attempt) -> Attempt:
     """Return an attempt that is skipped if its description means no plan, as many examples do."""
     if attempt.tried is None or attempt.tried.outcome is not None:
         return attempt
-    return Attempt(attempt.file, None, "it means no plan", True)
+    return Attempt(attempt.file, None, "it means no plan")
 
 
 def _print(

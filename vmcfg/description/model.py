@@ -126,6 +126,7 @@ OTHER_ACTIONS: dict[int | str, str] = {
 OTHER_FEATURES: dict[int | str, str] = {
     **dict.fromkeys(("pmu", "pmu_v3", "pmuv3"), "remove it: a vCPU with a PMU interrupt has a PMU"),
     **dict.fromkeys(("psci", "psci_0_2"), "remove it: every vCPU has PSCI"),
+    "power_off": "remove it: all vCPUs except the first one start powered off",
     **dict.fromkeys(
         ("pauth", "ptrauth_address", "ptrauth_generic", "pac"), "write ptrauth, which has both keys"
     ),

@@ -56,7 +56,7 @@ ACRONYMS = {
     word.lower(): word
     for word in (
         *("Aff0", "Aff3", "API", "EL2", "GIC", "GICv2", "GICv3", "IPA", "IRQ", "MPIDR", "PMU"),
-        *("PMUs", "PPI", "PPIs", "SMCCC", "SPI", "vCPU", "vCPUs", "VMM", "YAML"),
+        *("PMUs", "PPI", "PPIs", "SMCCC", "SPI", "vCPU", "vCPUs", "VM", "VMM", "YAML"),
     )
 }
 """The acronyms in rule names, by their spelling there."""

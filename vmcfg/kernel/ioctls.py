@@ -103,10 +103,8 @@ class Vm:
         """Close the VM and all its objects, so that nothing of it remains in the kernel."""
         for descriptor in reversed(list(self.descriptors.values())):
             os.close(descriptor)
-        self.descriptors.clear()
         for pages in self._memory:
             pages.close()
-        self._memory.clear()
 
     def capability(self, number: int) -> int:
         """Return the value of a capability for this VM from KVM_CHECK_EXTENSION."""

@@ -122,9 +122,8 @@ class Tree:
         return self._positions_in(self.root).position(path, on)
 
     def start(self, path: Path) -> Start:
-        """Return where the value of `path` begins: less work than its position."""
-        if self.root is None:
-            return Start("", WHOLE.line, WHOLE.column)
+        """Return where the value of `path`, which exists, begins: less work than its position."""
+        assert self.root is not None
         return self._positions_in(self.root).start(path)
 
     def _positions_in(self, root: Mapping) -> Positions | LayeredPositions:

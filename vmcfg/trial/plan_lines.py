@@ -45,13 +45,15 @@ class Lines(NamedTuple):
     """The lines of a plan. Each of the others has the number of its first line.
 
     `steps` are the lines of the calls. `gics` are the GICs instead of that of the VMM: the line
-    that begins each, and its calls. `gets` are the lines of the values to read back.
+    that begins each, and its calls. `gets` are the lines of the values to read back. `enters` is
+    true if every vCPU enters KVM_RUN.
     """
 
     text: str
     steps: tuple[tuple[int, Call], ...]
     gics: tuple[tuple[int, tuple[Call, ...]], ...]
     gets: tuple[tuple[int, Get], ...]
+    enters: bool
 
 
 def plan_lines(number: int, task: Task, release: str, go_on: bool, run: bool) -> Lines:
@@ -86,7 +88,7 @@ def plan_lines(number: int, task: Task, release: str, go_on: bool, run: bool) ->
             lines.append(_get_line(get))
     head = f"plan {number} {int(not go_on)} {int(run)}"
     text = "".join(f"{line}\n" for line in (head, *lines, "end"))
-    return Lines(text, tuple(steps), tuple(gics), tuple(gets))
+    return Lines(text, tuple(steps), tuple(gics), tuple(gets), run)
 
 
 def _line(call: Call) -> str:
@@ -135,7 +137,7 @@ def outcome_of(
         if got != want:
             differences.append(Difference(get.step, call.target, want, got))
     done = [step._replace(read=tuple(read.get(index, ()))) for index, step in enumerate(steps)]
-    runs = _runs(lines, answers, made)
+    runs = _runs(lines, answers, made) if lines.enters else ()
     return Outcome(release, tuple(done), tuple(stand_in), tuple(differences), runs)
 
 

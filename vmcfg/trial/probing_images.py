@@ -37,7 +37,7 @@ def probed_image(guest: Guest, attributes: list[dict[str, Any]]) -> dict[str, An
     """
     known: Known = {}
     machine = Machine(guest.image.release, "aarch64", 0, {})
-    for _ in range(1 + MOST_BOOTS):
+    for boots in range(MOST_BOOTS + 1):
         questions = _Questions(known)
         try:
             host = probed(_AskedKvm(questions), machine, attributes)
@@ -48,6 +48,8 @@ def probed_image(guest: Guest, attributes: list[dict[str, Any]]) -> dict[str, An
         open_ones = questions.open_ones()
         if not open_ones:
             return host
+        if boots == MOST_BOOTS:
+            break
         plans = [_plan(number, asked) for number, asked in enumerate(open_ones)]
         said = answers_in(guest, plans)
         pmus = {name: said.pmus[name] for name in sorted(said.pmus)}

@@ -74,14 +74,11 @@ class Trial(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A file with its result, or the reason why it has none. `is_lacking` is true if this kernel or
-    host lacks something that the file requires.
-    """
+    """A file with its result, or the reason why it has none."""
 
     file: str
     tried: Tried | None
     reason: str = ""
-    is_lacking: bool = False
 
 
 def performer_here(*, go_on: bool, run: bool) -> Callable[[Sequence[Task]], list[Outcome | NoKvm]]:
@@ -124,16 +121,16 @@ def _attempt(
     trial: Trial, reason: str | None, outcomes: Iterator[Outcome | NoKvm], skips: bool
 ) -> Attempt:
     if reason is not None:
-        return Attempt(trial.file, None, reason, True)
+        return Attempt(trial.file, None, reason)
     if trial.task is None:
         return Attempt(trial.file, trial.not_executed())
     outcome = next(outcomes)
     if isinstance(outcome, NoKvm):
-        return Attempt(trial.file, None, str(outcome), True)
+        return Attempt(trial.file, None, str(outcome))
     tried = trial.judged(outcome)
     lacking = _lacking(outcome) if skips and tried.failed else None
     if lacking is not None:
-        return Attempt(trial.file, None, lacking, True)
+        return Attempt(trial.file, None, lacking)
     return Attempt(trial.file, tried)
 
 
