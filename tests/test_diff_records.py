@@ -152,6 +152,19 @@ def test_qemu_tells_what_is_described() -> None:
     assert said(differing(QEMU)) == []
 
 
+LIBKRUN = sorted((HERE / "records").glob("libkrun-*.jsonl.xz"))
+"""msb of microsandbox 0.7.11: run --cpus 2 --memory 512M, with a guest that boots."""
+
+
+@pytest.mark.parametrize("path", LIBKRUN, ids=lambda path: path.stem)
+def test_libkrun_tells_what_its_sample_says(path: Path) -> None:
+    sample = (ROOT / "sample-configs" / "libkrun.yaml").read_text()
+    assert said(differing(lines_of(path), sample)) == []
+    other = sample.replace("nr_irqs: 224", "nr_irqs: 256")
+    found = said(differing(lines_of(path), other))
+    assert found == ["changed set-attr gic 0x0 256 224"]
+
+
 def test_a_record_does_not_differ_from_itself() -> None:
     side = record_side(recorded(QEMU))
     assert compared(side, side) == []
