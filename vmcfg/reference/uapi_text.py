@@ -13,7 +13,7 @@ from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.features import FEATURES, VCPU_FEATURES
 from vmcfg.kernel.registers import named_registers, register_text
 from vmcfg.kernel.settable_registers import SETTABLE
-from vmcfg.kernel.state import STATE_GROUPS
+from vmcfg.kernel.state import CTRL_GROUP, STATE_CTRLS, STATE_GROUPS
 from vmcfg.kernel.version import LINUX_6_1, version_text
 from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.command import Row
@@ -36,6 +36,8 @@ IMPLIED = {
 }
 """Which vCPUs have a bit of KVM_ARM_VCPU_INIT that no word in `features` means."""
 
+EXPLAIN_STATE = "see 'vmcfg explain state'"
+
 TARGETS = {"vm": "VM", "gic": "vGIC", "its": "ITS", "vcpu": "vCPU", "pmu": "PMU device"}
 """The kinds of targets in words."""
 
@@ -46,8 +48,14 @@ def _headings() -> dict[str, str]:
     attrs = [row.attr for row in SEQUENCE if row.attr is not None]
     groups = {attr.group: f"attribute group {attr.group_id} {_of(attr.group)}" for attr in attrs}
     states = {
-        name: f"attribute group {number} of the {TARGETS[target]}, with its state; no key sets it"
+        name: f"attribute group {number} of the {TARGETS[target]}, with its state: {EXPLAIN_STATE}"
         for (target, number), name in STATE_GROUPS.items()
+    }
+    group, group_number = CTRL_GROUP
+    controls = {
+        name: f"attribute {number:#x} of group {group} ({group_number}) of the {TARGETS[target]}:"
+        f" {EXPLAIN_STATE}"
+        for (target, number), name in STATE_CTRLS.items()
     }
     attributes = {
         attr.name: f"attribute {attr.id:#x} of group {attr.group} ({attr.group_id})"
@@ -80,6 +88,7 @@ def _headings() -> dict[str, str]:
     return {
         **groups,
         **states,
+        **controls,
         **attributes,
         **ioctls,
         **run,
