@@ -28,6 +28,11 @@ from vmcfg.plans.values import NO_VALUE
 
 Schema = dict[str, Any]
 
+SIX_FIELDS = ("op", "target", "group", "attr", "type", "value")
+
+IN_EVERY_COMMAND = (*SIX_FIELDS, "seq", "phase", "row", "request")
+"""The keys of every command."""
+
 NUMBERED = ("its", "vcpu")
 """The targets with a number, of which there can be several."""
 
@@ -172,20 +177,7 @@ def _state_command() -> Schema:
                 "anyOf": [BYTES, {"type": "null"}],
             },
         },
-        "required": [
-            "op",
-            "target",
-            "group",
-            "attr",
-            "type",
-            "value",
-            "seq",
-            "phase",
-            "row",
-            "request",
-            "group_id",
-            "attr_id",
-        ],
+        "required": [*IN_EVERY_COMMAND, "group_id", "attr_id"],
         "if": {"properties": {"type": {"const": NO_VALUE.word}}},
         "then": {"properties": {"op": {"const": SET_ATTR.word}, "register": False, "data": False}},
         "else": {"required": ["register", "data"]},
@@ -438,18 +430,7 @@ def schema() -> Schema:
                         "$ref": "#/$defs/origin",
                     },
                 },
-                "required": [
-                    "op",
-                    "target",
-                    "group",
-                    "attr",
-                    "type",
-                    "value",
-                    "seq",
-                    "phase",
-                    "row",
-                    "request",
-                ],
+                "required": list(IN_EVERY_COMMAND),
                 "if": {"properties": {"target": {"pattern": "^vcpu:"}}},
                 "then": {"required": ["mpidr"]},
                 "oneOf": [{"$ref": f"#/$defs/{each.word}"} for each in OPERATIONS],
