@@ -73,6 +73,16 @@ def test_a_record_has_every_call_and_no_difference(path: Path) -> None:
     assert differences_from_sample(record, options) == []
 
 
+@pytest.mark.slow
+def test_a_record_of_130_vcpus_has_every_call_and_no_difference() -> None:
+    """It is that of an emitted command line, which has the same options."""
+    (path,) = (HERE / "qemu" / "records").glob("one-hundred-and-thirty-*.jsonl.xz")
+    record = kept(path)
+    calls_as_written(record, OPTIONS["smp-130"])
+    assert differences_from_sample(record, OPTIONS["smp-130"]) == []
+    assert differences_from_sample(record, OPTIONS["smp-130"]._replace(vcpus=129)) != []
+
+
 def test_the_unchanged_sample_is_what_qemu_creates() -> None:
     assert sample_of(OPTIONS["smp-2"]) == (SAMPLES / "qemu-virt.yaml").read_text()
     assert sample_of(OPTIONS["smp-130"]) == (SAMPLES / "qemu-virt-130.yaml").read_text()
