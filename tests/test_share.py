@@ -249,7 +249,7 @@ def test_every_option_and_word(completed: Completed, request: pytest.FixtureRequ
 def test_what_the_words_are(completed: Completed) -> None:
     """Written by hand once, so that the tables are not the only source."""
     assert completed("vmcfg emit --format j") == {"json", "jsonl"}
-    assert completed("vmcfg emit --scope ") == {"attributes", "vm"}
+    assert completed("vmcfg emit --scope ") == {"attributes", "state", "vm"}
     assert completed("vmcfg emit --phase g") == {"gic-init"}
     assert completed("vmcfg explain VMC503") == {"VMC503"}
     assert completed("vmcfg explain pmu.i") >= {"pmu.irq"}
