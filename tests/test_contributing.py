@@ -269,7 +269,8 @@ def test_a_failure_of_a_test_is_one_of_the_whole(installed: Checkout) -> None:
     for body, code in (("case $* in *'-n auto'*) exit 1 ;; esac", 1), ("", 0)):
         installed.add(python, body)
         assert installed.run().returncode == code
-        assert installed.called()[-1] == "python -m pytest -n auto --dist loadgroup"
+        words = "python -m pytest -n auto --dist loadgroup tests/kvm tests"
+        assert installed.called()[-1] == words
 
 
 def test_debian_packages_are_printed_before_they_are_installed(installed: Checkout) -> None:
