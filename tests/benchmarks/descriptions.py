@@ -34,5 +34,6 @@ def many(folder: Path, count: int) -> tuple[list[Path], list[Path]]:
     paths = [folder / f"vm-{number:06}.yaml" for number in range(count)]
     wrong = [paths[0], paths[count // 2], paths[-1]]
     for path in paths:
-        path.write_text(listed(4) + (PROBLEM if path in wrong else ""))
+        text = listed(4).replace("name: vm-of-4\n", f"name: {path.stem}\n")
+        path.write_text(text + (PROBLEM if path in wrong else ""))
     return paths, wrong
