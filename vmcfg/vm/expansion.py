@@ -117,6 +117,5 @@ def _by_derived_id(vcpus: list[_Written], limit: int) -> dict[int, _Written]:
             by_id[derived] = vcpu
         else:
             remaining.append(vcpu)
-    free = [number for number in range(MOST_VCPUS) if number not in by_id]
-    by_id |= zip(free, remaining, strict=False)
-    return by_id
+    free = (number for number in range(MOST_VCPUS) if number not in by_id)
+    return by_id | dict(zip(free, remaining, strict=False))
