@@ -263,7 +263,9 @@ def test_a_misspelled_key_is_not_the_one_in_the_defaults() -> None:
 
 
 def test_with_wrong_defaults_only_own_values_are_wrong() -> None:
-    """What the defaults might contain is not missed, and no rule over several values guesses."""
+    """A key is not reported as missing that wrong defaults might contain, and no rule over several
+    values guesses.
+    """
     wrong = "vmcfg: 1\nhost_kernel: 6.10\ngic: {version: 3, distibutor: 0x8000000}\n"
     alone = ["defaults.yaml:2:14 VMC122", "defaults.yaml:3:19 VMC110"]
     assert found_in(VM + "gic: {its: 0x8080000}\nipa_bits: 99\n", wrong) == alone

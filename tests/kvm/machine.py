@@ -31,6 +31,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 KERNELS = {
@@ -194,22 +195,34 @@ def run(
         append = f"kvm-arm.mode=nested {append}"
     # Only this CPU has memory tags (MTE).
     tags = ",mte=on" if cpu.startswith("max") else ""
-    return _boot(
-        kernel,
-        _base_initrd(kernel),
-        files,
-        command,
-        qemu=_nested_qemu() if nested else _qemu(),
-        machine=f"virt,virtualization=on,gic-version={gic_version}{tags}",
-        cpu=cpu,
-        smp=smp,
-        memory_mb=memory_mb,
-        append=append,
-        timeout=timeout,
+    emulated = Emulated(
+        _nested_qemu() if nested else _qemu(),
+        f"virt,virtualization=on,gic-version={gic_version}{tags}",
+        cpu,
+        smp,
+        memory_mb,
+        append,
     )
+    return boot(kernel, _base_initrd(kernel), files, command, emulated, timeout)
 
 
 # Booting
+
+
+class Emulated(NamedTuple):
+    """A machine that QEMU emulates: its options, and words for the command line of the kernel."""
+
+    qemu: Sequence[str]
+    machine: str = "virt,virtualization=on,gic-version=3,mte=on"
+    cpu: str = "max,pauth-impdef=on"
+    smp: int = 1
+    memory_mb: int = 1024
+    append: str = ""
+
+    def options(self) -> list[str]:
+        """Return the command line of QEMU as far as it is about this."""
+        size = ["-smp", str(self.smp), "-m", str(self.memory_mb)]
+        return [*self.qemu, "-M", self.machine, "-cpu", self.cpu, *size]
 
 
 @contextlib.contextmanager
@@ -228,12 +241,7 @@ def serving(
             _base_initrd(kernel),
             files,
             command,
-            qemu=_qemu(),
-            machine="virt,virtualization=on,gic-version=3,mte=on",
-            cpu="max,pauth-impdef=on",
-            smp=1,
-            memory_mb=1024,
-            append="",
+            Emulated(_qemu()),
             network=(
                 *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
                 *("-device", "virtio-net-pci,netdev=net,romfile="),
@@ -253,20 +261,15 @@ def serving(
             BOOTS[kernel.series].append(_cpu_of_children() - before)
 
 
-def _boot(
+def boot(
     kernel: Kernel,
     base_initrd: Path,
     files: Mapping[str, bytes],
     command: Sequence[str],
-    *,
-    qemu: Sequence[str],
-    machine: str,
-    cpu: str,
-    smp: int,
-    memory_mb: int,
-    append: str,
+    emulated: Emulated,
     timeout: float,
 ) -> Result:
+    """Return the result of a command on a kernel in that machine."""
     with tempfile.TemporaryDirectory(prefix="vmcfg-kvm-") as folder:
         arguments = _prepare(
             Path(folder),
@@ -274,12 +277,7 @@ def _boot(
             base_initrd,
             files,
             command,
-            qemu=qemu,
-            machine=machine,
-            cpu=cpu,
-            smp=smp,
-            memory_mb=memory_mb,
-            append=append,
+            emulated,
             network=("-nic", "none"),
         )
         disk, console = Path(folder, "disk"), Path(folder, "console")
@@ -323,13 +321,7 @@ def _prepare(
     base_initrd: Path,
     files: Mapping[str, bytes],
     command: Sequence[str],
-    *,
-    qemu: Sequence[str],
-    machine: str,
-    cpu: str,
-    smp: int,
-    memory_mb: int,
-    append: str,
+    emulated: Emulated,
     network: Sequence[str],
 ) -> list[str]:
     """Write the initrd and the disk of a guest to `folder`. Return the command line of QEMU."""
@@ -341,13 +333,13 @@ def _prepare(
         stream.write(_cpio(tree))
     with disk.open("wb") as stream:
         stream.truncate(RESULT_DISK_BYTES)
-    arguments = [*qemu, "-M", machine, "-cpu", cpu, "-smp", str(smp), "-m", str(memory_mb)]
+    arguments = emulated.options()
     arguments += ["-display", "none", "-monitor", "none", "-serial", "stdio"]
     arguments += [*network, "-no-reboot"]
     arguments += ["-drive", f"file={disk},if=none,id=results,format=raw,cache=unsafe"]
     arguments += ["-device", "nvme,serial=results,drive=results"]
     arguments += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
-    append = f"console=ttyAMA0 quiet loglevel=1 panic=-1 {append}".rstrip()
+    append = f"console=ttyAMA0 quiet loglevel=1 panic=-1 {emulated.append}".rstrip()
     return [*arguments, "-append", append]
 
 
@@ -513,17 +505,12 @@ def _build_base(archive: Path, apt: Apt, kernel: Kernel, qemu: Sequence[str]) ->
     with tempfile.NamedTemporaryFile(prefix="vmcfg-kvm-base-") as plain:
         plain.write(_cpio(tree))
         plain.flush()
-        compiled = _boot(
+        compiled = boot(
             kernel,
             Path(plain.name),
             {"/work/warm-up.py": WARM_UP},
             ["python3", "/work/warm-up.py"],
-            qemu=qemu,
-            machine="virt,gic-version=3",
-            cpu="max,pauth-impdef=on",
-            smp=2,
-            memory_mb=1024,
-            append="",
+            Emulated(qemu, "virt,gic-version=3", smp=2),
             timeout=600,
         )
     if compiled.exit_code != 0:

@@ -269,17 +269,13 @@ def test_acpi_tables_of_guests_with_uefi_are_those_of_the_tests(
     firmware = packages.files_of("bookworm", "all", "qemu-efi-aarch64", r"/QEMU_EFI\.fd$")
     (bios,) = firmware.root.rglob("QEMU_EFI.fd")
     kernel = oracle.kernel("6.12")
-    result = machine._boot(
+    qemu = (*packages.qemu(suite), "-bios", str(bios))
+    result = machine.boot(
         kernel,
         machine._base_initrd(kernel),
         {},
         ["tar", "-c", "-C", "/sys/firmware/acpi/tables", "APIC", "GTDT"],
-        qemu=(*packages.qemu(suite), "-bios", str(bios)),
-        machine=machine_name,
-        cpu=cpu,
-        smp=smp,
-        memory_mb=1024,
-        append="",
+        machine.Emulated(qemu, machine_name, cpu, smp),
         timeout=600,
     )
     assert result.exit_code == 0, result.stderr

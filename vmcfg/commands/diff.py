@@ -22,7 +22,7 @@ from vmcfg.escape import printable, without_surrogates
 from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import VCPU, Api
-from vmcfg.plans.command import Command
+from vmcfg.plans.command import FIELDS, Command
 from vmcfg.plans.difference import CHANGED, REORDERED, differences
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM, Scope
@@ -339,8 +339,8 @@ def _named(side: Side) -> dict[str, Any]:
 
 def _difference(difference: ShownDifference) -> dict[str, Any]:
     shown = difference.shown
-    names = ("op", "target", "group", "attr", "type")
-    told = {"kind": difference.kind, **dict(zip(names, shown.fields, strict=False))}
+    # The values are in `old` and `new`.
+    told = {"kind": difference.kind, **dict(zip(FIELDS[:-1], shown.fields, strict=False))}
     if shown.mpidr is not None:
         told["mpidr"] = shown.mpidr
     if difference.why is not None:

@@ -75,7 +75,9 @@ def checked_for(data: bytes, name: str, wanted: Wanted) -> Checked:
     requested API and format.
     """
     checked = check(data, name, wanted.host_kernel, wanted.hosts, wanted.defaults)
-    return _held_to_format(_held_to_scope(_held_to_api(checked, wanted.api), wanted), wanted.format)
+    checked = _held_to_api(checked, wanted.api)
+    checked = _held_to_scope(checked, wanted.scope)
+    return _held_to_format(checked, wanted.format)
 
 
 def emitted(
@@ -138,9 +140,9 @@ def _held_to_api(checked: Checked, api: Api) -> Checked:
     return with_findings(checked, api_rules.unsupported(checked.machine, api))
 
 
-def _held_to_scope(checked: Checked, wanted: Wanted) -> Checked:
-    """Return `checked` with what prevents saving and restoring the vGIC, if that is wanted."""
-    if checked.machine is None or wanted.scope != STATE_SCOPE:
+def _held_to_scope(checked: Checked, scope: Scope) -> Checked:
+    """Return `checked` with what prevents saving and restoring the vGIC, if that is the scope."""
+    if checked.machine is None or scope != STATE_SCOPE:
         return checked
     from vmcfg.rules.state import findings_for_state
 

@@ -29,7 +29,7 @@ from vmcfg.commands.options import (
 from vmcfg.escape import printable
 from vmcfg.exit_codes import FOUND
 from vmcfg.files import STDIN
-from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, STATE_FORMATS
+from vmcfg.formats.registry import FORMATS, MACHINE_FORMATS, PlanFormat
 from vmcfg.kernel.version import Version
 from vmcfg.plans.apis import APIS, VCPU, Api
 from vmcfg.plans.phases import PHASES, PlanPhase
@@ -316,10 +316,12 @@ def _refuse_contradictions(wanted: Wanted, scope: Scope | None, has_phases: bool
 
 def _refuse_with_state(wanted: Wanted, has_phases: bool) -> None:
     """Raise a usage error if an option or a format is not for the state of a vGIC."""
+    format_ = wanted.format
+    has_state = isinstance(format_, PlanFormat) and format_.has_state
     unfit = {
         "--phase": has_phases,
         f"--api {wanted.api}": wanted.api != VCPU,
-        f"--format {wanted.format.name}": wanted.format.name not in STATE_FORMATS,
+        f"--format {format_.name}": not has_state,
     }
     for option, is_given in unfit.items():
         if is_given:

@@ -51,10 +51,11 @@ class PlanFormat(Format):
     """A format of plans: `writer` is its function in a module of this room, as
     ``module.function``.
 
-    `lines_before` is the number of lines before the first command, if each command is one line.
+    `lines_before` is the number of lines before the first command, if each command is one line. A
+    format that `has_state` can also save and restore a vGIC.
     """
 
-    __slots__ = ("lines_before", "writer")
+    __slots__ = ("has_state", "lines_before", "writer")
 
     def __init__(
         self,
@@ -65,10 +66,12 @@ class PlanFormat(Format):
         options: tuple[str, ...] = (),
         is_executable: bool = False,
         lines_before: int | None = None,
+        has_state: bool = False,
     ) -> None:
         super().__init__(name, suffix=suffix, options=options, is_executable=is_executable)
         self.writer = writer
         self.lines_before = lines_before
+        self.has_state = has_state
 
     def written(self, plan: Plan, tree: Tree, options: Mapping[str, Option]) -> str:
         """Return `plan` in this format. Its module is imported only here, to keep starts fast."""
@@ -119,11 +122,27 @@ PLAN_FORMATS = {
             suffix="plan",
             options=("numbers", "comments"),
             lines_before=0,
+            has_state=True,
         ),
-        PlanFormat("json", writer="json_lines.json_object", suffix="json", lines_before=1),
-        PlanFormat("jsonl", writer="json_lines.jsonl", suffix="jsonl", lines_before=1),
+        PlanFormat(
+            "json",
+            writer="json_lines.json_object",
+            suffix="json",
+            lines_before=1,
+            has_state=True,
+        ),
+        PlanFormat(
+            "jsonl", writer="json_lines.jsonl", suffix="jsonl", lines_before=1, has_state=True
+        ),
         PlanFormat("sh", writer="sh.sh", suffix="sh", is_executable=True),
-        PlanFormat("c", writer="c.c", suffix="c", options=("main", "prefix"), is_executable=True),
+        PlanFormat(
+            "c",
+            writer="c.c",
+            suffix="c",
+            options=("main", "prefix"),
+            is_executable=True,
+            has_state=True,
+        ),
     )
 }
 """The formats of plans by name."""
@@ -163,9 +182,6 @@ MACHINE_FORMATS = {
     )
 }
 """The formats of whole VMs by name."""
-
-STATE_FORMATS = ("text", "json", "jsonl", "c")
-"""The names of the formats that can save and restore the state of a vGIC."""
 
 FORMATS: dict[str, PlanFormat | MachineFormat] = {**PLAN_FORMATS, **MACHINE_FORMATS}
 """All formats by name, in the order of the documentation."""

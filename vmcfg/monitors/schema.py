@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from vmcfg.monitors.recorder import HAS_ATTR, REQUESTS_OF, SET_GSI_ROUTING, SET_MP_STATE
+from vmcfg.plans.command import FIELDS
 from vmcfg.plans.operations import OPERATIONS, one_of
 from vmcfg.plans.sequence import SEQUENCE
 
@@ -265,7 +266,7 @@ def _call() -> Schema:
             "why": {"description": "Why something is null.", "type": "string"},
         },
         "required": [
-            *("op", "target", "group", "attr", "type", "value", "seq", "row"),
+            *(*FIELDS, "seq", "row"),
             *("request", "vm", "thread", "errno"),
         ],
         "oneOf": [{"$ref": f"#/$defs/{op}"} for op in OPS],

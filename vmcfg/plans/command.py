@@ -13,6 +13,9 @@ from vmcfg.plans.phases import PlanPhase
 from vmcfg.plans.values import Payload, ValueType
 from vmcfg.vm.machine import Machine, Vcpu
 
+FIELDS = ("op", "target", "group", "attr", "type", "value")
+"""The names of the six fields of a command, which are its first keys in JSON."""
+
 Target = Literal["vm", "gic", "its", "vcpu", "pmu"]
 """The kinds of targets. `pmu` is the device of the two interfaces that were never merged."""
 

@@ -20,7 +20,7 @@ from vmcfg.kernel.abi import Register
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.apis import APIS, VCPU, Api
-from vmcfg.plans.command import Command, Row
+from vmcfg.plans.command import FIELDS, Command, Row
 from vmcfg.plans.header import object_in
 from vmcfg.plans.operations import CREATE_VCPU, CREATE_VM, ENABLE_CAP, SET_REG, Unsupported
 from vmcfg.plans.plan import SCOPES, STATE_SCOPE, WHOLE_VM, Scope
@@ -30,7 +30,6 @@ from vmcfg.plans.values import Payload
 _EXPLANATORY = ("seq", "phase", "row", "mpidr", "origin")
 """The keys of a command other than its six fields and its ioctl."""
 
-_SIX = ("op", "target", "group", "attr", "type", "value")
 
 _MPIDR = re.compile(
     r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}"
@@ -257,7 +256,7 @@ def _row(line: dict[str, Any]) -> Row:
     for row in SEQUENCE:
         if VCPU in row.apis and _is_of(line, row):
             return row
-    told = " ".join(str(line.get(key)) for key in _SIX[:4])
+    told = " ".join(str(line.get(key)) for key in FIELDS[:4])
     raise _Odd(f"unknown command '{told}'")
 
 
@@ -308,7 +307,7 @@ def _payload(line: dict[str, Any], row: Row) -> Payload:
 def _check_agreement(line: dict[str, Any], command: Command) -> None:
     """Raise `_Odd` if a key of the line conflicts with `command`, is unknown, or is missing."""
     stated = {key: value for key, value in line.items() if key not in _EXPLANATORY}
-    meant = dict(zip(_SIX, command.fields(), strict=True)) | command.call()
+    meant = dict(zip(FIELDS, command.fields(), strict=True)) | command.call()
     for key in (*meant, *stated):
         if stated.get(key) != meant.get(key):
             here, rest = json.dumps(stated.get(key)), json.dumps(meant.get(key))

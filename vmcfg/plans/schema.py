@@ -8,7 +8,7 @@ from typing import Any
 
 from vmcfg.kernel.settable_registers import SETTABLE
 from vmcfg.plans.apis import APIS
-from vmcfg.plans.command import Operation, Row
+from vmcfg.plans.command import FIELDS, Operation, Row
 from vmcfg.plans.operations import (
     ATTR_PROPERTIES,
     BYTES,
@@ -28,9 +28,7 @@ from vmcfg.plans.values import NO_VALUE
 
 Schema = dict[str, Any]
 
-SIX_FIELDS = ("op", "target", "group", "attr", "type", "value")
-
-IN_EVERY_COMMAND = (*SIX_FIELDS, "seq", "phase", "row", "request")
+IN_EVERY_COMMAND = (*FIELDS, "seq", "phase", "row", "request")
 """The keys of every command."""
 
 NUMBERED = ("its", "vcpu")

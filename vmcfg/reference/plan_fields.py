@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vmcfg.plans import schema as plan_schema
-from vmcfg.plans.command import Operation
+from vmcfg.plans.command import FIELDS, Operation
 from vmcfg.plans.operations import OPERATIONS, READING
 from vmcfg.plans.sequence import SEQUENCE
-
-FIELDS = ("op", "target", "group", "attr", "type", "value")
 
 BY_DEFAULT = "by default"
 

@@ -1,4 +1,4 @@
-"""The results of trials as JSON, and what is said about them next to it."""
+"""The results of trials: as JSON, and the lines about them on standard error."""
 
 from __future__ import annotations
 
