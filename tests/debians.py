@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.kvm import machine
+from tests.kvm import debian
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,24 +53,24 @@ class Debian(NamedTuple):
 
 
 @cache
-def debian(suite: str) -> Debian:
-    """Return the Python of a suite. Raises `machine.NoMachineError`."""
-    folder = Path(machine.cache_folder(), "pythons")
+def python_of(suite: str) -> Debian:
+    """Return the Python of a suite. Raises `debian.NoMachineError`."""
+    folder = Path(debian.cache_folder(), "pythons")
     note = Path(folder, f"{suite}.json")
-    with machine.cache_lock():
-        if note.exists() and not machine.refresh():
+    with debian.cache_lock():
+        if note.exists() and not debian.refresh():
             found = json.loads(note.read_text())
         else:
             found = _fetch(suite, folder)
-            machine.store(note, json.dumps(found).encode())
+            debian.store(note, json.dumps(found).encode())
         python = Path(folder, found["root"], PROGRAM)
         _add_tools(python, Path(folder, found["root"]))
     return Debian(suite, found["state"], tuple(found["versions"]), python)
 
 
 def _fetch(suite: str, folder: Path) -> dict[str, object]:
-    architecture = machine._output("dpkg", "--print-architecture").strip()
-    apt = machine.Apt(suite, architecture)
+    architecture = debian.output("dpkg", "--print-architecture").strip()
+    apt = debian.Apt(suite, architecture)
     versions = apt.fields(PACKAGES, "Version")
     state = _published(Path(apt._configuration()).parent)
     name = f"{suite}-{state}"
@@ -118,10 +118,10 @@ def _add_tools(python: Path, root: Path) -> None:
     options = ["--target", str(tools), "--python-version", version, "--only-binary", ":all:"]
     command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     constraints = ["--constraint", str(ROOT / "tests" / "constraints.txt")]
-    machine._output(*command, *options, *constraints, *TOOLS)
+    debian.output(*command, *options, *constraints, *TOOLS)
     (root / "usr/lib/python3/dist-packages/tools.pth").write_text(f"{tools}\n")
     note.write_text(pins)
 
 
 def _printed(python: Path, script: str) -> str:
-    return machine._output(str(python), "-c", script).strip()
+    return debian.output(str(python), "-c", script).strip()

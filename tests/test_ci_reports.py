@@ -19,7 +19,7 @@ from junitparser import Error, Failure, JUnitXml
 from junitparser import TestSuite as Suite
 
 from tests.conftest import not_here
-from tests.kvm import machine
+from tests.kvm import debian
 from tests.processes import run_vmcfg
 from vmcfg.checking.check import check
 from vmcfg.reports import gitlab, junit
@@ -70,7 +70,7 @@ def test_junit_of_everything_is_read() -> None:
 
 def jenkins_schema() -> Path:
     """Return the schema of Jenkins, junit-10.xsd, from the source of this pytest on PyPI."""
-    schema = Path(machine.cache_folder(), f"junit-10-of-pytest-{pytest.__version__}.xsd")
+    schema = Path(debian.cache_folder(), f"junit-10-of-pytest-{pytest.__version__}.xsd")
     if schema.exists():
         return schema
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "pytest"]
@@ -84,7 +84,7 @@ def jenkins_schema() -> Path:
             (name,) = (each for each in archive.getnames() if each.endswith("/junit-10.xsd"))
             stream = archive.extractfile(name)
             assert stream is not None
-            machine.store(schema, stream.read())
+            debian.store(schema, stream.read())
     return schema
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests import debians
 from tests.conftest import TESTED_WITH, not_here
-from tests.kvm.machine import NoMachineError
+from tests.kvm.debian import NoMachineError
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,16 +50,16 @@ WITH_EXTRAS = (
 pytestmark = pytest.mark.slow
 
 
-def debian(suite: str) -> debians.Debian:
+def python_of(suite: str) -> debians.Debian:
     try:
-        return debians.debian(suite)
+        return debians.python_of(suite)
     except NoMachineError as error:
         not_here(f"NO PYTHON OF DEBIAN WAS TESTED: {error}")
 
 
 def run(suite: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [debian(suite).python, *arguments],
+        [python_of(suite).python, *arguments],
         cwd=ROOT,
         env={**os.environ, "CI": "1"},
         capture_output=True,
@@ -71,7 +71,7 @@ def run(suite: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("suite", debians.SUITES)
 def test_it_imports_the_packages_of_debian(suite: str) -> None:
     script = "import click, rich, yaml; print(click.__file__, rich.__file__, yaml.__file__)"
-    root = debian(suite).python.parent.parent
+    root = python_of(suite).python.parent.parent
     folders = [str(Path(path).parent.parent) for path in run(suite, "-c", script).stdout.split()]
     assert folders == [f"{root}/lib/python3/dist-packages"] * 3
 
@@ -82,7 +82,7 @@ def test_debian_12_has_the_oldest_supported_packages() -> None:
     floors = dict(re.findall(r'"(\w+)>=([0-9.]+)"', listed[0]))
     assert len(floors) == 3
     packages = {"python3-click": "click", "python3-rich": "rich", "python3-yaml": "PyYAML"}
-    _, *versions = debian("bookworm").versions
+    _, *versions = python_of("bookworm").versions
     for package, version in zip(debians.PACKAGES[1:], versions, strict=True):
         floor = floors[packages[package]]
         assert re.match(rf"{re.escape(floor)}[.-]", version), (package, version, floor)
@@ -93,7 +93,7 @@ def test_debian_12_has_the_oldest_supported_packages() -> None:
 def test_vmcfg_is_the_same_under_the_python_of_debian(
     suite: str, record_property: Callable[[str, object], None]
 ) -> None:
-    record_property(TESTED_WITH, str(debian(suite)))
+    record_property(TESTED_WITH, str(python_of(suite)))
     ignored = [f"--ignore=tests/{name}" for name in (*OTHERS, *WITH_EXTRAS)]
     short = ["-m", "not slow", *ignored, "tests"]
     for arguments in (short, ["-k", "parsers_agree", "tests/test_parsers.py"]):

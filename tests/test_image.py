@@ -30,8 +30,9 @@ from tests.stand_in_kvm import StandInKvm
 from tests.test_try import DESCRIPTIONS, EVERYTHING
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.trial import boot
-from vmcfg.trial.boot import APPEND, Guest
+from vmcfg.trial.boot import Guest
 from vmcfg.trial.compiled import FLAGS, SOURCE, performer
+from vmcfg.trial.emulated import APPEND
 from vmcfg.trial.initrd import initrd
 from vmcfg.trial.kernel_image import kernel_image
 from vmcfg.trial.transcript import Garbled, transcript

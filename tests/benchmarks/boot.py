@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from vmcfg.trial.boot import QEMU, Guest, _arguments
 from vmcfg.trial.compiled import COMPILERS, FLAGS, performer
+from vmcfg.trial.emulated import QEMU, Emulated
 from vmcfg.trial.initrd import initrd
 from vmcfg.trial.kernel_image import kernel_image
 
@@ -45,7 +45,7 @@ def bare_boot(kernel: str, folder: Path) -> list[str]:
     archive.write_bytes(initrd(program.read_bytes(), ""))
     image = folder / "Image"
     image.write_bytes(kernel_image(kernel).content)
-    return [QEMU, *_arguments(Guest(kernel_image(kernel)), image, archive)]
+    return [QEMU, *Emulated().arguments(image, archive)]
 
 
 def main() -> None:

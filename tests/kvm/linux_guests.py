@@ -80,7 +80,7 @@ def initrd(compiler: str, folder: Path) -> bytes:
     path = folder / "init"
     strict = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-O1", "-static", "-s")
     subprocess.run([compiler, *strict, "-o", path, HERE / "guest_init.c"], check=True)
-    return machine._cpio({"init": (stat.S_IFREG | 0o755, path.read_bytes())})
+    return machine.archive_of({"init": (stat.S_IFREG | 0o755, path.read_bytes())})
 
 
 def tree(text: bytes, archive: bytes) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.kvm import machine, oracle
+from tests.kvm import debian, machine, oracle
 
 HERE = Path(__file__).parent
 
@@ -63,16 +63,16 @@ Job = dict[str, Any]
 def unpacked(series: str) -> Path:
     """Return the directory with QEMU of a series for arm64 and everything that it requires."""
     suite = WITH_OLDER[series]
-    folder = machine.cache_folder() / "monitors"
-    with machine.cache_lock():
+    folder = debian.cache_folder() / "monitors"
+    with debian.cache_lock():
         note = folder / f"{suite}.json"
-        if note.exists() and not machine.refresh():
+        if note.exists() and not debian.refresh():
             return folder / str(json.loads(note.read_text())["folder"])
-        apt = machine.Apt(suite, "arm64")
+        apt = debian.Apt(suite, "arm64")
         name = f"{PACKAGE}-{suite}-{apt.field(PACKAGE, 'Version').replace(':', '%3a')}"
         if not (folder / name).exists():
             apt.unpack_with_dependencies(PACKAGE, folder / name)
-        machine.store(note, json.dumps({"folder": name}).encode())
+        debian.store(note, json.dumps({"folder": name}).encode())
     return folder / name
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import py_compile
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tests.conftest import not_here
-from tests.kvm import machine
+from tests.kvm import debian, machine
 from vmcfg.checking.check import check
+from vmcfg.kernel.version import Version, version_of
+from vmcfg.trial.boot import Guest, perform_in
+from vmcfg.trial.emulated import Emulated
+from vmcfg.trial.kernel_image import kernel_image
+from vmcfg.trial.refusals import refusals
+from vmcfg.trial.trying import DescriptionTrial, prepared_plan
+from vmcfg.trial.verdict import Attempt, Trial, attempts
 from vmcfg.vm.machine import Machine
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,7 +75,7 @@ def kernel(series: str) -> machine.Kernel:
     """Return the kernel of a series. Without QEMU, the test is skipped, or fails if CI is set."""
     try:
         return machine.kernel(series)
-    except machine.NoMachineError as error:
+    except debian.NoMachineError as error:
         not_here(f"NO KERNEL WAS TESTED: {error}")
 
 
@@ -163,26 +170,57 @@ def _asked_once(series: str, host: str) -> dict[str, Answer] | Exception:
 
 
 def ask(series: str, jobs: list[Job], host: str = GICV3) -> dict[str, Answer]:
-    """Return the answers of one boot of the kernel of a series to `jobs`."""
-    told = [{"name": job.name, "kind": job.kind, "data": job.data.hex()} for job in jobs]
-    files = package() | {
-        "/work/driver.py": Path(__file__).with_name("driver.py").read_bytes(),
-        "/work/jobs.json": json.dumps(told).encode(),
-    }
-    result = machine.run(
-        kernel(series),
-        files,
-        ["python3", "driver.py"],
-        gic_version=2 if host == GICV2 else 3,
-        nested=host == NESTED,
-        smp=1,
-        timeout=300 + len(jobs),
+    """Return the answers of one boot of the kernel of a series to `jobs`, unchecked."""
+    guest = guest_of(series, host)._replace(timeout=300 + len(jobs))
+    release = guest.image.release
+    trials = [_trial(job, version_of(release)) for job in jobs]
+    with machine.counted(series):
+        performed = partial(perform_in, guest, go_on=True, run=True)
+        done = attempts(trials, performed, release, skips=False)
+    return {job.name: _answer(attempt) for job, attempt in zip(jobs, done, strict=True)}
+
+
+def guest_of(series: str, host: str) -> Guest:
+    """Return how `vmcfg try --image` boots the kernel of a series in that machine."""
+    image = kernel_image(str(kernel(series).image))
+    if host == NESTED:
+        emulated = Emulated(append=machine.NESTED)
+        return Guest(image, emulated, qemu=str(machine.nested_qemu()))
+    return Guest(
+        image, Emulated(f"gic-version={2 if host == GICV2 else 3}"), qemu=str(machine.qemu())
     )
-    assert result.exit_code == 0, result.stderr.decode()
-    said = json.loads(result.stdout)
-    TALLY[series]["seconds in guests"] += round(said["seconds"])
-    found: dict[str, Answer] = said["answers"]
-    return found
+
+
+def _trial(job: Job, here: Version) -> Trial:
+    if job.kind == "plan":
+        return prepared_plan(BytesIO(job.data), job.name)
+    host_kernel = here if job.kind == "for this kernel" else None
+    return DescriptionTrial(job.data, job.name, host_kernel, strict=False, unchecked=True).on(here)
+
+
+def _answer(attempt: Attempt) -> Answer:
+    """Return the parts of a result that the tests compare."""
+    tried = attempt.tried
+    if tried is None:
+        return {"error": attempt.reason}
+    outcome = tried.outcome
+    if outcome is None:
+        return {"machine": False, "rules": [found.rule for found in tried.diagnostics]}
+    refused = refusals(outcome)
+    return {
+        "machine": True,
+        "rules": [found.rule for found in tried.diagnostics],
+        "refused": [[*each.answer[:3], each.call.target] for each in refused],
+        "commands": [
+            [*step.call.text.split(" "), step.outcome, list(step.read)] for step in outcome.steps
+        ],
+        "performed": outcome.performed,
+        "read_back": outcome.read_back,
+        "differences": [list(each) for each in outcome.differences],
+        "run": [run.errno for run in outcome.runs],
+        "predictions": [[each.diagnostic.rule, str(each), each.held] for each in tried.predictions],
+        "messages": [f"{found.rule} {found.message}" for found in tried.diagnostics],
+    }
 
 
 @cache

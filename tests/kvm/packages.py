@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.conftest import not_here
-from tests.kvm import machine
+from tests.kvm import debian
 
 
 class Package(NamedTuple):
@@ -37,36 +37,36 @@ def files_of(suite: str, architecture: str, package: str, pattern: str) -> Packa
     """
     try:
         return _files_of(suite, architecture, package, pattern)
-    except machine.NoMachineError as error:
+    except debian.NoMachineError as error:
         not_here(f"NO SOURCE WAS TESTED: {error}")
 
 
 def _files_of(suite: str, architecture: str, package: str, pattern: str) -> Package:
     """Return the package, from the cache or from the mirror. Raises `NoMachineError`."""
-    with machine.cache_lock():
-        folder = Path(machine.cache_folder(), "packages")
+    with debian.cache_lock():
+        folder = Path(debian.cache_folder(), "packages")
         words = re.sub(r"[^A-Za-z0-9.]+", "-", f"{suite} {architecture} {package} {pattern}")
         note = Path(folder, f"{words}.json")
-        if note.exists() and not machine.refresh():
+        if note.exists() and not debian.refresh():
             found = json.loads(note.read_text())
         else:
-            found = _fetch(folder, machine.Apt(suite, architecture), package, pattern)
-            machine.store(note, json.dumps(found).encode())
+            found = _fetch(folder, debian.Apt(suite, architecture), package, pattern)
+            debian.store(note, json.dumps(found).encode())
     return Package(found["name"], found["version"], Path(folder, found["root"]))
 
 
-def _fetch(folder: Path, apt: machine.Apt, package: str, pattern: str) -> dict[str, str]:
+def _fetch(folder: Path, apt: debian.Apt, package: str, pattern: str) -> dict[str, str]:
     prefix = re.match(r"[a-z0-9-]*", package)
     names = [name for name in apt.names(prefix[0] if prefix else "") if re.fullmatch(package, name)]
     if not names:
-        raise machine.NoMachineError(f"{apt.suite} has no package {package}")
+        raise debian.NoMachineError(f"{apt.suite} has no package {package}")
     name = max(names, key=lambda each: [int(number) for number in re.findall(r"\d+", each)])
     version = apt.field(name, "Version")
     root = f"{name}_{version}".replace(":", "%3a")
     (deb,) = apt.packages([name])
     for path, (mode, content) in deb.items():
         if stat.S_ISREG(mode) and re.search(pattern, path):
-            machine.store(Path(folder, root, path), content)
+            debian.store(Path(folder, root, path), content)
     return {"name": name, "version": version, "root": root}
 
 
@@ -93,7 +93,7 @@ def linux_source() -> Path:
     (archive,) = package.root.glob("usr/src/*.tar.xz")
     # Another list is another directory.
     folder = package.root / f"unpacked-{zlib.crc32(repr(IN_LINUX).encode()):08x}"
-    with machine.cache_lock():
+    with debian.cache_lock():
         if not folder.exists():
             wanted = [f"{package.name}/{each}" for each in IN_LINUX]
             with tempfile.TemporaryDirectory(dir=package.root) as incomplete:
@@ -111,17 +111,17 @@ def source_of(suite: str, package: str, files: str) -> Path:
     """
     try:
         return _source_of(suite, package, files)
-    except machine.NoMachineError as error:
+    except debian.NoMachineError as error:
         not_here(f"NO SOURCE WAS TESTED: {error}")
 
 
 def _source_of(suite: str, package: str, files: str) -> Path:
     """Return the directory, from the cache or from the mirror. Raises `NoMachineError`."""
-    with machine.cache_lock():
-        folder = Path(machine.cache_folder(), "packages", f"{package}-of-{suite}-source")
-        if not folder.exists() or machine.refresh():
+    with debian.cache_lock():
+        folder = Path(debian.cache_folder(), "packages", f"{package}-of-{suite}-source")
+        if not folder.exists() or debian.refresh():
             shutil.rmtree(folder, ignore_errors=True)
-            apt = machine.Apt(suite, machine.SOURCES)
+            apt = debian.Apt(suite, debian.SOURCES)
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as incomplete:
                 apt.source(package, Path(incomplete))
@@ -134,35 +134,12 @@ def _source_of(suite: str, package: str, files: str) -> Path:
 
 
 @cache
-def qemu(suite: str) -> tuple[str, ...]:
-    """Return the command of a private copy of QEMU of a suite.
+def qemu(suite: str) -> Path:
+    """Return the program of a private copy of QEMU of a suite.
 
     Without it, the test is skipped, or fails if CI is set.
     """
     try:
-        return _qemu(suite)
-    except machine.NoMachineError as error:
+        return debian.qemu_of(suite)
+    except debian.NoMachineError as error:
         not_here(f"NO QEMU WAS TESTED: {error}")
-
-
-def _qemu(suite: str) -> tuple[str, ...]:
-    """Return the command, from the cache or from the mirror. Raises `NoMachineError`."""
-    with machine.cache_lock():
-        folder = Path(machine.cache_folder(), "qemu")
-        note = Path(folder, f"{suite}.current")
-        if note.exists() and not machine.refresh():
-            root = Path(folder, note.read_text())
-        else:
-            architecture = machine._output("dpkg", "--print-architecture").strip()
-            apt = machine.Apt(suite, architecture)
-            version = apt.field(machine.EMULATOR_PACKAGE, "Version")
-            root = Path(folder, version.replace(":", "%3a"))
-            if not root.exists():
-                apt.unpack_with_dependencies(machine.EMULATOR_PACKAGE, root)
-            machine.store(note, root.name.encode())
-    # Before trixie, some libraries are in /lib.
-    folders = [str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-gnu"))]
-    loader = next(path for each in folders for path in Path(each).glob("ld-linux-*.so.*"))
-    program = f"{root}/usr/bin/{machine.EMULATOR}"
-    libraries = ("--library-path", ":".join(folders))
-    return (str(loader), *libraries, program, "-L", f"{root}/usr/share/qemu")

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 from tests.conftest import not_here
-from tests.kvm import machine, oracle, ssh_hosts
+from tests.kvm import debian, oracle, ssh_hosts
 
 HOSTS = {"kvm-1": "6.1", "kvm-2": "6.12", "kvm-3": "7.2"}
 """The hosts of fleet/inventory.yml, and the kernels that they have here."""
@@ -51,7 +52,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ssh_ho
                 name: stack.enter_context(ssh_hosts.booted(oracle.kernel(series), keys))
                 for name, series in HOSTS.items()
             }
-    except machine.NoMachineError as error:
+    except debian.NoMachineError as error:
         not_here(f"NO HOST WAS BOOTED: {error}")
 
 
@@ -63,8 +64,17 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def sockets() -> Iterator[str]:
+    """Return a folder for Ansible's sockets: the path of one has at most 107 bytes, and pytest's
+    folders can have paths that are longer than what this leaves.
+    """
+    with tempfile.TemporaryDirectory(prefix="vmcfg-", dir="/tmp") as folder:
+        yield folder
+
+
 @pytest.fixture
-def environment(hosts: dict[str, ssh_hosts.Host], tmp_path: Path) -> dict[str, str]:
+def environment(hosts: dict[str, ssh_hosts.Host], tmp_path: Path, sockets: str) -> dict[str, str]:
     """Return an environment with vmcfg, Ansible, and an ssh that knows the names of the hosts."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
@@ -87,6 +97,7 @@ def environment(hosts: dict[str, ssh_hosts.Host], tmp_path: Path) -> dict[str, s
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
         # Dropbear has no SFTP.
         "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
         "ANSIBLE_TIMEOUT": "60",
@@ -148,6 +159,16 @@ def _failed(recap: dict[str, dict[str, int]]) -> set[str]:
     return {name for name, counts in recap.items() if counts["failed"] or counts["unreachable"]}
 
 
+def _emitted(description: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "vmcfg", "emit", str(description)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(oracle.ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def _found(hosts: dict[str, ssh_hosts.Host]) -> dict[str, str]:
     """Return what each host has of vmcfg, with times."""
     return {
@@ -185,14 +206,8 @@ def test_every_host_gets_the_plans_that_its_kvm_accepts(
     assert "builder.yaml on Linux 7.2." in output
     assert hosts["kvm-1"].ssh("cd /etc/vmcfg; ls").stdout.split() == ["gateway.plan"]
     assert hosts["kvm-3"].ssh("cd /etc/vmcfg; ls").stdout.split() == ["builder.plan", "cache.plan"]
-    emitted = subprocess.run(
-        [sys.executable, "-m", "vmcfg", "emit", str(fleet / "vms/build/builder.yaml")],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(oracle.ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert hosts["kvm-3"].ssh("cat /etc/vmcfg/builder.plan").stdout == emitted.stdout
+    emitted = _emitted(fleet / "vms/build/builder.yaml")
+    assert hosts["kvm-3"].ssh("cat /etc/vmcfg/builder.plan").stdout == emitted
 
 
 def test_a_second_run_changes_nothing(play: Play, hosts: dict[str, ssh_hosts.Host]) -> None:
@@ -256,9 +271,12 @@ def test_provision_sh_does_the_same(
     command = shlex.split(PROVISION)
     done = provision(*command)
     assert (done.returncode, done.stdout) == (0, "kvm-1: changed\nkvm-2: changed\n"), done.stderr
-    emitted = hosts["kvm-1"].ssh("cat /etc/vmcfg/gateway.plan; ls /etc/vmcfg/plans")
-    plan = hosts["kvm-2"].ssh("cat /etc/vmcfg/plans/gateway.plan; ls /etc/vmcfg/plans")
-    assert plan.stdout == emitted.stdout
+    directory = command[1]
+    (description,) = (oracle.ROOT / directory).glob("*.yaml")
+    expected = f"{_emitted(description)}gateway.plan\n"
+    for name in command[2:]:
+        there = hosts[name].ssh("cat /etc/vmcfg/plans/gateway.plan; ls /etc/vmcfg/plans")
+        assert there.stdout == expected
     assert provision(*command).stdout == "kvm-1: unchanged\nkvm-2: unchanged\n"
     (fleet / "vms/oldest").mkdir()
     (fleet / "vms/oldest/old.yaml").write_text(GICV2)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import not_here
-from tests.kvm import machine, oracle, ssh_hosts
+from tests.kvm import debian, oracle, ssh_hosts
 
 SERIES = ("6.1", "6.12", "7.2")
 
@@ -45,7 +45,7 @@ def host(
     try:
         with ssh_hosts.booted(kernel, tmp_path_factory.mktemp("keys"), files) as host:
             yield host
-    except machine.NoMachineError as error:
+    except debian.NoMachineError as error:
         not_here(f"NO HOST WAS BOOTED: {error}")
 
 

@@ -25,6 +25,7 @@ from vmcfg.guest.tree_source import source
 from vmcfg.importing.drafting import draft_of_words
 from vmcfg.importing.sources import Wanted
 from vmcfg.monitors.libvirt import draft_of_domain
+from vmcfg.trial.emulated import Emulated
 from vmcfg.vm.machine import Machine
 
 IMPORTS = Path(__file__).parent.parent / "imports"
@@ -185,7 +186,7 @@ def test_device_trees_of_qemu_are_described(
     options: list[str], expected: list[str], suite: str, tmp_path: Path
 ) -> None:
     qemu = packages.qemu(suite)
-    version = subprocess.run([*qemu, "--version"], capture_output=True, text=True, timeout=60)
+    version = subprocess.run([qemu, "--version"], capture_output=True, text=True, timeout=60)
     assert f"version {SUITES[suite]}" in version.stdout
     draft = dumped(qemu, options, tmp_path / "guest.dtb")
     assert draft.warnings == []
@@ -202,12 +203,12 @@ def test_device_trees_of_qemu_are_described(
     assert emitted == of_qemu
 
 
-def dumped(qemu: tuple[str, ...], options: list[str], path: Path) -> Draft:
+def dumped(qemu: Path, options: list[str], path: Path) -> Draft:
     """Return the draft of the device tree that QEMU writes to `path` with these options."""
     machine_option, machine_name, *others = options
     dump = [machine_option, f"{machine_name},dumpdtb={path}", *others]
     subprocess.run(
-        [*qemu, *dump, "-m", "1G", "-display", "none", "-nic", "none"],
+        [qemu, *dump, "-m", "1G", "-display", "none", "-nic", "none"],
         check=True,
         capture_output=True,
         timeout=120,
@@ -246,17 +247,14 @@ def identifiers(vm: Machine) -> list[object]:
     ]
 
 
+NO_EL2 = "virtualization=off,mte=off"
+
 ACPI = {
-    "qemu-7.2-gicv3": ("bookworm", "virt,gic-version=3", "max", 4),
-    "qemu-7.2-gicv2": ("bookworm", "virt,gic-version=2", "cortex-a72", 2),
-    "qemu-7.2-no-pmu-sockets": (
-        "bookworm",
-        "virt,gic-version=3,virtualization=on",
-        "max,pmu=off",
-        4,
-    ),
-    "qemu-10-gicv3": ("trixie", "virt,gic-version=3", "max", 4),
-    "qemu-11-gicv3": ("sid", "virt,gic-version=3", "max", 4),
+    "qemu-7.2-gicv3": ("bookworm", NO_EL2, "max", 4),
+    "qemu-7.2-gicv2": ("bookworm", f"{NO_EL2},gic-version=2", "cortex-a72", 2),
+    "qemu-7.2-no-pmu-sockets": ("bookworm", "mte=off", "max,pmu=off", 4),
+    "qemu-10-gicv3": ("trixie", NO_EL2, "max", 4),
+    "qemu-11-gicv3": ("sid", NO_EL2, "max", 4),
 }
 
 
@@ -269,14 +267,15 @@ def test_acpi_tables_of_guests_with_uefi_are_those_of_the_tests(
     firmware = packages.files_of("bookworm", "all", "qemu-efi-aarch64", r"/QEMU_EFI\.fd$")
     (bios,) = firmware.root.rglob("QEMU_EFI.fd")
     kernel = oracle.kernel("6.12")
-    qemu = (*packages.qemu(suite), "-bios", str(bios))
     result = machine.boot(
         kernel,
-        machine._base_initrd(kernel),
+        machine.base_initrd(kernel),
         {},
         ["tar", "-c", "-C", "/sys/firmware/acpi/tables", "APIC", "GTDT"],
-        machine.Emulated(qemu, machine_name, cpu, smp),
+        packages.qemu(suite),
+        Emulated(machine_name, cpu, cpus=smp),
         timeout=600,
+        options=("-bios", str(bios)),
     )
     assert result.exit_code == 0, result.stderr
     with tarfile.open(fileobj=io.BytesIO(result.stdout)) as archive:

@@ -53,7 +53,7 @@ def test_dt_schema_finds_mistakes(schema: Path, tmp_path: Path) -> None:
     """In a tree of QEMU, and in one of vmcfg with a word that its binding does not have."""
     board, broken = tmp_path / "board.dtb", tmp_path / "broken.dtb"
     qemu = packages.qemu("trixie")
-    command = [*qemu, *QEMU, "-display", "none", "-nic", "none", "-M", f"dumpdtb={board}"]
+    command = [str(qemu), *QEMU, "-display", "none", "-nic", "none", "-M", f"dumpdtb={board}"]
     subprocess.run(command, check=True, capture_output=True)
     assert f"{board}: " in run("dt-validate", "-s", str(schema), str(board))
     board.unlink()

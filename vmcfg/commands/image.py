@@ -60,14 +60,16 @@ def guest_of(
     """Return what the options ask for; None without --image. Raises `NoKvm` if the image is none,
     and a usage error for an option without --image.
     """
-    others: dict[str, Any] = {"machine": machine, "cpu": cpu, "append": append}
-    others |= {"timeout": timeout, "console": console}
-    given = {name: value for name, value in others.items() if value is not None}
+    options: dict[str, Any] = {"machine": machine, "cpu": cpu, "append": append}
+    options |= {"timeout": timeout, "console": console}
+    given = {name: value for name, value in options.items() if value is not None}
     if image is None:
         if given:
             raise click.UsageError(f"--{next(iter(given))} requires --image.")
         return None
     from vmcfg.trial.boot import Guest
+    from vmcfg.trial.emulated import Emulated
     from vmcfg.trial.kernel_image import kernel_image
 
-    return Guest(kernel_image(image))._replace(**given)
+    of_machine = {name: given.pop(name) for name in Emulated._fields if name in given}
+    return Guest(kernel_image(image), Emulated(**of_machine))._replace(**given)

@@ -6,15 +6,10 @@ are removed.
 
 from __future__ import annotations
 
-import os
 import re
-import selectors
 import shutil
-import signal
 import struct
-import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +18,7 @@ from vmcfg import files
 from vmcfg.escape import printable
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.trial.compiled import performer
+from vmcfg.trial.emulated import QEMU, Emulated, console_of
 from vmcfg.trial.initrd import initrd
 from vmcfg.trial.kernel_image import KernelImage
 from vmcfg.trial.outcome import Outcome
@@ -30,33 +26,23 @@ from vmcfg.trial.plan_lines import Lines, errno_of, outcome_of, plan_lines
 from vmcfg.trial.task import Task
 from vmcfg.trial.transcript import DONE, Garbled, Transcript, transcript
 
-QEMU = "qemu-system-aarch64"
-MACHINE = {"type": "virt", "virtualization": "on", "gic-version": "3"}
-CPU = "max,pauth-impdef=on"
-MEMORY_MB = 1024
-APPEND = "console=ttyAMA0 quiet loglevel=1 panic=-1"
-
 LAST_LINES = 6
 """The number of lines of the console in an error."""
 
 OF_CONSOLE = 1 << 14
 """The size of the end of the console in bytes in which an error looks for these lines."""
 
-MOST_CONSOLE = 16 << 20
-"""The maximum size of the console in bytes. The answers to 300 descriptions have about 1 MiB."""
-
 
 class Guest(NamedTuple):
-    """How an image is booted: changes of MACHINE, a CPU of QEMU, kernel parameters, the maximum
-    time in seconds, and a file for the console.
+    """How an image is booted: in which machine, the maximum time in seconds, a file for the
+    console, and the program or the path of QEMU.
     """
 
     image: KernelImage
-    machine: str = ""
-    cpu: str = CPU
-    append: str = ""
+    machine: Emulated = Emulated()
     timeout: float = 300
     console: str | None = None
+    qemu: str = QEMU
 
 
 def perform_in(
@@ -129,7 +115,7 @@ def _error(problem: str, console: bytes) -> NoKvm:
 
 def _booted(guest: Guest, plans: str) -> tuple[bytes, str]:
     """Return the console of a boot, and how it ended. Raises `NoKvm` without QEMU or compiler."""
-    qemu = shutil.which(QEMU)
+    qemu = shutil.which(guest.qemu)
     if qemu is None:
         raise NoKvm(
             f"--image requires {QEMU}: install qemu-system-arm (Debian), or qemu-system-aarch64"
@@ -140,78 +126,8 @@ def _booted(guest: Guest, plans: str) -> tuple[bytes, str]:
         image, archive = Path(folder, "Image"), Path(folder, "initrd")
         image.write_bytes(guest.image.content)
         archive.write_bytes(initrd(program, plans))
-        console, ending = _run([qemu, *_arguments(guest, image, archive)], guest.timeout)
+        command = [qemu, *guest.machine.arguments(image, archive)]
+        console, ending = console_of(command, guest.timeout, DONE)
     if guest.console is not None:
         files.write(guest.console, console)
     return console, ending
-
-
-def _arguments(guest: Guest, image: Path, archive: Path) -> list[str]:
-    append = f"{APPEND} {guest.append}".rstrip()
-    return [
-        *("-M", _machine(guest), "-cpu", guest.cpu, "-smp", "1", "-m", str(MEMORY_MB)),
-        *("-accel", "tcg", "-display", "none", "-monitor", "none", "-serial", "stdio"),
-        *("-nic", "none", "-no-reboot"),
-        *("-kernel", str(image), "-initrd", str(archive), "-append", append),
-    ]
-
-
-def _machine(guest: Guest) -> str:
-    """Return the machine of QEMU with the changes of the user."""
-    chosen = dict(MACHINE)
-    if guest.cpu.split(",")[0] == "max":
-        chosen["mte"] = "on"  # only this CPU has memory tags
-    for setting in filter(None, guest.machine.split(",")):
-        name, equals, value = setting.partition("=")
-        chosen.update({name: value} if equals else {"type": name})
-    kind = chosen.pop("type")
-    return ",".join([kind, *(f"{name}={value}" for name, value in chosen.items())])
-
-
-def _run(command: list[str], timeout: float) -> tuple[bytes, str]:
-    """Run QEMU until the performer has finished; it does not need to power off. Return the console,
-    and why it ended otherwise.
-    """
-    # Between the start of QEMU and `try`, a signal would leave it running.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    process = None
-    try:
-        # Ctrl-C must not end QEMU before this process, which ends it.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        with process.stdout, selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            return _read(process, selector, time.monotonic() + timeout, timeout)
-    finally:
-        if process is not None:
-            process.kill()
-            process.wait()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _read(
-    process: subprocess.Popen[bytes],
-    selector: selectors.BaseSelector,
-    deadline: float,
-    timeout: float,
-) -> tuple[bytes, str]:
-    assert process.stdout is not None
-    console = bytearray()
-    while len(console) < MOST_CONSOLE:
-        if not selector.select(max(0, deadline - time.monotonic())):
-            return bytes(console), f"the guest does not finish within {timeout:g} s (--timeout)"
-        piece = os.read(process.stdout.fileno(), 1 << 16)
-        if not piece:
-            return bytes(console), f"QEMU ended with status {process.wait()} before the guest did"
-        searched = max(0, len(console) - len(DONE))
-        console += piece
-        if console.find(DONE, searched) >= 0 and console.endswith(b"\n"):
-            return bytes(console), ""
-    return bytes(console), f"the guest prints more than {MOST_CONSOLE >> 20} MiB"
