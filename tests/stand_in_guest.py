@@ -53,9 +53,10 @@ def console(kernel: StandInKvm, pmus: Path, plans: str) -> bytes:
         said.append(f"none {kernel.refused['open /dev/kvm']}")
     else:
         lines = iter([line.split(" ") for line in plans.splitlines()])
-        for word, number, stops, runs in lines:
+        for word, number, stops, runs, *key in lines:
             assert word == "plan"
             plan = _Plan(kernel, types, stops == "1")
+            plan.said += [f"of {each}" for each in key]
             plan.execute(list(iter(lambda: next(lines), ["end"])), runs == "1")
             said += [f"plan {number}", *plan.said, f"end {number} {_sum(plan.said)}"]
     return "".join(f"vmcfg:{line}\r\n" for line in (*said, "done")).encode()

@@ -806,9 +806,9 @@ def test_try_lists_every_command() -> None:
     )
     difference = Difference(0, "vcpu:0", "23", "24")
     outcome = Outcome("7.2.0", steps, (), (difference,), (Run("vcpu:0", None),))
-    tried = Tried("vm", {}, outcome, [], [], True)
+    tried = Tried("vm", "6.1", {}, outcome, [], [], True)
     report = matches("try", report_json(tried, unchecked=True))
     assert [each["seq"] for each in report["commands"]] == [*range(1, len(commands) + 1)]
     assert [each["errno"] for each in report["commands"][:3]] == [None, "EINVAL", "not reached"]
     assert [each["read"] for each in report["commands"][:2]] == [["23"], []]
-    matches("try", report_json(Tried("vm", {}, None, [], [], True), unchecked=False))
+    matches("try", report_json(Tried("vm", "6.1", {}, None, [], [], True), unchecked=False))

@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from vmcfg import files
+from vmcfg.commands.boot_elsewhere import (
+    boot_elsewhere_options,
+    performed_elsewhere,
+    write_initrd,
+)
 from vmcfg.commands.examples_tried import examples_tried
 from vmcfg.commands.image import guest_of, image_options
 from vmcfg.commands.options import (
@@ -37,13 +42,21 @@ from vmcfg.trial.on_host import Execution
 from vmcfg.trial.outcome import Outcome, Step
 from vmcfg.trial.report import as_json, exit_code, remarks
 from vmcfg.trial.trying import DescriptionTrial, Performer, prepared_plan
-from vmcfg.trial.verdict import Attempt, Trial, Tried, attempts, performer_here
+from vmcfg.trial.verdict import Attempt, Trial, Tried, attempts, executed, performer_here
 
 if TYPE_CHECKING:
     from vmcfg.checking.check import Defaults
     from vmcfg.trial.boot import Guest
 
 FORMATS = ("human", "json", "ktap")
+
+UNFIT = {
+    "--plan": ("--unchecked", "--host-kernel", "--format ktap", "--host", "--defaults"),
+    "--examples": ("--host", "--defaults"),
+    "--script": ("--image", "--results", "--examples", "--verbose", "--format ktap"),
+    "--image": ("--results",),
+}
+"""The options that cannot be used with an option."""
 
 
 @click.command("try")
@@ -90,6 +103,7 @@ FORMATS = ("human", "json", "ktap")
     "-o", "--output", metavar="FILE", help="With --script: write the script to this file."
 )
 @image_options
+@boot_elsewhere_options
 @defaults_option
 @host_kernel_option
 @host_option
@@ -113,6 +127,8 @@ def try_(
     append: str | None,
     timeout: float | None,
     console: str | None,
+    initrd: str | None,
+    results: str | None,
     defaults_path: str | None,
     host_kernel: Version | None,
     host_paths: tuple[str, ...],
@@ -127,6 +143,9 @@ def try_(
     instructions. Every VM is destroyed at the end. With --image, QEMU boots an arm64 kernel, which
     executes all plans in one boot: no arm64 host is needed, but an arm64 compiler.
 
+    --initrd does not boot the image: boot it with this initrd on any machine, such as a board, and
+    give its console to --results, with the same descriptions and options.
+
     --script does not query this host. To try a description on another one, which needs only Python
     3.7: vmcfg try --script vm.yaml | ssh HOST python3 -. The script prints what 'vmcfg try --format
     json' prints there, and has its exit code. If the description has no host_kernel, the findings
@@ -134,17 +153,23 @@ def try_(
     """
     if bool(paths) + (plan is not None) + examples != 1:
         raise click.UsageError("try requires descriptions, a plan with --plan, or --examples.")
-    if plan is not None and (unchecked or host_kernel is not None or format_ == "ktap"):
-        raise click.UsageError(
-            "--unchecked, --host-kernel, and --format ktap cannot be used with --plan."
-        )
-    for option, given in (("--host", host_paths), ("--defaults", defaults_path)):
-        if given and (plan is not None or examples):
-            raise click.UsageError(f"{option} requires descriptions.")
-    if wants_script and (image is not None or examples or verbose or format_ == "ktap"):
-        raise click.UsageError(
-            "--script cannot be used with --image, --examples, --verbose, or --format ktap."
-        )
+    _require_that_they_fit(
+        {
+            "--plan": plan is not None,
+            "--examples": examples,
+            "--script": wants_script,
+            "--image": image is not None,
+            "--results": results is not None,
+            "--unchecked": unchecked,
+            "--verbose": verbose,
+            "--format ktap": format_ == "ktap",
+            "--host-kernel": host_kernel is not None,
+            "--host": bool(host_paths),
+            "--defaults": defaults_path is not None,
+        }
+    )
+    if initrd is not None and image is None:
+        raise click.UsageError("--initrd requires --image.")
     if output is not None:
         require_output(output, wants_script)
     unchecked = unchecked or examples
@@ -174,9 +199,13 @@ def try_(
         return print_script(trials, unreadable, how, output, color)
     try:
         guest = guest_of(image, machine, cpu, append, timeout, console)
-        performed = _performer(guest, unchecked, run=not no_run)
-        release = running_release() if guest is None else guest.image.release
         skips = examples or format_ == "ktap"
+        if initrd is not None and guest is not None:
+            here = version_of(guest.image.release)
+            to_execute = executed([each(here) for each in trials()], guest.image.release, skips)
+            write_initrd(initrd, guest, to_execute, go_on=unchecked, run=not no_run)
+            return FAILED if unreadable else 0
+        release, performed = _performer(guest, results, unchecked, run=not no_run)
         here = version_of(release)
         done = attempts([trial_on(here) for trial_on in trials()], performed, release, skips)
     except NoKvm as error:
@@ -188,13 +217,27 @@ def try_(
     return FAILED if unreadable else exit_code(done, skips)
 
 
-def _performer(guest: Guest | None, go_on: bool, run: bool) -> Performer:
-    """Return the function that executes tasks: on this host, or in `guest`."""
+def _require_that_they_fit(given: Mapping[str, bool]) -> None:
+    """Raise a usage error for two options of UNFIT that are both given."""
+    for option, others in UNFIT.items():
+        for other in others:
+            if given[option] and given[other]:
+                raise click.UsageError(f"{other} cannot be used with {option}.")
+
+
+def _performer(
+    guest: Guest | None, results: str | None, go_on: bool, run: bool
+) -> tuple[str, Performer]:
+    """Return the version of a kernel, and the function that executes tasks there: on this host, in
+    `guest`, or on the machine whose console `results` is.
+    """
+    if results is not None:
+        return performed_elsewhere(results, go_on=go_on, run=run)
     if guest is None:
-        return performer_here(go_on=go_on, run=run)
+        return running_release(), performer_here(go_on=go_on, run=run)
     from vmcfg.trial.boot import perform_in
 
-    return lambda tasks: perform_in(guest, tasks, go_on=go_on, run=run)
+    return guest.image.release, partial(perform_in, guest, go_on=go_on, run=run)
 
 
 def _read(

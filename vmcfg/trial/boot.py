@@ -51,11 +51,50 @@ def perform_in(
     """Execute `tasks`, each in its own VM, in one boot. Return an error for each that this kernel
     cannot execute. Raises `NoKvm` with the reason if the image does not boot or has no KVM.
     """
-    release = guest.image.release
-    plans = [plan_lines(number, task, release, go_on, run) for number, task in enumerate(tasks)]
+    plans = _plans(tasks, guest.image.release, go_on, run)
     console, ending = _booted(guest, "".join(plan.text for plan in plans))
     said = _said(console, ending, len(plans))
     return [_outcome(plan, said, number, go_on, console) for number, plan in enumerate(plans)]
+
+
+def initrd_for(release: str, tasks: Sequence[Task], *, go_on: bool, run: bool) -> bytes:
+    """Return the archive with which the kernel `release` executes `tasks`, wherever it is booted.
+    Raises `NoKvm` without a compiler.
+    """
+    plans = _plans(tasks, release, go_on, run)
+    return initrd(performer(), "".join(plan.text for plan in plans))
+
+
+class Results:
+    """The console of a boot with an archive of `initrd_for`, on the kernel `release`.
+
+    Raises `NoKvm` if it is incomplete or damaged, or if the kernel has no KVM.
+    """
+
+    def __init__(self, console: bytes) -> None:
+        self.console = console
+        self.said = _said(console, "the results are incomplete", None)
+        self.release = self.said.release
+
+    def outcomes(self, tasks: Sequence[Task], *, go_on: bool, run: bool) -> list[Outcome | NoKvm]:
+        """Return the outcomes of `tasks`, as from `perform_in`. Raises `NoKvm` if others were
+        executed.
+        """
+        plans = _plans(tasks, self.release, go_on, run)
+        executed = [self.said.plans[number].key for number in sorted(self.said.plans)]
+        if executed != [plan.key for plan in plans]:
+            raise NoKvm(
+                "the results are those of other plans: the descriptions, the options, or the kernel"
+                " have changed since the initrd was written"
+            )
+        return [
+            _outcome(plan, self.said, number, go_on, self.console)
+            for number, plan in enumerate(plans)
+        ]
+
+
+def _plans(tasks: Sequence[Task], release: str, go_on: bool, run: bool) -> list[Lines]:
+    return [plan_lines(number, task, release, go_on, run) for number, task in enumerate(tasks)]
 
 
 def answers_in(guest: Guest, plans: Sequence[str]) -> Transcript:
@@ -70,15 +109,20 @@ def _outcome(
     plan: Lines, said: Transcript, number: int, go_on: bool, console: bytes
 ) -> Outcome | NoKvm:
     try:
-        return outcome_of(plan, said.plans[number], said.release, said.pmus, go_on)
+        answers = said.plans[number]
+        if answers.key != plan.key:
+            raise KeyError(plan.key)
+        return outcome_of(plan, answers, said.release, said.pmus, go_on)
     except NoKvm as error:
         return error
     except (KeyError, ValueError, struct.error):
         raise _error(f"the answers of the guest to plan {number} are damaged", console) from None
 
 
-def _said(console: bytes, ending: str, plans: int) -> Transcript:
-    """Return what the performer printed. Raises `NoKvm` if it is incomplete."""
+def _said(console: bytes, ending: str, plans: int | None) -> Transcript:
+    """Return what the performer printed about that number of plans. Raises `NoKvm` if it is
+    incomplete.
+    """
     try:
         said = transcript(console)
     except Garbled as problem:
@@ -91,7 +135,7 @@ def _said(console: bytes, ending: str, plans: int) -> Transcript:
         )
     if said is None or not said.is_done:
         raise _error(_problem(console, ending), console)
-    if len(said.plans) != plans:
+    if plans is not None and len(said.plans) != plans:
         raise _error(f"the guest executed {len(said.plans)} of {plans} plans", console)
     return said
 

@@ -4,7 +4,8 @@
  *
  * Input: lines with fields that are separated by one space.
  *
- *   plan N STOP RUN      begins plan N. STOP is 1 if it ends at the first command that fails. RUN is 1 to enter vCPUs.
+ *   plan N STOP RUN [KEY]
+ *                        begins plan N. STOP is 1 if it ends at the first command that fails. RUN is 1 to enter vCPUs.
  *   OP TARGET GROUP ATTR LENGTH DATA
  *                        one command, as `vmcfg emit --numbers --scope vm` prints it. DATA can be pmu:NAME, a PMU of this
  *                        host. In get-attr and get-reg, DATA is the buffer before the call, and a seventh field is the
@@ -25,6 +26,7 @@
  *   pmu NAME TYPE CPUS   a PMU of this host
  *   none E               /dev/kvm cannot be opened
  *   plan N, end N SUM    around the answers to a plan; SUM is the FNV-1a of all bytes of its lines between these two
+ *   of KEY               the first answer to a plan with a KEY
  *   without-pmu          the plan has vCPUs with a PMU, which this host does not support: nothing is executed
  *   unknown I            the host does not have the PMU of the line: nothing is executed
  *   no-memory I          no address space for the memory slot of the line; the plan ends
@@ -835,6 +837,8 @@ static void execute_plans(char *at)
 			continue;
 		tell("plan", number);
 		sum = 0x811c9dc5u;
+		if (*fields[4])
+			tell_text("of", fields[4]);
 		at = execute(at, same(fields[2], "1"), same(fields[3], "1"));
 		told = sum;
 		print("vmcfg:end");

@@ -7,6 +7,7 @@ In: its calls, and what `performer.c` printed about them. Out: text, and the sam
 from __future__ import annotations
 
 import errno as errnos
+import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ from vmcfg.trial.task import CREATE_VCPU, Call, Get, Task
 class Answers(NamedTuple):
     """What the performer printed about one plan, by the number of the line in the plan, from 0.
 
-    `failed` and `ran` have errnos, `got` has values that are not the expected ones.
+    `failed` and `ran` have errnos, `got` has values that are not the expected ones. `key` is that
+    of the plan that was executed.
     """
 
     failed: Mapping[int, int]
@@ -39,6 +41,7 @@ class Answers(NamedTuple):
     unknown: int | None = None
     without_space: int | None = None
     without_pmu: bool = False
+    key: str = ""
 
 
 class Lines(NamedTuple):
@@ -46,10 +49,11 @@ class Lines(NamedTuple):
 
     `steps` are the lines of the calls. `gics` are the GICs instead of that of the VMM: the line
     that begins each, and its calls. `gets` are the lines of the values to read back. `enters` is
-    true if every vCPU enters KVM_RUN.
+    true if every vCPU enters KVM_RUN. Plans with another text have another `key`.
     """
 
     text: str
+    key: str
     steps: tuple[tuple[int, Call], ...]
     gics: tuple[tuple[int, tuple[Call, ...]], ...]
     gets: tuple[tuple[int, Get], ...]
@@ -87,8 +91,9 @@ def plan_lines(number: int, task: Task, release: str, go_on: bool, run: bool) ->
             gets.append((len(lines), get))
             lines.append(_get_line(get))
     head = f"plan {number} {int(not go_on)} {int(run)}"
-    text = "".join(f"{line}\n" for line in (head, *lines, "end"))
-    return Lines(text, tuple(steps), tuple(gics), tuple(gets), run)
+    body = "".join(f"{line}\n" for line in (*lines, "end"))
+    key = f"{zlib.crc32(f'{head} {body}'.encode()):08x}"
+    return Lines(f"{head} {key}\n{body}", key, tuple(steps), tuple(gics), tuple(gets), run)
 
 
 def _line(call: Call) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from vmcfg.escape import printable, without_surrogates
 from vmcfg.exit_codes import FAILED, FOUND
 from vmcfg.kernel.abi import DEVICE_TYPES
-from vmcfg.kernel.version import running_release
 from vmcfg.trial.outcome import Outcome, Step
 from vmcfg.trial.predictions import Prediction
 from vmcfg.trial.verdict import Attempt, Tried
@@ -61,7 +60,7 @@ def report_json(tried: Tried, unchecked: bool) -> str:
 
 
 def _report(tried: Tried, unchecked: bool) -> dict[str, Any]:
-    outcome = tried.outcome or Outcome(running_release(), (), (), (), ())
+    outcome = tried.outcome or Outcome(tried.release, (), (), (), ())
     report: dict[str, Any] = {
         "format": "vmcfg.try",
         "format_version": "1.0",

@@ -19,6 +19,7 @@ _ONE = re.compile(r"(missed|chosen|unknown|no-memory) ([0-9]{1,9})")
 _TWO = re.compile(r"(failed|run) ([0-9]{1,9}) ([0-9]{1,5})")
 _GOT = re.compile(r"got ([0-9]{1,9}) ((?:[0-9a-f]{2}){1,2048})")
 _PMU = re.compile(r"pmu (\S+) ([0-9]{1,9}) (\S+)")
+_OF = re.compile(r"of ([0-9a-f]{8})")
 _END = re.compile(r"end ([0-9]{1,9}) ([0-9]{1,10})")
 
 
@@ -94,6 +95,7 @@ def _answers(lines: list[str]) -> Answers:
     errnos: dict[str, dict[int, int]] = {"failed": {}, "run": {}}
     got: dict[int, bytes] = {}
     is_without_pmu = False
+    key = ""
     for line in lines:
         if one := _ONE.fullmatch(line):
             numbers.setdefault(one[1], []).append(int(one[2]))
@@ -103,6 +105,8 @@ def _answers(lines: list[str]) -> Answers:
             got[int(value[1])] = bytes.fromhex(value[2])
         elif line == "without-pmu":
             is_without_pmu = True
+        elif of := _OF.fullmatch(line):
+            key = of[1]
         else:
             raise Garbled(f"the guest printed an unknown answer: {line!r}")
     return Answers(
@@ -114,4 +118,5 @@ def _answers(lines: list[str]) -> Answers:
         next(iter(numbers.get("unknown", ())), None),
         next(iter(numbers.get("no-memory", ())), None),
         is_without_pmu,
+        key,
     )

@@ -11,7 +11,7 @@ from vmcfg.findings.rule import Answer
 from vmcfg.kernel.abi import setting
 from vmcfg.kernel.host import Host
 from vmcfg.kernel.ioctls import NoKvm
-from vmcfg.kernel.version import LINUX_6_1, Version, running_release, version_of
+from vmcfg.kernel.version import LINUX_6_1, Version
 from vmcfg.plans.command import Command
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import WHOLE_VM
@@ -19,31 +19,14 @@ from vmcfg.plans.planfile import read_plan
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.trial.calls import PositionOf, default_ipa_bits, task_of
 from vmcfg.trial.outcome import Outcome
-from vmcfg.trial.perform import perform
 from vmcfg.trial.predictions import Foretold
 from vmcfg.trial.task import Task
-from vmcfg.trial.verdict import Trial, Tried, performer_here
+from vmcfg.trial.verdict import Trial
 
 Performer = Callable[[Sequence[Task]], "list[Outcome | NoKvm]"]
 """The function that executes tasks. It raises `NoKvm` if none can be executed, and returns it for
 each that cannot.
 """
-
-
-def try_description(
-    data: bytes,
-    file: str,
-    host_kernel: Version | None,
-    strict: bool,
-    unchecked: bool,
-    run: bool,
-) -> Tried:
-    """Try the description `data` of `file`. Raises `NoKvm` if KVM cannot be used."""
-    description = DescriptionTrial(data, file, host_kernel, strict, unchecked)
-    trial = description.on(version_of(running_release()))
-    if trial.task is None:
-        return trial.not_executed()
-    return trial.judged(perform(trial.task, go_on=unchecked, run=run))
 
 
 class DescriptionTrial:
@@ -132,21 +115,6 @@ def _position_in(checked: Checked) -> PositionOf:
         return checked.tree.position(path)
 
     return position_of
-
-
-def try_plan(
-    written: Iterable[bytes], file: str, run: bool, performed: Performer | None = None
-) -> Tried:
-    """Try the plan in the lines `written` of `file`, by default on this host. Raises `NoKvm` if KVM
-    cannot be used, or `NoFile`.
-    """
-    trial = prepared_plan(written, file)
-    assert trial.task is not None
-    performed = performed or performer_here(go_on=False, run=run)
-    (outcome,) = performed([trial.task])
-    if isinstance(outcome, NoKvm):
-        raise outcome
-    return trial.judged(outcome)
 
 
 def prepared_plan(written: Iterable[bytes], file: str) -> Trial:

@@ -24,11 +24,12 @@ from vmcfg.trial.task import CREATE_DEVICE, CREATE_VM, INIT_VCPU, Task
 
 
 class Tried(NamedTuple):
-    """A plan with the answers of KVM. `outcome` is None if errors prevented its execution. The
-    positions of findings are in `texts`, by file.
+    """A plan with the answers of KVM in the kernel `release`. `outcome` is None if errors prevented
+    its execution. The positions of findings are in `texts`, by file.
     """
 
     name: str
+    release: str
     texts: Mapping[str, str]
     outcome: Outcome | None
     diagnostics: list[Diagnostic]
@@ -52,9 +53,9 @@ class Trial(NamedTuple):
     reported: tuple[Diagnostic, ...]
     foretold: Foretold | None
 
-    def not_executed(self) -> Tried:
+    def not_executed(self, release: str) -> Tried:
         """Return the result without a task: the findings about the description."""
-        return Tried(self.file, self.texts, None, list(self.reported), [], True)
+        return Tried(self.file, release, self.texts, None, list(self.reported), [], True)
 
     def judged(self, outcome: Outcome) -> Tried:
         """Return the result of the task with that outcome."""
@@ -70,7 +71,7 @@ class Trial(NamedTuple):
             ]
         found = [*judged(self.file, outcome, refused), *broken]
         every = in_order([*self.reported, *found])
-        return Tried(self.name, self.texts, outcome, every, predicted, bool(found))
+        return Tried(self.name, outcome.kernel, self.texts, outcome, every, predicted, bool(found))
 
 
 class Attempt(NamedTuple):
@@ -111,19 +112,25 @@ def attempts(
     With `skips`, those are left out that the kernel `release` is too old for, and those that this
     host turns out to lack something for.
     """
-    reasoned = [(trial, _too_old(trial, release) if skips else None) for trial in trials]
-    tasks = [trial.task for trial, reason in reasoned if trial.task is not None and reason is None]
+    tasks = executed(trials, release, skips)
     outcomes = iter(performed(tasks) if tasks else ())
-    return [_attempt(trial, reason, outcomes, skips) for trial, reason in reasoned]
+    return [_attempt(trial, release, outcomes, skips) for trial in trials]
+
+
+def executed(trials: Sequence[Trial], release: str, skips: bool) -> list[Task]:
+    """Return the tasks of those trials that are executed on the kernel `release`, in order."""
+    wanted = [trial for trial in trials if not (skips and _too_old(trial, release))]
+    return [trial.task for trial in wanted if trial.task is not None]
 
 
 def _attempt(
-    trial: Trial, reason: str | None, outcomes: Iterator[Outcome | NoKvm], skips: bool
+    trial: Trial, release: str, outcomes: Iterator[Outcome | NoKvm], skips: bool
 ) -> Attempt:
+    reason = _too_old(trial, release) if skips else None
     if reason is not None:
         return Attempt(trial.file, None, reason)
     if trial.task is None:
-        return Attempt(trial.file, trial.not_executed())
+        return Attempt(trial.file, trial.not_executed(release))
     outcome = next(outcomes)
     if isinstance(outcome, NoKvm):
         return Attempt(trial.file, None, str(outcome))
