@@ -115,9 +115,10 @@ def test_any_file_is_an_image_or_is_not(
 # The archive --------------------------------------------------------------------------------------
 
 
-@given(st.binary(max_size=50), st.text("abc 0x-\n", max_size=50))
-def test_the_archive_has_its_files(program: bytes, plans: str) -> None:
-    archive, at, found = initrd(program, plans), 0, {}
+def files_of(archive: bytes) -> dict[str, bytes]:
+    """Return the files of an archive, read as the kernel does."""
+    at = 0
+    found: dict[str, bytes] = {}
     while True:
         assert archive[at : at + 6] == b"070701"
         fields = [int(archive[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
@@ -125,9 +126,14 @@ def test_the_archive_has_its_files(program: bytes, plans: str) -> None:
         name = archive[at + 110 : at + 110 + name_size - 1].decode()
         at = (at + 110 + name_size + 3) & ~3
         if name == "TRAILER!!!":
-            break
+            return found
         found[name] = archive[at : at + size]
         at = (at + size + 3) & ~3
+
+
+@given(st.binary(max_size=50), st.text("abc 0x-\n", max_size=50))
+def test_the_archive_has_its_files(program: bytes, plans: str) -> None:
+    found = files_of(initrd(program, plans))
     assert found["init"] == program
     assert found["plans"].decode() == plans
     assert {"dev", "sys", "dev/console", "dev/kvm"} <= set(found)
@@ -407,6 +413,7 @@ def kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInKvm]
     stand_in_kvm.add_pmu(pmus, "breakpoint", 5, None)
     stand_in_kvm.install(monkeypatch, kernel, pmus)
     stand_in_guest.install(monkeypatch, kernel, pmus)
+    monkeypatch.setattr(boot, "performer", lambda: b"")
     (tmp_path / "Image").write_bytes(IMAGE.replace(b"6.12.7-test", kernel.release.encode()))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield kernel
@@ -469,12 +476,23 @@ def test_a_guest_is_tried_as_a_host_is(
     kvm.devices = set(answered.devices)
     kvm.capabilities[126] = int(answered.has_pmu)
     command = ("try", *answered.options, "vm.yaml")
+    Path("console").write_bytes(console_elsewhere(kvm, vmcfg_here, *command))
     for form in (("--format", "json"), ("-v",)):
         kvm.calls.clear()
         here, calls = vmcfg_here(*command, *form), changes(kvm)
         kvm.calls.clear()
         assert vmcfg_here(*command, *form, "--image", "Image") == here
         assert changes(kvm) == calls
+        kvm.calls.clear()
+        assert vmcfg_here(*command, *form, "--results", "console") == here
+        assert changes(kvm) == []
+
+
+def console_elsewhere(kernel: StandInKvm, vmcfg_here: Vmcfg, *command: str) -> bytes:
+    """Return the console of a machine that boots the archive of a command."""
+    assert vmcfg_here(*command, "--image", "Image", "--initrd", "initrd") == (0, "", "")
+    plans = files_of(Path("initrd").read_bytes())["plans"].decode()
+    return stand_in_guest.console(kernel, Path("pmus").absolute(), plans)
 
 
 def changes(kernel: StandInKvm) -> list[str]:
@@ -490,6 +508,50 @@ def test_one_boot_tries_all_descriptions(kvm: StandInKvm, vmcfg_here: Vmcfg) -> 
     for form in ((), ("--format", "ktap"), ("--format", "json")):
         here = vmcfg_here("try", *form, ".")
         assert vmcfg_here("try", *form, "--image", "Image", ".") == here
+        command = ("try", *form, ".")
+        Path("console").write_bytes(console_elsewhere(kvm, vmcfg_here, *command))
+        assert vmcfg_here(*command, "--results", "console") == here
+
+
+OTHERS = {
+    "another description": ("vm.yaml", TWO.replace("23", "22"), ()),
+    "another option": ("vm.yaml", TWO, ("--no-run",)),
+    "one more description": (".", TWO, ()),
+}
+
+
+@pytest.mark.parametrize(("path", "text", "options"), OTHERS.values(), ids=OTHERS)
+def test_results_of_other_plans_are_rejected(
+    path: str, text: str, options: tuple[str, ...], kvm: StandInKvm, vmcfg_here: Vmcfg
+) -> None:
+    Path("vm.yaml").write_text(TWO)
+    Path("console").write_bytes(console_elsewhere(kvm, vmcfg_here, "try", "vm.yaml"))
+    Path("vm.yaml").write_text(text)
+    Path("other.yaml").write_text(text)
+    code, output, errors = vmcfg_here("try", *options, path, "--results", "console")
+    assert (code, output) == (3, "")
+    assert errors == (
+        "vmcfg: console: the results are those of other plans: the descriptions, the options, or"
+        " the kernel have changed since the initrd was written\n"
+    )
+
+
+def test_results_that_are_cut_are_rejected(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    Path("vm.yaml").write_text(TWO)
+    whole = console_elsewhere(kvm, vmcfg_here, "try", "vm.yaml")
+    for size in (0, 40, len(whole) // 2, len(whole) - len("vmcfg:done\r\n")):
+        Path("console").write_bytes(whole[:size])
+        code, output, errors = vmcfg_here("try", "vm.yaml", "--results", "console")
+        assert (code, output) == (3, "")
+        assert errors.startswith("vmcfg: console")
+
+
+def test_the_initrd_does_not_replace_a_description(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:
+    Path("vm.yaml").write_text(TWO)
+    code, _, errors = vmcfg_here("try", "vm.yaml", "--image", "Image", "--initrd", "vm.yaml")
+    assert code == 2
+    assert "--initrd vm.yaml is a description, which it would replace." in errors
+    assert Path("vm.yaml").read_text() == TWO
 
 
 @pytest.mark.parametrize("devices", [{5, 7, 8}, {5}, {7}, set()], ids=str)
@@ -539,7 +601,10 @@ def test_a_guest_that_does_not_answer_is_booted_at_most_four_times(
         ((), "try requires descriptions, a plan with --plan, or --examples."),
         (("--examples", "a.yaml"), "try requires descriptions"),
         (("--cpu", "max", "a.yaml"), "--cpu requires --image."),
-        (("--plan", "p", "--format", "ktap"), "cannot be used with --plan."),
+        (("--plan", "p", "--format", "ktap"), "--format ktap cannot be used with --plan."),
+        (("--initrd", "i", "a.yaml"), "--initrd requires --image."),
+        (("--image", "i", "--results", "r", "a.yaml"), "--results cannot be used with --image."),
+        (("--script", "--results", "r", "a.yaml"), "--results cannot be used with --script."),
     ],
 )
 def test_options_that_do_not_fit(arguments: tuple[str, ...], said: str, vmcfg_here: Vmcfg) -> None:

@@ -251,10 +251,10 @@ def test_the_script_is_written_to_a_file_completely_or_not_at_all(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--script", "--examples"), "--script cannot be used with"),
-        (("--script", "-v", "vm.yaml"), "--script cannot be used with"),
-        (("--script", "--image", "Image", "vm.yaml"), "--script cannot be used with"),
-        (("--script", "--format", "ktap", "vm.yaml"), "--script cannot be used with"),
+        (("--script", "--examples"), "--examples cannot be used with --script."),
+        (("--script", "-v", "vm.yaml"), "--verbose cannot be used with --script."),
+        (("--script", "--image", "Image", "vm.yaml"), "--image cannot be used with --script."),
+        (("--script", "--format", "ktap", "vm.yaml"), "--format ktap cannot be used with"),
         (("-o", "x.py", "vm.yaml"), "--output requires --script."),
         (("--script", "-o", "vm.yaml", "vm.yaml"), "is a description, which the script"),
     ],

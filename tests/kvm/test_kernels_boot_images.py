@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -22,6 +23,8 @@ RIGHT = str(SAMPLES / "minimal.yaml")
 PROBE = ["python3", "-m", "vmcfg", "probe", "--format", "json"]
 RANDOM = 40
 SEPARATOR = "----"
+EVERY_FEATURE = "max,pauth-impdef=on"
+"""The CPU of QEMU with everything that the examples require."""
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +137,39 @@ def test_a_guest_without_kvm_or_init_is_one_sentence(options: tuple[str, ...], s
     result = tried("6.1", *options, RIGHT)
     assert (result.returncode, result.stdout) == (3, "")
     assert said in result.stderr.splitlines()[0]
+
+
+def test_an_initrd_is_booted_by_others_and_read_from_its_console(tmp_path: Path) -> None:
+    kernel = oracle.kernel("7.2")
+    initrd, console = tmp_path / "initrd", tmp_path / "console"
+    command = ("--examples", "--format", "json")
+    written = tried("7.2", *command, "--initrd", str(initrd))
+    assert (written.returncode, written.stdout, written.stderr) == (0, "", "")
+    machine_ = ("-M", "virt,virtualization=on,gic-version=3,mte=on", "-cpu", EVERY_FEATURE)
+    options = ("-m", "2G", "-nographic", "-nic", "none", "-no-reboot", "-append", "earlycon")
+    booted = subprocess.run(
+        [machine.qemu(), *machine_, *options, "-kernel", kernel.image, "-initrd", initrd],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+    )
+    console.write_bytes(booted.stdout)
+    assert b"Booting Linux on physical CPU" in booted.stdout
+    report = run("try", *command, "--results", str(console))
+    assert report.returncode == 0, report.stderr
+    assert json.loads(report.stdout) == json.loads(in_the_guest("7.2")["--examples"])
+
+
+def test_init_is_also_a_program_that_reads_plans(tmp_path: Path) -> None:
+    initrd, console = tmp_path / "initrd", tmp_path / "console"
+    assert tried("7.2", RIGHT, "--initrd", str(initrd)).returncode == 0
+    files = {"/work/initrd": initrd.read_bytes()}
+    script = "cpio -i init plans <initrd && ./init <plans"
+    done = machine.run(oracle.kernel("7.2"), files, ["sh", "-c", script])
+    console.write_bytes(done.stdout)
+    report = run("try", "--results", str(console), RIGHT)
+    assert report.returncode == 0
+    assert re.match(r"edge-gateway on Linux 7\.2\.\d+\S*: (\d+) of \1 commands", report.stdout)
 
 
 def test_the_parser_of_the_kernel_reads_ktap(tmp_path: Path) -> None:

@@ -56,5 +56,5 @@ def performed_elsewhere(console: str, *, go_on: bool, run: bool) -> tuple[str, P
     """
     from vmcfg.trial.boot import Results
 
-    results = Results(files.read(console))
+    results = Results(files.read(console), printable(files.name_of(console)))
     return results.release, partial(results.outcomes, go_on=go_on, run=run)

@@ -66,14 +66,21 @@ def initrd_for(release: str, tasks: Sequence[Task], *, go_on: bool, run: bool) -
 
 
 class Results:
-    """The console of a boot with an archive of `initrd_for`, on the kernel `release`.
+    """The console of a boot with an archive of `initrd_for`, on the kernel `release`. `name` is the
+    one in errors.
 
     Raises `NoKvm` if it is incomplete or damaged, or if the kernel has no KVM.
     """
 
-    def __init__(self, console: bytes) -> None:
+    def __init__(self, console: bytes, name: str) -> None:
+        if not console.strip():
+            raise NoKvm(f"{name} is empty: it must be the console of a boot with the initrd")
+        self.name = name
         self.console = console
-        self.said = _said(console, "the results are incomplete", None)
+        try:
+            self.said = _said(console, "the results are incomplete", None)
+        except NoKvm as error:
+            raise NoKvm(f"{name}: {error}") from None
         self.release = self.said.release
 
     def outcomes(self, tasks: Sequence[Task], *, go_on: bool, run: bool) -> list[Outcome | NoKvm]:
@@ -84,8 +91,8 @@ class Results:
         executed = [self.said.plans[number].key for number in sorted(self.said.plans)]
         if executed != [plan.key for plan in plans]:
             raise NoKvm(
-                "the results are those of other plans: the descriptions, the options, or the kernel"
-                " have changed since the initrd was written"
+                f"{self.name}: the results are those of other plans: the descriptions, the options,"
+                " or the kernel have changed since the initrd was written"
             )
         return [
             _outcome(plan, self.said, number, go_on, self.console)

@@ -107,6 +107,8 @@ complete -c vmcfg -n '__vmcfg_in try' -l cpu -r -f -d 'With --image: the CPU of 
 complete -c vmcfg -n '__vmcfg_in try' -l append -r -f -d 'With --image: more parameters of the kernel.'
 complete -c vmcfg -n '__vmcfg_in try' -l timeout -r -f -d 'With --image: end QEMU after this time. [default: 300]'
 complete -c vmcfg -n '__vmcfg_in try' -l console -r -F -d 'With --image: write the console of the guest to FILE.'
+complete -c vmcfg -n '__vmcfg_in try' -l initrd -r -F -d 'With --image: write the initrd that executes the plans to FILE, and do not boot.'
+complete -c vmcfg -n '__vmcfg_in try' -l results -r -F -d 'Report the results on this console of a boot with such an initrd, and execute nothing.'
 complete -c vmcfg -n '__vmcfg_in try' -l defaults -r -F -d 'Description without \'name\' and \'vcpus\', whose keys hold where a description does not have them.'
 complete -c vmcfg -n '__vmcfg_in try' -l host-kernel -r -f -d 'Oldest host kernel to support; overrides \'host_kernel\' in the description.'
 complete -c vmcfg -n '__vmcfg_in try' -l host -r -F -d 'Host file from \'vmcfg probe --format json\' for a host that must support the plan, or a directory of host files. Can be repeated.'
