@@ -11,11 +11,14 @@ import importlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
 
+from tests.kvm import edges
 from vmcfg.checking.check import check
 from vmcfg.findings.rule import Rule
 from vmcfg.kernel.capabilities import CAPABILITIES
@@ -25,6 +28,8 @@ from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import EXAMPLES, FOLDER, example_of
 from vmcfg.reference.rule_text import NEVER_REACHES_KVM, findings_in, rule_lines, text_of
+from vmcfg.rules.machine_rules import MACHINE_RULES
+from vmcfg.vm.machine import Machine
 
 ROOT = Path(__file__).parent.parent
 
@@ -100,6 +105,42 @@ def test_every_rule_is_listed(rule: Written) -> None:
         " vmcfg/rules/machine_rules.py; if it is not a rule over a machine, to every_rule in"
         " vmcfg/reference/every_rule.py"
     )
+
+
+# What rules are about ---------------------------------------------------------------------------
+
+DESCRIPTIONS = sorted(
+    path
+    for folder in ("tests/cases", "tests/right", "sample-configs", "vmcfg/reference/examples")
+    for path in (ROOT / folder).glob("*.yaml")
+)
+
+
+def test_a_rule_finds_nothing_without_what_it_is_about() -> None:
+    checked = [check(path.read_bytes(), path.name).machine for path in DESCRIPTIONS]
+    machines = [machine for machine in checked if machine is not None]
+    assert len(machines) > 200
+    for machine in machines:
+        assert_that_skipped_rules_find_nothing(machine)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@given(edges.descriptions((2, 3), 52))
+def test_no_rule_finds_more_near_the_edges(description: dict[str, Any]) -> None:
+    machine = check(edges.text(description), "random").machine
+    assume(machine is not None)
+    assert machine is not None
+    assert_that_skipped_rules_find_nothing(machine)
+
+
+def assert_that_skipped_rules_find_nothing(machine: Machine) -> None:
+    for rule in MACHINE_RULES:
+        if rule.about is not None and not attrgetter(rule.about)(machine):
+            assert list(rule.check(machine)) == [], (
+                f"{rule.id} has a finding about a VM without what it is about: remove"
+                f" 'about=\"{rule.about}\"' from it"
+            )
 
 
 # Ids and names ---------------------------------------------------------------------------------

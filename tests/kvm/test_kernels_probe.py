@@ -54,6 +54,9 @@ def script(commands: Iterable[str]) -> str:
     )
 
 
+IN_THE_GUEST = ("6.1", "7.3")
+"""The kernels on which vmcfg itself runs; on the others, the image is probed."""
+
 CARRIED = (
     "sample-configs/minimal.yaml",
     "sample-configs/spi.yaml",
@@ -82,7 +85,7 @@ def results(series: str) -> dict[str, tuple[int, str, str]]:
 @cache
 def host_file(series: str) -> dict[str, Any]:
     """Return the host file of the machine with the kernel of a series."""
-    if series in oracle.FULL:
+    if series in IN_THE_GUEST:
         code, out, err = results(series)["probe"]
     else:
         done = run("probe", "--image", str(oracle.kernel(series).image), "--format", "json")
@@ -175,21 +178,21 @@ def test_a_kernel_has_exactly_what_is_there_since_it(series: str) -> None:
     oracle.TALLY[series]["rows and capabilities compared"] += compared
 
 
-@pytest.mark.parametrize("series", oracle.FULL)
+@pytest.mark.parametrize("series", IN_THE_GUEST)
 def test_the_script_needs_nothing_and_says_the_same(series: str) -> None:
     code, out, err = results(series)["script"]
     assert (code, err) == (0, "")
     assert json.loads(out) == host_file(series)
 
 
-@pytest.mark.parametrize("series", oracle.FULL)
+@pytest.mark.parametrize("series", IN_THE_GUEST)
 def test_compare_says_what_changed(series: str) -> None:
     assert results(series)["same"] == (0, "", "")
     code, out, _ = results(series)["changed"]
     assert (code, out) == (1, "capability KVM_CAP_NR_VCPUS: was 99, is 1\n")
 
 
-@pytest.mark.parametrize("series", oracle.FULL)
+@pytest.mark.parametrize("series", IN_THE_GUEST)
 def test_try_reports(series: str) -> None:
     code, out, err = results(series)["try"]
     report = json.loads(out)
@@ -205,7 +208,7 @@ def test_try_reports(series: str) -> None:
     assert json.loads(results(series)["not run"][1]) == report | {"run": []}
 
 
-@pytest.mark.parametrize("series", oracle.FULL)
+@pytest.mark.parametrize("series", IN_THE_GUEST)
 def test_a_plan_is_performed_whole_or_not_at_all(series: str) -> None:
     code, out, _ = results(series)["plan"]
     assert code == 0
@@ -218,7 +221,7 @@ def test_a_plan_is_performed_whole_or_not_at_all(series: str) -> None:
     )
 
 
-@pytest.mark.parametrize("series", oracle.FULL)
+@pytest.mark.parametrize("series", IN_THE_GUEST)
 def test_a_prediction_that_holds_is_no_failure(series: str) -> None:
     code, out, _ = results(series)["refused"]
     report = json.loads(out)
@@ -227,7 +230,7 @@ def test_a_prediction_that_holds_is_no_failure(series: str) -> None:
     assert [(each["rule"], each["held"]) for each in report["predictions"]] == [("VMC502", True)]
 
 
-@pytest.mark.parametrize("series", oracle.FULL)
+@pytest.mark.parametrize("series", IN_THE_GUEST)
 def test_without_kvm_there_is_one_sentence(series: str) -> None:
     code, out, err = results(series)["not permitted"]
     assert (code, out) == (3, "")

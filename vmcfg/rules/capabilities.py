@@ -28,7 +28,7 @@ def known_capabilities() -> dict[str, VmCapability]:
     return VM_CAPABILITIES
 
 
-@machine_rule("VMC317", None)
+@machine_rule("VMC317", None, about="capabilities")
 def duplicate_capability(machine: Machine) -> Iterator[Finding]:
     """A capability must be listed only once.
 
@@ -52,7 +52,7 @@ def _answer_to_second(first: Capability, second: Capability) -> Answer:
     return Answer(enabling(second.name), known.errno_of_second, "set")
 
 
-@machine_rule("VMC318", Answer("KVM_ENABLE_CAP", "EINVAL", "set"))
+@machine_rule("VMC318", Answer("KVM_ENABLE_CAP", "EINVAL", "set"), about="capabilities")
 def invalid_capability_argument(machine: Machine) -> Iterator[Finding]:
     """A capability must have the arguments that KVM reads, with values that KVM accepts.
 
@@ -99,7 +99,7 @@ def _arguments(count: int) -> str:
     return "no argument" if count == 0 else "one argument"
 
 
-@machine_rule("VMC319", Answer("KVM_ENABLE_CAP", "EINVAL", "set"))
+@machine_rule("VMC319", Answer("KVM_ENABLE_CAP", "EINVAL", "set"), about="capabilities")
 def missing_required_capability(machine: Machine) -> Iterator[Finding]:
     """KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP must come after KVM_CAP_DIRTY_LOG_RING_ACQ_REL.
 

@@ -19,7 +19,7 @@ from vmcfg.vm.machine import Machine
 # Interrupts -----------------------------------------------------------------------------------
 
 
-@machine_rule("VMC413", None)
+@machine_rule("VMC413", None, about="devices")
 def invalid_device_irq(machine: Machine) -> Iterator[Finding]:
     """The interrupts of a VMM device must be SPIs that the GIC has."""
     limit = machine.nr_irqs()
@@ -58,7 +58,7 @@ def _not_an_spi(device: Device, at: Path, intid: int) -> Finding:
     return Finding(at, message, hint=hint)
 
 
-@machine_rule("VMC417", None, WARNING)
+@machine_rule("VMC417", None, WARNING, about="devices")
 def shared_device_spi(machine: Machine) -> Iterator[Finding]:
     """Each SPI should belong to one VMM device. A device can have several, such as an MSI frame or
     the four lines of a PCI host bridge.
@@ -101,7 +101,7 @@ def _first_run(free: list[int], count: int) -> tuple[str | None, list[int]]:
 # Names and frames -----------------------------------------------------------------------------
 
 
-@machine_rule("VMC414", None, WARNING)
+@machine_rule("VMC414", None, WARNING, about="devices")
 def duplicate_device_name(machine: Machine) -> Iterator[Finding]:
     """Each VMM device should have its own name."""
     for index, other in repeated(each.name for each in machine.devices):
@@ -111,7 +111,7 @@ def duplicate_device_name(machine: Machine) -> Iterator[Finding]:
         yield Finding(("devices", index, "name"), message, hint=hint, related=related)
 
 
-@machine_rule("VMC416", None)
+@machine_rule("VMC416", None, about="devices")
 def overlapping_device_frame(machine: Machine) -> Iterator[Finding]:
     """The frame of a VMM device must not overlap a memory slot, a frame of the GIC, or the frame of
     another device.
@@ -146,7 +146,7 @@ def overlapping_device_frame(machine: Machine) -> Iterator[Finding]:
         )
 
 
-@machine_rule("VMC418", None)
+@machine_rule("VMC418", None, about="devices")
 def incomplete_device(machine: Machine) -> Iterator[Finding]:
     """A VMM device must have an interrupt, a frame, or both. A frame has a base and a size."""
     for index, device in enumerate(machine.devices):

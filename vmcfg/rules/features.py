@@ -18,7 +18,7 @@ SET_VECTOR_LENGTHS = "KVM_SET_ONE_REG(KVM_REG_ARM64_SVE_VLS)"
 LENGTHS = ("sve", "vector_lengths")
 
 
-@machine_rule("VMC311", None, WARNING)
+@machine_rule("VMC311", None, WARNING, about="features")
 def duplicate_feature(machine: Machine) -> Iterator[Finding]:
     """A feature should be listed only once."""
     for index, earlier in repeated(machine.features):
@@ -27,7 +27,7 @@ def duplicate_feature(machine: Machine) -> Iterator[Finding]:
         yield Finding(("features", index), message, hint="remove one of them", related=related)
 
 
-@machine_rule("VMC313", Answer(VCPU_INIT, "EINVAL", "set"))
+@machine_rule("VMC313", Answer(VCPU_INIT, "EINVAL", "set"), about="features")
 def incompatible_features(machine: Machine) -> Iterator[Finding]:
     """The feature `el1_32bit` must not be combined with `el2` or `mte`.
 
@@ -45,7 +45,7 @@ def incompatible_features(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, hint="remove one of them", related=related)
 
 
-@machine_rule("VMC314", Answer(VCPU_INIT))
+@machine_rule("VMC314", Answer(VCPU_INIT), about="features")
 def e2h0_without_el2(machine: Machine) -> Iterator[Finding]:
     """The feature `e2h0` requires the feature `el2`: it limits EL2 to guests without VHE.
 
@@ -58,7 +58,7 @@ def e2h0_without_el2(machine: Machine) -> Iterator[Finding]:
         yield Finding(("features", machine.features.index("e2h0")), message, hint=hint)
 
 
-@machine_rule("VMC315", Answer(SET_VECTOR_LENGTHS, "ENOENT", "set"))
+@machine_rule("VMC315", Answer(SET_VECTOR_LENGTHS, "ENOENT", "set"), about="sve.vector_lengths")
 def vector_lengths_without_sve(machine: Machine) -> Iterator[Finding]:
     """`sve.vector_lengths` requires the feature `sve`.
 
@@ -68,7 +68,7 @@ def vector_lengths_without_sve(machine: Machine) -> Iterator[Finding]:
         yield Finding(LENGTHS, message, hint="add 'sve' to 'features'", on="key")
 
 
-@machine_rule("VMC323", None)
+@machine_rule("VMC323", None, about="sve.vector_lengths")
 def invalid_vector_length(machine: Machine) -> Iterator[Finding]:
     """A vector length must be a multiple of 128 bits, and at most 65536.
 
@@ -83,7 +83,7 @@ def invalid_vector_length(machine: Machine) -> Iterator[Finding]:
             yield Finding((*LENGTHS, index), message, hint=hint)
 
 
-@machine_rule("VMC316", Answer(SET_VECTOR_LENGTHS, "EINVAL", "set"))
+@machine_rule("VMC316", Answer(SET_VECTOR_LENGTHS, "EINVAL", "set"), about="sve.vector_lengths")
 def incomplete_vector_lengths(machine: Machine) -> Iterator[Finding]:
     """`sve.vector_lengths` must contain every power of two from 128 up to its greatest length.
 

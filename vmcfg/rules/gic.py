@@ -57,7 +57,7 @@ V3_KEYS = ("redistributors", "its", "maintenance_irq")
 # Redistributor regions and INTIDs -------------------------------------------------------------
 
 
-@machine_rule("VMC401", Answer("KVM_RUN", "ENXIO", "run"))
+@machine_rule("VMC401", Answer("KVM_RUN", "ENXIO", "run"), about="gic")
 def too_few_redistributors(machine: Machine) -> Iterator[Finding]:
     """The redistributor regions must have room for the redistributor of every vCPU.
 
@@ -78,7 +78,7 @@ def too_few_redistributors(machine: Machine) -> Iterator[Finding]:
         yield Finding(at, message, hint=hint, related=related)
 
 
-@machine_rule("VMC402", Answer(V3_REDIST_REGION, "EINVAL", "set"))
+@machine_rule("VMC402", Answer(V3_REDIST_REGION, "EINVAL", "set"), about="gic")
 def invalid_redistributor_count(machine: Machine) -> Iterator[Finding]:
     """The count of a redistributor region must be 1 to 4095, and only the last region can omit it.
 
@@ -110,7 +110,7 @@ def _wrong_count(index: int, base: int, count: int) -> Finding:
     return Finding(("gic", "redistributors", index, "count"), message, hint=hint, kernel=kernel)
 
 
-@machine_rule("VMC403", Answer(V3_REDIST_REGION, "EINVAL", "set"))
+@machine_rule("VMC403", Answer(V3_REDIST_REGION, "EINVAL", "set"), about="gic")
 def wrong_number_of_regions(machine: Machine) -> Iterator[Finding]:
     """There must be 1 to 256 redistributor regions.
 
@@ -131,7 +131,7 @@ def wrong_number_of_regions(machine: Machine) -> Iterator[Finding]:
         yield Finding(at, message, hint=hint, kernel=kernel)
 
 
-@machine_rule("VMC404", Answer(SET_NR_IRQS, "EINVAL", "set"))
+@machine_rule("VMC404", Answer(SET_NR_IRQS, "EINVAL", "set"), about="gic")
 def invalid_nr_irqs(machine: Machine) -> Iterator[Finding]:
     """`gic.nr_irqs` must be a multiple of 32 from 64 to 992.
 
@@ -193,7 +193,7 @@ def nr_irqs_for(intid: int) -> int | None:
 # Frames ---------------------------------------------------------------------------------------
 
 
-@machine_rule("VMC405", Answer(V3_DIST, "EINVAL", "set"))
+@machine_rule("VMC405", Answer(V3_DIST, "EINVAL", "set"), about="gic")
 def misaligned_frame(machine: Machine) -> Iterator[Finding]:
     """GICv3 frames must start at multiples of 64 KiB, and GICv2 frames at multiples of 4 KiB.
 
@@ -250,7 +250,7 @@ def _answer_to_out_of_range(frame: Frame) -> Answer:
     return Answer(frame.attr, "EINVAL" if overflows else "E2BIG", "set")
 
 
-@machine_rule("VMC407", Answer("KVM_RUN", "EINVAL", "run"))
+@machine_rule("VMC407", Answer("KVM_RUN", "EINVAL", "run"), about="gic")
 def overlapping_frames(machine: Machine) -> Iterator[Finding]:
     """Frames of the GIC must not overlap.
 
@@ -297,7 +297,7 @@ def _answer_to_overlapping(frame: Frame, machine: Machine) -> Answer | None:
     return None
 
 
-@machine_rule("VMC408", Answer(SLOT))
+@machine_rule("VMC408", Answer(SLOT), about="memory")
 def frame_in_memory_slot(machine: Machine) -> Iterator[Finding]:
     """A frame of the GIC must not overlap a memory slot.
 
@@ -345,7 +345,7 @@ def _covering_slot(index: int, machine: Machine, written: list[Frame], found: So
 # Keys -----------------------------------------------------------------------------------------
 
 
-@machine_rule("VMC409", Answer("KVM_RUN", "ENXIO", "run"))
+@machine_rule("VMC409", Answer("KVM_RUN", "ENXIO", "run"), about="gic")
 def missing_gic_frame(machine: Machine) -> Iterator[Finding]:
     """A GIC that the plan sets up must have a distributor; in addition, a GICv3 must have
     redistributors, and a GICv2 must have a CPU interface.
@@ -366,7 +366,7 @@ def missing_gic_frame(machine: Machine) -> Iterator[Finding]:
         yield Finding(("gic",), message, hint=hint, on="first key")
 
 
-@machine_rule("VMC410", None)
+@machine_rule("VMC410", None, about="gic")
 def gic_version_mismatch(machine: Machine) -> Iterator[Finding]:
     """`redistributors`, `its`, and `maintenance_irq` are valid only for GICv3, and `cpu_interface`
     only for GICv2."""
@@ -385,7 +385,7 @@ def gic_version_mismatch(machine: Machine) -> Iterator[Finding]:
 # The maintenance interrupt --------------------------------------------------------------------
 
 
-@machine_rule("VMC411", Answer(SET_MAINT_IRQ, "EINVAL", "set", since=(6, 15)))
+@machine_rule("VMC411", Answer(SET_MAINT_IRQ, "EINVAL", "set", since=(6, 15)), about="gic")
 def invalid_maintenance_irq(machine: Machine) -> Iterator[Finding]:
     """The GIC maintenance interrupt must be a PPI: INTID 16 to 31.
 
@@ -440,7 +440,7 @@ def gicv5_hint(intid: int, hint: str) -> str:
     )
 
 
-@machine_rule("VMC412", Answer(SET_MAINT_IRQ), WARNING)
+@machine_rule("VMC412", Answer(SET_MAINT_IRQ), WARNING, about="gic")
 def unused_maintenance_irq(machine: Machine) -> Iterator[Finding]:
     """`gic.maintenance_irq` should be set only with the feature `el2`: without EL2, nothing uses
     it.
@@ -456,7 +456,7 @@ def unused_maintenance_irq(machine: Machine) -> Iterator[Finding]:
 # MMIO ranges ----------------------------------------------------------------------------------
 
 
-@machine_rule("VMC415", Answer("KVM_RUN", "ENOSPC", "run"))
+@machine_rule("VMC415", Answer("KVM_RUN", "ENOSPC", "run"), about="gic")
 def too_many_mmio_ranges(machine: Machine) -> Iterator[Finding]:
     """A VM with a GICv3 can have at most 999 vCPUs and ITSs together.
 

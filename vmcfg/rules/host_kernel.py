@@ -216,7 +216,7 @@ def ppis_lost_by_id(machine: Machine) -> Iterator[Finding]:
     yield Finding(first.at, message, hint=hint, related=tuple(places.items()))
 
 
-@machine_rule("VMC708", Answer("KVM_ENABLE_CAP", "EINVAL", "set"))
+@machine_rule("VMC708", Answer("KVM_ENABLE_CAP", "EINVAL", "set"), about="capabilities")
 def unsupported_capability(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel must support every capability that is enabled.
 
@@ -229,7 +229,9 @@ def unsupported_capability(machine: Machine) -> Iterator[Finding]:
             yield _too_new(at, name, name, since, machine, kernel)
 
 
-@machine_rule("VMC709", Answer("KVM_SET_ONE_REG", "EINVAL", "set", condition=IF_OTHER))
+@machine_rule(
+    "VMC709", Answer("KVM_SET_ONE_REG", "EINVAL", "set", condition=IF_OTHER), about="registers"
+)
 def unsupported_register(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel must be able to set every register to its value.
 
@@ -258,7 +260,9 @@ IN_6_15_AND_6_16 = "on Linux 6.15 and 6.16"
 SET_MAINTENANCE = setting(VGIC_MAINT_IRQ)
 
 
-@machine_rule("VMC710", Answer(SET_MAINTENANCE, "EINVAL", "set", condition=IN_6_15_AND_6_16))
+@machine_rule(
+    "VMC710", Answer(SET_MAINTENANCE, "EINVAL", "set", condition=IN_6_15_AND_6_16), about="gic"
+)
 def maintenance_irq_without_mpidr_0(machine: Machine) -> Iterator[Finding]:
     """On Linux 6.15 and 6.16, `gic.maintenance_irq` requires a vCPU with MPIDR 0.0.0.0.
 

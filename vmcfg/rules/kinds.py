@@ -29,15 +29,24 @@ class RuleFailed(Exception):
 
 
 class MachineRule(Rule):
-    """A rule over a whole machine: `check` returns each breach of it."""
+    """A rule over a whole machine: `check` returns each breach of it.
 
-    __slots__ = ("check",)
+    `about` is the attribute of a machine without which it has no breach, such as "pmu.filter".
+    """
+
+    __slots__ = ("about", "check")
 
     def __init__(
-        self, id: str, check: MachineCheck, severity: Severity, kernel: Answer | None
+        self,
+        id: str,
+        check: MachineCheck,
+        severity: Severity,
+        kernel: Answer | None,
+        about: str | None,
     ) -> None:
         super().__init__(id, _name_of(check), check.__doc__ or "", severity, kernel)
         self.check = check
+        self.about = about
 
     def findings(self, machine: Machine) -> Iterator[Found]:
         """Return each breach of the rule in `machine`, with the rule. Raises `RuleFailed`."""
@@ -67,16 +76,17 @@ class HostRule(Rule):
 
 
 def machine_rule(
-    id: str, kernel: Answer | None, severity: Severity = ERROR
+    id: str, kernel: Answer | None, severity: Severity = ERROR, *, about: str | None = None
 ) -> Callable[[MachineCheck], MachineRule]:
-    """Return a decorator that makes a rule of a check.
+    """Return a decorator that makes a rule of a check, which is executed only for machines that
+    have what the rule is `about`.
 
     The function has the name of the rule. Its docstring is the text of the rule, not a description
     of the function.
     """
 
     def rule_of(check: MachineCheck) -> MachineRule:
-        return MachineRule(id, check, severity, kernel)
+        return MachineRule(id, check, severity, kernel, about)
 
     return rule_of
 

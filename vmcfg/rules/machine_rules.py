@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from vmcfg.findings.finding import Finding
 from vmcfg.findings.rule import Rule
@@ -40,7 +41,13 @@ MACHINE_RULES: tuple[MachineRule, ...] = (
 """In the order of their ids."""
 
 
+PARTS = {rule.about: attrgetter(rule.about) for rule in MACHINE_RULES if rule.about is not None}
+"""What rules are about. Most descriptions have few of these."""
+
+
 def findings(vm: Machine) -> Iterator[tuple[Rule, Finding]]:
     """Return every breach of a rule in `vm`, with the rule."""
+    there = {about for about, part in PARTS.items() if part(vm)}
     for rule in MACHINE_RULES:
-        yield from rule.findings(vm)
+        if rule.about is None or rule.about in there:
+            yield from rule.findings(vm)

@@ -39,7 +39,7 @@ def ipa_bits_out_of_range(machine: Machine) -> Iterator[Finding]:
         yield Finding(("ipa_bits",), message, hint=hint)
 
 
-@machine_rule("VMC202", Answer(SLOT, "EINVAL", "set"))
+@machine_rule("VMC202", Answer(SLOT, "EINVAL", "set"), about="memory")
 def misaligned_memory_slot(machine: Machine) -> Iterator[Finding]:
     """The base and the size of a memory slot must be multiples of 4 KiB, and the size must not be
     0.
@@ -98,7 +98,10 @@ def misaligned_slots(machine: Machine, page_size: int) -> Iterator[tuple[Path, i
 
 
 @machine_rule(
-    "VMC206", Answer(SLOT, "EINVAL", "set", condition="on a host with 64 KiB pages"), WARNING
+    "VMC206",
+    Answer(SLOT, "EINVAL", "set", condition="on a host with 64 KiB pages"),
+    WARNING,
+    about="memory",
 )
 def small_page_memory_slot(machine: Machine) -> Iterator[Finding]:
     """The base and the size of a memory slot should be multiples of 64 KiB, the largest page size
@@ -118,7 +121,7 @@ def small_page_memory_slot(machine: Machine) -> Iterator[Finding]:
         yield Finding(at, message, hint=hint, kernel=Answer(SLOT, "EINVAL", "set", None, condition))
 
 
-@machine_rule("VMC203", Answer(SLOT, "EEXIST", "set"))
+@machine_rule("VMC203", Answer(SLOT, "EEXIST", "set"), about="memory")
 def overlapping_memory_slots(machine: Machine) -> Iterator[Finding]:
     """Memory slots must not overlap.
 
@@ -141,7 +144,7 @@ def _overlapping(machine: Machine, first: int, second: int) -> Finding:
     )
 
 
-@machine_rule("VMC204", Answer(SLOT, "EFAULT", "set"))
+@machine_rule("VMC204", Answer(SLOT, "EFAULT", "set"), about="memory")
 def memory_slot_out_of_range(machine: Machine) -> Iterator[Finding]:
     """A memory slot must end within the guest-physical address space, which has 2^ipa_bits bytes.
 
@@ -172,7 +175,7 @@ def _out_of_range(machine: Machine, index: int, slot: MemorySlot, bits: int) -> 
     return Finding(("memory", index, "base"), message, hint=hint, related=related, kernel=kernel)
 
 
-@machine_rule("VMC205", Answer(SLOT, "EINVAL", "set"))
+@machine_rule("VMC205", Answer(SLOT, "EINVAL", "set"), about="memory")
 def memory_slot_limit_exceeded(machine: Machine) -> Iterator[Finding]:
     """A memory slot must be smaller than 128 TiB, and a VM can have at most 32767 slots.
 
@@ -208,7 +211,10 @@ def oversized_slots(machine: Machine, page_size: int) -> Iterator[tuple[Path, Me
 
 
 @machine_rule(
-    "VMC207", Answer(SLOT, "EINVAL", "set", condition="on a host with 4 KiB pages"), WARNING
+    "VMC207",
+    Answer(SLOT, "EINVAL", "set", condition="on a host with 4 KiB pages"),
+    WARNING,
+    about="memory",
 )
 def large_memory_slot(machine: Machine) -> Iterator[Finding]:
     """A memory slot should be smaller than 8 TiB: 2^31 pages of 4 KiB, the smallest page size of

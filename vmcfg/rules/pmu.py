@@ -523,7 +523,7 @@ def el2_ppi_as_pmu_irq(machine: Machine) -> Iterator[Finding]:
     yield Finding(_at(first), message, hint=_usual_hint(machine), related=related)
 
 
-@machine_rule("VMC509", Answer(IRQ))
+@machine_rule("VMC509", Answer(IRQ), about="devices")
 def pmu_spi_conflict(machine: Machine) -> Iterator[Finding]:
     """The PMU must not use the SPI of a VMM device.
 
@@ -620,7 +620,7 @@ def counters_out_of_range(machine: Machine) -> Iterator[Finding]:
         yield Finding(("pmu", "counters"), message, hint=hint, kernel=kernel)
 
 
-@machine_rule("VMC513", Answer(FILTER, "EINVAL", "set"))
+@machine_rule("VMC513", Answer(FILTER, "EINVAL", "set"), about="pmu.filter")
 def event_out_of_range(machine: Machine) -> Iterator[Finding]:
     """The events of a filter must be at most 0xffff, the maximum of PMUv3.
 
@@ -637,7 +637,7 @@ def event_out_of_range(machine: Machine) -> Iterator[Finding]:
             yield Finding(("pmu", "filter", index, "events"), message, hint=hint, kernel=kernel)
 
 
-@machine_rule("VMC514", Answer(FILTER), WARNING)
+@machine_rule("VMC514", Answer(FILTER), WARNING, about="pmu.filter")
 def unfilterable_event(machine: Machine) -> Iterator[Finding]:
     """An entry of the filter should contain an event other than SW_INCR (0x0) and CHAIN (0x1e).
 
@@ -653,7 +653,7 @@ def unfilterable_event(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, hint="remove this entry")
 
 
-@machine_rule("VMC515", Answer(INIT, "ENXIO", "init"))
+@machine_rule("VMC515", Answer(INIT, "ENXIO", "init"), about="pmu.strict")
 def strict_pmu_without_device(machine: Machine) -> Iterator[Finding]:
     """`pmu.strict` requires `pmu.device`: KVM then does not choose a host PMU.
 

@@ -27,7 +27,7 @@ def settable_registers() -> dict[str, SettableRegister]:
     return SETTABLE
 
 
-@machine_rule("VMC320", None)
+@machine_rule("VMC320", None, about="registers")
 def duplicate_register(machine: Machine) -> Iterator[Finding]:
     """A register must be listed only once."""
     for index, earlier in repeated(each.name for each in machine.registers):
@@ -37,7 +37,7 @@ def duplicate_register(machine: Machine) -> Iterator[Finding]:
         yield Finding(at, message, hint="remove one of them", related=related)
 
 
-@machine_rule("VMC321", Answer("KVM_SET_ONE_REG", "EINVAL", "set"))
+@machine_rule("VMC321", Answer("KVM_SET_ONE_REG", "EINVAL", "set"), about="registers")
 def invalid_register_value(machine: Machine) -> Iterator[Finding]:
     """A firmware register must have a value that some kernel accepts.
 
@@ -67,7 +67,9 @@ def _one_of(values: list[int]) -> str:
 IF_OTHER = "if the value is not that of the host"
 
 
-@machine_rule("VMC322", Answer("KVM_SET_ONE_REG", "EINVAL", "set", condition=IF_OTHER))
+@machine_rule(
+    "VMC322", Answer("KVM_SET_ONE_REG", "EINVAL", "set", condition=IF_OTHER), about="registers"
+)
 def register_without_capability(machine: Machine) -> Iterator[Finding]:
     """MIDR_EL1, REVIDR_EL1, and AIDR_EL1 require KVM_CAP_ARM_WRITABLE_IMP_ID_REGS.
 

@@ -16,7 +16,7 @@ from vmcfg.vm.machine import Machine
 SMCCC = abi.setting(abi.SMCCC_FILTER)
 
 
-@machine_rule("VMC606", Answer(SMCCC, "EINVAL", "set"))
+@machine_rule("VMC606", Answer(SMCCC, "EINVAL", "set"), about="smccc_filter")
 def invalid_smccc_range(machine: Machine) -> Iterator[Finding]:
     """A range of the SMCCC filter must contain at least one function id and must not end above
     0xffffffff.
@@ -37,7 +37,7 @@ def invalid_smccc_range(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, hint=hint, kernel=kernel)
 
 
-@machine_rule("VMC607", Answer(SMCCC, "EEXIST", "set"))
+@machine_rule("VMC607", Answer(SMCCC, "EEXIST", "set"), about="smccc_filter")
 def overlapping_smccc_ranges(machine: Machine) -> Iterator[Finding]:
     """Ranges of the SMCCC filter must not overlap.
 
@@ -60,7 +60,7 @@ def _overlapping(index: int, entry: SmcccEntry, other: int, earlier: SmcccEntry)
     )
 
 
-@machine_rule("VMC608", Answer(SMCCC, "EEXIST", "set"))
+@machine_rule("VMC608", Answer(SMCCC, "EEXIST", "set"), about="smccc_filter")
 def reserved_smccc_range(machine: Machine) -> Iterator[Finding]:
     """A range of the SMCCC filter must not contain Arm architecture calls, which are reserved for
     KVM: 0x80000000-0x8000ffff and 0xc0000000-0xc000ffff.
@@ -88,7 +88,7 @@ def _hint_outside(entry: SmcccEntry, reserved: range) -> str:
     return f"remove this entry: {reserved.start:#x}-{reserved.stop - 1:#x} cannot be filtered"
 
 
-@machine_rule("VMC609", Answer(SMCCC), WARNING)
+@machine_rule("VMC609", Answer(SMCCC), WARNING, about="smccc_filter")
 def filtered_steal_time_call(machine: Machine) -> Iterator[Finding]:
     """With `steal_time`, the SMCCC filter should not filter the calls with which guests find it:
     0xc5000020 and 0xc5000021.
@@ -113,7 +113,7 @@ def filtered_steal_time_call(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, hint=hint, related=related)
 
 
-@machine_rule("VMC610", Answer(SMCCC), WARNING)
+@machine_rule("VMC610", Answer(SMCCC), WARNING, about="smccc_filter")
 def denied_cpu_on(machine: Machine) -> Iterator[Finding]:
     """With more than one vCPU, the SMCCC filter should not deny PSCI CPU_ON: 0xc4000003.
 
@@ -134,7 +134,7 @@ def denied_cpu_on(machine: Machine) -> Iterator[Finding]:
             yield Finding(at, message, hint=hint, related=related)
 
 
-@machine_rule("VMC611", Answer(SMCCC), WARNING)
+@machine_rule("VMC611", Answer(SMCCC), WARNING, about="smccc_filter")
 def decimal_function_id(machine: Machine) -> Iterator[Finding]:
     """A function id of the SMCCC filter should not be a decimal number whose digits, as hexadecimal
     digits, are the id of a fast call: 84000005 is 0x501bd05.

@@ -18,7 +18,7 @@ PVTIME = abi.setting(abi.PVTIME_IPA)
 BASE = ("steal_time", "base")
 
 
-@machine_rule("VMC603", Answer(PVTIME, "EINVAL", "set"))
+@machine_rule("VMC603", Answer(PVTIME, "EINVAL", "set"), about="steal_time")
 def misaligned_steal_time(machine: Machine) -> Iterator[Finding]:
     """Steal time must start at a multiple of 64.
 
@@ -35,7 +35,7 @@ def misaligned_steal_time(machine: Machine) -> Iterator[Finding]:
         yield Finding(BASE, message, hint=hint)
 
 
-@machine_rule("VMC604", Answer(PVTIME, "EINVAL", "set"))
+@machine_rule("VMC604", Answer(PVTIME, "EINVAL", "set"), about="steal_time")
 def steal_time_outside_slot(machine: Machine) -> Iterator[Finding]:
     """The steal time of each vCPU, which has 64 bytes, must be inside one memory slot that KVM can
     write: one without `readonly`.
@@ -118,7 +118,7 @@ def _roomy_slot(machine: Machine, size: int) -> MemorySlot | None:
     return None
 
 
-@machine_rule("VMC605", Answer(PVTIME))
+@machine_rule("VMC605", Answer(PVTIME), about="steal_time")
 def steal_time_in_frame(machine: Machine) -> Iterator[Finding]:
     """Steal time must not overlap a GIC frame: the guest could never read what KVM writes there.
 

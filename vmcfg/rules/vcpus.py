@@ -110,7 +110,7 @@ def _free_range(used: set[int], rows: int, width: int) -> MpidrRange | None:
     return None
 
 
-@machine_rule("VMC307", Answer(SET_MPIDR))
+@machine_rule("VMC307", Answer(SET_MPIDR), about="gic")
 def nonzero_aff3_with_gicv3(machine: Machine) -> Iterator[Finding]:
     """With GICv3, Aff3 of every MPIDR must be 0.
 
@@ -129,7 +129,7 @@ def nonzero_aff3_with_gicv3(machine: Machine) -> Iterator[Finding]:
             yield Finding(vcpu.at, message, hint=hint, related=GIC_IS_V3)
 
 
-@machine_rule("VMC308", Answer(SET_MPIDR))
+@machine_rule("VMC308", Answer(SET_MPIDR), about="gic")
 def aff0_above_15_with_gicv3(machine: Machine) -> Iterator[Finding]:
     """With GICv3, Aff0 of every MPIDR must be at most 15.
 
@@ -231,7 +231,9 @@ def mpidrs_of_ids(mpidrs: list[int]) -> str | None:
 ON_A_GICV2 = "on a host with a GICv2"
 
 
-@machine_rule("VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set", condition=ON_A_GICV2))
+@machine_rule(
+    "VMC310", Answer("KVM_CREATE_VCPU", "EINVAL", "set", condition=ON_A_GICV2), about="gic"
+)
 def too_many_vcpus_for_gicv2(machine: Machine) -> Iterator[Finding]:
     """A VM with GICv2 can have at most 8 vCPUs: its registers have one byte of CPU targets.
 
@@ -247,7 +249,7 @@ def too_many_vcpus_for_gicv2(machine: Machine) -> Iterator[Finding]:
         yield Finding(("vcpus",), message, hint=hint, related=related)
 
 
-@machine_rule("VMC312", Answer("KVM_CREATE_VCPU", "EINVAL", "set"))
+@machine_rule("VMC312", Answer("KVM_CREATE_VCPU", "EINVAL", "set"), about="has_mpidrs_as_ids")
 def vcpu_id_out_of_range(machine: Machine) -> Iterator[Finding]:
     """With `vcpu_ids: mpidr`, the compressed MPIDR of every vCPU must be an id that KVM accepts:
     below 512.
