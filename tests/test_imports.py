@@ -36,7 +36,6 @@ CHECKING = {
     text="node_reader nodes rules tree",
     description="half_read kinds model reading rules written yaml_readings",
     vm="expansion frames machine",
-    plans="apis command operations phases selection sequence values",
     rules=(
         "capabilities devices features gic host_kernel kinds machine_rules memory pmu ranges"
         " registers repeated smccc steal_time timers vcpus"
@@ -49,7 +48,7 @@ VALIDATE = {"vmcfg.parallel"} | of_rooms(
     reports="form terminal", commands="checked_file run_output validate"
 )
 EMIT = of_rooms(
-    plans="lowering plan reading_back",
+    plans=("apis command lowering operations phases plan reading_back selection sequence values"),
     rules="apis",
     formats="registry unresolved",
     commands="emission emit findings_output",

@@ -28,6 +28,7 @@ from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import EXAMPLES, FOLDER, example_of
 from vmcfg.reference.rule_text import NEVER_REACHES_KVM, findings_in, rule_lines, text_of
+from vmcfg.rules.host_kernel import newer_attributes, origins_of, sets_newer_attribute
 from vmcfg.rules.machine_rules import MACHINE_RULES
 from vmcfg.vm.machine import Machine
 
@@ -135,6 +136,8 @@ def test_no_rule_finds_more_near_the_edges(description: dict[str, Any]) -> None:
 
 
 def assert_that_skipped_rules_find_nothing(machine: Machine) -> None:
+    if not sets_newer_attribute(machine):
+        assert [row for row, _ in newer_attributes() if origins_of(row, machine)] == []
     for rule in MACHINE_RULES:
         if rule.about is not None and not attrgetter(rule.about)(machine):
             assert list(rule.check(machine)) == [], (

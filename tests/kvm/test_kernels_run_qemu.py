@@ -103,9 +103,21 @@ def wanted(series: str, qemu: str) -> list[str]:
 def records(series: str, qemu: str, host: str) -> dict[str, Any]:
     """Return the records of all descriptions for that host, by name, from one boot."""
     names = [name for name in wanted(series, qemu) if host_of(name) == host]
-    jobs = [job(qemu, name) for name in names]
+    first = {told_to_kvm(name): name for name in reversed(names)}
+    jobs = [job(qemu, name) for name in first.values()]
     timeout = sum(each["timeout"] for each in jobs) / 4
-    return monitors.records(series, jobs, monitors.qemu_files(qemu), host=host, timeout=timeout)
+    files = monitors.qemu_files(qemu)
+    found = monitors.records(series, jobs, files, host=host, timeout=timeout)
+    return {name: found[first[told_to_kvm(name)]] for name in names}
+
+
+def told_to_kvm(name: str) -> tuple[str, ...]:
+    """Return the command line without the name of the VM, which QEMU does not tell KVM: VMs that
+    differ only in it have one record.
+    """
+    words = shlex.split(command_line(machine_of(name)))
+    at = words.index("-name")
+    return (*words[:at], *words[at + 2 :])
 
 
 def differences(series: str, qemu: str, name: str, folder: Path) -> list[dict[str, Any]]:

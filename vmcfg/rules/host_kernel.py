@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
 
 from vmcfg.arm.affinity import aff0, derived_id, mpidr_of_id, mpidr_text
 from vmcfg.findings.finding import Finding
@@ -13,14 +15,15 @@ from vmcfg.kernel.abi import VGIC_MAINT_IRQ, setting
 from vmcfg.kernel.features import FEATURES, STRICT_PMU
 from vmcfg.kernel.limits import MOST_VCPUS
 from vmcfg.kernel.version import LINUX_6_1, Version, version_text
-from vmcfg.plans.apis import VCPU
-from vmcfg.plans.command import Row
-from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.capabilities import enabling, known_capabilities
 from vmcfg.rules.kinds import machine_rule
 from vmcfg.rules.registers import IF_OTHER, settable_registers, setting_register
 from vmcfg.rules.vcpus import mpidrs_of_ids
 from vmcfg.vm.machine import Machine, Vcpu
+
+if TYPE_CHECKING:
+    from vmcfg.kernel.abi import Attr
+    from vmcfg.plans.command import Row
 
 MPIDR_KEPT = (6, 10)
 """The first release in which KVM keeps a set MPIDR_EL1 when the vCPU is reset."""
@@ -31,12 +34,32 @@ PPIS_BY_ID = (6, 7)
 USE_ASSIGNED = "use MPIDRs that KVM assigns: Aff0 0 to 15, then Aff1"
 """The hint for vCPUs whose MPIDRs cannot be set."""
 
-NEWER_ATTRIBUTES = tuple(
-    (row, row.attr)
-    for row in SEQUENCE
-    if row.since > LINUX_6_1 and row.attr is not None and VCPU in row.apis
-)
-"""The rows whose attribute some supported kernel does not have."""
+
+@cache
+def newer_attributes() -> tuple[tuple[Row, Attr], ...]:
+    """Return the rows whose attribute some supported kernel does not have, each with it."""
+    from vmcfg.plans.apis import VCPU
+    from vmcfg.plans.sequence import SEQUENCE
+
+    return tuple(
+        (row, row.attr)
+        for row in SEQUENCE
+        if row.since > LINUX_6_1 and row.attr is not None and VCPU in row.apis
+    )
+
+
+def sets_newer_attribute(machine: Machine) -> bool:
+    """Return whether a plan can have one of `newer_attributes`. Few have one: the others do not
+    import the table of all attributes.
+    """
+    gic, timers = machine.gic, machine.timers
+    settings = (
+        machine.pmu.counters,
+        timers.hyp_virtual,
+        timers.hyp_physical,
+        None if gic is None else gic.maintenance_irq,
+    )
+    return bool(machine.smccc_filter) or any(each is not None for each in settings)
 
 
 def origins_of(row: Row, machine: Machine) -> list[Path]:
@@ -109,7 +132,9 @@ def newer_kernel_hint(machine: Machine, version: Version) -> str:
 @machine_rule("VMC702", Answer("KVM_SET_DEVICE_ATTR", "ENXIO", "set"))
 def unsupported_attribute(machine: Machine) -> Iterator[Finding]:
     """The oldest host kernel must have every attribute that the plan sets."""
-    for row, attr in NEWER_ATTRIBUTES:
+    if not sets_newer_attribute(machine):
+        return
+    for row, attr in newer_attributes():
         if row.since <= machine.host_kernel:
             continue
         origins = origins_of(row, machine)
