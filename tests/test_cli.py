@@ -565,11 +565,12 @@ def wait_until_it_reads(pid: int) -> None:
 
 
 def test_every_rule_attribute_and_topic_is_explained(run: Run) -> None:
-    from vmcfg.commands.explain import TOPICS, explanation
+    from vmcfg.commands.explain import explanation
     from vmcfg.description.model import every_field
     from vmcfg.plans.sequence import SEQUENCE
     from vmcfg.reference.every_rule import every_rule
     from vmcfg.reference.examples import EXAMPLES
+    from vmcfg.reference.explanations import TOPICS
 
     for rule in every_rule():
         text = "\n".join(explanation(rule.id))

@@ -203,6 +203,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "state_text",
         "plan_fields",
         "surprises",
+        "explanations",
     ),
     "importing": ("sources", "drafting"),
     "reports": (

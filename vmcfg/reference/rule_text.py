@@ -9,7 +9,6 @@ from vmcfg.checking.check import check
 from vmcfg.escape import printable
 from vmcfg.findings.diagnostic import Diagnostic
 from vmcfg.findings.rule import FoundBy, Rule
-from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
 from vmcfg.reference.examples import example_of
 from vmcfg.reference.layout import WIDEST, wrapped
 
@@ -42,13 +41,21 @@ def rule_lines(rule: Rule, width: int = WIDEST) -> Iterator[str]:
         yield from _example_lines(
             "For example:", text_of(example), findings_in(example, rule), width
         )
+    if rule.found_by != "validate":
+        yield from _conditional_lines(rule, width)
+    if rule.source is not None:
+        yield ""
+        yield from wrapped(rule.source, width, "source: ")
+
+
+def _conditional_lines(rule: Rule, width: int) -> Iterator[str]:
+    """Yield the example of a rule that a check of only the description does not find, if any."""
+    from vmcfg.reference.conditional_examples import CONDITIONAL_EXAMPLES
+
     conditional = CONDITIONAL_EXAMPLES.get(rule.id)
     if conditional is not None:
         heading = f"For example, {conditional.condition}:"
         yield from _example_lines(heading, conditional.text, conditional.findings(rule.id), width)
-    if rule.source is not None:
-        yield ""
-        yield from wrapped(rule.source, width, "source: ")
 
 
 def _example_lines(

@@ -15,10 +15,10 @@ import click
 from vmcfg import files
 from vmcfg.cli import COMMANDS, EPILOG, vmcfg
 from vmcfg.commands.emit import Phases
-from vmcfg.commands.explain import TOPICS
 from vmcfg.description.model import every_field
 from vmcfg.plans.phases import PHASES
 from vmcfg.reference.every_rule import every_rule
+from vmcfg.reference.explanations import TOPICS
 
 ValueKind = Literal["free", "words", "list", "files", "descriptions"]
 """The kinds of values: any text, one of several words, a comma-separated list, a file, or a
