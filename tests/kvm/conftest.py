@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kvm import machine, oracle
+from tests.conftest import not_here
+from tests.kvm import debian, machine, oracle, ssh_hosts
 
 HERE = Path(__file__).parent
 
@@ -15,6 +18,22 @@ TIMEOUT = 3600
 """Seconds per test, of which the first one of a kernel boots it, on a machine that is busy with
 other things. `machine.run` has a shorter limit for each boot.
 """
+
+
+@pytest.fixture(scope="session")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ssh_hosts.Host]]:
+    """Return the booted hosts of `ssh_hosts.HOSTS` by name. Tests with them are of the group
+    "hosts", so that one process boots them.
+    """
+    keys = tmp_path_factory.mktemp("keys")
+    try:
+        with ExitStack() as stack:
+            yield {
+                name: stack.enter_context(ssh_hosts.booted(oracle.kernel(series), keys))
+                for name, series in ssh_hosts.HOSTS.items()
+            }
+    except debian.NoMachineError as error:
+        not_here(f"NO HOST WAS BOOTED: {error}")
 
 
 def series_of(item: pytest.Item) -> str | None:

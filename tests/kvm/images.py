@@ -12,18 +12,21 @@ from tempfile import TemporaryDirectory
 from tests.kvm import machine, oracle
 
 
-def tried(series: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def tried(
+    series: str, *arguments: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Return the result of try --image with the kernel of a series."""
-    return run("try", "--image", str(oracle.kernel(series).image), *arguments)
+    return run("try", "--image", str(oracle.kernel(series).image), *arguments, cwd=cwd)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Return the result of vmcfg with QEMU of the tests in its search path."""
     path = f"{_folder_of_qemu().name}:{os.environ['PATH']}"
     return subprocess.run(
         [sys.executable, "-m", "vmcfg", *arguments],
         capture_output=True,
         text=True,
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(oracle.ROOT), "PATH": path},
     )
 

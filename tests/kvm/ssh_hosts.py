@@ -1,7 +1,7 @@
 """Booted arm64 kernels with KVM as hosts that ssh reaches: OpenSSH here, Dropbear there.
 
 A host has Python 3.11 of Debian 12, and python3.7, which is PyPy of Debian 11: no Debian that can
-still be fetched has CPython 3.7. It has nothing of vmcfg, except what a test adds.
+still be fetched has CPython 3.7. It has nothing of vmcfg.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.kvm import machine, packages
+
+HOSTS = {"kvm-1": "6.1", "kvm-2": "6.12", "kvm-3": "7.2"}
+"""The hosts of fleet/inventory.yml, and the kernels that they have in the tests."""
 
 SUITE = machine.BASE_SUITE
 PACKAGES = ("dropbear-bin", "libtomcrypt1", "libtommath1", "libgmp10", "libtinfo6")
@@ -86,17 +89,13 @@ class Host(NamedTuple):
 
 
 @contextlib.contextmanager
-def booted(
-    kernel: machine.Kernel, folder: Path, files: Mapping[str, bytes] | None = None
-) -> Iterator[Host]:
-    """Boot a kernel as a host with `files`, and wait until it accepts connections. Its key is in
-    `folder`.
-    """
+def booted(kernel: machine.Kernel, folder: Path) -> Iterator[Host]:
+    """Boot a kernel as a host, and wait until it accepts connections. Its key is in `folder`."""
     key = folder / f"key-{kernel.series}"
     create = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "tests", "-f", str(key)]
     subprocess.run(create, check=True, stdin=subprocess.DEVNULL)
     port = _free_port()
-    tree = dict(_programs()) | _modules(kernel) | dict(files or {})
+    tree = dict(_programs()) | _modules(kernel)
     tree["/root/.ssh/authorized_keys"] = key.with_suffix(key.suffix + ".pub").read_bytes()
     tree["/etc/passwd"] = b"root:x:0:0:root:/root:/bin/sh\n"
     tree["/etc/group"] = b"root:x:0:\n"

@@ -11,18 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.conftest import not_here
-from tests.kvm import debian, oracle, ssh_hosts
-
-HOSTS = {"kvm-1": "6.1", "kvm-2": "6.12", "kvm-3": "7.2"}
-"""The hosts of fleet/inventory.yml, and the kernels that they have here."""
+from tests.kvm import oracle, ssh_hosts
+from tests.kvm.ssh_hosts import HOSTS
 
 GICV2 = """\
 vmcfg: 1
@@ -38,22 +34,10 @@ ANSIBLE, PROVISION = re.findall(
 )
 """The two commands in the README, which are executed here."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+# In one process, in order: a second run is only one after the first.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400), pytest.mark.xdist_group("hosts")]
 
 Play = Callable[..., tuple[int, dict[str, dict[str, int]], str]]
-
-
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ssh_hosts.Host]]:
-    keys = tmp_path_factory.mktemp("keys")
-    try:
-        with ExitStack() as stack:
-            yield {
-                name: stack.enter_context(ssh_hosts.booted(oracle.kernel(series), keys))
-                for name, series in HOSTS.items()
-            }
-    except debian.NoMachineError as error:
-        not_here(f"NO HOST WAS BOOTED: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""try --script over ssh on real kernels, by Python 3.7: the report is that of try on the host."""
+"""try --script over ssh on real kernels, by Python 3.7: the report is that of try --image, which is
+that of try on the host (tests/kvm/test_kernels_boot_images.py).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import not_here
-from tests.kvm import debian, oracle, ssh_hosts
-
-SERIES = ("6.1", "6.12", "7.2")
+from tests.kvm import oracle, ssh_hosts
+from tests.kvm.images import tried
 
 EXAMPLES = "vmcfg/reference/examples"
 TRIED = {
@@ -29,24 +28,14 @@ TRIED = {
 ON_6_12 = ("every example",)
 """Those that take long, and are tried on one kernel."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("hosts"),
+    pytest.mark.parametrize("name", ssh_hosts.HOSTS),
+]
 
-
-@pytest.fixture(scope="module", params=SERIES)
-def host(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ssh_hosts.Host]:
-    """Return a host that has vmcfg too, for comparison, in its directory /work."""
-    files = oracle.package()
-    for folder in (EXAMPLES, "sample-configs"):
-        for path in (oracle.ROOT / folder).glob("*.yaml"):
-            files[f"/work/{path.relative_to(oracle.ROOT)}"] = path.read_bytes()
-    kernel = oracle.kernel(request.param)
-    try:
-        with ssh_hosts.booted(kernel, tmp_path_factory.mktemp("keys"), files) as host:
-            yield host
-    except debian.NoMachineError as error:
-        not_here(f"NO HOST WAS BOOTED: {error}")
+Hosts = dict[str, ssh_hosts.Host]
 
 
 def vmcfg(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,36 +48,38 @@ def vmcfg(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_script_reports_what_try_reports_on_the_host(host: ssh_hosts.Host) -> None:
+def test_the_script_reports_what_try_reports_on_the_host(name: str, hosts: Hosts) -> None:
+    host = hosts[name]
+    series = host.kernel.series
     version = host.ssh("python3.7 -V").stdout
     assert version.startswith("Python 3.7.")
-    for name, arguments in TRIED.items():
-        if name in ON_6_12 and host.kernel.series != "6.12":
+    for case, arguments in TRIED.items():
+        if case in ON_6_12 and series != "6.12":
             continue
-        there = host.ssh(f"cd /work; python3 -m vmcfg try --format json {' '.join(arguments)}")
+        there = tried(series, "--format", "json", *arguments, cwd=oracle.ROOT)
         script = vmcfg("try", "--script", *arguments)
-        # The directory of the host has nothing of vmcfg.
-        done = host.ssh("cd /; python3.7 -", script.stdout)
-        assert (done.returncode, done.stderr) == (there.returncode, there.stderr), name
+        done = host.ssh("python3.7 -", script.stdout)
+        assert (done.returncode, done.stderr) == (there.returncode, there.stderr), case
         report = json.loads(done.stdout)
-        assert report == json.loads(there.stdout), name
+        assert report == json.loads(there.stdout), case
         if "tries" in report:
             executed = sum(bool(each.get("commands")) for each in report["tries"])
-            oracle.NOTES[host.kernel.series].append(
-                f"{name} by --script over ssh: {executed} of {len(report['tries'])} executed"
+            oracle.NOTES[series].append(
+                f"{case} by --script over ssh: {executed} of {len(report['tries'])} executed"
             )
             assert executed > 0
         else:
-            assert report["kernel"].startswith(host.kernel.series + ".")
+            assert report["kernel"].startswith(series + ".")
 
 
-def test_the_exit_code_passes_through_the_pipe(host: ssh_hosts.Host, tmp_path: Path) -> None:
+def test_the_exit_code_passes_through_the_pipe(name: str, hosts: Hosts, tmp_path: Path) -> None:
+    host = hosts[name]
     codes = {}
-    for name, text in DESCRIPTIONS.items():
+    for case, text in DESCRIPTIONS.items():
         path = tmp_path / "vm.yaml"
         path.write_text(text)
         done = host.ssh("python3.7 -", vmcfg("try", "--script", str(path)).stdout)
-        codes[name] = done.returncode
+        codes[case] = done.returncode
     assert codes == {"right": 0, "wrong": 1, "rejected": 1}
     missing = vmcfg("try", "--script", str(tmp_path / "missing.yaml"))
     done = host.ssh("python3.7 -", missing.stdout)
