@@ -236,7 +236,7 @@ def run(series: str, jobs: Mapping[str, Job], files: Mapping[str, bytes]) -> dic
         script.append(f"echo '== {name}'")
         script.append(f"./run-guest {job.seconds} plan.{number} starts.{number} {loads}")
     given["/work/script"] = "\n".join([*script, "exit 0", ""]).encode()
-    result = machine.run(oracle.kernel(series), given, ["sh", "script"], smp=1, timeout=900)
+    result = machine.run(oracle.kernel(series), given, ["sh", "script"], timeout=900)
     assert result.exit_code == 0, result.stderr.decode()
     parts = re.split(r"(?m)^== (.+)\n", result.stdout.decode(errors="replace"))[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))

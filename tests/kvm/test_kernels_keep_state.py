@@ -87,7 +87,7 @@ def answers(series: str, vms: dict[str, str], **options: Any) -> Answers:
     for name, text in vms.items():
         files[f"/work/state/{name}.yaml"] = text.encode()
     command = ["python3", "driver.py", str(SEED)]
-    result = machine.run(oracle.kernel(series), files, command, smp=1, timeout=300, **options)
+    result = machine.run(oracle.kernel(series), files, command, timeout=300, **options)
     assert result.exit_code == 0, result.stderr.decode()
     found: Answers = json.loads(result.stdout)
     oracle.TALLY[series]["lines of state"] += sum(sum(each["lines"]) for each in found.values())
@@ -190,7 +190,7 @@ def test_a_moved_guest_goes_on_and_takes_its_next_interrupts(
         script.append(f"./move-guest.{number} {arguments}")
     files = guest_files(program(guests.COMPILER), tmp_path_factory.getbasetemp())
     files = files | {"/work/script": "\n".join([*script, "exit 0", ""]).encode()}
-    result = machine.run(oracle.kernel(series), files, ["sh", "script"], smp=1, timeout=300)
+    result = machine.run(oracle.kernel(series), files, ["sh", "script"], timeout=300)
     parts = re.split(r"(?m)^== (.+)\n", result.stdout.decode(errors="replace"))[1:]
     outputs = dict(zip(parts[::2], parts[1::2], strict=True))
     assert list(outputs) == list(VMS)

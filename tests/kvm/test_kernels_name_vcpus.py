@@ -235,9 +235,7 @@ def said(series: str, gic: int, program: bytes, folder: Path) -> dict[str, Any]:
         "/work/vmm": program,
     }
     command = ["sh", "-c", "chmod +x vmm && exec python3 names_driver.py"]
-    result = machine.run(
-        oracle.kernel(series), files, command, gic_version=gic, smp=1, timeout=1200
-    )
+    result = machine.run(oracle.kernel(series), files, command, gic_version=gic, timeout=1200)
     assert result.exit_code == 0, result.stderr.decode()
     answers: dict[str, Any] = json.loads(result.stdout)
     oracle.TALLY[series]["seconds in guests"] += round(answers["seconds"])

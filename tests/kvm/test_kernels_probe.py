@@ -23,6 +23,7 @@ from vmcfg.kernel.vm_capabilities import VM_CAPABILITIES
 from vmcfg.plans.sequence import SEQUENCE
 from vmcfg.rules.registers_on_hosts import limits_of
 from vmcfg.trial.boot import answers_in
+from vmcfg.trial.emulated import CPU
 
 RUNS = {
     "probe": "python3 -m vmcfg probe --format json",
@@ -73,7 +74,7 @@ def results(series: str) -> dict[str, tuple[int, str, str]]:
         f"/work/{path.rpartition('/')[2]}": (oracle.ROOT / path).read_bytes() for path in CARRIED
     }
     command = ["sh", "-c", script(RUNS.values())]
-    done = machine.run(oracle.kernel(series), files, command)
+    done = machine.run(oracle.kernel(series), files, command, cpu=CPU)
     lines = done.stdout.decode().split("\n")
     said = zip(RUNS, lines[0::3], lines[1::3], lines[2::3], strict=False)
     return {

@@ -24,9 +24,6 @@ SERIES = ("6.1", "6.12", "7.2")
 
 RULES = {rule.id: rule for rule in every_rule()}
 
-WITHOUT_LPA2 = "max,pauth-impdef=on,lpa2=off"
-"""With LPA2, the library of the kernel's tests takes 1.6 s per program on Linux 7.2."""
-
 OTHER_HOSTS = {
     "VMC206": "a host with pages of 16 or 64 KiB",
     "VMC310": "a host with a GICv2",
@@ -106,9 +103,7 @@ def answers(series: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, t
     """Return the exit code and the output of every program, from one boot."""
     command = ["python3", "-c", DRIVER]
     kernel = oracle.kernel(series)
-    result = machine.run(
-        kernel, dict(programs), command, cpu=WITHOUT_LPA2, memory_mb=2048, timeout=900
-    )
+    result = machine.run(kernel, dict(programs), command, memory_mb=2048, timeout=900)
     assert result.exit_code == 0, result.stderr.decode()
     found: dict[str, tuple[int, str]] = json.loads(result.stdout)
     return found
