@@ -134,7 +134,6 @@ def records(
         carried,
         ["python3", "record_driver.py"],
         gic_version=2 if host == GICV2 else 3,
-        # A stop of another process is slow if that runs on another emulated CPU.
         memory_mb=3072,
         timeout=timeout,
     )
