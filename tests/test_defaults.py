@@ -23,7 +23,7 @@ from tests.conftest import Vmcfg
 from tests.processes import run_vmcfg_as_text
 from tests.strategies import Json, descriptions, json_text, near_misses
 from tests.test_schema import matches
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.checking.check import Checked, check
 from vmcfg.checking.defaults import defaults_in
 from vmcfg.commands.found_in_defaults import FoundInDefaults
@@ -460,13 +460,13 @@ def test_fix_rewrites_the_defaults_once(
     (folder / "defaults.yaml").write_bytes(FIXABLE.encode())
     (folder / "a.yaml").write_text("vmcfg: 1\nname: no\nvcpus: 4\n")
     paths = []
-    write = files.write
+    write = writing.write
 
     def noted(path: str, data: bytes) -> None:
         paths.append(path)
         write(path, data)
 
-    monkeypatch.setattr(files, "write", noted)
+    monkeypatch.setattr(writing, "write", noted)
     arguments = ["validate", "--fix", "--summary", "--defaults", "defaults.yaml", "."]
     summary = "2 files checked: 4 fixed, no problems left\n"
     assert vmcfg_here(*arguments) == (0, "", f"{summary}2 of 3 files changed\n")

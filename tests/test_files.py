@@ -7,12 +7,13 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import FOREIGN, ROOT, Vmcfg
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.cli import COMMANDS
 
 RIGHT = "vmcfg: 1\nname: vm\nvcpus: 2\npmu: {irq: 23}\n"
@@ -214,7 +215,7 @@ def test_a_replaced_file_keeps_what_it_can(tmp_path: Path) -> None:
         os.setxattr(target, "user.note", b"kept")
     except OSError:
         has_attributes = False  # some file systems have no extended attributes
-    files.write(str(target), b"new")
+    writing.write(str(target), b"new")
     written = target.stat()
     assert target.read_bytes() == b"new"
     assert stat.S_IMODE(written.st_mode) == 0o640
@@ -228,7 +229,7 @@ def test_a_replaced_file_keeps_what_it_can(tmp_path: Path) -> None:
 def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        files.write(str(tmp_path / "new"), b"new")
+        writing.write(str(tmp_path / "new"), b"new")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
@@ -237,7 +238,7 @@ def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
 INTERRUPTED = """
 import os, signal, sys
 removed = os.unlink
-from vmcfg import cli, files
+from vmcfg import cli, writing
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupted)
 def interrupt(*args):
@@ -248,7 +249,7 @@ def removal(path):
         os.kill(os.getpid(), int(again))
     removed(path)
 os.fsync, os.unlink = interrupt, removal
-files.write(sys.argv[1], b"new")
+writing.write(sys.argv[1], b"new")
 """
 
 INT, TERM = int(signal.SIGINT), int(signal.SIGTERM)
@@ -336,14 +337,65 @@ def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    files.write(str(tmp_path / "target"), b"12345")
+    writing.write(str(tmp_path / "target"), b"12345")
     assert calls == [("fsync", 5), ("replace", 5)]
+
+
+def test_many_files_are_on_the_disk_before_they_replace_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One flush for a hundred files: those after it have another one."""
+    calls = []
+    flush, replace = writing._flush, os.replace
+
+    def flushed(folders: Sequence[str]) -> None:
+        calls.append(f"flush of {len(folders)}")
+        flush(folders)
+
+    def replaced(source: str, target: str) -> None:
+        calls.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(writing, "_flush", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
+    contents = {str(tmp_path / f"{number:04}"): b"%d" % number for number in range(103)}
+    assert list(writing.write_many(contents.items())) == []
+    assert calls == ["flush of 100", *["replace"] * 100, "flush of 3", *["replace"] * 3]
+    assert {str(path): path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_a_file_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    names = ["first", "folder", "none/file", "last"]
+    contents = [(str(tmp_path / name), b"new") for name in names]
+    reasons = [str(reason) for reason in writing.write_many(contents)]
+    assert reasons == [
+        f"cannot write {tmp_path}/folder: Is a directory",
+        f"cannot write {tmp_path}/none/file: No such file or directory",
+    ]
+    assert sorted(os.listdir(tmp_path)) == ["first", "folder", "last"]
+    assert (tmp_path / "last").read_bytes() == b"new"
+
+
+def test_a_disk_that_cannot_be_flushed_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old").write_text("old")
+
+    def refused(folders: Sequence[str]) -> None:
+        raise files.NoFile("cannot write to the disk")
+
+    monkeypatch.setattr(writing, "_flush", refused)
+    with pytest.raises(files.NoFile):
+        list(writing.write_many([(str(tmp_path / name), b"new") for name in ("old", "other")]))
+    assert os.listdir(tmp_path) == ["old"]
+    assert (tmp_path / "old").read_text() == "old"
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     target = tmp_path / ("n" * 255)
     for data in (b"old", b"new"):
-        files.write(str(target), data)
+        writing.write(str(target), data)
         assert target.read_bytes() == data
 
 
@@ -363,7 +415,7 @@ def test_a_temporary_file_is_readable_only_by_its_owner(
         return descriptor
 
     monkeypatch.setattr(os, "open", noted)
-    files.write(str(target), b"new")
+    writing.write(str(target), b"new")
     assert modes == [0o600]
 
 
@@ -380,7 +432,7 @@ def test_a_directory_that_is_not_writable_is_named_as_the_cause(
 
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(files.NoFile) as raised:
-        files.write(str(target), b"new")
+        writing.write(str(target), b"new")
     assert str(raised.value) == f"cannot write {target}: its directory is not writable"
 
 

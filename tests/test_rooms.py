@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vmcfg"
 
 ROOMS: dict[str, tuple[str, ...]] = {
-    "": ("escape", "nearest", "exit_codes", "files", "parallel", "script"),
+    "": ("escape", "nearest", "exit_codes", "files", "writing", "parallel", "script"),
     "arm": ("affinity", "interrupts", "smccc"),
     "kernel": (
         "version",
@@ -480,12 +480,12 @@ PRIVILEGES = {
     ),
     "kernel": Privilege(
         "only these files talk to the kernel",
-        files=("kernel.ioctls", "monitors.ptrace"),
+        files=("kernel.ioctls", "monitors.ptrace", "writing"),
         packages=("ctypes", "fcntl", "mmap"),
     ),
     "files": Privilege(
-        "only one file opens and prints, so that every failure is reported in one way",
-        files=("files",),
+        "only these files open and print, so that every failure is reported in one way",
+        files=("files", "writing"),
         functions=("open", "print"),
     ),
 }

@@ -1,6 +1,4 @@
-"""Reading and writing files: descriptions are read as bytes, and plans are written completely or
-not at all.
-"""
+"""Files that are read, which are bytes, and the standard streams."""
 
 from __future__ import annotations
 
@@ -235,22 +233,6 @@ def _with_parents(path: str) -> Iterator[str]:
         path = os.path.dirname(path)
 
 
-def write(path: str, data: bytes) -> None:
-    """Write `data` to the file at `path` completely, or leave it unchanged. Raises `NoFile`.
-
-    A regular file is replaced in one step. It keeps its mode and, where this process may set them,
-    its owner, its group, and its extended attributes. Devices and pipes are written to.
-    """
-    try:
-        if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-            with open(path, "wb") as file:
-                file.write(data)
-        else:
-            _replace(os.path.realpath(path), data)
-    except OSError as error:
-        raise NoFile(f"cannot write {printable(name_of(path))}: {error.strerror}") from None
-
-
 def contains(path: str, data: bytes) -> bool:
     """Return whether `path` is a regular file with exactly these bytes. It need not be readable."""
     try:
@@ -266,83 +248,6 @@ def contains(path: str, data: bytes) -> bool:
 def changed_text(changed: int, total: int) -> str:
     """Return the words for how many of the files of a run were changed."""
     return f"{changed} of {total} {'file' if total == 1 else 'files'} changed"
-
-
-class Growing:
-    """A new file that gets line after line, each of which is in it immediately.
-
-    Opening it and adding to it raise `NoFile`.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._name = printable(name_of(path))
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o666)
-        except OSError as error:
-            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
-
-    def add(self, data: bytes) -> None:
-        """Add bytes at the end."""
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-        except OSError as error:
-            raise NoFile(f"cannot write {self._name}: {error.strerror}") from None
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
-
-
-def _replace(target: str, data: bytes) -> None:
-    """Replace the regular file `target`, or create it. Raises `OSError`."""
-    folder, name = os.path.split(target)
-    # It is next to the target, because a file can be moved only within a file system.
-    temporary = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}")
-    exists = os.path.exists(target)
-    try:
-        try:
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-            descriptor = os.open(temporary, flags, 0o600 if exists else 0o666)
-        except PermissionError:
-            raise PermissionError(0, "its directory is not writable") from None
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            if exists:
-                _copy_properties(target, file.fileno())
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        # An interrupt can come before the file exists.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def _copy_properties(source: str, descriptor: int) -> None:
-    """Give an open file the mode of `source`, and as much of its other properties as possible."""
-    properties = os.stat(source)
-    # Only root can change the owner; others can set a group of which they are a member.
-    for owner, group in ((properties.st_uid, -1), (-1, properties.st_gid)):
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, owner, group)
-    for name in _extended_attributes(source):
-        with contextlib.suppress(OSError):
-            os.setxattr(descriptor, name, os.getxattr(source, name))
-    # After the owner, because a change of the owner clears the set-user-id bit.
-    os.fchmod(descriptor, stat.S_IMODE(properties.st_mode))
-
-
-def _extended_attributes(path: str) -> list[str]:
-    """Return the names of the extended attributes; none where there are no such attributes."""
-    if not hasattr(os, "listxattr"):
-        return []
-    try:
-        return os.listxattr(path)
-    except OSError:
-        return []
 
 
 def same(path: str, other: str) -> bool:

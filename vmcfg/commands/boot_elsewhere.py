@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.commands.options import Command, is_description
 from vmcfg.escape import printable
 from vmcfg.trial.task import Task
@@ -47,7 +47,7 @@ def write_initrd(path: str, guest: Guest, tasks: Sequence[Task], *, go_on: bool,
     if is_description(path):
         name = printable(files.name_of(path))
         raise click.UsageError(f"--initrd {name} is a description, which it would replace.")
-    files.write(path, initrd_for(guest.image.release, tasks, go_on=go_on, run=run))
+    writing.write(path, initrd_for(guest.image.release, tasks, go_on=go_on, run=run))
 
 
 def performed_elsewhere(console: str, *, go_on: bool, run: bool) -> tuple[str, Performer]:

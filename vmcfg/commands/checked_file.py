@@ -199,7 +199,9 @@ class FileCheck:
             if files.read(path) != data:
                 name = printable(checked.tree.file)
                 raise files.NoFile(f"cannot fix {name}: it was changed at the same time")
-            files.write(path, text)
+            from vmcfg.writing import write
+
+            write(path, text)
         return result
 
 

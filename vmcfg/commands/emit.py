@@ -346,7 +346,9 @@ def _put(done: Emitted, wanted: Wanted, output: str | None, check: bool) -> int:
         return FOUND if line else 0
     is_changed = not files.contains(output, done.data)
     if is_changed:
-        files.write(output, done.data)
+        from vmcfg.writing import write
+
+        write(output, done.data)
     files.print_error(f"{files.changed_text(int(is_changed), 1)}\n")
     return 0
 

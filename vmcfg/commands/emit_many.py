@@ -9,13 +9,13 @@ with the number of descriptions, and nothing is computed twice.
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import IO, Any, NamedTuple
 
 import click
 
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.checking.check import CheckFailed
 from vmcfg.checking.shared_names import with_duplicate_name
 from vmcfg.commands.checked_file import FileCheck, FileResult, SharedNames
@@ -56,7 +56,7 @@ def emit_many(run: Run, wanted: Wanted) -> int:
         left_over = folder.left_over(every, wanted.format.name)
         if run.check:
             return _print_left_over(run.output, left_over) or (FOUND if computed.stale else 0)
-        return _write(run, wanted, every, jobs, folder, computed.changed, left_over, waiting)
+        return _write(run, wanted, every, folder, computed.changed, left_over, waiting)
 
 
 class _Waiting(NamedTuple):
@@ -209,7 +209,6 @@ def _write(
     run: Run,
     wanted: Wanted,
     every: Sequence[Target],
-    jobs: int,
     folder: EmittedFolder,
     changed: Sequence[_Waiting],
     left_over: Sequence[str],
@@ -218,8 +217,7 @@ def _write(
     """Write the files that change, and remove those that are left over. Return the exit code."""
     _make_directories(run.output, every)
     folder.add(every, wanted.format.name)
-    failed = _write_all(changed, jobs, waiting)
-    if failed:
+    if _write_all(changed, waiting):
         return FAILED
     words = files.changed_text(len(changed), len(every))
     if run.prune:
@@ -240,32 +238,16 @@ def _make_directories(folder: str, every: Sequence[Target]) -> None:
             raise files.NoFile(f"cannot create {name}: {error.strerror}") from None
 
 
-def _write_all(changed: Sequence[_Waiting], jobs: int, waiting: IO[bytes]) -> bool:
+def _write_all(changed: Sequence[_Waiting], waiting: IO[bytes]) -> bool:
     """Write files from the temporary file. Return whether one could not be written."""
     try:
         waiting.flush()
     except OSError as error:
         raise files.NoFile(f"cannot write a temporary file: {error.strerror}") from None
-    write: Callable[[_Waiting], tuple[str]] = _writer(waiting.fileno())
+    source = waiting.fileno()
+    contents = ((each.path, os.pread(source, each.size, each.start)) for each in changed)
     failed = False
-    with closing(results(write, changed, jobs)) as reasons:
-        for (reason,) in reasons:
-            if reason:
-                failed = True
-                files.print_error(f"vmcfg: {reason}\n")
+    for reason in writing.write_many(contents):
+        failed = True
+        files.print_error(f"vmcfg: {reason}\n")
     return failed
-
-
-def _writer(source: int) -> Callable[[_Waiting], tuple[str]]:
-    """Return a function that writes a file and returns why it failed, or nothing."""
-
-    def write(each: _Waiting) -> tuple[str]:
-        # Unlike a read, pread leaves the position alone, which all workers share.
-        data = os.pread(source, each.size, each.start)
-        try:
-            files.write(each.path, data)
-        except files.NoFile as error:
-            return (str(error),)
-        return ("",)
-
-    return write

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.commands.emission import Run
 from vmcfg.escape import printable
 
@@ -163,7 +163,7 @@ class EmittedFolder:
         text = f'{{"format": "{NAME}", "format_version": "{VERSION}", "files": {inner}}}\n'
         data = text.encode()
         if not files.contains(self.path, data):
-            files.write(self.path, data)
+            writing.write(self.path, data)
 
 
 def _inside(name: Any) -> str:

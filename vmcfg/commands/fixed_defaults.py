@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.checking import fixes
 from vmcfg.checking.check import CheckFailed, Defaults
 from vmcfg.checking.defaults import defaults_in
@@ -51,7 +51,7 @@ def fix_defaults(
         if files.read(path) != before.data:
             name = printable(before.tree.file)
             raise files.NoFile(f"cannot fix {name}: it was changed at the same time")
-        files.write(path, after.data)
+        writing.write(path, after.data)
         output.fixed += len(fixed)
         output.changed += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.commands.options import help_option, strict_option
 from vmcfg.description.draft import Draft, description_text
 from vmcfg.description.kinds import Misfit
@@ -117,7 +117,7 @@ def import_(
     if output is None or output == "-":
         files.print_out(text)
     else:
-        files.write(output, text.encode("utf-8", "backslashreplace"))
+        writing.write(output, text.encode("utf-8", "backslashreplace"))
     return 0
 
 

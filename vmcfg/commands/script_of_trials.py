@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.commands.options import is_description
 from vmcfg.escape import printable
 from vmcfg.exit_codes import FAILED, FOUND
@@ -54,7 +54,7 @@ def print_script(
     if output is None:
         files.print_out(text)
     elif not unreadable:
-        files.write(output, text.encode())
+        writing.write(output, text.encode())
     never = [
         trial_on
         for trial_on, each in zip(functions, found, strict=True)

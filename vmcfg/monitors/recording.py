@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vmcfg.escape import without_surrogates
-from vmcfg.files import Growing, NoFile
+from vmcfg.files import NoFile
 from vmcfg.kernel.host_pmus import host_pmus
 from vmcfg.kernel.version import running_release, version_of
 from vmcfg.monitors.recorder import REQUESTS, Recorder
 from vmcfg.monitors.tracer import Call, trace
+from vmcfg.writing import Growing
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
 

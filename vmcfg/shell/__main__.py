@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmcfg import files
+from vmcfg import writing
 from vmcfg.reference.examples import FOLDER
 from vmcfg.shell.generated import SHARE, generated
 
@@ -13,7 +13,7 @@ def main() -> None:
     for path, data in content.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_bytes() != data:
-            files.write(str(path), data)
+            writing.write(str(path), data)
     for folder in (SHARE, FOLDER):
         for path in folder.rglob("*"):
             if path.is_file() and path not in content:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vmcfg import files
+from vmcfg import writing
 from vmcfg.escape import printable
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.trial.compiled import performer
@@ -180,5 +180,5 @@ def _booted(guest: Guest, plans: str) -> tuple[bytes, str]:
         command = [qemu, *guest.machine.arguments(image, archive)]
         console, ending = console_of(command, guest.timeout, DONE)
     if guest.console is not None:
-        files.write(guest.console, console)
+        writing.write(guest.console, console)
     return console, ending

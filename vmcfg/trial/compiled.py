@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from vmcfg import files
+from vmcfg import files, writing
 from vmcfg.kernel.ioctls import NoKvm
 
 SOURCE = Path(__file__).with_name("performer.c")
@@ -63,7 +63,7 @@ def _keep(path: Path, program: bytes) -> None:
     """Store the program, completely or not at all. Without a cache, it is compiled every time."""
     with contextlib.suppress(OSError, files.NoFile):
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(str(path), program)
+        writing.write(str(path), program)
 
 
 def _compiled(chosen: str) -> bytes:
