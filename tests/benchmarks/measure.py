@@ -21,11 +21,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import yaml
+from boot import bare_boot
 from children import ALL_CORES, Command, Run, Unfit, interleaved, names, run, silent
-from descriptions import listed, many
+from descriptions import PROBLEM, listed, many
 
 ROOT = Path(__file__).parent.parent.parent
 BUILD = ROOT / "build" / "benchmarks"
@@ -131,6 +133,9 @@ def start(rounds: int) -> Iterator[Group]:
         Command("python -c 'import click, yaml'", [PYTHON, "-c", IMPORTS], 0, silent),
         Command("vmcfg validate", [VMCFG, "validate", small], 0, silent),
         Command("vmcfg emit", [VMCFG, "emit", small], 0, has_lines(8)),
+        Command("vmcfg --help", [VMCFG, "--help"], 0, contains("validate")),
+        Command("vmcfg explain VMC503", [VMCFG, "explain", "VMC503"], 0, contains("VMC503")),
+        Command("vmcfg example minimal", [VMCFG, "example", "minimal"], 0, contains("vmcfg: 1")),
         Command("yamllint", [YAMLLINT, small], 0, silent),
         Command(
             "check-jsonschema", [CHECK_JSONSCHEMA, "--schemafile", SCHEMA, small], 0, contains("ok")
@@ -139,7 +144,9 @@ def start(rounds: int) -> Iterator[Group]:
     ]
     runs = interleaved(commands, rounds)
     vmcfg = statistics.median(one.cpu for one in runs["vmcfg validate"])
-    targets: dict[str, Target] = {"vmcfg validate": at_most(1.25)}
+    targets: dict[str, Target] = {"vmcfg validate": at_most(1.2)}
+    for name in ("vmcfg --help", "vmcfg explain VMC503", "vmcfg example minimal"):
+        targets[name] = at_most(1.3)
     for name in ("yamllint", "check-jsonschema"):
         other = statistics.median(one.cpu for one in runs[name])
         targets[name] = lambda _, other=other: ("above vmcfg", other > vmcfg)  # type: ignore[misc]
@@ -147,7 +154,7 @@ def start(rounds: int) -> Iterator[Group]:
         "start-up: a description of 4 vCPUs (ratio of CPU time)", lines(runs, "cpu", targets)
     )
     if shutil.which("valgrind"):
-        counts = {command.name: instructions(command) for command in commands[:3]}
+        counts = {command.name: instructions(command) for command in commands[:6]}
         base = counts[commands[0].name]
         yield Group(
             "start-up in instructions, regardless of other load (in millions, by valgrind)",
@@ -311,11 +318,52 @@ def files(rounds: int, count: int) -> Iterator[Group]:
         title = f"{count:,} files of 4 vCPUs in one command, {cores} core{'s' * (cores > 1)}"
         for other in ("yamllint", "check-jsonschema"):
             pair = {name: runs[name] for name in (other, "vmcfg validate")}
-            target: dict[str, Target] = {"vmcfg validate": at_least(10)} if cores == 2 else {}
+            target: dict[str, Target] = {"vmcfg validate": at_least(12)} if cores == 2 else {}
             yield Group(
                 f"{title} (files per second, ratio to {other})",
                 lines(pair, "wall", target, speed=True),
             )
+
+
+def emitting(rounds: int, count: int) -> Iterator[Group]:
+    """Yield many descriptions emitted to a new directory, and again to one that is current."""
+    folder, plans = BUILD / f"files-{count}-right", BUILD / f"plans-{count}"
+    paths, _ = many(folder, count)
+    for path in paths:
+        path.write_text(path.read_text().replace(PROBLEM, ""))
+    shutil.rmtree(plans, ignore_errors=True)
+    # Each run has a directory of its own, because removing one takes time.
+    new: list[str | Path] = ["sh", "-c", 'exec "$0" emit "$1" -o "$2/$$/"', VMCFG, folder, plans]
+    validate = Command("vmcfg validate", [VMCFG, "validate", folder], 0, silent)
+    first = Command("vmcfg emit -o, new", new, 0, silent)
+    again: list[str | Path] = [VMCFG, "emit", folder, "-o", f"{plans}/current/"]
+    run(Command("emit", again, 0, silent), ALL_CORES)
+    commands = [validate, first, Command("vmcfg emit -o, current", again, 0, silent)]
+    half = at_least(0.5)
+    yield Group(
+        f"{count:,} files emitted, all cores (ratio of files per second)",
+        lines(
+            interleaved(commands, rounds),
+            "wall",
+            {command.name: half for command in commands[1:]},
+            speed=True,
+        ),
+    )
+    shutil.rmtree(plans)
+
+
+def booting(rounds: int, kernel: Path) -> Iterator[Group]:
+    """Yield `vmcfg try --image` of one description, and a bare boot of the same kernel."""
+    with TemporaryDirectory() as folder:
+        sample = ROOT / "sample-configs" / "minimal.yaml"
+        tried: list[str | Path] = [VMCFG, "try", "--image", kernel, sample]
+        ours = Command("vmcfg try --image", tried, 0, contains("commands executed"))
+        run(ours, ALL_CORES)  # compiles the performer
+        bare = Command("bare boot", bare_boot(kernel, Path(folder)), 0, silent)
+        yield Group(
+            "a kernel booted under QEMU",
+            lines(interleaved([bare, ours], rounds), "wall", {ours.name: at_most(1.5)}),
+        )
 
 
 def growth(rounds: int, counts: Sequence[int]) -> Iterator[Group]:
@@ -463,9 +511,11 @@ def main() -> int:
         "memory": lambda options: memory(max(3, options.rounds // 4)),
         "formats": lambda options: formats(max(3, options.rounds // 4)),
         "files": lambda options: files(max(3, options.rounds // 5), options.files),
+        "emitting": lambda options: emitting(max(3, options.rounds // 5), options.files),
         "growth": lambda options: growth(1, options.growth),
         "entries": lambda options: entries(1, options.entries),
         "recording": lambda options: recording(max(3, options.rounds // 8), options.ioctls),
+        "booting": lambda options: booting(max(3, options.rounds // 8), options.kernel),
     }
     parser = argparse.ArgumentParser(
         prog="tests/benchmarks/run", description="Compare vmcfg with other programs."
@@ -503,17 +553,25 @@ def main() -> int:
         help="Number of ioctls of a program that is recorded.",
     )
     parser.add_argument(
+        "--kernel",
+        type=Path,
+        help="An arm64 kernel image for the group booting, which requires it.",
+    )
+    parser.add_argument(
         "--json", type=Path, default=BUILD / "results.json", help="File for the results as JSON."
     )
     options = parser.parse_args()
     unknown = [name for name in options.groups if name not in groups]
     if unknown:
         parser.error(f"unknown group: {', '.join(unknown)}")
+    if "booting" in options.groups and options.kernel is None:
+        parser.error("the group booting requires --kernel")
+    chosen = options.groups or [name for name in groups if name != "booting" or options.kernel]
     told = circumstances()
     print("\n".join(f"{key}: {value}" for key, value in told.items()), end="\n\n")
     done = []
     try:
-        for name in options.groups or groups:
+        for name in chosen:
             for group in groups[name](options):
                 print(table(group), flush=True)
                 done.append(group)
