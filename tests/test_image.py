@@ -490,7 +490,9 @@ def test_a_guest_is_tried_as_a_host_is(
 
 def console_elsewhere(kernel: StandInKvm, vmcfg_here: Vmcfg, *command: str) -> bytes:
     """Return the console of a machine that boots the archive of a command."""
-    assert vmcfg_here(*command, "--image", "Image", "--initrd", "initrd") == (0, "", "")
+    code, output, _ = vmcfg_here(*command, "--image", "Image", "--initrd", "initrd")
+    assert code in (0, 1)
+    assert output == ""
     plans = files_of(Path("initrd").read_bytes())["plans"].decode()
     return stand_in_guest.console(kernel, Path("pmus").absolute(), plans)
 
@@ -544,6 +546,22 @@ def test_results_that_are_cut_are_rejected(kvm: StandInKvm, vmcfg_here: Vmcfg) -
         code, output, errors = vmcfg_here("try", "vm.yaml", "--results", "console")
         assert (code, output) == (3, "")
         assert errors.startswith("vmcfg: console")
+
+
+def test_the_initrd_has_the_plans_of_those_without_errors(
+    kvm: StandInKvm, vmcfg_here: Vmcfg
+) -> None:
+    Path("right.yaml").write_text(TWO)
+    Path("wrong.yaml").write_text(TWO.replace("23", "27"))
+    command = ("try", ".", "--image", "Image", "--initrd", "initrd")
+    code, output, errors = vmcfg_here(*command)
+    assert (code, output) == (1, "")
+    assert "./wrong.yaml:4:12: error[VMC507]" in errors
+    assert "right.yaml" not in errors
+    plans = files_of(Path("initrd").read_bytes())["plans"].decode()
+    assert plans.count("plan ") == 1
+    assert vmcfg_here(*command, "--unchecked")[0] == 0
+    assert files_of(Path("initrd").read_bytes())["plans"].decode().count("plan ") == 2
 
 
 def test_the_initrd_does_not_replace_a_description(kvm: StandInKvm, vmcfg_here: Vmcfg) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ import click
 from vmcfg import files, writing
 from vmcfg.commands.options import Command, is_description
 from vmcfg.escape import printable
-from vmcfg.trial.task import Task
+from vmcfg.exit_codes import FOUND
+from vmcfg.reports.human import drawn_for
+from vmcfg.trial.verdict import Trial, executed
 
 if TYPE_CHECKING:
     from vmcfg.trial.boot import Guest
@@ -40,14 +43,33 @@ def boot_elsewhere_options(command: Command) -> Command:
     return command
 
 
-def write_initrd(path: str, guest: Guest, tasks: Sequence[Task], *, go_on: bool, run: bool) -> None:
-    """Write the archive with which the kernel of `guest` executes `tasks`. Raises `NoKvm`."""
+def write_initrd(
+    path: str,
+    guest: Guest,
+    trials: Sequence[Trial],
+    *,
+    skips: bool,
+    go_on: bool,
+    run: bool,
+    color: str,
+) -> int:
+    """Write the archive with which the kernel of `guest` executes the tasks of `trials`. Return the
+    exit code: that of findings if errors prevent one of them. Raises `NoKvm`.
+    """
     from vmcfg.trial.boot import initrd_for
 
     if is_description(path):
         name = printable(files.name_of(path))
         raise click.UsageError(f"--initrd {name} is a description, which it would replace.")
-    writing.write(path, initrd_for(guest.image.release, tasks, go_on=go_on, run=run))
+    release = guest.image.release
+    tasks = executed(trials, release, skips)
+    writing.write(path, initrd_for(release, tasks, go_on=go_on, run=run))
+    prevented = [trial for trial in trials if trial.task is None]
+    if skips or not prevented:
+        return 0
+    for trial in prevented:
+        files.print_error(drawn_for(sys.stderr, color, list(trial.reported), trial.texts))
+    return FOUND
 
 
 def performed_elsewhere(console: str, *, go_on: bool, run: bool) -> tuple[str, Performer]:

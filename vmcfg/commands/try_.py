@@ -42,7 +42,7 @@ from vmcfg.trial.on_host import Execution
 from vmcfg.trial.outcome import Outcome, Step
 from vmcfg.trial.report import as_json, exit_code, remarks
 from vmcfg.trial.trying import DescriptionTrial, Performer, prepared_plan
-from vmcfg.trial.verdict import Attempt, Trial, Tried, attempts, executed, performer_here
+from vmcfg.trial.verdict import Attempt, Trial, Tried, attempts, performer_here
 
 if TYPE_CHECKING:
     from vmcfg.checking.check import Defaults
@@ -202,9 +202,11 @@ def try_(
         skips = examples or format_ == "ktap"
         if initrd is not None and guest is not None:
             here = version_of(guest.image.release)
-            to_execute = executed([each(here) for each in trials()], guest.image.release, skips)
-            write_initrd(initrd, guest, to_execute, go_on=unchecked, run=not no_run)
-            return FAILED if unreadable else 0
+            every = [trial_on(here) for trial_on in trials()]
+            code = write_initrd(
+                initrd, guest, every, skips=skips, go_on=unchecked, run=not no_run, color=color
+            )
+            return FAILED if unreadable else code
         release, performed = _performer(guest, results, unchecked, run=not no_run)
         here = version_of(release)
         done = attempts([trial_on(here) for trial_on in trials()], performed, release, skips)
