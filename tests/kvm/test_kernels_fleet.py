@@ -228,14 +228,28 @@ def test_a_vm_that_only_kvm_rejects_fails_with_its_answer(
     (fleet / "vms/older").mkdir()
     (fleet / "vms/older/old.yaml").write_text(GICV2)
     unaware = tmp_path / "unaware"
+    # Ansible fails if a program ends before it has read its standard input.
     unaware.write_text(
-        f'#!/bin/sh\n[ "$1" != validate ] || exit 0\nexec "{sys.executable}" -m vmcfg "$@"\n'
+        '#!/bin/sh\nif [ "$1" = validate ]; then cat >/dev/null; exit 0; fi\n'
+        f'exec "{sys.executable}" -m vmcfg "$@"\n'
     )
     unaware.chmod(0o755)
     others = {"kvm-3": {"vms_descriptions": "vms/older", "vms_vmcfg": str(unaware)}}
     code, recap, output = play("--limit", "kvm-3", others=others)
     assert (code, recap["kvm-3"]["failed"]) == (2, 1)
-    assert "'create-device gic - KVM_DEV_TYPE_ARM_VGIC_V2 u32 5' fails with ENODEV" in output
+    answer = "'create-device gic - KVM_DEV_TYPE_ARM_VGIC_V2 u32 5' fails with ENODEV"
+    assert answer in output, output
+
+
+def test_two_descriptions_with_one_file_name_are_rejected(play: Play, fleet: Path) -> None:
+    for folder in ("a", "b"):
+        path = fleet / f"vms/twice/{folder}/vm.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{{vmcfg: 1, name: {folder}, vcpus: 1}}\n")
+    others = {"kvm-2": {"vms_descriptions": "vms/twice"}}
+    code, recap, output = play("--limit", "kvm-2", others=others)
+    assert (code, recap["kvm-2"]["failed"]) == (2, 1)
+    assert "two descriptions have one file name: vm.yaml vm.yaml" in output
 
 
 def test_provision_sh_does_the_same(
