@@ -1,8 +1,9 @@
 """The tests that run vmcfg, once more under the Pythons of Debian releases.
 
 The short loop is repeated, without the files below, and with the comparison of the two parsers,
-which depend most on PyYAML. Under Debian 12, only what depends on the libraries is repeated. Other slow tests start the same commands with more inputs, and kernels
-do not depend on Python: tests/kvm runs vmcfg with Python, click, rich, and PyYAML of Debian 12.
+which depend most on PyYAML. Under Debian 12, only what depends on the libraries is repeated. Other
+slow tests start the same commands with more inputs, and kernels do not depend on Python: tests/kvm
+runs vmcfg with Python, click, rich, and PyYAML of Debian 12.
 """
 
 from __future__ import annotations
