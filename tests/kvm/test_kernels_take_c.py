@@ -19,6 +19,7 @@ from vmcfg.kernel.version import version_of
 from vmcfg.plans.lowering import lower
 from vmcfg.plans.plan import ATTRIBUTES, WHOLE_VM, Scope
 from vmcfg.trial.boot import perform_in
+from vmcfg.trial.emulated import CPU
 from vmcfg.trial.trying import DescriptionTrial
 from vmcfg.trial.verdict import attempts
 
@@ -72,7 +73,7 @@ for name in *; do echo "== $name"; ./$name; echo "== exit code $?"; done
 @cache
 def said(series: str, programs: tuple[tuple[str, bytes], ...]) -> dict[str, tuple[int, str]]:
     """Return the exit code and the output of each program, from one boot."""
-    result = machine.run(oracle.kernel(series), dict(programs), ["sh", "-c", EXECUTED])
+    result = machine.run(oracle.kernel(series), dict(programs), ["sh", "-c", EXECUTED], cpu=CPU)
     pattern = r"(?ms)^== (\S+)\n(.*?)^== exit code ([0-9]+)$"
     found = re.findall(pattern, result.stdout.decode())
     return {name: (int(code), output) for name, output, code in found}
