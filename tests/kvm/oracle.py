@@ -184,7 +184,7 @@ def guest_of(series: str, host: str) -> Guest:
     """Return how `vmcfg try --image` boots the kernel of a series in that machine."""
     image = kernel_image(str(kernel(series).image))
     if host == NESTED:
-        emulated = Emulated(append=machine.NESTED)
+        emulated = Emulated(cpu=machine.WITHOUT_LPA2, append=machine.NESTED)
         return Guest(image, emulated, qemu=str(machine.nested_qemu()))
     return Guest(
         image, Emulated(f"gic-version={2 if host == GICV2 else 3}"), qemu=str(machine.qemu())
