@@ -50,7 +50,10 @@ def read(path: str) -> bytes:
     Raises `NoFile` if it cannot be read, or has more than MOST_BYTES.
     """
     with _opened(path) as file:
-        data = file.read(MOST_BYTES + 1)
+        # Most files are small. Python allocates the greatest size that a read may return.
+        data = file.read(BYTES_OF_HEAD)
+        if len(data) == BYTES_OF_HEAD:
+            data += file.read(MOST_BYTES + 1 - BYTES_OF_HEAD)
     if len(data) > MOST_BYTES:
         raise NoFile(f"cannot read {_source(path)}: it is larger than {MOST_BYTES >> 20} MiB")
     return data

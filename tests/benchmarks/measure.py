@@ -333,7 +333,14 @@ def emitting(rounds: int, count: int) -> Iterator[Group]:
         path.write_text(path.read_text().replace(PROBLEM, ""))
     shutil.rmtree(plans, ignore_errors=True)
     # Each run has a directory of its own, because removing one takes time.
-    new: list[str | Path] = ["sh", "-c", 'exec "$0" emit "$1" -o "$2/$$/"', VMCFG, folder, plans]
+    new: list[str | Path] = [
+        "/bin/sh",
+        "-c",
+        'exec "$0" emit "$1" -o "$2/$$/"',
+        VMCFG,
+        folder,
+        plans,
+    ]
     validate = Command("vmcfg validate", [VMCFG, "validate", folder], 0, silent)
     first = Command("vmcfg emit -o, new", new, 0, silent)
     again: list[str | Path] = [VMCFG, "emit", folder, "-o", f"{plans}/current/"]

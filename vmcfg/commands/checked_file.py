@@ -160,7 +160,7 @@ class FileCheck:
             warnings=counted.count(WARNING),
             fixable=sum(found.fix is not None for found in counted.diagnostics),
             rules=tuple([found.rule for found in reported.diagnostics]),
-            vm=reported.machine.name if reported.machine and os.path.isfile(path) else "",
+            vm=reported.machine.name if reported.machine else "",
             in_defaults=in_defaults,
         )
 
@@ -217,7 +217,13 @@ class SharedNames:
     def earlier(self, path: str, vm: str) -> str | None:
         """Return the path of an earlier file with a VM of the name `vm`; None if there is none."""
         first = self._first.setdefault(vm, path) if vm else path
-        return None if first == path else first
+        if first == path:
+            return None
+        # Only files can be read again: a name in a pipe or in standard input is that of no file.
+        if not os.path.isfile(first):
+            self._first[vm] = path
+            return None
+        return first if os.path.isfile(path) else None
 
     def compared(self, path: str, result: FileResult) -> FileResult:
         """Return `result` of the file at `path`, with a finding if an earlier VM has its name."""
