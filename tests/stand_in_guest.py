@@ -212,6 +212,8 @@ class _Plan:
             self.said.append(f"got {line} {result.to_bytes(8, 'little').hex()}")
             return
         if op == "get-reg":
+            # KVM writes as many bytes as the id of the register says.
+            assert len(data) == 1 << (int(number, 16) >> 52 & 0xF)
             got = self.at_address(target, "GET_ONE_REG", "=QQ", (int(number, 16),), data)
         elif op == "get-masks":
             got = self.at_address(target, "ARM_GET_REG_WRITABLE_MASKS", "=Q56x", (), data)

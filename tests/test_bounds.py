@@ -702,6 +702,23 @@ def test_kvm_answers_otherwise_at_the_end_of_64_bits(text: str, errno: str | Non
     assert (None if found.kernel is None else found.kernel.errno) == errno
 
 
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("VMC411", "features: [el2]\ngic: {{version: 3, set_up_by: monitor, maintenance_irq: {}}}"),
+        ("VMC504", "pmu: {{irq: {}}}"),
+        ("VMC601", "timers: {{virtual: {}}}"),
+    ],
+)
+@pytest.mark.parametrize(("number", "errno"), [(0x7FFFFFFF, "EINVAL"), (0x80000000, None)])
+def test_an_interrupt_above_31_bits_never_reaches_kvm(
+    rule: str, text: str, number: int, errno: str | None
+) -> None:
+    found = check(f"{VM}{text}\n".format(number).encode(), "vm.yaml").diagnostics
+    answers = [each.kernel for each in found if each.rule == rule]
+    assert [answer and answer.errno for answer in answers] == [errno]
+
+
 @pytest.mark.parametrize("low_bits", [0x1, 0x101, 0xF01])
 def test_kvm_does_not_see_bits_of_a_base_that_its_word_has_anyway(low_bits: int) -> None:
     assert answer_to_region_1(low_bits) is None

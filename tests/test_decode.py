@@ -16,6 +16,7 @@ from tests.processes import run_vmcfg_as_text
 from vmcfg.plans.apis import VCPU
 from vmcfg.plans.command import Row
 from vmcfg.plans.sequence import SEQUENCE
+from vmcfg.plans.state import STATE_V3, StateRow
 from vmcfg.reference.attribute_numbers import Numbers
 from vmcfg.reference.attribute_text import errors_of
 from vmcfg.vm.readings import READINGS, readings
@@ -130,6 +131,39 @@ FUNCTION = "SMCCC function id"
 )
 def test_what_a_number_can_be(value: int, name: str, meaning: str) -> None:
     assert meaning in possible(value)[name]
+
+
+@pytest.mark.parametrize(
+    ("offset", "name"),
+    [
+        (0x4, "GICR_IIDR"),
+        (0x8, "GICR_TYPER"),
+        (0x14, "GICR_WAKER"),
+        (0x10280, "GICR_ICPENDR0"),
+        *(
+            (access.number, access.register.removesuffix("[31:0]"))
+            for row in STATE_V3
+            if isinstance(row, StateRow) and row.register.startswith("GICR_")
+            for access in row.accesses(64)
+            if not access.register.endswith("[63:32]")
+        ),
+    ],
+)
+def test_a_register_of_a_redistributor_has_its_name(offset: int, name: str) -> None:
+    assert possible(offset)[REDIST] == f"MPIDR 0.0.0.0, offset {offset:#x}, {name}"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        (access.number, access.register)
+        for row in STATE_V3
+        if isinstance(row, StateRow) and row.register.startswith(("ICC_", "ICH_"))
+        for access in row.accesses(64)
+    ],
+)
+def test_a_register_of_the_cpu_interface_has_its_name(encoding: int, name: str) -> None:
+    assert possible(encoding)[SYSREGS] == f"MPIDR 0.0.0.0, {name}"
 
 
 @pytest.mark.parametrize(

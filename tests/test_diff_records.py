@@ -528,6 +528,16 @@ def test_what_vmcfg_does_not_know_differs() -> None:
     assert said(differing(with_after(unknown, "set-attr", **IRQ))) == [
         "added set-attr 0.0.0.1 0x1 None 23"
     ]
+    made = {**the("create-device", target="its:0"), "target": "device:0", "row": None}
+    old, new = (
+        {**made, "attr": str(number), "value": str(number), "device_id": number}
+        for number in (4, 9)
+    )
+    found = compared(
+        record_side(recorded(with_after(old, "create-device", target="its:0"))),
+        record_side(recorded(with_after(new, "create-device", target="its:0"))),
+    )
+    assert said(found) == ["changed create-device device:0 9 4 9"]
 
 
 def test_itss_are_compared_by_address() -> None:

@@ -364,6 +364,15 @@ def test_many_files_are_on_the_disk_before_they_replace_old_ones(
     assert {str(path): path.read_bytes() for path in tmp_path.iterdir()} == contents
 
 
+def test_writing_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    writing.write(str(tmp_path / "one"), b"text")
+    names = ["two", "three", "none/file"]
+    reasons = list(writing.write_many((str(tmp_path / name), b"text") for name in names))
+    assert len(reasons) == 1
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_file_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     names = ["first", "folder", "none/file", "last"]

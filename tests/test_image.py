@@ -28,6 +28,8 @@ from tests import stand_in_guest, stand_in_kvm
 from tests.conftest import Vmcfg
 from tests.stand_in_kvm import StandInKvm
 from tests.test_try import DESCRIPTIONS, EVERYTHING
+from vmcfg.kernel import abi
+from vmcfg.kernel.capabilities import CAPABILITIES
 from vmcfg.kernel.ioctls import NoKvm
 from vmcfg.trial import boot
 from vmcfg.trial.boot import Guest
@@ -203,6 +205,28 @@ def test_the_performer_compiles_without_warnings(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert made.read_bytes()[:4] == b"\x7fELF"
+
+
+def test_the_performer_has_the_numbers_of_kvm_and_of_the_system_calls(
+    program: Callable[[str], str],
+) -> None:
+    text = SOURCE.read_text()
+    requests = set(re.findall(r"#define (\w+) ", text)) & set(dir(abi))
+    assert {"RUN", "GET_DEVICE_ATTR", "SET_DEVICE_ATTR"} <= requests
+    numbers = {name: getattr(abi, name) for name in requests}
+    numbers["CAP_ARM_PMU_V3"] = CAPABILITIES["KVM_CAP_ARM_PMU_V3"]
+    calls = {f"SYS_{call}": f"__NR_{call.lower()}" for call in re.findall(r"SYS_(\w+) = ", text)}
+    assert "SYS_IOCTL" in calls
+    source = f'#include "{SOURCE}"\n#include <asm/unistd.h>\n'
+    for name, number in (numbers | calls).items():
+        source += f'_Static_assert({name} == {number}, "{name}");\n'
+    done = subprocess.run(
+        [program("aarch64-linux-gnu-gcc"), *FLAGS, "-fsyntax-only", "-x", "c", "-"],
+        input=source,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_performer_is_compiled_once(

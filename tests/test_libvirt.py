@@ -150,25 +150,51 @@ def test_the_command_line_of_libvirt_is_for_the_same_vm(
 
 
 @pytest.mark.parametrize(
-    ("text", "at"),
+    ("text", "at", "message", "hint"),
     [
-        (f"vcpus: 2\n{GICV3.replace(', its: 0x08080000', '')}memory:\n{PAGE}{STEAL_TIME}", "/gic"),
-        ("vcpus: 2\n", ""),
-        ("vcpus: 2\nfeatures: [el1_32bit]\n", "/features/0"),
-        (f"vcpus: 2\nipa_bits: 32\nmemory:\n{PAGE}{STEAL_TIME}", "/ipa_bits"),
+        (
+            f"vcpus: 2\n{GICV3.replace(', its: 0x08080000', '')}memory:\n{PAGE}{STEAL_TIME}",
+            "/gic",
+            "libvirt has no element that omits the ITS of a GICv3",
+            "add 'its: 0x08080000' to 'gic', or use '--format qemu'",
+        ),
+        (
+            "vcpus: 2\n",
+            "",
+            "libvirt has no element that disables steal time, which QEMU enables",
+            "add 'steal_time: 0x090a0000', and '{base: 0x090a0000, size: 64KiB}' to 'memory', or"
+            " use '--format qemu'",
+        ),
+        (
+            "vcpus: 2\nfeatures: [el1_32bit]\n",
+            "/features/0",
+            "libvirt has no element for a 32-bit EL1",
+            "remove 'el1_32bit', or use '--format qemu'",
+        ),
+        (
+            f"vcpus: 2\nipa_bits: 32\nmemory:\n{PAGE}{STEAL_TIME}",
+            "/ipa_bits",
+            "libvirt has no element for 32 address bits",
+            "remove 'ipa_bits', or use '--format qemu'",
+        ),
         (
             "vcpus: 2\nmemory:\n  - {base: 0x40000000, size: 0x1010000}\n" + PAGE + STEAL_TIME,
             "/memory/0/size",
+            "libvirt rounds up the size of the RAM, 0x1010000 bytes, to 1 MiB",
+            "use a multiple of 0x100000",
         ),
     ],
 )
-def test_an_option_without_element_is_a_finding(text: str, at: str) -> None:
+def test_an_option_without_element_is_a_finding(
+    text: str, at: str, message: str, hint: str
+) -> None:
     from vmcfg.checking.check import with_findings
 
     checked = check(f"vmcfg: 1\nname: vm\n{text}".encode(), "vm.yaml")
     assert checked.machine is not None
     found = with_findings(checked, findings_for_libvirt(checked.machine)).diagnostics
-    assert [(each.rule, each.pointer) for each in found] == [("VMC840", at)]
+    told = [(each.rule, each.pointer, each.message, each.hint) for each in found]
+    assert told == [("VMC840", at, message, hint)]
 
 
 @pytest.mark.slow

@@ -144,12 +144,9 @@ class _Line:
         return end
 
     def shows(self, span: Span, start: int, end: int) -> bool:
-        """Return whether the cells from `start` to `end` show all of `span` in this line, or are
-        the whole line.
-        """
+        """Return whether the cells from `start` to `end` show all of `span` in this line."""
         first, last = self.under(span)
-        is_whole = (start, end) == (0, len(self.cells))
-        return start <= first and (last <= end or is_whole)
+        return start <= first and last <= end
 
     def part(self, start: int, end: int) -> str:
         """Return the cells from `start` to `end` as text, with dots if the line was cut."""

@@ -21,7 +21,8 @@ class Mapping:
 
     def __init__(self, start_mark: Any) -> None:
         self.start_mark = start_mark
-        self.end_mark = start_mark
+        self.end_mark: Any
+        """Set when everything in it is read."""
         self.keys: dict[str, ScalarEvent] = {}
         self.values: dict[str, Node] = {}
 
@@ -51,7 +52,8 @@ class Sequence:
 
     def __init__(self, start_mark: Any) -> None:
         self.start_mark = start_mark
-        self.end_mark = start_mark
+        self.end_mark: Any
+        """Set when everything in it is read."""
         self.items: list[Node] = []
 
 

@@ -128,13 +128,11 @@ class Machine(NamedTuple):
         """Return whether any vCPU has a PMU interrupt and therefore a PMU."""
         return any(vcpu.pmu_irq is not None for vcpu in self.vcpus)
 
-    def unfiltered_events(self) -> str | None:
-        """Return whether events in no filter entry are "allowed" or "denied"; None without filter.
+    def unfiltered_events(self) -> str:
+        """Return whether events in no entry of the filter are "allowed" or "denied".
 
         They get the opposite of the first entry (pmu-emul.c:kvm_arm_pmu_v3_set_attr, Linux 7.2).
         """
-        if not self.pmu.filter:
-            return None
         return "allowed" if self.pmu.filter[0].action == "deny" else "denied"
 
     def has_el2(self) -> bool:
