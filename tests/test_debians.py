@@ -112,16 +112,15 @@ def test_vmcfg_is_the_same_under_the_python_of_debian(
     suite: str, record_property: Callable[[str, object], None]
 ) -> None:
     record_property(TESTED_WITH, str(python_of(suite)))
+    for arguments in repeated(suite):
+        done = run(suite, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
+        assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-10_000:]
+        assert re.search(r"\n[0-9]{2,} passed", done.stdout)
+
+
+def repeated(suite: str) -> list[list[str]]:
+    """Return the arguments of pytest of each run under the Python of a suite."""
     if suite == "bookworm":
-        passes_under(suite, "-m", "not slow", *(f"tests/{name}" for name in OF_LIBRARIES))
-        return
+        return [["-m", "not slow", *(f"tests/{name}" for name in OF_LIBRARIES)]]
     ignored = [f"--ignore=tests/{name}" for name in (*OTHERS, *WITH_EXTRAS)]
-    passes_under(suite, "-m", "not slow", *ignored, "tests")
-    passes_under(suite, "-k", "parsers_agree", "tests/test_parsers.py")
-
-
-def passes_under(suite: str, *arguments: str) -> None:
-    """Assert that tests pass under the Python of a suite."""
-    done = run(suite, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
-    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-10_000:]
-    assert re.search(r"\n[0-9]{2,} passed", done.stdout)
+    return [["-m", "not slow", *ignored, "tests"], ["-k", "parsers_agree", "tests/test_parsers.py"]]
