@@ -167,7 +167,7 @@ def descriptions(
     for path in paths:
         if path == "-":
             found.append(path)
-        elif not any(map(left_out, _with_parents(path))):
+        elif not (excluded and any(map(left_out, _with_parents(path)))):
             found.extend(_below(path, left_out, unreadable) if os.path.isdir(path) else [path])
     if len(paths) > 1:
         # A file that is named several times keeps its first name.

@@ -206,6 +206,9 @@ def _depends_on_other_file(tree: Tree, finding: Finding, place: Position) -> boo
 
 def placed(tree: Tree, found: Iterable[tuple[Rule, Finding]]) -> list[Diagnostic]:
     """Return `found` as diagnostics: one for a value that is used through several aliases."""
+    found = tuple(found)
+    if not found:
+        return []
     by_place: dict[tuple[str, Position, int], tuple[Rule, Finding, dict[Span, None]]] = {}
     seen: Counter[tuple[str, Path, str]] = Counter()
     fixable: list[tuple[Finding, Position]] = []
