@@ -29,6 +29,7 @@ from vmcfg.reference.every_rule import every_rule
 from vmcfg.reference.examples import EXAMPLES, FOLDER, example_of
 from vmcfg.reference.rule_text import NEVER_REACHES_KVM, findings_in, rule_lines, text_of
 from vmcfg.rules.host_kernel import newer_attributes, origins_of, sets_newer_attribute
+from vmcfg.rules.kinds import once_per_machine
 from vmcfg.rules.machine_rules import MACHINE_RULES
 from vmcfg.vm.machine import Machine
 
@@ -133,6 +134,22 @@ def test_no_rule_finds_more_near_the_edges(description: dict[str, Any]) -> None:
     assume(machine is not None)
     assert machine is not None
     assert_that_skipped_rules_find_nothing(machine)
+
+
+def test_a_value_of_a_machine_is_computed_once_and_never_that_of_another() -> None:
+    computed = []
+
+    @once_per_machine
+    def name(machine: Machine) -> str:
+        computed.append(machine.name)
+        return machine.name
+
+    machines = [
+        check(b"{vmcfg: 1, name: %s, vcpus: 1}" % each, "").machine for each in (b"a", b"b")
+    ]
+    a, b = (machine for machine in machines if machine is not None)
+    assert [name(each) for each in (a, a, b, b, a)] == ["a", "a", "b", "b", "a"]
+    assert computed == ["a", "b", "a"]
 
 
 def assert_that_skipped_rules_find_nothing(machine: Machine) -> None:

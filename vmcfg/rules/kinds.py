@@ -7,7 +7,7 @@ a plain `vmcfg.findings.rule.Rule`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vmcfg.findings.finding import Finding, Found
 from vmcfg.findings.rule import ERROR, Answer, Rule, Severity
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vmcfg.kernel.host import Host
 
 MachineCheck = Callable[[Machine], Iterator[Finding]]
+Value = TypeVar("Value")
 HostCheck = Callable[[Machine, "Host"], Iterator[Finding]]
 
 
@@ -73,6 +74,23 @@ class HostRule(Rule):
                 yield self, finding
         except Exception as error:
             raise RuleFailed(self) from error
+
+
+def once_per_machine(function: Callable[[Machine], Value]) -> Callable[[Machine], Value]:
+    """Return `function`, computed once for consecutive calls with the same machine: the rules of a
+    topic need the same values, one rule after the other. They must not change them.
+    """
+    # One tuple, so that threads never see the value of one machine with another machine.
+    last: tuple[Machine, Value] | None = None
+
+    def of(machine: Machine) -> Value:
+        nonlocal last
+        known = last
+        if known is None or known[0] is not machine:
+            known = last = (machine, function(machine))
+        return known[1]
+
+    return of
 
 
 def machine_rule(

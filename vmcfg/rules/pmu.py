@@ -32,7 +32,7 @@ from vmcfg.kernel.limits import (
     U32_GREATEST,
 )
 from vmcfg.rules.gic import gicv5_hint, last_intid, more_intids_hint, nr_irqs_for
-from vmcfg.rules.kinds import machine_rule
+from vmcfg.rules.kinds import machine_rule, once_per_machine
 from vmcfg.vm.machine import Machine, Vcpu
 
 IRQ = abi.setting(abi.PMU_V3_IRQ)
@@ -77,6 +77,7 @@ def _bad_number(written: int | IrqRange | None) -> int | None:
     return None
 
 
+@once_per_machine
 def _users(machine: Machine) -> Users:
     """Return the PMU interrupts that are PPIs or SPIs (see VMC504), in the order of creation."""
     # Most vCPUs share what is written.
