@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,4 +28,4 @@ def bare_boot(kernel: Path, folder: Path) -> list[str]:
     archive.write_bytes(initrd(program.read_bytes(), ""))
     image = folder / "Image"
     image.write_bytes(kernel_image(str(kernel)).content)
-    return [QEMU, *Emulated().arguments(image, archive)]
+    return [shutil.which(QEMU) or QEMU, *Emulated().arguments(image, archive)]
