@@ -1,7 +1,7 @@
 """Packages of Debian: fetched from its mirror without a change of this system, and unpacked in a
 cache. A second run does not require a network.
 
-Environment: VMCFG_KVM_REFRESH=1 fetches newer packages; XDG_CACHE_HOME moves the cache.
+Environment: VMCFG_KVM_REFRESH=1 fetches newer packages. The cache is in the home directory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class NoMachineError(Exception):
 
 
 def cache_folder() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vmcfg-tests", "kvm")
+    folder = Path.home() / ".cache" / "vmcfg-tests" / "kvm"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmcfg import files, writing
-from vmcfg.commands.options import Command, is_description
+from vmcfg.commands.options import is_description, with_options
 from vmcfg.escape import printable
 from vmcfg.exit_codes import FOUND
 from vmcfg.reports.human import drawn_for
@@ -21,26 +21,20 @@ if TYPE_CHECKING:
     from vmcfg.trial.trying import Performer
 
 
-def boot_elsewhere_options(command: Command) -> Command:
-    """Add --initrd and --results."""
-    options = (
-        click.option(
-            "--initrd",
-            metavar="FILE",
-            help="With --image: write the initrd that executes the plans to FILE, and do not boot.",
+boot_elsewhere_options = with_options(
+    click.option(
+        "--initrd",
+        metavar="FILE",
+        help="With --image: write the initrd that executes the plans to FILE, and do not boot.",
+    ),
+    click.option(
+        "--results",
+        metavar="FILE|-",
+        help=(
+            "Report the results on this console of a boot with such an initrd, and execute nothing."
         ),
-        click.option(
-            "--results",
-            metavar="FILE|-",
-            help=(
-                "Report the results on this console of a boot with such an initrd, and execute"
-                " nothing."
-            ),
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    ),
+)
 
 
 def write_initrd(

@@ -6,47 +6,43 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmcfg.commands.options import Command
+from vmcfg.commands.options import with_options
 
 if TYPE_CHECKING:
     from vmcfg.trial.boot import Guest
 
 
-def image_options(command: Command) -> Command:
-    """Add --image, and the options of its machine."""
-    options = (
-        click.option(
-            "--image",
-            metavar="KERNEL",
-            help=(
-                "Boot this arm64 kernel image under QEMU, or arch/arm64/boot/Image of this kernel"
-                " tree, and use its KVM instead of that of this host."
-            ),
+image_options = with_options(
+    click.option(
+        "--image",
+        metavar="KERNEL",
+        help=(
+            "Boot this arm64 kernel image under QEMU, or arch/arm64/boot/Image of this kernel"
+            " tree, and use its KVM instead of that of this host."
         ),
-        click.option(
-            "--machine",
-            metavar="SETTING[,...]",
-            help="With --image: settings of the machine of QEMU, such as gic-version=2.",
-        ),
-        click.option("--cpu", metavar="CPU", help="With --image: the CPU of QEMU. [default: max]"),
-        click.option(
-            "--append", metavar="PARAMETERS", help="With --image: more parameters of the kernel."
-        ),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="SECONDS",
-            help="With --image: end QEMU after this time. [default: 300]",
-        ),
-        click.option(
-            "--console",
-            metavar="FILE",
-            help="With --image: write the console of the guest to FILE.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    ),
+    click.option(
+        "--machine",
+        metavar="SETTING[,...]",
+        help="With --image: settings of the machine of QEMU, such as gic-version=2.",
+    ),
+    click.option("--cpu", metavar="CPU", help="With --image: the CPU of QEMU. [default: max]"),
+    click.option(
+        "--append", metavar="PARAMETERS", help="With --image: more parameters of the kernel."
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="With --image: end QEMU after this time. [default: 300]",
+    ),
+    click.option(
+        "--console",
+        metavar="FILE",
+        help="With --image: write the console of the guest to FILE.",
+    ),
+)
+"""--image, and the options of its machine."""
 
 
 def guest_of(

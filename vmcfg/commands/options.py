@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Return a decorator that adds `options`, which the help lists in this order."""
+
+    def added(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return added
+
+
 def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         files.print_out(f"{ctx.get_help()}\n")

@@ -96,8 +96,8 @@ def once_per_machine(function: Callable[[Machine], Value]) -> Callable[[Machine]
 def machine_rule(
     id: str, kernel: Answer | None, severity: Severity = ERROR, *, about: str | None = None
 ) -> Callable[[MachineCheck], MachineRule]:
-    """Return a decorator that makes a rule of a check, which is executed only for machines that
-    have what the rule is `about`.
+    """Return a decorator that makes a rule of a check, which is executed only for machines with the
+    attribute `about`.
 
     The function has the name of the rule. Its docstring is the text of the rule, not a description
     of the function.
